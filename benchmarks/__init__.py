@@ -1,0 +1,1 @@
+"""Benchmarks of stepstream: see README.md beside this file."""

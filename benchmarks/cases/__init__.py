@@ -1,0 +1,8 @@
+"""The measured cases, by name. One file a question."""
+
+from typing import Final
+
+from benchmarks.cases import in_memory
+from benchmarks.harness import Case
+
+CASES: Final[dict[str, Case]] = {case.name: case for case in (in_memory.CASE,)}

@@ -1,0 +1,112 @@
+"""The exceptions of stepstream: one tree, four kinds of trouble.
+
+* `ProtocolError`: the peer sent something that the protocol does not allow.
+* `TransportError`: the wire broke, fell silent or ended too soon.
+* `APIError`: the server refused the request.
+* `StreamFailed`: the server reported, inside the stream, that the run failed.
+
+Misuse of the library itself is a plain `TypeError`, `ValueError` or `RuntimeError`.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from stepstream.live.outcome import Outcome
+    from stepstream.wire.sse import Frame
+
+
+class StepStreamError(Exception):
+    """Root of every exception that stepstream raises about a stream.
+
+    `outcome` holds everything folded before the trouble, where a stream was being run; else None.
+    """
+
+    outcome: "Outcome | None" = None
+
+
+class ProtocolError(StepStreamError):
+    """The peer sent something that the protocol does not allow."""
+
+
+class FrameTooLarge(ProtocolError):
+    """One event grew over the limit. `frames` are those completed by the same `feed`, `limit` is in bytes."""
+
+    def __init__(self, limit: int, frames: "list[Frame]") -> None:
+        super().__init__(f"expected an event of at most {limit:,} bytes (max_event_bytes), got a longer one")
+        self.limit = limit
+        self.frames = frames
+
+
+class DecodeError(ProtocolError):
+    """The data of an event is not JSON, or nested too deeply.
+
+    `event` is its name, `code` the anomaly it becomes when a whole stream is folded, `reason` what is wrong.
+    No payload content is kept in the text.
+    """
+
+    def __init__(self, event: str, code: "Literal['undecodable_event', 'too_deep']", reason: str, size: int) -> None:
+        super().__init__(f"expected JSON in the data of {event!r}, got {size:,} bytes: {reason}")
+        self.event = event
+        self.code = code
+        self.reason = reason
+
+
+class TransportError(StepStreamError):
+    """The source of a stream failed. The cause is in `__cause__`."""
+
+
+class StreamTruncated(TransportError):
+    """The bytes ended, but the run did not: no `done` came, and the run neither ended nor waits for action."""
+
+
+class IdleTimeout(TransportError):
+    """The peer was silent for too long. `seconds` is the limit it broke."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class APIError(StepStreamError):
+    """The server refused the request, or answered with something that is no event stream.
+
+    `status_code` and `request_id` come from the response (0 and None without one); `code`, `message`, `type` and
+    `param` from its error body, None where it has none.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        status_code: int,
+        request_id: str | None = None,
+        code: str | None = None,
+        message: str | None = None,
+        type: str | None = None,  # noqa: A002 - the API's own word
+        param: str | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.status_code = status_code
+        self.request_id = request_id
+        self.code = code
+        self.message = message
+        self.type = type
+        self.param = param
+
+
+class StreamFailed(StepStreamError):
+    """The stream carried an `error` event. `code`, `message`, `type` and `param` are the server's words, or None."""
+
+    def __init__(
+        self,
+        code: str | None,
+        message: str | None,
+        type: str | None,  # noqa: A002 - the API's own word
+        param: str | None,
+    ) -> None:
+        kind = code or type or "no code"
+        super().__init__(f"the stream carried an error event ({kind}): {message or 'no message'}")
+        self.code = code
+        self.message = message
+        self.type = type
+        self.param = param

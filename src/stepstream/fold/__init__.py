@@ -1,0 +1,1 @@
+"""Events → changes: deltas folded into full snapshots. No IO, no clock, no event loop."""

@@ -1,0 +1,150 @@
+"""The accumulator: events in, changes out.
+
+How it works: the type of an event's data leads to its rule. A full object opens, updates or ends what is known under
+its id (`objects`); a delta is checked as a whole and then merged into the tree of what grows (`deltas`), which costs
+the same however much came before. Snapshots are built from that tree when somebody reads them (`growing`). Steps and
+messages follow the same rules and share the code; of runs the newest object wins (`runs`). What is known lives in a
+`State`, which several streams may share; the rest belongs to one stream (`stream`).
+"""
+
+from collections.abc import Iterable, Mapping
+
+from stepstream.errors import DecodeError
+from stepstream.fold.changes import Anomaly, Change
+from stepstream.fold.deltas import apply_delta
+from stepstream.fold.export import load_into, save
+from stepstream.fold.objects import apply_object
+from stepstream.fold.runs import apply_run
+from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State, View, snapshot
+from stepstream.fold.stream import MESSAGE, STEP, StreamFold
+from stepstream.fold.waiting import Cause
+from stepstream.wire.deltas import MessageDelta, RunStepDelta
+from stepstream.wire.events import DEFAULT_MAX_DEPTH, Event, Malformed, decode_event
+from stepstream.wire.messages import Message
+from stepstream.wire.objects import Run, RunStep
+from stepstream.wire.sse import Frame, FrameDecoder
+
+
+class Accumulator:
+    """Fold the events of one stream into snapshots.
+
+    `retain` bounds the finished runs that are kept, `max_open_runs` the open ones, `max_depth` the nesting of JSON.
+    `context` is any object; every change carries it. `state` shares what is known with other streams: then it is
+    the state that says how many runs are kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        retain: int = DEFAULT_RETAIN,
+        max_open_runs: int = DEFAULT_MAX_OPEN_RUNS,
+        max_depth: int = DEFAULT_MAX_DEPTH,
+        context: object = None,
+        state: State | None = None,
+    ) -> None:
+        self.state = State(retain=retain, max_open_runs=max_open_runs) if state is None else state
+        self.stream = StreamFold(self.state, context)
+        self._max_depth = max_depth
+
+    def __repr__(self) -> str:
+        return (
+            f"<Accumulator {self.stream.sequence:,} events, {len(self.steps):,} steps, {len(self.runs):,} runs, "
+            f"{self.anomaly_count:,} anomalies>"
+        )
+
+    @property
+    def steps(self) -> Mapping[str, RunStep]:
+        """The snapshots of all steps known, by id, each built when it is read."""
+        return View(self.state.steps, snapshot)
+
+    @property
+    def runs(self) -> Mapping[str, Run]:
+        """The newest objects of all runs known, by id."""
+        return View(self.state.runs, lambda run: run)
+
+    @property
+    def messages(self) -> Mapping[str, Message]:
+        """The snapshots of all messages known, by id, each built when it is read."""
+        return View(self.state.messages, snapshot)
+
+    @property
+    def anomalies(self) -> list[Anomaly]:
+        """The first 1,000 anomalies of the stream."""
+        return self.stream.anomalies
+
+    @property
+    def anomaly_count(self) -> int:
+        """How many anomalies there were."""
+        return self.stream.anomaly_count
+
+    def apply(self, event: Event) -> list[Change]:
+        """Fold one event and return what it did, in order. Whatever the event holds, nothing is raised."""
+        stream = self.stream
+        stream.sequence += 1
+        cause = Cause(event, stream.sequence)
+        match event.data:
+            case RunStepDelta():
+                return apply_delta(stream, cause, STEP)
+            case MessageDelta():
+                return apply_delta(stream, cause, MESSAGE)
+            case RunStep():
+                return apply_object(stream, cause, STEP)
+            case Message():
+                return apply_object(stream, cause, MESSAGE)
+            case Run():
+                return apply_run(stream, cause)
+            case Malformed(code=code, id=identifier, reason=reason):
+                return [stream.anomaly(cause, code, identifier, reason)]
+            case _:  # a thread, the end, an error, an unknown event: nothing to fold
+                return []
+
+    def apply_frame(self, frame: Frame) -> list[Change]:
+        """Decode and fold one frame. Where its data cannot be decoded, that is an anomaly."""
+        try:
+            event = decode_event(frame, max_depth=self._max_depth)
+        except DecodeError as error:
+            return [self.reject(error)]
+        return self.apply(event)
+
+    def reject(self, error: DecodeError) -> Anomaly:
+        """Count an event that could not be decoded, and return the anomaly it is."""
+        stream = self.stream
+        stream.sequence += 1
+        return stream.note(Anomaly(error.event, stream.sequence, stream.context, error.code, None, error.reason))
+
+    def export(self) -> bytes:
+        """Return everything known as bytes, to go on elsewhere with `restore`. The context is not part of it."""
+        return save(self.stream)
+
+    @classmethod
+    def restore(
+        cls,
+        data: bytes,
+        *,
+        retain: int = DEFAULT_RETAIN,
+        max_open_runs: int = DEFAULT_MAX_OPEN_RUNS,
+        max_depth: int = DEFAULT_MAX_DEPTH,
+        context: object = None,
+    ) -> "Accumulator":
+        """Return an accumulator that goes on where `export` was called.
+
+        Raises:
+            ValueError: `data` did not come from `export`.
+        """
+        restored = cls(retain=retain, max_open_runs=max_open_runs, max_depth=max_depth, context=context)
+        load_into(restored.stream, data)
+        return restored
+
+
+def accumulate(chunks: Iterable[bytes]) -> Accumulator:
+    """Return an accumulator that has folded a whole stream, given as chunks of bytes. It does not stop at `done`.
+
+    Raises:
+        FrameTooLarge: an event is longer than 16 MiB.
+    """
+    accumulator = Accumulator()
+    decoder = FrameDecoder()
+    for chunk in chunks:
+        for frame in decoder.feed(chunk):
+            accumulator.apply_frame(frame)
+    return accumulator

@@ -1,0 +1,54 @@
+"""Tool calls within a step: when one is known to have started, and what it was when it finished."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from stepstream.fold.growing import Growing
+from stepstream.fold.tree import Indexed, Node, freeze
+from stepstream.wire.objects import RunStep
+from stepstream.wire.tool_calls import NAMED, AnyToolCall
+
+
+class Identity(NamedTuple):
+    """What tells one call from another."""
+
+    id: str
+    type: str
+    name: str | None
+
+
+def identity_of(node: Mapping[str, Any], *, settled: bool) -> Identity | None:
+    """Return who a call is, or None while that is not known: a kind that has a name needs it, unless `settled`."""
+    identifier, kind = node.get("id"), node.get("type")
+    if not isinstance(identifier, str) or not isinstance(kind, str):
+        return None
+    key = NAMED.get(kind)
+    content = node.get(key) if key else node
+    name = content.get("name") if isinstance(content, dict) else None
+    if kind in NAMED and not name and not settled:
+        return None
+    return Identity(identifier, kind, name if isinstance(name, str) else None)
+
+
+def calls_of(step: Growing[RunStep]) -> Mapping[int, Node]:
+    """Return the tool calls of a step by index."""
+    details = step.tree.get("step_details")
+    calls = details.get("tool_calls") if isinstance(details, Node) else None
+    return calls if type(calls) is Indexed else {}
+
+
+def newly_started(
+    step: Growing[RunStep], calls: Mapping[int, Node], *, settled: bool = False
+) -> Iterator[tuple[int, Identity, Node]]:
+    """Note and yield those of `calls` whose identity is known now and was not before."""
+    for index, node in calls.items():
+        identity = identity_of(node, settled=settled)
+        if identity is not None and identity.id not in step.started:
+            step.started[identity.id] = index
+            yield index, identity, node
+
+
+def snapshot_of(node: Node) -> AnyToolCall:
+    """Return the call as of now."""
+    call: AnyToolCall = freeze(node)
+    return call

@@ -1,0 +1,260 @@
+"""Changes: what one event did. They are what subscribers receive."""
+
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from stepstream.fold.growing import Growing
+from stepstream.wire.base import Maybe
+from stepstream.wire.deltas import MessageDeltaBody, RunStepDeltaBody
+from stepstream.wire.messages import Message
+from stepstream.wire.objects import Run, RunStep
+from stepstream.wire.tool_calls import AnyToolCall
+
+T = TypeVar("T")
+
+AnomalyCode: TypeAlias = Literal[
+    "bad_index",
+    "conflicting_terminal",
+    "delta_after_terminal",
+    "delta_before_created",
+    "duplicate_created",
+    "duplicate_terminal",
+    "id_conflict",
+    "malformed_delta",
+    "orphan_overflow",
+    "run_evicted",
+    "status_mismatch",
+    "status_regression",
+    "too_deep",
+    "type_conflict",
+    "undecodable_event",
+]
+
+
+def _known(value: Maybe[T]) -> T | None:
+    return value or None
+
+
+class _Change(msgspec.Struct, frozen=True):
+    event: str
+    """The full name of the event that caused it."""
+    sequence: int
+    """The ordinal of that event in its stream, from 1."""
+    context: Any
+    """What the caller gave to the stream."""
+
+
+class _StepChange(_Change, frozen=True):
+    def _base(self) -> RunStep:
+        raise AssertionError(type(self))
+
+    @property
+    def step_id(self) -> str:
+        """The step's id."""
+        return self._base().id
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the step's run."""
+        return _known(self._base().run_id)
+
+    @property
+    def thread_id(self) -> str | None:
+        """The id of the step's thread."""
+        return _known(self._base().thread_id)
+
+    @property
+    def step_type(self) -> str | None:
+        """The step's type, by its own field or else by that of its details."""
+        base = self._base()
+        return _known(base.type) or (_known(base.step_details.type) if base.step_details else None)
+
+
+class StepTransition(_StepChange, frozen=True):
+    """A step changed its status. `step` is the snapshot right after that."""
+
+    step: RunStep
+    previous: str | None
+    """The status before; None at the first sight of the step."""
+    status: str
+    terminal: bool
+    """Whether it ends the step, by the event's name or by the status. Exactly one transition of a step does."""
+
+    def _base(self) -> RunStep:
+        return self.step
+
+    @property
+    def type(self) -> str | None:
+        """The step's type."""
+        return self.step_type
+
+    def __repr__(self) -> str:
+        return f"<StepTransition {self.step_id} {self.previous} → {self.status}>"
+
+
+class StepProgress(_StepChange, frozen=True):
+    """A step grew. With `late`, an ended step got what its terminal object had left out."""
+
+    delta: RunStepDeltaBody | None
+    """Exactly what came under the event's `delta`; None where it was a second terminal object that filled nulls."""
+    late: bool
+    _growing: Growing[RunStep]
+    _payload: bytes
+
+    @property
+    def step(self) -> RunStep:
+        """The snapshot, built when read: at least as new as `delta`."""
+        return self._growing.snapshot()
+
+    def _base(self) -> RunStep:
+        return self._growing.base
+
+    def __repr__(self) -> str:
+        return f"<StepProgress {self.step_id}{' late' if self.late else ''}>"
+
+
+class _ToolCallChange(_Change, frozen=True):
+    call: AnyToolCall
+    """The snapshot of the call at that moment."""
+    index: int
+    """Its index in the step's tool calls."""
+    id: str
+    type: str
+    name: str | None
+    """The name of the function, agent or tool; None for kinds that have none."""
+    _step: RunStep
+
+    @property
+    def step_id(self) -> str:
+        """The id of the call's step."""
+        return self._step.id
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the call's run."""
+        return _known(self._step.run_id)
+
+    @property
+    def thread_id(self) -> str | None:
+        """The id of the call's thread."""
+        return _known(self._step.thread_id)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.type} {self.name}>"
+
+
+class ToolCallStarted(_ToolCallChange, frozen=True):
+    """A tool call began: its id and type are known, and its name where its kind has one. Once for each call."""
+
+
+class ToolCallFinished(_ToolCallChange, frozen=True):
+    """The arguments of a tool call are final: its run asks for it, or its step ended. Once for each call."""
+
+
+class RunTransition(_Change, frozen=True):
+    """A run changed its status. `run` is the object that said so."""
+
+    run: Run
+    previous: str | None
+    """The status before; None at the first sight of the run."""
+    status: str
+    terminal: bool
+    """Whether the status ends the run."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.run.id
+
+    @property
+    def thread_id(self) -> str | None:
+        """The id of the run's thread."""
+        return _known(self.run.thread_id)
+
+    def __repr__(self) -> str:
+        return f"<RunTransition {self.run_id} {self.previous} → {self.status}>"
+
+
+class _MessageChange(_Change, frozen=True):
+    def _base(self) -> Message:
+        raise AssertionError(type(self))
+
+    @property
+    def message_id(self) -> str:
+        """The message's id."""
+        return self._base().id
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the run that writes the message, where one does."""
+        return _known(self._base().run_id)
+
+    @property
+    def thread_id(self) -> str | None:
+        """The id of the message's thread."""
+        return _known(self._base().thread_id)
+
+
+class MessageTransition(_MessageChange, frozen=True):
+    """A message changed its status. `message` is the snapshot right after that."""
+
+    message: Message
+    previous: str | None
+    """The status before; None at the first sight of the message."""
+    status: str
+    terminal: bool
+    """Whether it ends the message, by the event's name or by the status."""
+
+    def _base(self) -> Message:
+        return self.message
+
+    def __repr__(self) -> str:
+        return f"<MessageTransition {self.message_id} {self.previous} → {self.status}>"
+
+
+class MessageProgress(_MessageChange, frozen=True):
+    """A message grew. With `late`, an ended message got what its terminal object had left out."""
+
+    delta: MessageDeltaBody | None
+    """Exactly what came under the event's `delta`; None where it was a second terminal object that filled nulls."""
+    late: bool
+    _growing: Growing[Message]
+    _payload: bytes
+
+    @property
+    def message(self) -> Message:
+        """The snapshot, built when read: at least as new as `delta`."""
+        return self._growing.snapshot()
+
+    def _base(self) -> Message:
+        return self._growing.base
+
+    def __repr__(self) -> str:
+        return f"<MessageProgress {self.message_id}{' late' if self.late else ''}>"
+
+
+class Anomaly(_Change, frozen=True):
+    """The peer did something against the protocol, and it was tolerated. It holds no payload content."""
+
+    code: AnomalyCode
+    id: str | None
+    """The id of the step, message or run it is about, where one is known."""
+    text: str
+    """What was expected and what came, in a few words."""
+
+    def __repr__(self) -> str:
+        return f"<Anomaly {self.code} {self.event} {self.id}: {self.text}>"
+
+
+Change: TypeAlias = (
+    StepTransition
+    | StepProgress
+    | ToolCallStarted
+    | ToolCallFinished
+    | RunTransition
+    | MessageTransition
+    | MessageProgress
+    | Anomaly
+)
+"""Everything that an event can do."""

@@ -1,0 +1,113 @@
+"""What a delta does: to an object that grows, to one that has ended, and to one that is not known yet."""
+
+from typing import Any, cast
+
+from stepstream.fold.calls import calls_of, newly_started, snapshot_of
+from stepstream.fold.changes import AnomalyCode, Change, ToolCallStarted
+from stepstream.fold.growing import Growing
+from stepstream.fold.merge import Conflict, Unclear, check, fill, index_of, merge
+from stepstream.fold.stream import STEP, Kind, StreamFold, touch
+from stepstream.fold.tree import Node, fields
+from stepstream.fold.waiting import Cause
+from stepstream.wire.deltas import MessageDelta, RunStepDelta
+from stepstream.wire.events import read_again
+from stepstream.wire.objects import RunStep
+
+
+def apply_delta(stream: StreamFold, cause: Cause, kind: Kind) -> list[Change]:
+    """Fold the delta of `cause` into the object it names, or let it wait for that object."""
+    delta = cast(RunStepDelta | MessageDelta, cause.event.data)
+    growing = kind.known(stream.state).get(delta.id)
+    if growing is None:
+        return _wait(stream, cause, kind, delta.id)
+    touch(kind.touched(stream), delta.id, growing)
+    if delta.delta is None or all(value is None for _, value in fields(delta.delta)):
+        return []
+    return add(stream, cause, kind, growing)
+
+
+def add(stream: StreamFold, cause: Cause, kind: Kind, growing: Growing[Any]) -> list[Change]:
+    """Fold the delta of `cause` into `growing`: wholly or, with an anomaly, not at all; if it ended, only fill."""
+    try:
+        body = _checked(growing, cause)
+    except Conflict as conflict:
+        if growing.ended:
+            return _fill(stream, cause, kind, growing, _body(cause))
+        return [stream.anomaly(cause, cast(AnomalyCode, conflict.code), growing.base.id, conflict.text)]
+    if growing.ended:
+        return _fill(stream, cause, kind, growing, body)
+    merge(growing.touch(), body)
+    started = started_by(stream, cause, growing, body) if kind is STEP else []
+    return [*started, _progress(stream, cause, kind, growing, body, late=False)]
+
+
+def started_by(stream: StreamFold, cause: Cause, step: Growing[RunStep], body: Any) -> list[Change]:
+    """Return a `ToolCallStarted` for each call in the delta `body` that is known by now for the first time."""
+    entries = getattr(body.step_details, "tool_calls", None)
+    calls = calls_of(step) if entries else {}
+    touched = {index: calls[index] for index in map(index_of, entries or ())}
+    return call_changes(stream, cause, step, touched)
+
+
+def call_changes(
+    stream: StreamFold, cause: Cause, step: Growing[RunStep], calls: dict[int, Node], *, settled: bool = False
+) -> list[Change]:
+    """Return a `ToolCallStarted` for each of `calls` that is known by now for the first time."""
+    name, sequence = cause.event.name, cause.sequence
+    return [
+        ToolCallStarted(name, sequence, stream.context, snapshot_of(node), index, *identity, step.base)
+        for index, identity, node in newly_started(step, calls, settled=settled)
+    ]
+
+
+def _wait(stream: StreamFold, cause: Cause, kind: Kind, identifier: str) -> list[Change]:
+    key = kind.name, identifier
+    is_first = key not in stream.waiting
+    if not stream.waiting.add(key, cause):
+        return [stream.anomaly(cause, "orphan_overflow", identifier, f"too many deltas wait for a {kind.name}")]
+    text = f"expected the {kind.name} before its delta"
+    return [stream.anomaly(cause, "delta_before_created", identifier, text)] if is_first else []
+
+
+def _body(cause: Cause) -> Any:
+    return cast(RunStepDelta | MessageDelta, cause.event.data).delta
+
+
+def _checked(growing: Growing[Any], cause: Cause) -> Any:
+    """Return the body of a delta, checked against what is known.
+
+    Raises:
+        Conflict: it contradicts that.
+    """
+    body = _body(cause)
+    _check_type(growing, body)
+    try:
+        check(growing.tree, body, certain=False)
+    except Unclear:
+        body = cast(RunStepDelta | MessageDelta, read_again(cause.event).data).delta
+        check(growing.tree, body, certain=True)
+    return body
+
+
+def _check_type(growing: Growing[Any], body: Any) -> None:
+    """Check the type of a step's delta against the step's own field. Against its details, `check` does."""
+    details = getattr(body, "step_details", None)
+    known = getattr(growing.base, "type", None)
+    if details and known and details.type and details.type != known:
+        raise Conflict("type_conflict", "expected step_details of the step's own type, got another")
+
+
+def _fill(stream: StreamFold, cause: Cause, kind: Kind, growing: Growing[Any], body: Any) -> list[Change]:
+    added, dropped = fill(growing.touch(), body)
+    changes: list[Change] = []
+    if added:
+        changes.append(_progress(stream, cause, kind, growing, body, late=True))
+    if dropped:
+        text = f"expected no more than what the ended {kind.name} left null; the rest is dropped"
+        changes.append(stream.anomaly(cause, "delta_after_terminal", growing.base.id, text))
+    return changes
+
+
+def _progress(stream: StreamFold, cause: Cause, kind: Kind, growing: Growing[Any], body: Any, *, late: bool) -> Change:
+    event = cause.event
+    return kind.progress(event.name, cause.sequence, stream.context, body, late, growing, event.payload)

@@ -1,0 +1,118 @@
+"""One step or one message, from its first sight to its end."""
+
+from collections.abc import Mapping
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+from msgspec import UNSET
+
+from stepstream.fold.settle import contradicts, restore, supply
+from stepstream.fold.tree import Node, freeze, load_value
+from stepstream.wire.messages import Message
+from stepstream.wire.objects import RunStep
+
+Obj = TypeVar("Obj", RunStep, Message)
+
+GROWN: Final[Mapping[type[Any], tuple[str, ...]]] = {RunStep: ("step_details",), Message: ("role", "content")}
+"""The fields that deltas add to. All others come in full objects only."""
+
+
+class Growing(Generic[Obj]):
+    """A step or message and what deltas have added to it. Its snapshot is built when read, and kept until it grows.
+
+    `base` is the newest full object; its fields that grow are out of date as soon as there is a tree of them.
+    """
+
+    __slots__ = ("_snapshot", "_tree", "base", "created", "ended", "finished", "group", "sent", "started")
+
+    def __init__(self, base: Obj, group: str) -> None:
+        self.base: Obj = base
+        self.group = group
+        """What it is kept and dropped with: the id of its run, where it has one."""
+        self.created = False
+        """Whether its `created` event came."""
+        self.ended = False
+        self.sent: Obj | None = None
+        """The terminal object as it was sent."""
+        self.started: dict[str, int] = {}
+        """The tool calls reported as started: their ids, and the index each had then."""
+        self.finished: set[str] = set()
+        """The ids of the tool calls reported as finished."""
+        self._tree: Node | None = None
+        self._snapshot: Obj | None = base
+
+    @property
+    def tree(self) -> Node:
+        """The fields that grow, to be read."""
+        if self._tree is None:
+            self._tree = _load(self.base)
+        return self._tree
+
+    def plant(self, tree: Node) -> None:
+        """Take `tree` for the fields that grow."""
+        self._tree, self._snapshot = tree, None
+
+    def touch(self) -> Node:
+        """Return the fields that grow, to be changed."""
+        self._snapshot = None
+        return self.tree
+
+    def snapshot(self) -> Obj:
+        """Return the object as of now."""
+        if self._snapshot is None:
+            grown = {field: freeze(value) for field, value in self.tree.items()}
+            self._snapshot = msgspec.structs.replace(self.base, **grown)
+        return self._snapshot
+
+    def update(self, full: Obj) -> None:
+        """Take a full object on the way: its scalar fields, and of the rest what the fold lacks."""
+        grown = GROWN[type(full)]
+        if self._tree is not None or any(getattr(full, field) != getattr(self.base, field) for field in grown):
+            supply(self.touch(), _load(full))
+        news = {field: value for field, value in _scalars(full) if value is not UNSET}
+        self.base = msgspec.structs.replace(self.base, **news)
+        self._snapshot = None
+
+    def settle(self, full: Obj) -> None:
+        """Take the terminal object: it is the truth, but what it left null stays as deltas delivered it."""
+        before = self.tree
+        self.base = self.sent = full
+        self.ended = True
+        self._tree = _load(full)
+        restore(self._tree, before, settling=True)
+        self._snapshot = None
+
+    def complete(self, full: Obj) -> tuple[bool, bool]:
+        """Take a second terminal object of the same status: it may fill what is null.
+
+        Returns whether anything was filled, and whether it contradicts what is known.
+        """
+        before = self.snapshot()
+        said = [(field, value) for field, value in _scalars(full) if not _is_null(value)]
+        news = {field: value for field, value in said if _is_null(getattr(before, field))}
+        supplement = _load(full)
+        restore(self.touch(), supplement, settling=False)
+        self.base = msgspec.structs.replace(self.base, **news)
+        after = self.snapshot()
+        against = any(value != getattr(after, field) for field, value in said)
+        return after != before, against or contradicts(self.tree, supplement)
+
+
+def _is_null(value: object) -> bool:
+    return value is None or value is UNSET
+
+
+def _scalars(full: RunStep | Message) -> list[tuple[str, Any]]:
+    """Return the fields that deltas do not add to."""
+    grown = GROWN[type(full)]
+    return [(field, getattr(full, field)) for field in full.__struct_fields__ if field not in grown]
+
+
+def _load(full: RunStep | Message) -> Node:
+    """Return the fields that grow, as a tree."""
+    node = Node(type(full))
+    for field in GROWN[type(full)]:
+        value = getattr(full, field)
+        if value is not UNSET:
+            node[field] = load_value(type(full), field, value)
+    return node

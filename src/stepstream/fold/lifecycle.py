@@ -1,0 +1,24 @@
+"""Which events and statuses end what: tables, and the few questions asked of them."""
+
+from typing import Final
+
+from stepstream.wire.events import IMPLIED_STATUS, MESSAGE_EVENTS, RUN_EVENTS, STEP_EVENTS
+from stepstream.wire.statuses import MESSAGE_TERMINAL, RUN_TERMINAL, STEP_TERMINAL
+
+ENDING_EVENTS: Final = frozenset(
+    name
+    for events, terminal in ((STEP_EVENTS, STEP_TERMINAL), (MESSAGE_EVENTS, MESSAGE_TERMINAL))
+    for name, status in events.items()
+    if status in terminal
+)
+"""The events whose name ends a step or a message, whatever the status of the object in it."""
+
+CREATING_EVENTS: Final = frozenset({"thread.run.step.created", "thread.message.created"})
+
+SETTLED_RUN: Final = RUN_TERMINAL | {"requires_action"}
+"""The statuses in which the server has nothing more to send: the run ended, or waits for the caller."""
+
+
+def names_another_status(name: str, status: object) -> bool:
+    """Tell whether a run event's name disagrees with the status of its object. `created` names no status."""
+    return name in RUN_EVENTS and name != "thread.run.created" and IMPLIED_STATUS[name] != status

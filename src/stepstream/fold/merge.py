@@ -1,0 +1,177 @@
+"""The merges of a tree: with a delta, a late delta, a full object on the way, and the tree before a terminal object.
+
+A delta is checked as a whole before anything is touched; so it applies wholly or not at all.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from stepstream.fold.tree import (
+    Indexed,
+    Node,
+    Pieces,
+    Struct,
+    by_position,
+    fields,
+    goes_by_index,
+    is_object,
+    load_value,
+    part_of,
+)
+from stepstream.wire.deltas import MAX_INDEX
+from stepstream.wire.schema import FULL, KINDS
+
+ONCE: Final = {"id": "id_conflict", "type": "type_conflict", "name": "id_conflict"}
+"""What is set once, and the anomaly that another value is."""
+
+
+class Conflict(Exception):
+    """The delta contradicts what is known. `code` is the anomaly, `text` says what was expected and what came."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+class Unclear(Exception):
+    """An entry came without its type, and nothing before it tells which of its keys are known."""
+
+
+def check(node: Node, delta: Any, *, certain: bool) -> None:
+    """Check that `delta` can be merged into `node`.
+
+    Raises:
+        Conflict: it contradicts what is known, or an index is wrong.
+        Unclear: unless `certain`, an entry must be read once more with its unknown keys.
+    """
+    kinds = KINDS.get(type(delta))
+    if kinds and not certain and not delta.type and node.get("type") not in kinds:
+        raise Unclear
+    for key, value in fields(delta):
+        have = node.get(key)
+        if is_object(value):
+            check(have if type(have) is Node else Node(None), value, certain=certain)
+        elif goes_by_index(node.struct, key, value):
+            _check_entries(have if type(have) is Indexed else Indexed(None), value, certain=certain)
+        elif key in ONCE and value is not None and have is not None and value != have:
+            raise Conflict(ONCE[key], f"expected the same {key} as before, got another")
+
+
+def _check_entries(have: Indexed, entries: Sequence[Any], *, certain: bool) -> None:
+    indexes = [index_of(entry) for entry in entries]
+    for index, entry in zip(indexes, entries, strict=True):
+        check(have.get(index, Node(have.struct)), entry, certain=certain)
+    if len(set(indexes)) < len(indexes):  # entries for one index apply in order, so each is checked with those before
+        together = Indexed(have.struct)
+        for index, entry in zip(indexes, entries, strict=True):
+            slot = together.setdefault(index, Node(have.struct))
+            check(slot, entry, certain=True)
+            merge(slot, entry)
+
+
+def index_of(entry: Any) -> int:
+    """Return the place of a delta's entry.
+
+    Raises:
+        Conflict: it is no integer from 0 to 1023. Of the typed entries, the decoder has checked that.
+    """
+    index = entry["index"] if isinstance(entry, dict) else entry.index
+    if type(index) is not int or not 0 <= index <= MAX_INDEX:
+        raise Conflict("bad_index", f"expected index as an int from 0 to {MAX_INDEX}, got {type(index).__name__}")
+    return index
+
+
+def merge(node: Node, delta: Any) -> None:
+    """Add a checked `delta` to `node`."""
+    for key, value in fields(delta):
+        have = node.get(key)
+        if value is None:
+            node.setdefault(key, None)
+        elif type(have) is Pieces and isinstance(value, str):
+            have.append(value)
+        elif goes_by_index(node.struct, key, value):
+            node[key] = _merge_entries(have, part_of(node.struct, key), value)
+        elif type(have) is Node and is_object(value):
+            merge(have, value)
+        elif is_object(value):
+            node[key] = _grown(node.struct, key, value)
+        elif key not in ONCE or have is None:
+            node[key] = load_value(node.struct, key, value)
+
+
+def _grown(struct: Struct, key: str, value: Any) -> Node:
+    """Return a new node, grown from nothing: unlike in a full object, the lists in `value` go by index."""
+    kind = type(value)
+    node = Node(part_of(struct, key) if isinstance(value, dict) else FULL.get(kind, kind))
+    merge(node, value)
+    return node
+
+
+def _merge_entries(have: Any, struct: Struct, entries: Sequence[Any]) -> Indexed:
+    if type(have) is Indexed:
+        indexed = have
+    else:
+        indexed = by_position(struct, have if isinstance(have, list) and all(map(is_object, have)) else ())
+    for entry in entries:
+        index = index_of(entry)
+        slot = indexed.get(index)
+        if slot is None:
+            slot = indexed[index] = Node(struct)
+        merge(slot, entry)
+    return indexed
+
+
+def fill(node: Node, delta: Any) -> tuple[bool, bool]:
+    """Add to `node`, which a terminal object has settled, what that object left null or absent.
+
+    Returns whether anything was added, and whether anything had to be dropped.
+    """
+    added = dropped = False
+    for key, value in fields(delta):
+        have = node.get(key)
+        if value is None or (key in ONCE and have == value):
+            continue
+        if have is None:
+            added, dropped = _either((added, dropped), _fill_whole(node, key, value))
+        elif type(have) is Node and is_object(value):
+            added, dropped = _either((added, dropped), fill(have, value))
+        elif type(have) is Indexed and goes_by_index(node.struct, key, value):
+            added, dropped = _either((added, dropped), _fill_entries(have, value))
+        else:
+            dropped = True
+    return added, dropped
+
+
+def _fill_whole(node: Node, key: str, value: Any) -> tuple[bool, bool]:
+    try:
+        check(Node(node.struct), {key: value}, certain=True)
+    except Conflict:
+        return False, True
+    merge(node, {key: value})
+    return True, False
+
+
+def _either(one: tuple[bool, bool], other: tuple[bool, bool]) -> tuple[bool, bool]:
+    return one[0] or other[0], one[1] or other[1]
+
+
+def _fill_entries(have: Indexed, entries: Sequence[Any]) -> tuple[bool, bool]:
+    found = False, False
+    for entry in entries:
+        slot = slot_of(have, entry)
+        found = _either(found, (False, True) if slot is None else fill(slot, entry))
+    return found
+
+
+def slot_of(have: Indexed, entry: Any) -> Node | None:
+    """Return the entry of a settled list that a late delta means: by its id, else by its index; None for none."""
+    identity = entry.get("id") if isinstance(entry, dict) else getattr(entry, "id", None)
+    named = [slot for slot in have.values() if identity and slot.get("id") == identity]
+    if named:
+        return named[0]
+    try:
+        index = index_of(entry)
+    except Conflict:
+        return None
+    return have.get(have.alias.get(index, index))

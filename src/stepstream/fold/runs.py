@@ -1,0 +1,69 @@
+"""What a run's object does. The newest object wins, except that an ended run stays ended."""
+
+from typing import cast
+
+from stepstream.fold.calls import calls_of
+from stepstream.fold.changes import AnomalyCode, Change, RunTransition
+from stepstream.fold.deltas import call_changes
+from stepstream.fold.growing import Growing
+from stepstream.fold.lifecycle import names_another_status
+from stepstream.fold.objects import finish_call
+from stepstream.fold.state import group_key
+from stepstream.fold.stream import StreamFold, touch
+from stepstream.fold.waiting import Cause
+from stepstream.wire.events import with_status
+from stepstream.wire.objects import RequiredAction, Run, RunStep
+
+
+def apply_run(stream: StreamFold, cause: Cause) -> list[Change]:
+    """Fold the run of `cause`."""
+    run = cast(Run, with_status(cause.event.name, cause.event.data))
+    before = stream.state.runs.get(run.id)
+    if before is not None and before.is_terminal:
+        touch(stream.runs, run.id, before)
+        refused = _refusal(before, run)
+        if refused is not None:
+            return [stream.anomaly(cause, refused, run.id, "expected nothing else after the run ended")]
+    touch(stream.runs, run.id, run)
+    stream.state.set_run(run)
+    changes: list[Change] = []
+    if names_another_status(cause.event.name, run.status):
+        text = "expected the status that the event's name says, got another in its object, which is kept"
+        changes.append(stream.anomaly(cause, "status_mismatch", run.id, text))
+    changes += _asked_for(stream, cause, run)
+    previous = (before.status or None) if before is not None else None
+    if run.status and run.status != previous:
+        transition = cause.event.name, cause.sequence, stream.context
+        changes.append(RunTransition(*transition, run, previous, run.status, run.is_terminal))
+    return changes + cast(list[Change], stream.bound(cause, group_key(run.id, "")))
+
+
+def _refusal(ended: Run, run: Run) -> AnomalyCode | None:
+    """Return why an object that comes after the end of its run is not taken, or None where it is."""
+    if not run.is_terminal:
+        return "status_regression"
+    if run == ended:
+        return "duplicate_terminal"
+    return None if run.status == ended.status else "conflicting_terminal"
+
+
+def _asked_for(stream: StreamFold, cause: Cause, run: Run) -> list[Change]:
+    """Return a `ToolCallFinished` for each call that the run waits for: nothing can be added to its arguments."""
+    action = run.required_action
+    if not isinstance(action, RequiredAction):
+        return []
+    asked = {call.id for call in action.tool_calls if call.id}
+    steps = {**stream.state.group(group_key(run.id, "")).steps, **stream.steps}
+    return [change for step in steps.values() for change in _finish(stream, cause, step, asked)]
+
+
+def _finish(stream: StreamFold, cause: Cause, step: Growing[RunStep], asked: set[str]) -> list[Change]:
+    if step.ended:
+        return []
+    calls = {index: node for index, node in calls_of(step).items() if node.get("id") in asked}
+    changes = call_changes(stream, cause, step, calls, settled=True)
+    for node in calls.values():
+        identifier = node["id"]
+        if identifier in step.started and identifier not in step.finished:
+            changes.append(finish_call(stream, cause, step, identifier, node))
+    return changes

@@ -1,0 +1,103 @@
+"""The merges of a tree with a full object: one that comes on the way, and the terminal one."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from stepstream.fold.tree import Indexed, Node, Pieces
+from stepstream.wire.messages import Message
+from stepstream.wire.objects import RunStep, StepDetails
+
+_HOLDERS: Final = frozenset({RunStep, Message, StepDetails})
+"""What holds the lists that deltas build. A terminal object without such a list says nothing about it."""
+
+
+def supply(node: Node, full: Node) -> None:
+    """Give `node` what it lacks of a full object on the way: nulls, missing entries, the rest of a text.
+
+    Nothing that deltas built is removed or replaced, so an object that is older than they are does no harm.
+    """
+    for key, value in full.items():
+        have = node.get(key)
+        if have is None:
+            node[key] = value
+        elif type(have) is Pieces and type(value) is Pieces:
+            if value.text().startswith(have.text()):
+                node[key] = value
+        elif type(have) is Node and type(value) is Node:
+            supply(have, value)
+        elif type(have) is Indexed and type(value) is Indexed:
+            _supply_entries(have, value)
+
+
+def _supply_entries(have: Indexed, full: Indexed) -> None:
+    places = match(have, full)
+    for position, entry in full.items():
+        place = places.get(position)
+        if place is not None:
+            supply(have[place], entry)
+            continue
+        free = position
+        while free in have:
+            free += 1
+        have[free] = entry
+
+
+def restore(node: Node, other: Node, *, settling: bool) -> None:
+    """Give `node` what is null there and known to another tree of the same object.
+
+    When a terminal object is `settling`, `other` is the tree before it: what the terminal object left out of a tool
+    call or a part of a message is gone, only its nulls are not taken at their word; and an entry of a list is still
+    found by the index it had. Otherwise what was left out counts as null too. A dropped entry stays dropped.
+    """
+    for key, value in other.items():
+        have = node.get(key)
+        if value is None:
+            continue
+        if have is None:
+            if key in node or not settling or node.struct in _HOLDERS:
+                node[key] = value
+        elif type(have) is Node and type(value) is Node:
+            restore(have, value, settling=settling)
+        elif type(have) is Indexed and type(value) is Indexed:
+            for position, index in match(value, have).items():
+                restore(have[position], value[index], settling=settling)
+                if settling and position != index:
+                    have.alias[index] = position
+
+
+def contradicts(node: Node, full: Node) -> bool:
+    """Tell whether `full` says anything, nulls aside, that `node` does not."""
+    return any(_differs(node.get(key), value) for key, value in full.items() if value is not None)
+
+
+def _differs(have: Any, value: Any) -> bool:
+    kind = type(value)
+    if type(have) is not kind:
+        return True
+    if kind is Pieces:
+        return bool(have.text() != value.text())
+    if kind is Node:
+        return contradicts(have, value)
+    if kind is Indexed:
+        places = match(have, value)
+        return len(have) != len(value) or any(
+            position not in places or contradicts(have[places[position]], entry) for position, entry in value.items()
+        )
+    return bool(have != value)
+
+
+def match(have: Indexed, full: Indexed) -> Mapping[int, int]:
+    """Return which entry of `have` each entry of `full` is: by id, else by position where an id is lacking."""
+    by_id = {entry["id"]: index for index, entry in have.items() if entry.get("id") is not None}
+    found = {position: by_id[entry["id"]] for position, entry in full.items() if entry.get("id") in by_id}
+    taken = set(found.values())
+    for position, index in enumerate(sorted(have)):
+        entry: Mapping[str, Any] | None = full.get(position)
+        if entry is not None and position not in found and index not in taken and _may_be(have[index], entry):
+            found[position] = index
+    return found
+
+
+def _may_be(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether two entries in the same place can be the same: neither their ids nor their types contradict."""
+    return all(one.get(key) is None or other.get(key) in (None, one[key]) for key in ("id", "type"))

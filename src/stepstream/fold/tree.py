@@ -1,0 +1,144 @@
+"""The inside of an object that still grows: a tree that can be added to at a cost that does not grow with it.
+
+`Node` stands for an object, `Pieces` for a text that is appended to, `Indexed` for a list that goes by index. Any
+other value is itself. `load` makes a tree from what came, `freeze` makes the snapshot.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+from msgspec import UNSET
+
+from stepstream.wire.base import Unknown, WireObject
+from stepstream.wire.schema import FULL, INDEXED, KINDS, PARTS
+
+APPENDED: Final = frozenset({"arguments", "input", "logs", "output", "refusal", "value"})
+"""The names of the texts that deltas append to: of tool calls the first four, of messages the last two."""
+
+Struct: TypeAlias = type[WireObject] | None
+
+
+class Pieces(list[str]):
+    """A text in the pieces it came in."""
+
+    __slots__ = ()
+
+    def text(self) -> str:
+        """Return the whole text, and keep it as one piece."""
+        if len(self) > 1:
+            self[:] = ["".join(self)]
+        return self[0]
+
+
+class Node(dict[str, Any]):
+    """An object that grows. `struct` is what it is frozen to, None for plain JSON."""
+
+    __slots__ = ("struct",)
+
+    def __init__(self, struct: Struct) -> None:
+        super().__init__()
+        self.struct = struct
+
+
+class Indexed(dict[int, Node]):
+    """A list that grows, by index and without padding. `struct` is that of its entries.
+
+    `alias` leads from the index that deltas use to the place in a terminal object, where the two differ.
+    """
+
+    __slots__ = ("alias", "struct")
+
+    def __init__(self, struct: Struct) -> None:
+        super().__init__()
+        self.struct = struct
+        self.alias: dict[int, int] = {}
+
+
+def fields(value: Any) -> Iterable[tuple[str, Any]]:
+    """Return the keys and values of an object as they came, without the `index` that is its place in a list."""
+    if isinstance(value, WireObject):
+        pairs = ((name, getattr(value, name)) for name in value.__struct_fields__ if name != "index")
+        return [(name, found) for name, found in pairs if found is not UNSET]
+    if isinstance(value, Unknown):
+        return [(name, found) for name, found in value.items() if name != "index"]
+    return value.items()  # type: ignore[no-any-return]  # what is neither is a dict of plain JSON
+
+
+def is_object(value: object) -> bool:
+    """Tell whether `value` is an object, of a known kind or not."""
+    return isinstance(value, WireObject | dict)
+
+
+def part_of(struct: Struct, key: str) -> Struct:
+    """Return the struct of the objects under `key`, where it is one that may come in unknown kinds."""
+    return PARTS.get(struct, {}).get(key) if struct else None
+
+
+def goes_by_index(struct: Struct, key: str, value: object) -> bool:
+    """Tell whether a list in a delta goes by index: by its place, or in plain JSON because every entry has one."""
+    if not isinstance(value, list | tuple):
+        return False
+    if part_of(struct, key) and key in INDEXED:
+        return True
+    return bool(value) and all(isinstance(entry, dict) and "index" in entry for entry in value)
+
+
+def load(struct: Struct, value: Any) -> Node:
+    """Return a full object as a tree; entries of its lists get their position as index."""
+    node = Node(struct)
+    for key, found in fields(value):
+        node[key] = load_value(struct, key, found)
+    return node
+
+
+def load_value(struct: Struct, key: str, value: Any) -> Any:
+    """Return the value under `key` of a full object, as part of a tree."""
+    if isinstance(value, str) and key in APPENDED:
+        return Pieces([value])
+    if isinstance(value, WireObject):
+        return load(FULL.get(type(value), type(value)), value)
+    if isinstance(value, dict):
+        return load(part_of(struct, key), value)
+    if isinstance(value, tuple) and key in INDEXED and (part := part_of(struct, key)):
+        return by_position(part, value)
+    return value
+
+
+def by_position(struct: Struct, entries: Sequence[Any]) -> Indexed:
+    """Return the list of a full object as a tree."""
+    indexed = Indexed(struct)
+    for position, entry in enumerate(entries):
+        indexed[position] = load(struct, entry)
+    return indexed
+
+
+def freeze(value: Any) -> Any:
+    """Return the snapshot of a tree: equal to the decoded object that would have come in one piece."""
+    kind = type(value)
+    if kind is Pieces:
+        return value.text()
+    if kind is Node:
+        return _freeze_node(value)
+    if kind is Indexed:
+        entries = (_freeze_node(value[index]) for index in sorted(value))
+        return tuple(entries) if value.struct else list(entries)
+    return value
+
+
+def _freeze_node(node: Node) -> Any:
+    values = {key: freeze(value) for key, value in node.items()}
+    struct = node.struct
+    if struct is None:
+        return values
+    if not is_kind(struct, node):
+        return Unknown(values)
+    return struct(**{key: value for key, value in values.items() if key in struct.__struct_fields__})
+
+
+def is_kind(struct: type[WireObject], node: Mapping[str, Any]) -> bool:
+    """Tell whether `node` is of a kind that `struct` is for, by its type; without one, by having no unknown key."""
+    kinds = KINDS.get(struct)
+    if kinds is None:
+        return True
+    kind = node.get("type")
+    return kind in kinds if kind is not None else node.keys() <= set(struct.__struct_fields__)

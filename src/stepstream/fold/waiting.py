@@ -1,0 +1,50 @@
+"""Deltas that came before their object, bounded in number and bytes."""
+
+from typing import Final, NamedTuple
+
+from stepstream.wire.events import Event
+
+MAX_WAITING_DELTAS: Final = 10_000
+MAX_WAITING_BYTES: Final = 2**20
+
+
+class Cause(NamedTuple):
+    """What changes come from: an event, and its ordinal in the stream."""
+
+    event: Event
+    sequence: int
+
+
+class Waiting:
+    """The deltas of one stream that wait, by the kind and id of what they wait for."""
+
+    __slots__ = ("_by_object", "_bytes", "_count")
+
+    def __init__(self) -> None:
+        self._by_object: dict[tuple[str, str], list[Cause]] = {}
+        self._count = 0
+        self._bytes = 0
+
+    def __contains__(self, key: tuple[str, str]) -> bool:
+        return key in self._by_object
+
+    def add(self, key: tuple[str, str], cause: Cause) -> bool:
+        """Keep a delta until its object comes. Return False where there is no room for it."""
+        size = len(cause.event.payload)
+        if self._count >= MAX_WAITING_DELTAS or self._bytes + size > MAX_WAITING_BYTES:
+            return False
+        self._count += 1
+        self._bytes += size
+        self._by_object.setdefault(key, []).append(cause)
+        return True
+
+    def take(self, key: tuple[str, str]) -> list[Cause]:
+        """Return what waits for an object, in order; it waits no longer."""
+        taken = self._by_object.pop(key, [])
+        self._count -= len(taken)
+        self._bytes -= sum(len(cause.event.payload) for cause in taken)
+        return taken
+
+    def everything(self) -> list[Cause]:
+        """Return all that waits, in the order it came."""
+        return sorted((cause for some in self._by_object.values() for cause in some), key=lambda cause: cause.sequence)

@@ -1,0 +1,66 @@
+"""How one stream ended, with everything it touched."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from stepstream.fold.changes import Anomaly
+from stepstream.fold.stream import StreamFold
+from stepstream.wire.base import Unknown
+from stepstream.wire.messages import Message
+from stepstream.wire.objects import RequiredAction, Run, RunStep, Usage
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a stream ended and what it touched, in order of first sight. Nothing in it changes any more."""
+
+    reason: Literal["done", "ended"] | None
+    """"done": the `done` event came. "ended": it did not, but every run of the stream has ended or waits for action.
+    None in the outcome of an exception."""
+    steps: Mapping[str, RunStep]
+    runs: Mapping[str, Run]
+    messages: Mapping[str, Message]
+    anomalies: list[Anomaly]
+    """The first 1,000."""
+    anomaly_count: int
+    events: int
+    """How many events the stream had."""
+    required_action: RequiredAction | Unknown | None
+    """What the newest run that waits for action asks for."""
+    usage: Usage
+    """Token totals over the runs; of a run that told none, those of its steps."""
+
+    def __repr__(self) -> str:
+        return (
+            f"<Outcome {self.reason or 'broken'}: {self.events:,} events, {len(self.steps):,} steps, "
+            f"{len(self.runs):,} runs, {len(self.messages):,} messages, {self.anomaly_count:,} anomalies>"
+        )
+
+
+def outcome_of(stream: StreamFold, reason: Literal["done", "ended"] | None) -> Outcome:
+    """Return the outcome of a stream as of now."""
+    steps = {identifier: step.snapshot() for identifier, step in stream.steps.items()}
+    asked = [run.required_action for run in stream.runs.values() if run.status == "requires_action"]
+    return Outcome(
+        reason=reason,
+        steps=steps,
+        runs=dict(stream.runs),
+        messages={identifier: message.snapshot() for identifier, message in stream.messages.items()},
+        anomalies=list(stream.anomalies),
+        anomaly_count=stream.anomaly_count,
+        events=stream.sequence,
+        required_action=(asked[-1] or None) if asked else None,
+        usage=_total(stream.runs, steps),
+    )
+
+
+def _total(runs: Mapping[str, Run], steps: Mapping[str, RunStep]) -> Usage:
+    told = [run.usage for run in runs.values() if run.usage]
+    telling = {run.id for run in runs.values() if run.usage}
+    told += [step.usage for step in steps.values() if step.usage and step.run_id not in telling]
+    return Usage(
+        prompt_tokens=sum(usage.prompt_tokens or 0 for usage in told),
+        completion_tokens=sum(usage.completion_tokens or 0 for usage in told),
+        total_tokens=sum(usage.total_tokens or 0 for usage in told),
+    )

@@ -1,0 +1,310 @@
+"""The processor: streams in, your code called."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar, Unpack, overload
+
+import anyio
+from anyio.abc import TaskGroup
+
+from stepstream.errors import StepStreamError
+from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.changes import Change
+from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State
+from stepstream.live.filters import Filters, checked_classes, checked_filters
+from stepstream.live.handle import StreamHandle
+from stepstream.live.hub import Hub
+from stepstream.live.outcome import Outcome, outcome_of
+from stepstream.live.reader import Reader
+from stepstream.live.source import END, Source, next_item, opened
+from stepstream.live.subscription import Callback, Changes, Subscription, checked_callback
+from stepstream.wire.events import DEFAULT_MAX_DEPTH
+from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES
+
+C1 = TypeVar("C1", bound=Change)
+C2 = TypeVar("C2", bound=Change)
+C3 = TypeVar("C3", bound=Change)
+C4 = TypeVar("C4", bound=Change)
+F = TypeVar("F", bound=Callable[..., Awaitable[object]])
+
+EVENTS_BETWEEN_CHECKPOINTS: Final = 512
+"""A source that never waits lets other tasks run, and can be cancelled, after this many events."""
+
+_log = logging.getLogger("stepstream.live")
+
+
+class Processor:
+    """Read streams, fold them, and deliver what they do to subscribers.
+
+    Subscribers may be registered before the `async with` block and at any time in it; streams are read inside it.
+    Leaving the block waits for the streams started in it, then delivers what was folded, for at most `drain_timeout`
+    seconds. An exception in the block ends the streams, and leaves it as it is after that delivery.
+
+    With `strict`, the first exception of a subscriber ends the block and leaves it; else it is logged and counted.
+    `max_event_bytes` and `max_depth` bound one event. `retain` bounds the finished runs that are remembered from
+    stream to stream, `max_open_runs` the unfinished ones.
+    """
+
+    def __init__(
+        self,
+        *,
+        strict: bool = False,
+        drain_timeout: float = 10,
+        max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES,
+        max_depth: int = DEFAULT_MAX_DEPTH,
+        retain: int = DEFAULT_RETAIN,
+        max_open_runs: int = DEFAULT_MAX_OPEN_RUNS,
+    ) -> None:
+        self._strict = strict
+        self._drain_timeout = drain_timeout
+        self._max_event_bytes = max_event_bytes
+        self._max_depth = max_depth
+        self._state = State(retain=retain, max_open_runs=max_open_runs)
+        self._hub = Hub()
+        self._lifetime: AbstractAsyncContextManager[None] | None = None
+        self._pumps: TaskGroup | None = None
+        self._streams: TaskGroup | None = None
+        self._is_closed = False
+        self._failure: Exception | None = None
+        self._events = 0
+        self._anomalies = 0
+
+    def __repr__(self) -> str:
+        return f"<Processor {len(self._hub)} subscribers, {self._events:,} events, {self._anomalies:,} anomalies>"
+
+    async def __aenter__(self) -> Self:
+        if self._lifetime is not None:
+            raise RuntimeError("a Processor can be entered once: make a new one")
+        self._lifetime = self._live()
+        await self._lifetime.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        if self._lifetime is None:
+            raise RuntimeError("the Processor was not entered")
+        return await self._lifetime.__aexit__(exc_type, exc, traceback)
+
+    @overload
+    def on(
+        self, one: type[C1], /, **filters: Unpack[Filters]
+    ) -> Callable[[Callable[[C1], Awaitable[object]]], Callable[[C1], Awaitable[object]]]: ...
+    @overload
+    def on(
+        self, one: type[C1], two: type[C2], /, **filters: Unpack[Filters]
+    ) -> Callable[[Callable[[C1 | C2], Awaitable[object]]], Callable[[C1 | C2], Awaitable[object]]]: ...
+    @overload
+    def on(
+        self, one: type[C1], two: type[C2], three: type[C3], /, **filters: Unpack[Filters]
+    ) -> Callable[[Callable[[C1 | C2 | C3], Awaitable[object]]], Callable[[C1 | C2 | C3], Awaitable[object]]]: ...
+    @overload
+    def on(
+        self, one: type[C1], two: type[C2], three: type[C3], four: type[C4], /, **filters: Unpack[Filters]
+    ) -> Callable[
+        [Callable[[C1 | C2 | C3 | C4], Awaitable[object]]], Callable[[C1 | C2 | C3 | C4], Awaitable[object]]
+    ]: ...
+    @overload
+    def on(self, *classes: type[Change], **filters: Unpack[Filters]) -> Callable[[F], F]: ...
+    def on(self, *classes: type[Any], **filters: Unpack[Filters]) -> Callable[[Any], Any]:
+        """Register the decorated async function for changes of `classes`. The filters are those of `add`.
+
+        Raises:
+            TypeError: a class is none of changes, one of them has no field for a filter, or the function is not async.
+        """
+        checked_filters(checked_classes(classes), filters)
+
+        def register(callback: F) -> F:
+            self.add(classes, callback, **filters)
+            return callback
+
+        return register
+
+    def add(
+        self, classes: type[Change] | Sequence[type[Change]], callback: Callback, **filters: Unpack[Filters]
+    ) -> Subscription:
+        """Register `callback` for changes of `classes`, from the next change on, and return its subscription.
+
+        `status`, `step_type`, `tool_type`, `tool_name`, `run_id` and `thread_id` take a string or several;
+        `terminal` takes whether the change ends its object; `where` takes a function of the change that is called
+        synchronously. The changes of one run come in order, one call at a time. When 256 changes wait for one
+        subscriber, the streams wait for it.
+
+        Raises:
+            TypeError: a class is none of changes, one of them has no field for a filter, or `callback` is not async.
+            RuntimeError: the processor is closed.
+        """
+        wanted = checked_classes((classes,) if isinstance(classes, type) else tuple(classes))
+        subscription = Subscription(wanted, checked_filters(wanted, filters), checked_callback(callback))
+        if self._strict:
+            subscription.on_error = self._stop
+        self._route(subscription)
+        if self._pumps is not None:
+            self._pumps.start_soon(subscription.pump)
+        return subscription
+
+    @overload
+    def subscribe(self, one: type[C1], /, **filters: Unpack[Filters]) -> AbstractAsyncContextManager[Changes[C1]]: ...
+    @overload
+    def subscribe(
+        self, one: type[C1], two: type[C2], /, **filters: Unpack[Filters]
+    ) -> AbstractAsyncContextManager[Changes[C1 | C2]]: ...
+    @overload
+    def subscribe(
+        self, one: type[C1], two: type[C2], three: type[C3], /, **filters: Unpack[Filters]
+    ) -> AbstractAsyncContextManager[Changes[C1 | C2 | C3]]: ...
+    @overload
+    def subscribe(
+        self, one: type[C1], two: type[C2], three: type[C3], four: type[C4], /, **filters: Unpack[Filters]
+    ) -> AbstractAsyncContextManager[Changes[C1 | C2 | C3 | C4]]: ...
+    @overload
+    def subscribe(
+        self, *classes: type[Change], **filters: Unpack[Filters]
+    ) -> AbstractAsyncContextManager[Changes[Any]]: ...
+    def subscribe(self, *classes: type[Any], **filters: Unpack[Filters]) -> AbstractAsyncContextManager[Changes[Any]]:
+        """Return a context manager that gives the changes of `classes` as an async iterator. Filters as in `add`.
+
+        It holds the changes since the block was entered. It ends when the processor is left and its changes have
+        been taken. `run` does not wait until they are taken; but when 256 of them wait, the streams do.
+
+        Raises:
+            TypeError: a class is none of changes, or one of them has no field for a filter.
+        """
+        wanted = checked_classes(classes)
+        return self._iterating(Subscription(wanted, checked_filters(wanted, filters), None))
+
+    async def run(self, source: Source, context: object = None) -> Outcome:
+        """Read `source` to its end and return how it ended, when the callbacks have had all of its changes.
+
+        A source is an async iterable of bytes, `Frame`s, `Event`s or SSE messages, or an async context manager that
+        gives one, such as `connect(...)`. Every change of the stream carries `context`. Reading stops at `done`.
+
+        Raises:
+            StreamFailed: the stream carried an `error` event.
+            StreamTruncated: it ended without `done`, and its run neither ended nor waits for action.
+            FrameTooLarge: an event is longer than `max_event_bytes`.
+            TransportError: the source failed; its exception is the cause.
+            APIError, IdleTimeout: from `connect`.
+            RuntimeError: outside of the processor's block, or in a callback, which would wait for itself.
+            TypeError: it is no source.
+
+        Each `StepStreamError` has `.outcome`: everything folded before.
+        """
+        self._check_open()
+        self._check_outside_callbacks("run()", "use start(), which returns at once")
+        return await self._read(source, context)
+
+    def start(self, source: Source, context: object = None) -> StreamHandle:
+        """Read `source` in a task of the processor and return at once. The handle's `outcome()` is what `run` gives.
+
+        A failure of the stream is logged where nobody waits for its outcome.
+
+        Raises:
+            RuntimeError: outside of the processor's block.
+        """
+        streams = self._check_open()
+        check = lambda: self._check_outside_callbacks("outcome()", "await it in a task of your own")  # noqa: E731
+        handle = StreamHandle(check)
+        streams.start_soon(handle.follow, self._read, source, context)
+        return handle
+
+    @asynccontextmanager
+    async def _live(self) -> AsyncIterator[None]:
+        """Hold the tasks. Those that call callbacks outlive those that read, so that all that was folded arrives."""
+        failure: Exception | None = None
+        async with anyio.create_task_group() as self._pumps:
+            for subscription in self._hub.open:
+                if subscription.has_callback:
+                    self._pumps.start_soon(subscription.pump)
+            try:
+                async with anyio.create_task_group() as self._streams:
+                    try:
+                        yield
+                    except Exception as exc:  # noqa: BLE001 - raised again below, after the delivery
+                        failure = exc
+                        self._streams.cancel_scope.cancel()
+                self._is_closed = True
+                await self._drain()
+            finally:
+                self._is_closed = True
+                self._pumps.cancel_scope.cancel()
+                for subscription in self._hub.open:
+                    subscription.end()
+        if failure or self._failure:
+            raise failure or self._failure  # type: ignore[misc]  # one of the two is an exception
+
+    async def _drain(self) -> None:
+        with anyio.move_on_after(self._drain_timeout) as scope:
+            for subscription in self._hub.open:
+                subscription.end()
+            await self._delivered()
+        if scope.cancelled_caught:
+            left = sum(one.offered - one.delivered for one in self._hub.open if one.has_callback)
+            _log.error("closed after %s s with %d changes undelivered", self._drain_timeout, left)
+
+    async def _delivered(self) -> None:
+        """Return when the callbacks have had every change published so far."""
+        expected = [(one, one.offered) for one in self._hub.open if one.has_callback]
+        for subscription, offered in expected:
+            await subscription.caught_up(offered)
+
+    async def _read(self, source: Source, context: object) -> Outcome:
+        accumulator = Accumulator(max_depth=self._max_depth, context=context, state=self._state)
+        reader = Reader(accumulator, max_event_bytes=self._max_event_bytes, max_depth=self._max_depth)
+        try:
+            async with opened(source) as items:
+                await self._publish(reader, items)
+            outcome = reader.finish()
+        except Exception as exc:
+            if isinstance(exc, StepStreamError):
+                exc.outcome = outcome_of(accumulator.stream, None)
+            await self._delivered()
+            raise
+        finally:
+            self._events += accumulator.stream.sequence
+            self._anomalies += accumulator.anomaly_count
+        await self._delivered()
+        return outcome
+
+    async def _publish(self, reader: Reader, items: AsyncIterator[Any]) -> None:
+        events = 0
+        while not reader.is_done and (item := await next_item(items)) is not END:
+            for changes in reader.read(item):
+                for subscription in self._hub.publish(changes):
+                    await subscription.has_room()
+                events += 1
+                if events % EVENTS_BETWEEN_CHECKPOINTS == 0:
+                    await anyio.lowlevel.checkpoint()
+
+    @asynccontextmanager
+    async def _iterating(self, subscription: Subscription) -> AsyncIterator[Changes[Any]]:
+        self._route(subscription)
+        try:
+            yield Changes(subscription)
+        finally:
+            subscription.close()
+
+    def _route(self, subscription: Subscription) -> None:
+        if self._is_closed:
+            raise RuntimeError("the Processor is closed: it delivers nothing any more")
+        self._hub.add(subscription)
+
+    def _stop(self, failure: Exception) -> None:
+        """End the block with the first exception of a subscriber."""
+        if self._failure is None and self._streams is not None:
+            self._failure = failure
+            self._streams.cancel_scope.cancel()
+
+    def _check_open(self) -> TaskGroup:
+        if self._streams is None:
+            raise RuntimeError("expected an open Processor: read streams inside of `async with Processor()`")
+        if self._is_closed:
+            raise RuntimeError("the Processor is closed: it reads nothing any more")
+        return self._streams
+
+    def _check_outside_callbacks(self, what: str, instead: str) -> None:
+        task = anyio.get_current_task().id
+        if any(subscription.task == task for subscription in self._hub.open):
+            raise RuntimeError(f"{what} in a callback would wait for that callback: {instead}")

@@ -1,0 +1,127 @@
+"""Sources: whatever yields bytes, frames, events or SSE messages asynchronously, opened and closed in one place."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+
+from stepstream.errors import StepStreamError, TransportError
+from stepstream.wire.events import Event
+from stepstream.wire.sse import Frame
+
+
+class Reconnected:
+    """A source yields this where a new connection begins: the parser starts afresh."""
+
+    __slots__ = ()
+
+
+@runtime_checkable
+class SSEMessage(Protocol):
+    """One message as SSE libraries give it, such as `httpx_sse.ServerSentEvent`."""
+
+    @property
+    def event(self) -> str:
+        """The event's name."""
+
+    @property
+    def data(self) -> str:
+        """The data."""
+
+    @property
+    def id(self) -> str:
+        """The last event id."""
+
+
+Item: TypeAlias = bytes | bytearray | memoryview | Frame | Event | Reconnected | SSEMessage
+"""What a source may yield."""
+
+Source: TypeAlias = Any
+"""An async iterable of `Item`, or an async context manager that gives one. Anything of that shape goes: the byte
+iterators of httpx, httpx2 and aiohttp, files of anyio, `connect()`, `httpx_sse.EventSource`."""
+
+END: Final = object()
+"""What `next_item` returns at the end of a source."""
+
+_EXPECTED: Final = "expected an async iterable of bytes or SSE messages, or an async context manager that gives one"
+
+
+@asynccontextmanager
+async def opened(source: Source) -> AsyncIterator[AsyncIterator[Any]]:
+    """Open `source`, give its iterator, and close both in the end.
+
+    Raises:
+        TypeError: it is no source.
+        TransportError: it could not be opened. What stepstream itself raises passes as it is.
+    """
+    stack = AsyncExitStack()
+    try:
+        if not hasattr(source, "__aiter__") and hasattr(source, "__aenter__"):
+            source = await _entered(stack, source)
+        items = _items(source)
+        if hasattr(items, "aclose"):
+            stack.push_async_callback(items.aclose)
+        yield items
+    finally:
+        await _closed(stack)
+
+
+async def _closed(stack: AsyncExitStack) -> None:
+    try:
+        await stack.aclose()
+    except StepStreamError:
+        raise
+    except Exception as exc:
+        raise translated(exc) from exc
+
+
+async def _entered(stack: AsyncExitStack, source: Any) -> Any:
+    try:
+        return await stack.enter_async_context(source)
+    except StepStreamError:
+        raise
+    except Exception as exc:
+        raise translated(exc) from exc
+
+
+def _items(source: Any) -> AsyncIterator[Any]:
+    response = getattr(source, "response", source)
+    if hasattr(source, "aiter_sse") and not hasattr(response, "aiter_bytes"):
+        return aiter(source.aiter_sse())
+    if hasattr(response, "aiter_bytes"):
+        return aiter(response.aiter_bytes())
+    if not hasattr(source, "__aiter__"):
+        raise TypeError(f"{_EXPECTED}, got {type(source).__name__}")
+    return aiter(source)
+
+
+async def next_item(items: AsyncIterator[Any]) -> Any:
+    """Return the next item of a source, or `END`.
+
+    Raises:
+        TransportError: the source failed. What stepstream itself raises passes as it is.
+    """
+    try:
+        return await anext(items, END)
+    except StepStreamError:
+        raise
+    except Exception as exc:
+        raise translated(exc) from exc
+
+
+def translated(exc: Exception) -> TransportError:
+    """Return the error that a foreign exception becomes. Its own text may quote keys, and stays in the cause."""
+    reason = f": {exc.strerror}" if isinstance(exc, OSError) and exc.strerror else ""
+    return TransportError(f"the source failed with {type(exc).__name__}{reason}")
+
+
+def frame_of(item: object) -> Frame:
+    """Return an SSE message as a frame.
+
+    Raises:
+        TypeError: it is none.
+    """
+    event, data = getattr(item, "event", None), getattr(item, "data", None)
+    if not isinstance(event, str) or not isinstance(data, str):
+        raise TypeError(f"expected a source to yield bytes, frames, events or SSE messages, got {type(item).__name__}")
+    identifier = getattr(item, "id", None)
+    return Frame(event or "message", data.encode("utf-8", "replace"), identifier if isinstance(identifier, str) else "")

@@ -1,0 +1,181 @@
+"""One subscriber: what it wants, what waits for it, and how far it is."""
+
+import inspect
+import logging
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Generic, Self, TypeAlias, TypeVar, cast
+
+import anyio
+
+from stepstream.fold.changes import Change
+from stepstream.live.filters import Test
+from stepstream.live.signal import Signal
+
+BUFFER: Final = 256
+"""How many changes may wait for one subscriber before the streams wait for it."""
+
+Callback: TypeAlias = Callable[[Any], Awaitable[object]]
+
+_log = logging.getLogger("stepstream.live")
+
+
+class Subscription:
+    """One subscriber's registration. Its changes come in the order of their stream, one at a time.
+
+    The counters say how many changes matched (`offered`), were taken (`delivered`), and at how many the callback or
+    the `where` predicate failed (`failed`).
+    """
+
+    def __init__(self, classes: Sequence[type[Change]], tests: Sequence[Test], callback: Callback | None) -> None:
+        self.classes = tuple(classes)
+        self.offered = 0
+        self.delivered = 0
+        self.failed = 0
+        self.is_closed = False
+        self.on_error: Callable[[Exception], None] | None = None
+        """Called with the exception of a failing callback; set by the processor."""
+        self.task: int | None = None
+        """The task that calls the callback, while it is one."""
+        self._tests = tuple(tests)
+        self._callback = callback
+        self._queue: deque[Change] = deque()
+        self._is_ending = False
+        self._arrived = Signal()
+        self._taken = Signal()
+
+    def __repr__(self) -> str:
+        names = "|".join(one.__name__ for one in self.classes)
+        closed = " closed" if self.is_closed else ""
+        waiting = len(self._queue)
+        return f"<Subscription {names}{closed} {self.delivered:,} delivered, {waiting} waiting, {self.failed:,} failed>"
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the streams must wait for it."""
+        return len(self._queue) >= BUFFER
+
+    @property
+    def has_callback(self) -> bool:
+        """Whether changes are delivered to a callback; else they wait for an iterator."""
+        return self._callback is not None
+
+    def close(self) -> None:
+        """Receive nothing any more. What still waits is dropped, and no stream waits for this subscriber."""
+        self.is_closed = self._is_ending = True
+        self._queue.clear()
+        self._arrived.notify()
+        self._taken.notify()
+
+    def end(self) -> None:
+        """Take nothing new. What waits is still delivered."""
+        self._is_ending = True
+        self._arrived.notify()
+
+    def offer(self, change: Change) -> None:
+        """Queue `change` if it passes the filters. The queue may pass its bound by the changes of one event."""
+        if self._is_ending or not self._matches(change):
+            return
+        self.offered += 1
+        self._queue.append(change)
+        self._arrived.notify()
+
+    def _matches(self, change: Change) -> bool:
+        try:
+            return all(test(change) for test in self._tests)
+        except Exception as exc:  # noqa: BLE001 - the user's predicate: its trouble must not stop the stream
+            self._fail(change, exc)
+            return False
+
+    async def has_room(self) -> None:
+        """Return when the queue is below its bound again."""
+        while self.is_full and not self.is_closed:
+            await self._taken.wait()
+
+    async def caught_up(self, offered: int) -> None:
+        """Return when the first `offered` changes have been delivered, or never will be."""
+        while self.delivered < offered and not self.is_closed:
+            await self._taken.wait()
+
+    async def take(self) -> Change | None:
+        """Return the next change, as soon as there is one; None after the last."""
+        while not self._queue:
+            if self._is_ending:
+                return None
+            await self._arrived.wait()
+        return self._queue.popleft()
+
+    def settle(self) -> None:
+        """Count the change taken last as delivered."""
+        self.delivered += 1
+        self._taken.notify()
+
+    async def pump(self) -> None:
+        """Deliver changes to the callback until the end."""
+        self.task = anyio.get_current_task().id
+        try:
+            while (change := await self.take()) is not None:
+                await self._call(change)
+                self.settle()
+        finally:
+            self.task = None
+            self.close()
+
+    async def _call(self, change: Change) -> None:
+        callback = self._callback
+        if callback is None:
+            raise RuntimeError("this subscription is an iterator")
+        try:
+            await callback(change)
+        except anyio.get_cancelled_exc_class() as exc:
+            if _is_cancelled_from_outside():
+                raise
+            # the callback awaited something that was cancelled elsewhere: its own trouble
+            self._fail(change, RuntimeError(f"the callback was cancelled by what it awaited ({type(exc).__name__})"))
+        except Exception as exc:  # noqa: BLE001 - the user's callback: its trouble is its own
+            self._fail(change, exc)
+
+    def _fail(self, change: Change, exc: Exception) -> None:
+        self.failed += 1
+        if self.on_error is not None:
+            self.on_error(exc)
+            return
+        _log.error("a subscriber failed at a %s", type(change).__name__, exc_info=exc)
+
+
+def _is_cancelled_from_outside() -> bool:
+    return anyio.current_effective_deadline() == -math.inf
+
+
+def checked_callback(callback: Callback) -> Callback:
+    """Return `callback`, which must be an async function, or an object whose call is one.
+
+    Raises:
+        TypeError: it is not.
+    """
+    call = getattr(callback, "__call__", None)  # noqa: B004 - looked into, not only tested
+    if not inspect.iscoroutinefunction(callback) and not inspect.iscoroutinefunction(call):
+        raise TypeError(f"expected an async function as callback, got {callback!r}: declare it with async def")
+    return callback
+
+
+C = TypeVar("C", bound=Change)
+
+
+class Changes(Generic[C]):
+    """The changes of one subscription, as an async iterator. It ends when the processor does, or at `close`."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> C:
+        await anyio.lowlevel.checkpoint()  # before the change is taken: a cancelled consumer loses none
+        change = await self.subscription.take()
+        if change is None:
+            raise StopAsyncIteration
+        self.subscription.settle()
+        return cast(C, change)

@@ -1,0 +1,6 @@
+"""An Assistants-compatible server for demos and tests: `app` is the ASGI application, `serve` puts it on a port."""
+
+from stepstream.simulator.application import app
+from stepstream.simulator.serving import serve
+
+__all__ = ["app", "serve"]

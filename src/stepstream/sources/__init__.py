@@ -1,0 +1,1 @@
+"""Where chunks come from: HTTP, files, standard input."""

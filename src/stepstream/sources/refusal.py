@@ -1,0 +1,50 @@
+"""What a refusal says: the error of a response, told without its secrets."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from stepstream.errors import APIError
+
+REQUEST_ID_HEADERS: Final = ("x-request-id", "apim-request-id", "x-ms-request-id")
+MAX_TEXT: Final = 500
+"""How many characters of a plain-text body become the message."""
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """Return the id under which the server knows the request, or None."""
+    return next((headers[name] for name in REQUEST_ID_HEADERS if headers.get(name)), None)
+
+
+def place(url: str) -> str:
+    """Return `url` without its query, fragment and user: what may be shown."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def refusal(url: str, status: int, reason: str, headers: Mapping[str, str], body: bytes) -> APIError:
+    """Return the error for a response that is no success. `body` is its body, or the beginning of it."""
+    fields = _fields(body)
+    detail = f": {fields['message']}" if fields["message"] else ""
+    request_id = request_id_of(headers)
+    text = f"{place(url)} answered {status} {reason}".rstrip() + detail
+    return APIError(text, status_code=status, request_id=request_id, **fields)
+
+
+def _fields(body: bytes) -> dict[str, str | None]:
+    """Return code, message, type and param from the shapes that servers use: OpenAI's, Azure's, flat, plain text."""
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        decoded = body.decode("utf-8", "replace").strip()[:MAX_TEXT]
+    error: Any = decoded.get("error", decoded) if isinstance(decoded, dict) else decoded
+    if isinstance(error, str):
+        error = {"message": " ".join(error.split()) or None}
+    found = error if isinstance(error, dict) else {}
+    return {key: _word(found.get(key)) for key in ("code", "message", "type", "param")}
+
+
+def _word(value: object) -> str | None:
+    return str(value) if isinstance(value, str | int | float) else None

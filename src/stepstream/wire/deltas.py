@@ -1,0 +1,113 @@
+"""The deltas of a stream: what was added to a step or a message. An entry of a list says its place by `index`."""
+
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+
+from msgspec import UNSET, Meta
+
+from stepstream.wire.base import Maybe, Unknown, WireObject
+from stepstream.wire.messages import Annotation, Content, Text
+from stepstream.wire.objects import StepDetails
+from stepstream.wire.tool_calls import CodeInterpreter, CodeOutput, ToolCall
+
+MAX_INDEX: Final = 1023
+
+Index: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_INDEX)]
+"""The place of an entry in its list."""
+
+
+class CodeOutputDelta(CodeOutput, frozen=True, kw_only=True):
+    """An addition to one output of code."""
+
+    index: Index
+
+
+class AnnotationDelta(Annotation, frozen=True, kw_only=True):
+    """An addition to one annotation."""
+
+    index: Index
+
+
+if TYPE_CHECKING:
+    AnyCodeOutputDelta: TypeAlias = CodeOutputDelta | Unknown
+    AnyAnnotationDelta: TypeAlias = AnnotationDelta | Unknown
+else:
+    AnyCodeOutputDelta, AnyAnnotationDelta = CodeOutputDelta, AnnotationDelta
+
+
+class CodeInterpreterDelta(CodeInterpreter, frozen=True):
+    """An addition to a run of code: more source text, more outputs."""
+
+    outputs: Maybe[tuple[AnyCodeOutputDelta, ...]] = UNSET
+
+
+class ToolCallDelta(ToolCall, frozen=True, kw_only=True):
+    """An addition to one tool call."""
+
+    index: Index
+    code_interpreter: Maybe[CodeInterpreterDelta] = UNSET
+
+
+if TYPE_CHECKING:
+    AnyToolCallDelta: TypeAlias = ToolCallDelta | Unknown
+else:
+    AnyToolCallDelta = ToolCallDelta
+
+
+class StepDetailsDelta(StepDetails, frozen=True):
+    """An addition to the details of a step."""
+
+    tool_calls: Maybe[tuple[AnyToolCallDelta, ...]] = UNSET
+
+
+if TYPE_CHECKING:
+    AnyStepDetailsDelta: TypeAlias = StepDetailsDelta | Unknown
+else:
+    AnyStepDetailsDelta = StepDetailsDelta
+
+
+class RunStepDeltaBody(WireObject, frozen=True):
+    """What was added to a step. Other keys than `step_details` do not belong here and are not read."""
+
+    step_details: Maybe[AnyStepDetailsDelta] = UNSET
+
+
+class RunStepDelta(WireObject, frozen=True):
+    """The data of `thread.run.step.delta`: the step's id and what was added to it."""
+
+    id: str
+    delta: RunStepDeltaBody | None
+    object: Maybe[str] = UNSET
+
+
+class TextDelta(Text, frozen=True):
+    """An addition to a text."""
+
+    annotations: Maybe[tuple[AnyAnnotationDelta, ...]] = UNSET
+
+
+class ContentDelta(Content, frozen=True, kw_only=True):
+    """An addition to one part of a message."""
+
+    index: Index
+    text: Maybe[TextDelta] = UNSET
+
+
+if TYPE_CHECKING:
+    AnyContentDelta: TypeAlias = ContentDelta | Unknown
+else:
+    AnyContentDelta = ContentDelta
+
+
+class MessageDeltaBody(WireObject, frozen=True):
+    """What was added to a message."""
+
+    role: Maybe[str] = UNSET
+    content: Maybe[tuple[AnyContentDelta, ...]] = UNSET
+
+
+class MessageDelta(WireObject, frozen=True):
+    """The data of `thread.message.delta`: the message's id and what was added to it."""
+
+    id: str
+    delta: MessageDeltaBody | None
+    object: Maybe[str] = UNSET

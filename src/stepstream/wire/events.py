@@ -1,0 +1,234 @@
+"""Events: what a frame says. One table leads from an event's name to its type; the type's decoder does the rest."""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from stepstream.errors import DecodeError
+from stepstream.wire.base import WireObject
+from stepstream.wire.deltas import MessageDelta, RunStepDelta
+from stepstream.wire.depth import is_deeper
+from stepstream.wire.loose import BadIndex, build
+from stepstream.wire.messages import Message
+from stepstream.wire.objects import Run, RunStep, Thread
+from stepstream.wire.sse import Frame
+
+DEFAULT_MAX_DEPTH: Final = 64
+
+
+class UnknownData(WireObject, frozen=True):
+    """The data of an event whose name this version does not know: its bytes, unread."""
+
+    payload: bytes
+
+
+class Malformed(WireObject, frozen=True):
+    """Data that is JSON but does not fit the type of its event.
+
+    `reason` says what was expected and where; `code` is the anomaly it is reported as, `id` that of the object.
+    """
+
+    payload: bytes
+    reason: str
+    code: Literal["bad_index", "malformed_delta", "undecodable_event"] = "undecodable_event"
+    id: str | None = None
+
+
+class Done(WireObject, frozen=True):
+    """The data of `done`: the server has sent everything."""
+
+
+class ErrorData(WireObject, frozen=True):
+    """The data of `error`, from either shape that servers send. A plain text becomes the message."""
+
+    code: str | None = None
+    message: str | None = None
+    type: str | None = None
+    param: str | None = None
+
+
+Data: TypeAlias = (
+    RunStepDelta | MessageDelta | RunStep | Run | Message | Thread | Done | ErrorData | UnknownData | Malformed
+)
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """One decoded frame: the event's name as sent, and its data."""
+
+    name: str
+    data: Data
+    raw: bytes | None = None
+    """The bytes that `data` was decoded from; None in an event that was made by hand."""
+
+    @property
+    def payload(self) -> bytes:
+        """The raw JSON of the data, with everything that the structs leave out."""
+        if self.raw is not None:
+            return self.raw
+        data = self.data
+        return data.payload if isinstance(data, UnknownData | Malformed) else msgspec.json.encode(data)
+
+    def __repr__(self) -> str:
+        return f"<Event {self.name} {self.data!r}>"
+
+
+STEP_EVENTS: Final[Mapping[str, str]] = {
+    "thread.run.step.created": "in_progress",
+    "thread.run.step.in_progress": "in_progress",
+    "thread.run.step.completed": "completed",
+    "thread.run.step.failed": "failed",
+    "thread.run.step.cancelled": "cancelled",
+    "thread.run.step.expired": "expired",
+    "thread.run.step.incomplete": "incomplete",
+}
+"""Events that carry a full step, and the status that each implies. Likewise for runs and messages below."""
+
+RUN_EVENTS: Final[Mapping[str, str]] = {
+    "thread.run.created": "queued",
+    "thread.run.queued": "queued",
+    "thread.run.in_progress": "in_progress",
+    "thread.run.requires_action": "requires_action",
+    "thread.run.completed": "completed",
+    "thread.run.incomplete": "incomplete",
+    "thread.run.failed": "failed",
+    "thread.run.cancelling": "cancelling",
+    "thread.run.cancelled": "cancelled",
+    "thread.run.expired": "expired",
+}
+
+MESSAGE_EVENTS: Final[Mapping[str, str]] = {
+    "thread.message.created": "in_progress",
+    "thread.message.in_progress": "in_progress",
+    "thread.message.completed": "completed",
+    "thread.message.incomplete": "incomplete",
+}
+
+IMPLIED_STATUS: Final[Mapping[str, str]] = {**STEP_EVENTS, **RUN_EVENTS, **MESSAGE_EVENTS}
+
+TYPES: Final[Mapping[str, type[WireObject]]] = {
+    "thread.created": Thread,
+    **dict.fromkeys(RUN_EVENTS, Run),
+    **dict.fromkeys(STEP_EVENTS, RunStep),
+    "thread.run.step.delta": RunStepDelta,
+    **dict.fromkeys(MESSAGE_EVENTS, Message),
+    "thread.message.delta": MessageDelta,
+    "thread.message.chunk": MessageDelta,  # the name in older previews of Azure
+}
+"""Every event with an object in its data, and the type of that object."""
+
+_DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
+    name: msgspec.json.Decoder(struct) for name, struct in TYPES.items()
+}
+
+
+def decode_event(frame: Frame, *, max_depth: int = DEFAULT_MAX_DEPTH) -> Event:
+    """Return what `frame` says. An unknown name gives `UnknownData`, JSON of the wrong shape gives `Malformed`.
+
+    A status that the object lacks is taken from the event's name. Data that is a JSON string holding JSON, as Azure
+    was seen to send, is decoded once more.
+
+    Raises:
+        DecodeError: the data of a known event is not JSON, or nests deeper than `max_depth`.
+    """
+    name, payload = frame.event, frame.data
+    decoder = _DECODERS.get(name)
+    if decoder is None:
+        return Event(name, _special(name, payload, max_depth), payload)
+    if is_deeper(payload, max_depth):
+        raise _too_deep(name, payload, max_depth)
+    refusal = None
+    try:
+        data = decoder.decode(payload)
+    except msgspec.ValidationError as exc:
+        refusal = exc
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise _undecodable(name, payload, exc) from exc
+    if refusal is not None:  # outside of the handler: the refusal may quote the payload, and no traceback shall show it
+        data = _second_look(name, payload, max_depth, refusal)
+    return Event(name, with_status(name, data), payload)
+
+
+def with_status(name: str, data: Data) -> Data:
+    """Return `data` with the status that the event's name implies, where it is an object that came without one."""
+    if isinstance(data, RunStep | Run | Message) and not data.status and name in IMPLIED_STATUS:
+        return msgspec.structs.replace(data, status=IMPLIED_STATUS[name])
+    return data
+
+
+def read_again(event: Event) -> Event:
+    """Return `event` with unknown keys kept wherever the kind of an object is not told by a `type`.
+
+    A later piece of a tool call may leave out its type. Whether its keys are known depends on what came before.
+    """
+    struct = TYPES[event.name] if event.name in TYPES else type(event.data)
+    raw = _unwrapped(msgspec.json.decode(event.payload))
+    return Event(event.name, build(struct, raw), event.raw)
+
+
+def _special(name: str, payload: bytes, max_depth: int) -> Data:
+    if name == "done":
+        return Done()
+    return _error_data(payload, max_depth) if name == "error" else UnknownData(payload)
+
+
+def _second_look(name: str, payload: bytes, max_depth: int, refusal: msgspec.ValidationError) -> Any:
+    try:
+        raw = msgspec.json.decode(payload)
+        if isinstance(raw, str):
+            if is_deeper(raw.encode(), max_depth):
+                raise _too_deep(name, payload, max_depth)
+            raw = _unwrapped(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise _undecodable(name, payload, exc) from exc
+    struct = TYPES[name]
+    try:
+        return build(struct, raw)
+    except BadIndex as exc:
+        return Malformed(payload, str(exc), "bad_index", _id(raw))
+    except msgspec.ValidationError as exc:
+        reason = _quiet(refusal, exc)
+        if struct in (RunStepDelta, MessageDelta):
+            return Malformed(payload, reason, "malformed_delta", _id(raw))
+        return Malformed(payload, reason, id=_id(raw))
+
+
+def _unwrapped(raw: object) -> object:
+    """Return the JSON inside `raw`, where `raw` is a JSON string that holds some; else `raw` itself."""
+    return msgspec.json.decode(raw) if isinstance(raw, str) else raw
+
+
+def _id(raw: object) -> str | None:
+    found = raw.get("id") if isinstance(raw, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _quiet(*refusals: msgspec.ValidationError) -> str:
+    """Return the first reason that quotes nothing of the payload. Only an unknown enum value is quoted by msgspec."""
+    return next((str(refusal) for refusal in refusals if "enum value" not in str(refusal)), "unexpected type")
+
+
+def _error_data(payload: bytes, max_depth: int) -> ErrorData:
+    try:
+        body = None if is_deeper(payload, max_depth) else _unwrapped(msgspec.json.decode(payload))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        body = payload.decode("utf-8", "replace")
+    if isinstance(body, dict) and isinstance(body.get("error"), dict | str):
+        body = body["error"]
+    if isinstance(body, str):
+        return ErrorData(message=body)
+    fields = body if isinstance(body, dict) else {}
+    return ErrorData(*(_word(fields.get(key)) for key in ErrorData.__struct_fields__))
+
+
+def _word(value: object) -> str | None:
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def _too_deep(name: str, payload: bytes, limit: int) -> DecodeError:
+    return DecodeError(name, "too_deep", f"nested deeper than {limit} levels", len(payload))
+
+
+def _undecodable(name: str, payload: bytes, exc: Exception) -> DecodeError:
+    reason = "not UTF-8" if isinstance(exc, UnicodeDecodeError) else str(exc)
+    return DecodeError(name, "undecodable_event", reason, len(payload))

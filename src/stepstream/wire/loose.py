@@ -1,0 +1,49 @@
+"""The second look: JSON that a typed decoder refused, built part by part so that unknown kinds survive.
+
+An object with a `type` that its struct does not know becomes an `Unknown`, which keeps all of it. What is known is
+still checked against its struct. This is the slow way in, taken only after a `ValidationError`.
+"""
+
+from typing import Any
+
+import msgspec
+
+from stepstream.wire.base import Unknown, WireObject
+from stepstream.wire.deltas import MAX_INDEX
+from stepstream.wire.schema import LISTS, PARTS, is_known
+
+
+class BadIndex(ValueError):
+    """The `index` of a delta's entry is no integer from 0 to 1023."""
+
+
+def build(struct: type[WireObject], raw: object) -> Any:
+    """Return `raw`, decoded JSON, as a `struct`, or as an `Unknown` where its type is not one that `struct` is for.
+
+    Raises:
+        BadIndex: an entry that needs an `index` has none, or a wrong one.
+        msgspec.ValidationError: it does not fit.
+    """
+    if not isinstance(raw, dict):
+        return msgspec.convert(raw, struct)
+    if "index" in struct.__struct_fields__:
+        _check_index(raw.get("index"))
+    if not is_known(struct, raw):
+        return Unknown(raw)
+    parts = {field: _part(part, raw[field]) for field, part in PARTS.get(struct, {}).items() if _fits(field, raw)}
+    return msgspec.structs.replace(msgspec.convert({**raw, **dict.fromkeys(parts)}, struct), **parts)
+
+
+def _fits(field: str, raw: dict[str, Any]) -> bool:
+    """Tell whether `raw[field]` can be looked into. Any other shape is left to the check that refuses it."""
+    return isinstance(raw.get(field), list if field in LISTS else dict)
+
+
+def _part(struct: type[WireObject], raw: Any) -> object:
+    return tuple(build(struct, entry) for entry in raw) if isinstance(raw, list) else build(struct, raw)
+
+
+def _check_index(index: object) -> None:
+    if type(index) is not int or not 0 <= index <= MAX_INDEX:
+        kind = "nothing" if index is None else type(index).__name__
+        raise BadIndex(f"expected index as an int from 0 to {MAX_INDEX}, got {kind}")

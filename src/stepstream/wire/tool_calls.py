@@ -1,0 +1,166 @@
+"""Tool calls, of every kind that servers are known to send.
+
+A call holds its content under the key of its own kind, except `mcp`, whose fields lie beside id and type, and
+`openapi`, which uses the key `function`.
+"""
+
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from msgspec import UNSET
+
+from stepstream.wire.base import Maybe, Number, Unknown, WireObject
+
+ToolType: TypeAlias = Literal[
+    "azure_ai_search",
+    "azure_function",
+    "bing_custom_search",
+    "bing_grounding",
+    "browser_automation",
+    "code_interpreter",
+    "computer_use_preview",
+    "connected_agent",
+    "deep_research",
+    "fabric_dataagent",
+    "file_search",
+    "function",
+    "mcp",
+    "openapi",
+    "sharepoint_grounding",
+]
+"""The kinds of tool call that have a struct. A call of another kind is an `Unknown`, so none is an error."""
+
+OutputType: TypeAlias = Literal["logs", "image"]
+
+NAMED: Final = {
+    "azure_function": "azure_function",
+    "connected_agent": "connected_agent",
+    "function": "function",
+    "mcp": None,
+    "openapi": "function",
+}
+"""The kinds whose calls carry a name, and the key it lies under (None: beside id and type)."""
+
+
+class FunctionCall(WireObject, frozen=True):
+    """A call of a function. `arguments` is JSON text, written by the model and maybe invalid."""
+
+    name: Maybe[str] = UNSET
+    arguments: Maybe[str] = UNSET
+    output: Maybe[str] = UNSET
+
+
+class OutputImage(WireObject, frozen=True):
+    """An image that code produced, as a file of the server."""
+
+    file_id: Maybe[str] = UNSET
+
+
+class CodeOutput(WireObject, frozen=True):
+    """One output of code: logs or an image."""
+
+    type: Maybe[OutputType] = UNSET
+    logs: Maybe[str] = UNSET
+    image: Maybe[OutputImage] = UNSET
+
+
+if TYPE_CHECKING:
+    AnyCodeOutput: TypeAlias = CodeOutput | Unknown
+else:
+    AnyCodeOutput = CodeOutput  # the decoder's type: an unknown kind takes the second look of `loose`
+
+
+class CodeInterpreter(WireObject, frozen=True):
+    """A run of code: its source text and what it put out."""
+
+    input: Maybe[str] = UNSET
+    outputs: Maybe[tuple[AnyCodeOutput, ...]] = UNSET
+
+
+class RankingOptions(WireObject, frozen=True):
+    """How search results were ranked; a score lies between 0 and 1."""
+
+    ranker: Maybe[str] = UNSET
+    score_threshold: Maybe[Number] = UNSET
+
+
+class SearchResult(WireObject, frozen=True):
+    """One hit of a file search; `content` holds objects such as {"type": "text", "text": ...}."""
+
+    file_id: Maybe[str] = UNSET
+    file_name: Maybe[str] = UNSET
+    score: Maybe[Number] = UNSET
+    content: Maybe[tuple[dict[str, Any], ...]] = UNSET
+    attributes: Maybe[dict[str, Any]] = UNSET
+
+
+class FileSearch(WireObject, frozen=True):
+    """A search in files. Streams of 2024 sent it empty."""
+
+    ranking_options: Maybe[RankingOptions] = UNSET
+    results: Maybe[tuple[SearchResult, ...]] = UNSET
+
+
+class ConnectedAgent(WireObject, frozen=True):
+    """A call of another agent, with the run it became."""
+
+    name: Maybe[str] = UNSET
+    arguments: Maybe[str] = UNSET
+    output: Maybe[str] = UNSET
+    run_id: Maybe[str] = UNSET
+    thread_id: Maybe[str] = UNSET
+    assistant_id: Maybe[str] = UNSET
+
+
+class DeepResearch(WireObject, frozen=True):
+    """A research task and its report."""
+
+    input: Maybe[str] = UNSET
+    output: Maybe[str] = UNSET
+
+
+class BrowserAutomation(WireObject, frozen=True):
+    """A task done in a browser, with the steps taken, as JSON objects."""
+
+    input: Maybe[str] = UNSET
+    output: Maybe[str] = UNSET
+    steps: Maybe[tuple[dict[str, Any], ...]] = UNSET
+
+
+class ToolCall(WireObject, frozen=True):
+    """One tool call of a step: its id, its kind, and its content under the key of that kind."""
+
+    id: Maybe[str] = UNSET
+    type: Maybe[ToolType] = UNSET
+    function: Maybe[FunctionCall] = UNSET
+    code_interpreter: Maybe[CodeInterpreter] = UNSET
+    file_search: Maybe[FileSearch] = UNSET
+    azure_ai_search: Maybe[dict[str, Any]] = UNSET
+    azure_function: Maybe[FunctionCall] = UNSET
+    bing_custom_search: Maybe[dict[str, Any]] = UNSET
+    bing_grounding: Maybe[dict[str, Any]] = UNSET
+    browser_automation: Maybe[BrowserAutomation] = UNSET
+    computer_use_preview: Maybe[dict[str, Any]] = UNSET
+    connected_agent: Maybe[ConnectedAgent] = UNSET
+    deep_research: Maybe[DeepResearch] = UNSET
+    fabric_dataagent: Maybe[dict[str, Any]] = UNSET
+    sharepoint_grounding: Maybe[dict[str, Any]] = UNSET
+    name: Maybe[str] = UNSET
+    """Of `mcp` only, as are the fields below; `tool_name` serves every kind."""
+    arguments: Maybe[str] = UNSET
+    output: Maybe[str] = UNSET
+    server_label: Maybe[str] = UNSET
+
+    @property
+    def tool_name(self) -> str | None:
+        """The name of the function, agent or tool that is called; None for kinds without a name, or while unknown."""
+        if self.type not in NAMED:
+            return None
+        key = NAMED[self.type]
+        content = getattr(self, key) if key else self
+        return getattr(content, "name", None) or None
+
+
+if TYPE_CHECKING:
+    AnyToolCall: TypeAlias = ToolCall | Unknown
+else:
+    AnyToolCall = ToolCall
