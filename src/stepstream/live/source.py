@@ -110,8 +110,8 @@ async def next_item(items: AsyncIterator[Any]) -> Any:
 
 def translated(exc: Exception) -> TransportError:
     """Return the error that a foreign exception becomes. Its own text may quote keys, and stays in the cause."""
-    reason = f": {exc.strerror}" if isinstance(exc, OSError) and exc.strerror else ""
-    return TransportError(f"the source failed with {type(exc).__name__}{reason}")
+    reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else type(exc).__name__
+    return TransportError(f"the source failed: {reason}")
 
 
 def frame_of(item: object) -> Frame:

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import AsyncIterator
+from io import BufferedReader
 from os import PathLike
-from typing import Final
+from typing import Final, cast
 
 import anyio
 import anyio.to_thread
@@ -20,6 +21,6 @@ async def read_file(path: str | PathLike[str], *, chunk_size: int = CHUNK_SIZE) 
 
 async def read_standard_input(*, chunk_size: int = CHUNK_SIZE) -> AsyncIterator[bytes]:
     """Yield standard input as it comes, in chunks of at most `chunk_size`."""
-    read = sys.stdin.buffer.read1  # what is there now, without waiting for a full chunk
+    read = cast(BufferedReader, sys.stdin.buffer).read1  # what is there now, without waiting for a full chunk
     while chunk := await anyio.to_thread.run_sync(read, chunk_size, abandon_on_cancel=True):
         yield chunk

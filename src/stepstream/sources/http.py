@@ -8,7 +8,7 @@ import anyio
 import httpx
 import httpx_sse
 
-from stepstream.errors import APIError, IdleTimeout, StepStreamError, TransportError
+from stepstream.errors import APIError, IdleTimeout, TransportError
 from stepstream.sources.refusal import place, refusal, request_id_of
 
 CONNECT_TIMEOUT: Final = 10.0
@@ -44,7 +44,7 @@ class EventStream:
             async for chunk in self._response.aiter_raw():
                 yield chunk
         except Exception as exc:
-            raise _translated(exc, self._place, self._idle_timeout) from exc
+            raise translated(exc, self._place, self._idle_timeout) from exc
 
 
 @asynccontextmanager
@@ -83,7 +83,7 @@ async def connect(
             text = f"{place(url)} did not answer within {first_byte_timeout} s"
             raise IdleTimeout(text, first_byte_timeout) from exc
         except Exception as exc:
-            raise _translated(exc, place(url), connect_timeout) from exc
+            raise translated(exc, place(url), connect_timeout) from exc
         await _check(response, url)
         yield EventStream(response, url, idle_timeout)
 
@@ -126,10 +126,8 @@ async def _beginning(response: Any) -> bytes:
     return body[:MAX_ERROR_BODY]
 
 
-def _translated(exc: Exception, where: str, seconds: float) -> StepStreamError:
+def translated(exc: Exception, where: str, seconds: float) -> TransportError:
     """Return the error for an exception of httpx or httpx2. Its own text may quote keys, and stays in the cause."""
-    if isinstance(exc, StepStreamError):
-        return exc
     if any(base.__name__ == "TimeoutException" for base in type(exc).__mro__):
         return IdleTimeout(f"{where} was silent for {seconds} s", seconds)
-    return TransportError(f"{where}: {type(exc).__name__}")
+    return TransportError(f"{where}: the connection failed ({type(exc).__name__})")

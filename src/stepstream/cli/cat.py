@@ -1,0 +1,105 @@
+"""`stepstream cat`: a stream as JSON lines."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from stepstream.cli.output import write_anomalies, write_json, write_object
+from stepstream.cli.source import named
+from stepstream.errors import FrameTooLarge, StepStreamError
+from stepstream.fold.changes import Change
+from stepstream.fold.encoding import encode_change
+from stepstream.live.filters import CLASSES
+from stepstream.live.outcome import Outcome
+from stepstream.live.processor import Processor
+from stepstream.live.source import opened
+from stepstream.wire.sse import Frame, FrameDecoder
+
+RETAINED: Final = 10**9
+"""A stream in a file is finite: everything in it is kept."""
+
+OBJECTS: Final[Mapping[str, Callable[[Outcome], Iterable[object]]]] = {
+    "steps": lambda outcome: outcome.steps.values(),
+    "runs": lambda outcome: outcome.runs.values(),
+    "messages": lambda outcome: outcome.messages.values(),
+}
+"""What is written once the stream has ended."""
+
+
+async def cat(source: str, *, what: str, chunk_size: int) -> None:
+    """Write `source` as JSON lines: its frames, events or changes as they come, or its objects at the end.
+
+    Raises:
+        StepStreamError: as `Processor.run` does; what was folded is written before.
+    """
+    async with Processor(strict=True, retain=RETAINED, max_open_runs=RETAINED) as processor:
+        if what == "changes":
+            processor.add(CLASSES, _write_change)
+        stream = named(source, chunk_size=chunk_size)
+        try:
+            outcome = await processor.run(_tee(stream, FRAMES[what]) if what in FRAMES else stream)
+        except StepStreamError as error:
+            _write_outcome(error.outcome, what)
+            raise
+        _write_outcome(outcome, what)
+
+
+def _write_outcome(outcome: Outcome | None, what: str) -> None:
+    if outcome is None:
+        return
+    for one in OBJECTS[what](outcome) if what in OBJECTS else ():
+        write_object(one)
+    if what != "changes":
+        write_anomalies(outcome)
+
+
+async def _write_change(change: Change) -> None:
+    write_json(encode_change(change))
+
+
+async def _tee(source: object, line: Callable[[Frame], object]) -> AsyncIterator[Frame]:
+    """Yield the frames of `source`, each after it was written as a line."""
+    decoder = FrameDecoder()
+    async with opened(source) as chunks:
+        async for frame in _frames(chunks, decoder):
+            write_object(line(frame))
+            yield frame
+    pending = decoder.pending()
+    if pending is not None and pending.event in ("done", "error"):
+        yield pending  # no frame by the standard, but it says how the stream ended
+
+
+async def _frames(chunks: AsyncIterable[bytes], decoder: FrameDecoder) -> AsyncIterator[Frame]:
+    async for chunk in chunks:
+        try:
+            frames = decoder.feed(chunk)
+        except FrameTooLarge as excess:
+            for frame in excess.frames:
+                yield frame
+            raise
+        for frame in frames:
+            yield frame
+
+
+def _frame_line(frame: Frame) -> object:
+    return {"event": frame.event, "data": frame.data.decode(), "id": frame.id}
+
+
+def _event_line(frame: Frame) -> object:
+    return {"event": frame.event, "data": _decoded(frame.data)}
+
+
+def _decoded(data: bytes) -> object:
+    """Return JSON as it stands, and what is none as a text."""
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return data.decode()
+    return msgspec.Raw(data.replace(b"\n", b" "))  # a line end can only stand between two tokens
+
+
+FRAMES: Final[Mapping[str, Callable[[Frame], object]]] = {"frames": _frame_line, "events": _event_line}
+"""What is written as it comes, frame by frame."""
+
+FORMS: Final = ("frames", "events", "changes", *OBJECTS)

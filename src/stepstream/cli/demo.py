@@ -1,0 +1,67 @@
+"""`stepstream demo`: a run in the embedded simulator, over real HTTP, with the public API only."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
+
+from stepstream import (
+    MessageTransition,
+    Outcome,
+    Processor,
+    RequiredAction,
+    RunTransition,
+    StepTransition,
+    ToolCall,
+    ToolCallStarted,
+    connect,
+)
+from stepstream.cli.output import counted, write_line
+from stepstream.cli.watch import write_change
+from stepstream.simulator import app, serve
+
+WEATHER: Final = {"Bergen": "rain all day, 9 °C", "Kraków": "sunny, 17 °C"}
+"""What the demo's own function knows."""
+
+
+SHOWN: Final = (RunTransition, StepTransition, MessageTransition, ToolCallStarted)
+
+
+async def demo(*, fast: bool) -> None:
+    """Run the simulator's story and show it as it happens, answering the function calls on the way."""
+    async with serve(app(pace=0 if fast else 1)) as base_url, Processor(strict=True) as processor:
+        processor.add(SHOWN, write_change)
+        outcomes = [outcome async for outcome in _streams(processor, f"{base_url}/v1/threads/thread_demo")]
+    write_line()
+    for message in outcomes[-1].messages.values():
+        for line in message.text.splitlines():
+            write_line(line)
+    write_line()
+    write_line(_totals(outcomes))
+
+
+async def _streams(processor: Processor, thread: str) -> AsyncIterator[Outcome]:
+    """Open a run and yield its outcome; while it waits for function outputs, send them and go on."""
+    write_line(f"POST {thread}/runs")
+    outcome = await processor.run(connect(f"{thread}/runs", json={"assistant_id": "asst_demo", "stream": True}))
+    yield outcome
+    while isinstance(outcome.required_action, RequiredAction):
+        outputs = [_answer(call) for call in outcome.required_action.tool_calls if isinstance(call, ToolCall)]
+        url = f"{thread}/runs/{next(iter(outcome.runs))}/submit_tool_outputs"
+        write_line(f"POST {url}")
+        outcome = await processor.run(connect(url, json={"tool_outputs": outputs, "stream": True}))
+        yield outcome
+
+
+def _answer(call: ToolCall) -> dict[str, Any]:
+    """Return the output of a call of `get_weather`."""
+    arguments = json.loads((call.function.arguments if call.function else None) or "{}")
+    return {"tool_call_id": call.id, "output": WEATHER.get(arguments.get("city"), "unknown")}
+
+
+def _totals(outcomes: Sequence[Outcome]) -> str:
+    events = sum(outcome.events for outcome in outcomes)
+    steps = {identifier: step for outcome in outcomes for identifier, step in outcome.steps.items()}
+    calls = sum(len(step.tool_calls) for step in steps.values())
+    counts = counted(events, "event"), counted(len(steps), "step"), counted(calls, "tool call")
+    tokens = counted(outcomes[-1].usage.total_tokens or 0, "token")
+    return f"{outcomes[-1].reason}: {', '.join((*counts, tokens))} in {counted(len(outcomes), 'stream')}"

@@ -1,0 +1,21 @@
+"""What a command ends with: an exit status for every kind of trouble."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from stepstream.errors import APIError, StreamFailed, StreamTruncated, TransportError
+
+USAGE: Final = 2
+
+STATUSES: Final[Sequence[tuple[type[Exception], int]]] = (
+    (StreamTruncated, 3),
+    (StreamFailed, 4),
+    (APIError, 5),
+    (TransportError, 6),
+)
+"""The first class that fits counts. All else is 1."""
+
+
+def status_of(error: Exception) -> int:
+    """Return the exit status for `error`."""
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), 1)

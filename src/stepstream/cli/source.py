@@ -1,0 +1,31 @@
+"""SOURCE on the command line: a URL, a file, or `-` for standard input."""
+
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
+
+from stepstream.sources.files import read_file, read_standard_input
+
+
+def is_url(source: str) -> bool:
+    """Tell whether SOURCE is a URL."""
+    return source.startswith(("http://", "https://"))
+
+
+@asynccontextmanager
+async def named(source: str, *, chunk_size: int) -> AsyncIterator[AsyncIterable[bytes]]:
+    """Open the source that `source` names, and give its bytes in chunks of at most `chunk_size`."""
+    if is_url(source):
+        from stepstream.sources.http import connect
+
+        async with connect(source) as stream:
+            yield _in_pieces(stream, chunk_size)
+    elif source == "-":
+        yield read_standard_input(chunk_size=chunk_size)
+    else:
+        yield read_file(source, chunk_size=chunk_size)
+
+
+async def _in_pieces(chunks: AsyncIterable[bytes], size: int) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        for start in range(0, len(chunk), size):
+            yield chunk[start : start + size]

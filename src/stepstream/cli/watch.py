@@ -1,0 +1,58 @@
+"""`stepstream watch`: a line for each transition as it comes."""
+
+from datetime import datetime
+from typing import TypeAlias
+
+from stepstream.cli.output import summary, write_anomalies, write_line
+from stepstream.cli.source import named
+from stepstream.errors import StepStreamError
+from stepstream.fold.changes import MessageTransition, RunTransition, StepTransition, ToolCallStarted
+from stepstream.live.processor import Processor
+
+Shown: TypeAlias = RunTransition | StepTransition | MessageTransition | ToolCallStarted
+
+
+async def watch(source: str, *, chunk_size: int) -> None:
+    """Write a line for each transition in `source`, and a summary at the end.
+
+    Raises:
+        StepStreamError: as `Processor.run` does; the summary of what came is written before.
+    """
+    async with Processor(strict=True) as processor:
+        processor.add((RunTransition, StepTransition, MessageTransition), write_change)
+        try:
+            outcome = await processor.run(named(source, chunk_size=chunk_size))
+        except StepStreamError as error:
+            if error.outcome is not None:
+                write_line(f"broken: {summary(error.outcome)}")
+            raise
+        write_line(f"{outcome.reason}: {summary(outcome)}")
+        write_anomalies(outcome)
+
+
+async def write_change(change: Shown) -> None:
+    """Write a change as one line: the time, what changed, from which status to which."""
+    now = datetime.now().astimezone().strftime("%H:%M:%S.%f")[:-3]
+    write_line(f"{now}  {described(change)}")
+
+
+def described(change: Shown) -> str:
+    """Return a change in words."""
+    match change:
+        case RunTransition():
+            return f"run      {change.run_id}  {_move(change)}"
+        case MessageTransition():
+            return f"message  {change.message_id}  {_move(change)}"
+        case StepTransition():
+            return f"step     {change.step_id}  {_what(change)}  {_move(change)}"
+        case ToolCallStarted():
+            return f"call     {change.id}  {' '.join(filter(None, (change.type, change.name)))}"
+
+
+def _move(change: RunTransition | StepTransition | MessageTransition) -> str:
+    return f"{change.previous or '·'} → {change.status}"
+
+
+def _what(change: StepTransition) -> str:
+    tools = [call.tool_name or call.type or "?" for call in change.step.tool_calls]
+    return f"{change.type}{' (' + ', '.join(tools) + ')' if tools else ''}"
