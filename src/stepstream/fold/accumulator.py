@@ -7,7 +7,9 @@ messages follow the same rules and share the code; of runs the newest object win
 `State`, which several streams may share; the rest belongs to one stream (`stream`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final, cast
 
 from stepstream.errors import DecodeError
 from stepstream.fold.changes import Anomaly, Change
@@ -23,6 +25,26 @@ from stepstream.wire.events import DEFAULT_MAX_DEPTH, Event, Malformed, decode_e
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 from stepstream.wire.sse import Frame, FrameDecoder
+
+
+def _malformed(stream: StreamFold, event: Event) -> list[Change]:
+    data = cast(Malformed, event.data)
+    return [stream.anomaly(Cause(event, stream.sequence), data.code, data.id, data.reason)]
+
+
+def _nothing(stream: StreamFold, event: Event) -> list[Change]:
+    return []
+
+
+RULES: Final[Mapping[type[Any], Callable[[StreamFold, Event], list[Change]]]] = {
+    RunStepDelta: partial(apply_delta, kind=STEP),
+    MessageDelta: partial(apply_delta, kind=MESSAGE),
+    RunStep: partial(apply_object, kind=STEP),
+    Message: partial(apply_object, kind=MESSAGE),
+    Run: apply_run,
+    Malformed: _malformed,
+}
+"""What folds each type of data. All else (a thread, the end, an error, an unknown event) folds to nothing."""
 
 
 class Accumulator:
@@ -81,22 +103,7 @@ class Accumulator:
         """Fold one event and return what it did, in order. Whatever the event holds, nothing is raised."""
         stream = self.stream
         stream.sequence += 1
-        cause = Cause(event, stream.sequence)
-        match event.data:
-            case RunStepDelta():
-                return apply_delta(stream, cause, STEP)
-            case MessageDelta():
-                return apply_delta(stream, cause, MESSAGE)
-            case RunStep():
-                return apply_object(stream, cause, STEP)
-            case Message():
-                return apply_object(stream, cause, MESSAGE)
-            case Run():
-                return apply_run(stream, cause)
-            case Malformed(code=code, id=identifier, reason=reason):
-                return [stream.anomaly(cause, code, identifier, reason)]
-            case _:  # a thread, the end, an error, an unknown event: nothing to fold
-                return []
+        return RULES.get(type(event.data), _nothing)(stream, event)
 
     def apply_frame(self, frame: Frame) -> list[Change]:
         """Decode and fold one frame. Where its data cannot be decoded, that is an anomaly."""

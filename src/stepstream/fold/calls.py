@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from stepstream.fold.grow import TEXTS
 from stepstream.fold.growing import Growing
 from stepstream.fold.tree import Indexed, Node, freeze
 from stepstream.wire.objects import RunStep
@@ -45,6 +46,8 @@ def newly_started(
         identity = identity_of(node, settled=settled)
         if identity is not None and identity.id not in step.started:
             step.started[identity.id] = index
+            if identity.type in TEXTS:
+                step.slots[index] = node
             yield index, identity, node
 
 

@@ -10,20 +10,28 @@ from stepstream.fold.stream import STEP, Kind, StreamFold, touch
 from stepstream.fold.tree import Node, fields
 from stepstream.fold.waiting import Cause
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
-from stepstream.wire.events import read_again
+from stepstream.wire.events import Event, read_again
 from stepstream.wire.objects import RunStep
 
 
-def apply_delta(stream: StreamFold, cause: Cause, kind: Kind) -> list[Change]:
-    """Fold the delta of `cause` into the object it names, or let it wait for that object."""
-    delta = cast(RunStepDelta | MessageDelta, cause.event.data)
+def apply_delta(stream: StreamFold, event: Event, kind: Kind) -> list[Change]:
+    """Fold the delta of `event` into the object it names, or let it wait for that object."""
+    delta = cast(RunStepDelta | MessageDelta, event.data)
     growing = kind.known(stream.state).get(delta.id)
     if growing is None:
-        return _wait(stream, cause, kind, delta.id)
-    touch(kind.touched(stream), delta.id, growing)
-    if delta.delta is None or all(value is None for _, value in fields(delta.delta)):
+        return _wait(stream, Cause(event, stream.sequence), kind, delta.id)
+    seen = kind.touched(stream)
+    if delta.id not in seen:
+        touch(seen, delta.id, growing)
+    body: Any = delta.delta
+    if body is None:
         return []
-    return add(stream, cause, kind, growing)
+    if not growing.ended and kind.grow(growing, body):
+        payload = event.raw if event.raw is not None else event.payload
+        return [kind.progress(event.name, stream.sequence, stream.context, body, False, growing, payload)]
+    if all(value is None for _, value in fields(body)):
+        return []
+    return add(stream, Cause(event, stream.sequence), kind, growing)
 
 
 def add(stream: StreamFold, cause: Cause, kind: Kind, growing: Growing[Any]) -> list[Change]:

@@ -23,7 +23,7 @@ class Growing(Generic[Obj]):
     `base` is the newest full object; its fields that grow are out of date as soon as there is a tree of them.
     """
 
-    __slots__ = ("_snapshot", "_tree", "base", "created", "ended", "finished", "group", "sent", "started")
+    __slots__ = ("_snapshot", "_tree", "base", "created", "ended", "finished", "group", "sent", "slots", "started")
 
     def __init__(self, base: Obj, group: str) -> None:
         self.base: Obj = base
@@ -38,6 +38,8 @@ class Growing(Generic[Obj]):
         """The tool calls reported as started: their ids, and the index each had then."""
         self.finished: set[str] = set()
         """The ids of the tool calls reported as finished."""
+        self.slots: dict[int, Node] = {}
+        """The calls that the short cut of `grow` is for, by index."""
         self._tree: Node | None = None
         self._snapshot: Obj | None = base
 

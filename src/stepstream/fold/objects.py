@@ -13,13 +13,14 @@ from stepstream.fold.state import group_key
 from stepstream.fold.stream import STEP, Kind, StreamFold, touch
 from stepstream.fold.tree import Node
 from stepstream.fold.waiting import Cause
-from stepstream.wire.events import with_status
+from stepstream.wire.events import Event, with_status
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RunStep
 
 
-def apply_object(stream: StreamFold, cause: Cause, kind: Kind) -> list[Change]:
-    """Fold the full object of `cause`."""
+def apply_object(stream: StreamFold, event: Event, kind: Kind) -> list[Change]:
+    """Fold the full object of `event`."""
+    cause = Cause(event, stream.sequence)
     full = cast(RunStep | Message, with_status(cause.event.name, cause.event.data))
     growing = kind.known(stream.state).get(full.id)
     ends = cause.event.name in ENDING_EVENTS or full.is_terminal

@@ -11,12 +11,13 @@ from stepstream.fold.objects import finish_call
 from stepstream.fold.state import group_key
 from stepstream.fold.stream import StreamFold, touch
 from stepstream.fold.waiting import Cause
-from stepstream.wire.events import with_status
+from stepstream.wire.events import Event, with_status
 from stepstream.wire.objects import RequiredAction, Run, RunStep
 
 
-def apply_run(stream: StreamFold, cause: Cause) -> list[Change]:
-    """Fold the run of `cause`."""
+def apply_run(stream: StreamFold, event: Event) -> list[Change]:
+    """Fold the run of `event`."""
+    cause = Cause(event, stream.sequence)
     run = cast(Run, with_status(cause.event.name, cause.event.data))
     before = stream.state.runs.get(run.id)
     if before is not None and before.is_terminal:

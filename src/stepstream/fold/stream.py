@@ -11,6 +11,7 @@ from stepstream.fold.changes import (
     StepProgress,
     StepTransition,
 )
+from stepstream.fold.grow import grow_message, grow_step
 from stepstream.fold.growing import Growing
 from stepstream.fold.state import State
 from stepstream.fold.waiting import Cause, Waiting
@@ -75,18 +76,26 @@ class Kind(NamedTuple):
     name: str
     transition: type[StepTransition | MessageTransition]
     progress: type[StepProgress | MessageProgress]
+    grow: Callable[[Growing[Any], Any], bool]
     known: Callable[[State], dict[str, Growing[Any]]]
     add: Callable[[State, Growing[Any]], None]
     touched: Callable[[StreamFold], dict[str, Growing[Any]]]
 
 
 STEP: Final = Kind(
-    "step", StepTransition, StepProgress, lambda state: state.steps, State.add_step, lambda stream: stream.steps
+    "step",
+    StepTransition,
+    StepProgress,
+    grow_step,
+    lambda state: state.steps,
+    State.add_step,
+    lambda stream: stream.steps,
 )
 MESSAGE: Final = Kind(
     "message",
     MessageTransition,
     MessageProgress,
+    grow_message,
     lambda state: state.messages,
     State.add_message,
     lambda stream: stream.messages,

@@ -4,13 +4,14 @@
 other value is itself. `load` makes a tree from what came, `freeze` makes the snapshot.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from msgspec import UNSET
 
 from stepstream.wire.base import Unknown, WireObject
 from stepstream.wire.schema import FULL, INDEXED, KINDS, PARTS
+from stepstream.wire.tool_calls import CALL_FIELDS, ToolCall
 
 APPENDED: Final = frozenset({"arguments", "input", "logs", "output", "refusal", "value"})
 """The names of the texts that deltas append to: of tool calls the first four, of messages the last two."""
@@ -54,12 +55,27 @@ class Indexed(dict[int, Node]):
         self.alias: dict[int, int] = {}
 
 
-def fields(value: Any) -> Iterable[tuple[str, Any]]:
-    """Return the keys and values of an object as they came, without the `index` that is its place in a list."""
+_FIELDS: Final[dict[type[Any], tuple[str, ...]]] = {}
+"""The fields of each struct but `index`, noted at its first use."""
+
+
+def _names(struct: type[WireObject]) -> tuple[str, ...]:
+    names = _FIELDS[struct] = tuple(name for name in struct.__struct_fields__ if name != "index")
+    return names
+
+
+def fields(value: Any) -> Collection[tuple[str, Any]]:
+    """Return the keys and values of an object as they came, without the `index` that is its place in a list.
+
+    Of a tool call of a known type, only the fields of that type: the others do not belong to it.
+    """
+    kind = type(value)
     if isinstance(value, WireObject):
-        pairs = ((name, getattr(value, name)) for name in value.__struct_fields__ if name != "index")
-        return [(name, found) for name, found in pairs if found is not UNSET]
-    if isinstance(value, Unknown):
+        names = _FIELDS.get(kind) or _names(kind)
+        if isinstance(value, ToolCall) and value.type:
+            names = CALL_FIELDS[value.type]
+        return [(name, found) for name in names if (found := getattr(value, name)) is not UNSET]
+    if kind is Unknown:
         return [(name, found) for name, found in value.items() if name != "index"]
     return value.items()  # type: ignore[no-any-return]  # what is neither is a dict of plain JSON
 

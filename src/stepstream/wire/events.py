@@ -146,7 +146,7 @@ def decode_event(frame: Frame, *, max_depth: int = DEFAULT_MAX_DEPTH) -> Event:
         raise _undecodable(name, payload, exc) from exc
     if refusal is not None:  # outside of the handler: the refusal may quote the payload, and no traceback shall show it
         data = _second_look(name, payload, max_depth, refusal)
-    return Event(name, with_status(name, data), payload)
+    return Event(name, with_status(name, data) if name in IMPLIED_STATUS else data, payload)
 
 
 def with_status(name: str, data: Data) -> Data:
