@@ -9,7 +9,7 @@ messages follow the same rules and share the code; of runs the newest object win
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from stepstream.errors import DecodeError
 from stepstream.fold.changes import Anomaly, Change
@@ -18,7 +18,7 @@ from stepstream.fold.export import load_into, save
 from stepstream.fold.objects import apply_object
 from stepstream.fold.runs import apply_run
 from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State, View, snapshot
-from stepstream.fold.stream import MESSAGE, STEP, StreamFold
+from stepstream.fold.stream import StreamFold
 from stepstream.fold.waiting import Cause
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import DEFAULT_MAX_DEPTH, Event, Malformed, decode_event
@@ -32,19 +32,16 @@ def _malformed(stream: StreamFold, event: Event) -> list[Change]:
     return [stream.anomaly(Cause(event, stream.sequence), data.code, data.id, data.reason)]
 
 
-def _nothing(stream: StreamFold, event: Event) -> list[Change]:
-    return []
-
-
-RULES: Final[Mapping[type[Any], Callable[[StreamFold, Event], list[Change]]]] = {
-    RunStepDelta: partial(apply_delta, kind=STEP),
-    MessageDelta: partial(apply_delta, kind=MESSAGE),
-    RunStep: partial(apply_object, kind=STEP),
-    Message: partial(apply_object, kind=MESSAGE),
-    Run: apply_run,
-    Malformed: _malformed,
-}
-"""What folds each type of data. All else (a thread, the end, an error, an unknown event) folds to nothing."""
+def _rules(stream: StreamFold) -> Mapping[type[Any], Callable[[Event], list[Change]]]:
+    """Return what folds each type of data. All else (a thread, the end, an unknown event) folds to nothing."""
+    return {
+        RunStepDelta: partial(apply_delta, stream, stream.steps),
+        MessageDelta: partial(apply_delta, stream, stream.messages),
+        RunStep: partial(apply_object, stream, stream.steps),
+        Message: partial(apply_object, stream, stream.messages),
+        Run: partial(apply_run, stream),
+        Malformed: partial(_malformed, stream),
+    }
 
 
 class Accumulator:
@@ -66,6 +63,7 @@ class Accumulator:
     ) -> None:
         self.state = State(retain=retain, max_open_runs=max_open_runs) if state is None else state
         self.stream = StreamFold(self.state, context)
+        self._rules = _rules(self.stream)
         self._max_depth = max_depth
 
     def __repr__(self) -> str:
@@ -101,9 +99,9 @@ class Accumulator:
 
     def apply(self, event: Event) -> list[Change]:
         """Fold one event and return what it did, in order. Whatever the event holds, nothing is raised."""
-        stream = self.stream
-        stream.sequence += 1
-        return RULES.get(type(event.data), _nothing)(stream, event)
+        self.stream.sequence += 1
+        rule = self._rules.get(type(event.data))
+        return [] if rule is None else rule(event)
 
     def apply_frame(self, frame: Frame) -> list[Change]:
         """Decode and fold one frame. Where its data cannot be decoded, that is an anomaly."""

@@ -6,7 +6,7 @@ from stepstream.fold.calls import calls_of, newly_started, snapshot_of
 from stepstream.fold.changes import AnomalyCode, Change, ToolCallStarted
 from stepstream.fold.growing import Growing
 from stepstream.fold.merge import Conflict, Unclear, check, fill, index_of, merge
-from stepstream.fold.stream import STEP, Kind, StreamFold, touch
+from stepstream.fold.stream import Side, StreamFold, touch
 from stepstream.fold.tree import Node, fields
 from stepstream.fold.waiting import Cause
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
@@ -14,39 +14,38 @@ from stepstream.wire.events import Event, read_again
 from stepstream.wire.objects import RunStep
 
 
-def apply_delta(stream: StreamFold, event: Event, kind: Kind) -> list[Change]:
+def apply_delta(stream: StreamFold, side: Side[Any], event: Event) -> list[Change]:
     """Fold the delta of `event` into the object it names, or let it wait for that object."""
     delta = cast(RunStepDelta | MessageDelta, event.data)
-    growing = kind.known(stream.state).get(delta.id)
+    identifier, body = delta.id, delta.delta
+    growing = side.known.get(identifier)
     if growing is None:
-        return _wait(stream, Cause(event, stream.sequence), kind, delta.id)
-    seen = kind.touched(stream)
-    if delta.id not in seen:
-        touch(seen, delta.id, growing)
-    body: Any = delta.delta
+        return _wait(stream, Cause(event, stream.sequence), side, identifier)
+    if identifier not in side.touched:
+        touch(side.touched, identifier, growing)
     if body is None:
         return []
-    if not growing.ended and kind.grow(growing, body):
+    if not growing.ended and side.grow(growing, body):
         payload = event.raw if event.raw is not None else event.payload
-        return [kind.progress(event.name, stream.sequence, stream.context, body, False, growing, payload)]
+        return [side.progress(event.name, stream.sequence, stream.context, body, False, growing, payload)]
     if all(value is None for _, value in fields(body)):
         return []
-    return add(stream, Cause(event, stream.sequence), kind, growing)
+    return add(stream, Cause(event, stream.sequence), side, growing)
 
 
-def add(stream: StreamFold, cause: Cause, kind: Kind, growing: Growing[Any]) -> list[Change]:
+def add(stream: StreamFold, cause: Cause, side: Side[Any], growing: Growing[Any]) -> list[Change]:
     """Fold the delta of `cause` into `growing`: wholly or, with an anomaly, not at all; if it ended, only fill."""
     try:
         body = _checked(growing, cause)
     except Conflict as conflict:
         if growing.ended:
-            return _fill(stream, cause, kind, growing, _body(cause))
+            return _fill(stream, cause, side, growing, _body(cause))
         return [stream.anomaly(cause, cast(AnomalyCode, conflict.code), growing.base.id, conflict.text)]
     if growing.ended:
-        return _fill(stream, cause, kind, growing, body)
+        return _fill(stream, cause, side, growing, body)
     merge(growing.touch(), body)
-    started = started_by(stream, cause, growing, body) if kind is STEP else []
-    return [*started, _progress(stream, cause, kind, growing, body, late=False)]
+    started = started_by(stream, cause, growing, body) if side.is_steps else []
+    return [*started, _progress(stream, cause, side, growing, body, late=False)]
 
 
 def started_by(stream: StreamFold, cause: Cause, step: Growing[RunStep], body: Any) -> list[Change]:
@@ -68,12 +67,12 @@ def call_changes(
     ]
 
 
-def _wait(stream: StreamFold, cause: Cause, kind: Kind, identifier: str) -> list[Change]:
-    key = kind.name, identifier
+def _wait(stream: StreamFold, cause: Cause, side: Side[Any], identifier: str) -> list[Change]:
+    key = side.name, identifier
     is_first = key not in stream.waiting
     if not stream.waiting.add(key, cause):
-        return [stream.anomaly(cause, "orphan_overflow", identifier, f"too many deltas wait for a {kind.name}")]
-    text = f"expected the {kind.name} before its delta"
+        return [stream.anomaly(cause, "orphan_overflow", identifier, f"too many deltas wait for a {side.name}")]
+    text = f"expected the {side.name} before its delta"
     return [stream.anomaly(cause, "delta_before_created", identifier, text)] if is_first else []
 
 
@@ -105,17 +104,19 @@ def _check_type(growing: Growing[Any], body: Any) -> None:
         raise Conflict("type_conflict", "expected step_details of the step's own type, got another")
 
 
-def _fill(stream: StreamFold, cause: Cause, kind: Kind, growing: Growing[Any], body: Any) -> list[Change]:
+def _fill(stream: StreamFold, cause: Cause, side: Side[Any], growing: Growing[Any], body: Any) -> list[Change]:
     added, dropped = fill(growing.touch(), body)
     changes: list[Change] = []
     if added:
-        changes.append(_progress(stream, cause, kind, growing, body, late=True))
+        changes.append(_progress(stream, cause, side, growing, body, late=True))
     if dropped:
-        text = f"expected no more than what the ended {kind.name} left null; the rest is dropped"
+        text = f"expected no more than what the ended {side.name} left null; the rest is dropped"
         changes.append(stream.anomaly(cause, "delta_after_terminal", growing.base.id, text))
     return changes
 
 
-def _progress(stream: StreamFold, cause: Cause, kind: Kind, growing: Growing[Any], body: Any, *, late: bool) -> Change:
+def _progress(
+    stream: StreamFold, cause: Cause, side: Side[Any], growing: Growing[Any], body: Any, *, late: bool
+) -> Change:
     event = cause.event
-    return kind.progress(event.name, cause.sequence, stream.context, body, late, growing, event.payload)
+    return side.progress(event.name, cause.sequence, stream.context, body, late, growing, event.payload)

@@ -33,10 +33,13 @@ TEXTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 def grow_step(step: Growing[RunStep], body: RunStepDeltaBody) -> bool:
     """Add `body` to `step` where it is one more piece of one text of one call. Return whether it was."""
     details = body.step_details
-    if type(details) is not StepDetailsDelta or details.type != "tool_calls" or not details.tool_calls:
+    if type(details) is not StepDetailsDelta or details.type != "tool_calls":
         return False
-    entry = details.tool_calls[0]
-    if len(details.tool_calls) > 1 or type(entry) is not ToolCallDelta:
+    entries = details.tool_calls
+    if not entries or len(entries) > 1:
+        return False
+    entry = entries[0]
+    if type(entry) is not ToolCallDelta:
         return False
     slot = step.slots.get(entry.index)
     if slot is None or entry.type != slot["type"] or (entry.id is not UNSET and entry.id != slot["id"]):
@@ -46,16 +49,19 @@ def grow_step(step: Growing[RunStep], body: RunStepDeltaBody) -> bool:
 
 def _grow_call(step: Growing[RunStep], slot: Node, entry: ToolCallDelta) -> bool:
     kind = slot["type"]
-    field, others = TEXTS[kind]
-    content = getattr(entry, kind)
-    node = slot.get(kind)
+    content, node = getattr(entry, kind), slot.get(kind)
     if not content or type(node) is not Node:
         return False
-    piece = getattr(content, field)
+    field, others = TEXTS[kind]
     for other in others:
         if getattr(content, other) is not UNSET:
-            return piece is UNSET and type(content) is CodeInterpreterDelta and _grow_logs(step, node, content)
-    return _append(step, node.get(field), piece)
+            return kind == "code_interpreter" and content.input is UNSET and _grow_logs(step, node, content)
+    have, piece = node.get(field), getattr(content, field)
+    if type(have) is not Pieces or type(piece) is not str:
+        return False
+    step.outdate()
+    have.append(piece)
+    return True
 
 
 def _grow_logs(step: Growing[RunStep], node: Node, content: CodeInterpreterDelta) -> bool:
@@ -89,6 +95,6 @@ def grow_message(message: Growing[Message], body: MessageDeltaBody) -> bool:
 def _append(growing: Growing[Any], have: object, piece: object) -> bool:
     if type(have) is not Pieces or type(piece) is not str:
         return False
-    growing.touch()
+    growing.outdate()
     have.append(piece)
     return True

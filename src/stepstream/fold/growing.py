@@ -56,8 +56,12 @@ class Growing(Generic[Obj]):
 
     def touch(self) -> Node:
         """Return the fields that grow, to be changed."""
-        self._snapshot = None
+        self.outdate()
         return self.tree
+
+    def outdate(self) -> None:
+        """Build the snapshot anew when it is read next: a text in the tree grew."""
+        self._snapshot = None
 
     def snapshot(self) -> Obj:
         """Return the object as of now."""

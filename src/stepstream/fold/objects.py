@@ -5,12 +5,12 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from stepstream.fold.calls import calls_of, snapshot_of
-from stepstream.fold.changes import Change, ToolCallFinished
+from stepstream.fold.changes import Change, MessageProgress, StepProgress, ToolCallFinished
 from stepstream.fold.deltas import add, call_changes
 from stepstream.fold.growing import GROWN, Growing
 from stepstream.fold.lifecycle import CREATING_EVENTS, ENDING_EVENTS
 from stepstream.fold.state import group_key
-from stepstream.fold.stream import STEP, Kind, StreamFold, touch
+from stepstream.fold.stream import Side, StreamFold, touch
 from stepstream.fold.tree import Node
 from stepstream.fold.waiting import Cause
 from stepstream.wire.events import Event, with_status
@@ -18,38 +18,38 @@ from stepstream.wire.messages import Message
 from stepstream.wire.objects import RunStep
 
 
-def apply_object(stream: StreamFold, event: Event, kind: Kind) -> list[Change]:
+def apply_object(stream: StreamFold, side: Side[Any], event: Event) -> list[Change]:
     """Fold the full object of `event`."""
     cause = Cause(event, stream.sequence)
     full = cast(RunStep | Message, with_status(cause.event.name, cause.event.data))
-    growing = kind.known(stream.state).get(full.id)
+    growing = side.known.get(full.id)
     ends = cause.event.name in ENDING_EVENTS or full.is_terminal
     if growing is None:
-        return _open(stream, cause, kind, full, ends=ends)
-    touch(kind.touched(stream), full.id, growing)
+        return _open(stream, cause, side, full, ends=ends)
+    touch(side.touched, full.id, growing)
     if growing.ended:
-        return _repeat(stream, cause, kind, growing, full, ends=ends)
+        return _repeat(stream, cause, side, growing, full, ends=ends)
     if ends:
-        return _settle(stream, cause, kind, growing, full, growing.base.status)
-    return _update(stream, cause, kind, growing, full)
+        return _settle(stream, cause, side, growing, full, growing.base.status)
+    return _update(stream, cause, side, growing, full)
 
 
-def _open(stream: StreamFold, cause: Cause, kind: Kind, full: Any, *, ends: bool) -> list[Change]:
-    key = group_key(full.run_id, f"{kind.name}:{full.id}")
+def _open(stream: StreamFold, cause: Cause, side: Side[Any], full: Any, *, ends: bool) -> list[Change]:
+    key = group_key(full.run_id, f"{side.name}:{full.id}")
     growing = Growing(_bare(full) if ends else full, key)
     growing.created = cause.event.name in CREATING_EVENTS
-    kind.add(stream.state, growing)
-    touch(kind.touched(stream), full.id, growing)
-    waited = stream.waiting.take((kind.name, full.id))
+    side.add(growing)
+    touch(side.touched, full.id, growing)
+    waited = stream.waiting.take((side.name, full.id))
     if ends:
-        before = [change for delta in waited for change in add(stream, delta, kind, growing)]
-        anomalies = [change for change in before if not isinstance(change, kind.progress)]
-        return [*anomalies, *_settle(stream, cause, kind, growing, full, None)]
-    changes: list[Change] = [_transition(stream, cause, kind, growing, None, ends=False)]
-    if kind is STEP:
+        before = [change for delta in waited for change in add(stream, delta, side, growing)]
+        anomalies = [change for change in before if not isinstance(change, StepProgress | MessageProgress)]
+        return [*anomalies, *_settle(stream, cause, side, growing, full, None)]
+    changes: list[Change] = [_transition(stream, cause, side, growing, None, ends=False)]
+    if side.is_steps:
         changes += call_changes(stream, cause, growing, dict(calls_of(growing)))
     for delta in waited:
-        changes += add(stream, delta, kind, growing)
+        changes += add(stream, delta, side, growing)
     return changes + cast(list[Change], stream.bound(cause, key))
 
 
@@ -58,32 +58,32 @@ def _bare(full: Any) -> Any:
     return replace(full, **dict.fromkeys(GROWN[type(full)]))
 
 
-def _update(stream: StreamFold, cause: Cause, kind: Kind, growing: Growing[Any], full: Any) -> list[Change]:
+def _update(stream: StreamFold, cause: Cause, side: Side[Any], growing: Growing[Any], full: Any) -> list[Change]:
     changes: list[Change] = []
     if cause.event.name in CREATING_EVENTS:
         if growing.created:
-            text = f"expected one created event for the {kind.name}"
+            text = f"expected one created event for the {side.name}"
             changes.append(stream.anomaly(cause, "duplicate_created", full.id, text))
         growing.created = True
     previous = growing.base.status
     growing.update(full)
     if previous != growing.base.status:
-        changes.append(_transition(stream, cause, kind, growing, previous, ends=False))
-    if kind is STEP:
+        changes.append(_transition(stream, cause, side, growing, previous, ends=False))
+    if side.is_steps:
         changes += call_changes(stream, cause, growing, dict(calls_of(growing)))
     return changes
 
 
 def _settle(
-    stream: StreamFold, cause: Cause, kind: Kind, growing: Growing[Any], full: Any, previous: str | None
+    stream: StreamFold, cause: Cause, side: Side[Any], growing: Growing[Any], full: Any, previous: str | None
 ) -> list[Change]:
     changes: list[Change] = []
-    before = dict(calls_of(growing)) if kind is STEP else {}
+    before = dict(calls_of(growing)) if side.is_steps else {}
     growing.settle(full)
-    if kind is STEP:
+    if side.is_steps:
         changes += call_changes(stream, cause, growing, dict(calls_of(growing)), settled=True)
         changes += _finished(stream, cause, growing, before)
-    changes.append(_transition(stream, cause, kind, growing, previous, ends=True))
+    changes.append(_transition(stream, cause, side, growing, previous, ends=True))
     return changes + cast(list[Change], stream.bound(cause, growing.group))
 
 
@@ -109,14 +109,14 @@ def finish_call(
 
 
 def _repeat(
-    stream: StreamFold, cause: Cause, kind: Kind, growing: Growing[Any], full: Any, *, ends: bool
+    stream: StreamFold, cause: Cause, side: Side[Any], growing: Growing[Any], full: Any, *, ends: bool
 ) -> list[Change]:
     """Answer an object that comes after the terminal one."""
     if not ends:
-        text = f"expected nothing but repetitions after the {kind.name} ended, got an earlier status"
+        text = f"expected nothing but repetitions after the {side.name} ended, got an earlier status"
         return [stream.anomaly(cause, "status_regression", full.id, text)]
     if full in (growing.sent, growing.snapshot()):
-        text = f"expected one terminal event for the {kind.name}"
+        text = f"expected one terminal event for the {side.name}"
         return [stream.anomaly(cause, "duplicate_terminal", full.id, text)]
     filled, against = False, True
     if full.status == growing.base.status:
@@ -124,18 +124,18 @@ def _repeat(
     changes: list[Change] = []
     if filled:
         name, payload = cause.event.name, cause.event.payload
-        changes.append(kind.progress(name, cause.sequence, stream.context, None, True, growing, payload))
+        changes.append(side.progress(name, cause.sequence, stream.context, None, True, growing, payload))
     if against:
-        text = f"expected what the first terminal object of the {kind.name} said, got something else"
+        text = f"expected what the first terminal object of the {side.name} said, got something else"
         changes.append(stream.anomaly(cause, "conflicting_terminal", full.id, text))
     elif not filled:
-        text = f"expected one terminal event for the {kind.name}"
+        text = f"expected one terminal event for the {side.name}"
         changes.append(stream.anomaly(cause, "duplicate_terminal", full.id, text))
     return changes
 
 
 def _transition(
-    stream: StreamFold, cause: Cause, kind: Kind, growing: Growing[Any], previous: Any, *, ends: bool
+    stream: StreamFold, cause: Cause, side: Side[Any], growing: Growing[Any], previous: Any, *, ends: bool
 ) -> Change:
     status = str(growing.base.status or "")
-    return kind.transition(cause.event.name, cause.sequence, stream.context, growing.snapshot(), previous, status, ends)
+    return side.transition(cause.event.name, cause.sequence, stream.context, growing.snapshot(), previous, status, ends)

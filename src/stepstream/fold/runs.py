@@ -54,7 +54,7 @@ def _asked_for(stream: StreamFold, cause: Cause, run: Run) -> list[Change]:
     if not isinstance(action, RequiredAction):
         return []
     asked = {call.id for call in action.tool_calls if call.id}
-    steps = {**stream.state.group(group_key(run.id, "")).steps, **stream.steps}
+    steps = {**stream.state.group(group_key(run.id, "")).steps, **stream.steps.touched}
     return [change for step in steps.values() for change in _finish(stream, cause, step, asked)]
 
 

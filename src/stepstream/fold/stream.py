@@ -1,11 +1,12 @@
 """What belongs to one stream: its count of events, its anomalies, what it touched, what waits."""
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from stepstream.fold.changes import (
     Anomaly,
     AnomalyCode,
+    Change,
     MessageProgress,
     MessageTransition,
     StepProgress,
@@ -19,12 +20,41 @@ from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 
 V = TypeVar("V")
+Obj = TypeVar("Obj", RunStep, Message)
 
 MAX_ANOMALIES: Final = 1_000
 """How many anomalies are kept. All are counted, and all are among the changes."""
 
 MAX_TOUCHED: Final = 100_000
 """How many runs, steps and messages one stream keeps for its outcome, of each kind."""
+
+
+class Side(Generic[Obj]):
+    """One side of a stream, its steps or its messages: what differs between the two. All rules are the same."""
+
+    __slots__ = ("add", "grow", "is_steps", "known", "name", "progress", "touched", "transition")
+
+    def __init__(
+        self,
+        name: str,
+        transition: type[StepTransition | MessageTransition],
+        progress: type[StepProgress | MessageProgress],
+        grow: Callable[[Growing[Obj], Any], bool],
+        known: dict[str, Growing[Obj]],
+        add: Callable[[Growing[Obj]], None],
+    ) -> None:
+        self.name = name
+        self.is_steps = name == "step"
+        self.transition: Callable[..., Change] = transition
+        self.progress: Callable[..., Change] = progress
+        self.grow: Callable[[Growing[Obj], Any], bool] = grow
+        """The short cut for the usual delta."""
+        self.known: dict[str, Growing[Obj]] = known
+        """All that are known, by id."""
+        self.add: Callable[[Growing[Obj]], None] = add
+        """Keeps a new one with its run."""
+        self.touched: dict[str, Growing[Obj]] = {}
+        """Those that this stream touched, in order of first sight."""
 
 
 class StreamFold:
@@ -40,9 +70,11 @@ class StreamFold:
         self.anomalies: list[Anomaly] = []
         self.anomaly_count = 0
         self.runs: dict[str, Run] = {}
-        """What this stream touched, in order of first sight; likewise the two below."""
-        self.steps: dict[str, Growing[RunStep]] = {}
-        self.messages: dict[str, Growing[Message]] = {}
+        """The runs that this stream touched, in order of first sight."""
+        self.steps = Side[RunStep]("step", StepTransition, StepProgress, grow_step, state.steps, state.add_step)
+        self.messages = Side[Message](
+            "message", MessageTransition, MessageProgress, grow_message, state.messages, state.add_message
+        )
         self.waiting = Waiting()
 
     def anomaly(self, cause: Cause, code: AnomalyCode, identifier: str | None, text: str) -> Anomaly:
@@ -68,35 +100,3 @@ def touch(seen: dict[str, V], identifier: str, value: V) -> None:
     seen[identifier] = value
     if len(seen) > MAX_TOUCHED:
         del seen[next(iter(seen))]
-
-
-class Kind(NamedTuple):
-    """Where steps and messages differ. All else is the same for both."""
-
-    name: str
-    transition: type[StepTransition | MessageTransition]
-    progress: type[StepProgress | MessageProgress]
-    grow: Callable[[Growing[Any], Any], bool]
-    known: Callable[[State], dict[str, Growing[Any]]]
-    add: Callable[[State, Growing[Any]], None]
-    touched: Callable[[StreamFold], dict[str, Growing[Any]]]
-
-
-STEP: Final = Kind(
-    "step",
-    StepTransition,
-    StepProgress,
-    grow_step,
-    lambda state: state.steps,
-    State.add_step,
-    lambda stream: stream.steps,
-)
-MESSAGE: Final = Kind(
-    "message",
-    MessageTransition,
-    MessageProgress,
-    grow_message,
-    lambda state: state.messages,
-    State.add_message,
-    lambda stream: stream.messages,
-)

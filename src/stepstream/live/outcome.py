@@ -40,13 +40,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def outcome_of(stream: StreamFold, reason: Literal["done", "ended"] | None) -> Outcome:
     """Return the outcome of a stream as of now."""
-    steps = {identifier: step.snapshot() for identifier, step in stream.steps.items()}
+    steps = {identifier: step.snapshot() for identifier, step in stream.steps.touched.items()}
     asked = [run.required_action for run in stream.runs.values() if run.status == "requires_action"]
     return Outcome(
         reason=reason,
         steps=steps,
         runs=dict(stream.runs),
-        messages={identifier: message.snapshot() for identifier, message in stream.messages.items()},
+        messages={identifier: message.snapshot() for identifier, message in stream.messages.touched.items()},
         anomalies=list(stream.anomalies),
         anomaly_count=stream.anomaly_count,
         events=stream.sequence,

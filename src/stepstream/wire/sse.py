@@ -91,6 +91,9 @@ class FrameDecoder:
         for line in lines:
             if not line:
                 self._dispatch(frames)
+            elif line[:6] == b"data: " and self._size + len(line) <= self._limit:  # `_field`, for nearly all lines
+                self._data.append(line[6:])
+                self._size += len(line)
             else:
                 self._field(line, frames)
         if tail and not self._dropping:
@@ -172,7 +175,7 @@ class FrameDecoder:
     def _dispatch(self, frames: list[Frame]) -> None:
         self.last_event_id = self._id
         if self._data:
-            data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+            data = self._data.pop() if len(self._data) == 1 else b"\n".join(self._data)
             frames.append(Frame(self._event or "message", data if data.isascii() else _valid(data), self._id))
             self._data.clear()
         self._event = ""
