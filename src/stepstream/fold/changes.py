@@ -97,7 +97,7 @@ class StepProgress(_StepChange, frozen=True):
     """A step grew. With `late`, an ended step got what its terminal object had left out."""
 
     delta: RunStepDeltaBody | None
-    """Exactly what came under the event's `delta`; None where it was a second terminal object that filled nulls."""
+    """Exactly what came under the event's `delta`; None where it was a full object that added something."""
     late: bool
     _growing: Growing[RunStep]
     _payload: bytes
@@ -217,7 +217,7 @@ class MessageProgress(_MessageChange, frozen=True):
     """A message grew. With `late`, an ended message got what its terminal object had left out."""
 
     delta: MessageDeltaBody | None
-    """Exactly what came under the event's `delta`; None where it was a second terminal object that filled nulls."""
+    """Exactly what came under the event's `delta`; None where it was a full object that added something."""
     late: bool
     _growing: Growing[Message]
     _payload: bytes

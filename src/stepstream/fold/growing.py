@@ -70,14 +70,18 @@ class Growing(Generic[Obj]):
             self._snapshot = msgspec.structs.replace(self.base, **grown)
         return self._snapshot
 
-    def update(self, full: Obj) -> None:
-        """Take a full object on the way: its scalar fields, and of the rest what the fold lacks."""
-        grown = GROWN[type(full)]
+    def update(self, full: Obj) -> bool:
+        """Take a full object on the way: its scalar fields, and of the rest what the fold lacks.
+
+        Returns whether anything that deltas add to was added.
+        """
+        grown, added = GROWN[type(full)], False
         if self._tree is not None or any(getattr(full, field) != getattr(self.base, field) for field in grown):
-            supply(self.touch(), _load(full))
+            added = supply(self.touch(), _load(full))
         news = {field: value for field, value in _scalars(full) if value is not UNSET}
         self.base = msgspec.structs.replace(self.base, **news)
-        self._snapshot = None
+        self.outdate()
+        return added
 
     def settle(self, full: Obj) -> None:
         """Take the terminal object: it is the truth, but what it left null stays as deltas delivered it."""

@@ -66,12 +66,20 @@ def _update(stream: StreamFold, cause: Cause, side: Side[Any], growing: Growing[
             changes.append(stream.anomaly(cause, "duplicate_created", full.id, text))
         growing.created = True
     previous = growing.base.status
-    growing.update(full)
+    added = growing.update(full)
     if previous != growing.base.status:
         changes.append(_transition(stream, cause, side, growing, previous, ends=False))
     if side.is_steps:
         changes += call_changes(stream, cause, growing, dict(calls_of(growing)))
+    if added:
+        changes.append(_completed_by(stream, cause, side, growing, late=False))
     return changes
+
+
+def _completed_by(stream: StreamFold, cause: Cause, side: Side[Any], growing: Growing[Any], *, late: bool) -> Change:
+    """Return the progress that a full object made."""
+    event = cause.event
+    return side.progress(event.name, cause.sequence, stream.context, None, late, growing, event.payload)
 
 
 def _settle(
@@ -123,8 +131,7 @@ def _repeat(
         filled, against = growing.complete(full)
     changes: list[Change] = []
     if filled:
-        name, payload = cause.event.name, cause.event.payload
-        changes.append(side.progress(name, cause.sequence, stream.context, None, True, growing, payload))
+        changes.append(_completed_by(stream, cause, side, growing, late=True))
     if against:
         text = f"expected what the first terminal object of the {side.name} said, got something else"
         changes.append(stream.anomaly(cause, "conflicting_terminal", full.id, text))

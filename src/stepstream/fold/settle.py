@@ -11,35 +11,43 @@ _HOLDERS: Final = frozenset({RunStep, Message, StepDetails})
 """What holds the lists that deltas build. A terminal object without such a list says nothing about it."""
 
 
-def supply(node: Node, full: Node) -> None:
+def supply(node: Node, full: Node) -> bool:
     """Give `node` what it lacks of a full object on the way: nulls, missing entries, the rest of a text.
 
-    Nothing that deltas built is removed or replaced, so an object that is older than they are does no harm.
+    Nothing that deltas built is removed or replaced, so an object that is older than they are does no harm. Returns
+    whether anything was added.
     """
+    added = False
     for key, value in full.items():
         have = node.get(key)
         if have is None:
+            added |= value is not None
             node[key] = value
         elif type(have) is Pieces and type(value) is Pieces:
-            if value.text().startswith(have.text()):
+            if value.text() != have.text() and value.text().startswith(have.text()):
                 node[key] = value
+                added = True
         elif type(have) is Node and type(value) is Node:
-            supply(have, value)
+            added |= supply(have, value)
         elif type(have) is Indexed and type(value) is Indexed:
-            _supply_entries(have, value)
+            added |= _supply_entries(have, value)
+    return added
 
 
-def _supply_entries(have: Indexed, full: Indexed) -> None:
+def _supply_entries(have: Indexed, full: Indexed) -> bool:
+    added = False
     places = match(have, full)
     for position, entry in full.items():
         place = places.get(position)
         if place is not None:
-            supply(have[place], entry)
+            added |= supply(have[place], entry)
             continue
         free = position
         while free in have:
             free += 1
         have[free] = entry
+        added = True
+    return added
 
 
 def restore(node: Node, other: Node, *, settling: bool) -> None:
