@@ -59,7 +59,7 @@ def _grow_call(step: Growing[RunStep], slot: Node, entry: ToolCallDelta) -> bool
     have, piece = node.get(field), getattr(content, field)
     if type(have) is not Pieces or type(piece) is not str:
         return False
-    step.outdate()
+    step.kept = None
     have.append(piece)
     return True
 
@@ -95,6 +95,6 @@ def grow_message(message: Growing[Message], body: MessageDeltaBody) -> bool:
 def _append(growing: Growing[Any], have: object, piece: object) -> bool:
     if type(have) is not Pieces or type(piece) is not str:
         return False
-    growing.outdate()
+    growing.kept = None
     have.append(piece)
     return True

@@ -23,7 +23,7 @@ class Growing(Generic[Obj]):
     `base` is the newest full object; its fields that grow are out of date as soon as there is a tree of them.
     """
 
-    __slots__ = ("_snapshot", "_tree", "base", "created", "ended", "finished", "group", "sent", "slots", "started")
+    __slots__ = ("_tree", "base", "created", "ended", "finished", "group", "kept", "sent", "slots", "started")
 
     def __init__(self, base: Obj, group: str) -> None:
         self.base: Obj = base
@@ -41,7 +41,8 @@ class Growing(Generic[Obj]):
         self.slots: dict[int, Node] = {}
         """The calls that the short cut of `grow` is for, by index."""
         self._tree: Node | None = None
-        self._snapshot: Obj | None = base
+        self.kept: Obj | None = base
+        """The snapshot built last; None once something grew."""
 
     @property
     def tree(self) -> Node:
@@ -52,23 +53,19 @@ class Growing(Generic[Obj]):
 
     def plant(self, tree: Node) -> None:
         """Take `tree` for the fields that grow."""
-        self._tree, self._snapshot = tree, None
+        self._tree, self.kept = tree, None
 
     def touch(self) -> Node:
         """Return the fields that grow, to be changed."""
-        self.outdate()
+        self.kept = None
         return self.tree
-
-    def outdate(self) -> None:
-        """Build the snapshot anew when it is read next: a text in the tree grew."""
-        self._snapshot = None
 
     def snapshot(self) -> Obj:
         """Return the object as of now."""
-        if self._snapshot is None:
+        if self.kept is None:
             grown = {field: freeze(value) for field, value in self.tree.items()}
-            self._snapshot = msgspec.structs.replace(self.base, **grown)
-        return self._snapshot
+            self.kept = msgspec.structs.replace(self.base, **grown)
+        return self.kept
 
     def update(self, full: Obj) -> bool:
         """Take a full object on the way: its scalar fields, and of the rest what the fold lacks.
@@ -80,7 +77,7 @@ class Growing(Generic[Obj]):
             added = supply(self.touch(), _load(full))
         news = {field: value for field, value in _scalars(full) if value is not UNSET}
         self.base = msgspec.structs.replace(self.base, **news)
-        self.outdate()
+        self.kept = None
         return added
 
     def settle(self, full: Obj) -> None:
@@ -90,7 +87,7 @@ class Growing(Generic[Obj]):
         self.ended = True
         self._tree = _load(full)
         restore(self._tree, before, settling=True)
-        self._snapshot = None
+        self.kept = None
 
     def complete(self, full: Obj) -> tuple[bool, bool]:
         """Take a second terminal object of the same status: it may fill what is null.

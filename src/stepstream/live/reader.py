@@ -1,6 +1,6 @@
 """Reading one stream: items of a source in, changes out, and the verdict on how it ended. It awaits nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from stepstream.errors import DecodeError, FrameTooLarge, StreamFailed, StreamTruncated
@@ -31,16 +31,18 @@ class Reader:
             FrameTooLarge: an event is longer than the limit; everything before it is folded.
             TypeError: the item is of no kind that a source may yield.
         """
-        if isinstance(item, bytes | bytearray | memoryview):
-            yield from self._chunk(item)
-        elif isinstance(item, Frame):
-            yield self._frame(item)
-        elif isinstance(item, Event):
+        if isinstance(item, Event):
             yield self._event(item)
         elif isinstance(item, Reconnected):
             self._decoder = FrameDecoder(max_event_bytes=self._max_event_bytes)
         else:
-            yield self._frame(frame_of(item))
+            frames, excess = self._frames(item)
+            for frame in frames:
+                yield self._frame(frame)
+                if self.is_done:
+                    return
+            if excess is not None:
+                raise excess
 
     def finish(self) -> Outcome:
         """Return how the stream ended, now that its bytes have.
@@ -61,18 +63,16 @@ class Reader:
             return outcome_of(stream, "ended")
         raise StreamTruncated(f"the stream ended after {stream.sequence:,} events without done, its run unfinished")
 
-    def _chunk(self, chunk: bytes | bytearray | memoryview) -> Iterator[list[Change]]:
-        excess: FrameTooLarge | None = None
+    def _frames(self, item: Any) -> tuple[Sequence[Frame], FrameTooLarge | None]:
+        """Return the frames of an item, and the error that comes after them, if any."""
+        if isinstance(item, Frame):
+            return [item], None
+        if not isinstance(item, bytes | bytearray | memoryview):
+            return [frame_of(item)], None
         try:
-            frames = self._decoder.feed(chunk)
-        except FrameTooLarge as error:
-            frames, excess = error.frames, error
-        for frame in frames:
-            yield self._frame(frame)
-            if self.is_done:
-                return
-        if excess is not None:
-            raise excess
+            return self._decoder.feed(item), None
+        except FrameTooLarge as excess:
+            return excess.frames, excess
 
     def _frame(self, frame: Frame) -> list[Change]:
         try:
@@ -83,8 +83,8 @@ class Reader:
 
     def _event(self, event: Event) -> list[Change]:
         changes = self.accumulator.apply(event)
-        if isinstance(event.data, ErrorData):
-            error = event.data
-            raise StreamFailed(error.code, error.message, error.type, error.param)
-        self.is_done = isinstance(event.data, Done)
+        data = event.data
+        if isinstance(data, ErrorData):
+            raise StreamFailed(data.code, data.message, data.type, data.param)
+        self.is_done = isinstance(data, Done)
         return changes

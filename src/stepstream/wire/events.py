@@ -1,6 +1,6 @@
 """Events: what a frame says. One table leads from an event's name to its type; the type's decoder does the rest."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -117,8 +117,8 @@ TYPES: Final[Mapping[str, type[WireObject]]] = {
 }
 """Every event with an object in its data, and the type of that object."""
 
-_DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
-    name: msgspec.json.Decoder(struct) for name, struct in TYPES.items()
+_DECODE: Final[Mapping[str, Callable[[bytes], Any]]] = {
+    name: msgspec.json.Decoder(struct).decode for name, struct in TYPES.items()
 }
 
 
@@ -132,14 +132,14 @@ def decode_event(frame: Frame, *, max_depth: int = DEFAULT_MAX_DEPTH) -> Event:
         DecodeError: the data of a known event is not JSON, or nests deeper than `max_depth`.
     """
     name, payload = frame.event, frame.data
-    decoder = _DECODERS.get(name)
-    if decoder is None:
+    decode = _DECODE.get(name)
+    if decode is None:
         return Event(name, _special(name, payload, max_depth), payload)
     if is_deeper(payload, max_depth):
         raise _too_deep(name, payload, max_depth)
     refusal = None
     try:
-        data = decoder.decode(payload)
+        data = decode(payload)
     except msgspec.ValidationError as exc:
         refusal = exc
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:

@@ -91,9 +91,14 @@ class FrameDecoder:
         for line in lines:
             if not line:
                 self._dispatch(frames)
-            elif line[:6] == b"data: " and self._size + len(line) <= self._limit:  # `_field`, for nearly all lines
+                continue
+            size, start = self._size + len(line), line[:6]
+            if start == b"data: " and size <= self._limit:  # what `_field` does, for nearly all lines
                 self._data.append(line[6:])
-                self._size += len(line)
+                self._size = size
+            elif start == b"event:" and size <= self._limit:
+                self._event = line[7 if line[6:7] == b" " else 6 :].decode("utf-8", "replace")
+                self._size = size
             else:
                 self._field(line, frames)
         if tail and not self._dropping:
@@ -175,7 +180,7 @@ class FrameDecoder:
     def _dispatch(self, frames: list[Frame]) -> None:
         self.last_event_id = self._id
         if self._data:
-            data = self._data.pop() if len(self._data) == 1 else b"\n".join(self._data)
+            data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
             frames.append(Frame(self._event or "message", data if data.isascii() else _valid(data), self._id))
             self._data.clear()
         self._event = ""
