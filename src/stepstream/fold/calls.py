@@ -38,6 +38,11 @@ def calls_of(step: Growing[RunStep]) -> Mapping[int, Node]:
     return calls if type(calls) is Indexed else {}
 
 
+def by_id(calls: Mapping[int, Node]) -> dict[str, Node]:
+    """Return the calls that have an id, by it."""
+    return {node["id"]: node for node in calls.values() if isinstance(node.get("id"), str)}
+
+
 def newly_started(
     step: Growing[RunStep], calls: Mapping[int, Node], *, settled: bool = False
 ) -> Iterator[tuple[int, Identity, Node]]:
@@ -45,7 +50,7 @@ def newly_started(
     for index, node in calls.items():
         identity = identity_of(node, settled=settled)
         if identity is not None and identity.id not in step.started:
-            step.started[identity.id] = index
+            step.started[identity.id] = index, identity.type, identity.name
             if identity.type in TEXTS:
                 step.slots[index] = node
             yield index, identity, node

@@ -28,13 +28,14 @@ def apply_delta(stream: StreamFold, side: Side[Any], event: Event) -> list[Chang
     if not growing.ended and side.grow(growing, body):
         payload = event.raw if event.raw is not None else event.payload
         return [side.progress(event.name, stream.sequence, stream.context, body, False, growing, payload)]
-    if all(value is None for _, value in fields(body)):
-        return []
     return add(stream, Cause(event, stream.sequence), side, growing)
 
 
 def add(stream: StreamFold, cause: Cause, side: Side[Any], growing: Growing[Any]) -> list[Change]:
     """Fold the delta of `cause` into `growing`: wholly or, with an anomaly, not at all; if it ended, only fill."""
+    body = _body(cause)
+    if body is None or all(value is None for _, value in fields(body)):
+        return []
     try:
         body = _checked(growing, cause)
     except Conflict as conflict:

@@ -1,9 +1,10 @@
 """The state of an accumulator as bytes and back, to go on in another process.
 
-What still grows is written in the form of a delta, with an index for every entry, so that the deltas to come find
-their place. What has ended is written as its snapshot.
+What still grows is written as the tree it is, with the index of every entry, so that the deltas to come find their
+place. What has ended is written as its snapshot.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -11,13 +12,12 @@ import msgspec
 from stepstream.errors import DecodeError
 from stepstream.fold.changes import Anomaly, AnomalyCode
 from stepstream.fold.growing import Growing
-from stepstream.fold.merge import Conflict, merge
 from stepstream.fold.state import State
 from stepstream.fold.stream import StreamFold
-from stepstream.fold.tree import Indexed, Node, Pieces
+from stepstream.fold.tree import Indexed, Node, Pieces, Struct, part_of
 from stepstream.fold.waiting import Cause
 from stepstream.wire.base import WireObject
-from stepstream.wire.deltas import MessageDelta, MessageDeltaBody, RunStepDelta, RunStepDeltaBody
+from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event, decode_event
 from stepstream.wire.loose import BadIndex, build
 from stepstream.wire.messages import Message
@@ -28,7 +28,10 @@ FORMAT: Final = 1
 
 Obj = TypeVar("Obj", RunStep, Message)
 
-_BODIES: Final[dict[type[Any], type[WireObject]]] = {RunStep: RunStepDeltaBody, Message: MessageDeltaBody}
+_STRUCTS: Final[Mapping[str, type[WireObject]]] = {struct.__name__: struct for struct in WireObject.__subclasses__()}
+_TYPES: Final[Mapping[type[WireObject], Mapping[str, Any]]] = {
+    struct: {field.name: field.type for field in msgspec.structs.fields(struct)} for struct in _STRUCTS.values()
+}
 
 
 class _SavedObject(msgspec.Struct):
@@ -38,7 +41,7 @@ class _SavedObject(msgspec.Struct):
     ended: bool
     grown: Any = None
     sent: Any = None
-    started: dict[str, int] = {}
+    started: dict[str, tuple[int, str, str | None]] = {}
     finished: list[str] = []
 
 
@@ -99,7 +102,7 @@ def load_into(stream: StreamFold, data: bytes) -> None:
         if saved.stepstream != FORMAT:
             raise ValueError(f"expected an export of format {FORMAT}, got format {saved.stepstream}")
         _load(stream, saved)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DecodeError, BadIndex, Conflict) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DecodeError, BadIndex, TypeError) as exc:
         raise ValueError(f"expected the bytes of Accumulator.export(), got something else: {exc}") from exc
 
 
@@ -134,18 +137,44 @@ def _saved(growing: Growing[Any]) -> _SavedObject:
     if growing.ended:
         saved = _SavedObject(growing.snapshot(), growing.group, growing.created, True, sent=growing.sent)
     else:
-        saved = _SavedObject(growing.base, growing.group, growing.created, False, grown=_as_delta(growing.tree))
+        grown = _written(growing.tree) if growing.is_grown else None
+        saved = _SavedObject(growing.base, growing.group, growing.created, False, grown=grown)
     saved.started, saved.finished = growing.started, sorted(growing.finished)
     return saved
 
 
-def _as_delta(value: Any) -> Any:
+def _written(value: Any) -> list[Any]:
+    """Return a tree as JSON in which every value says what it is."""
     kind = type(value)
-    if kind is Node:
-        return {key: _as_delta(found) for key, found in value.items()}
-    if kind is Indexed:
-        return [{"index": index, **_as_delta(entry)} for index, entry in value.items()]
-    return value.text() if kind is Pieces else value
+    if kind is Pieces:
+        return ["text", value.text()]
+    if kind not in (Node, Indexed):
+        return ["json", value]
+    struct = value.struct.__name__ if value.struct else None
+    return ["node" if kind is Node else "list", struct, [[key, _written(found)] for key, found in value.items()]]
+
+
+def _read(written: list[Any], holder: Struct, key: Any) -> Any:
+    """Return the tree that `_written` wrote. `holder` and `key` say where it stands."""
+    match written:
+        case ["text", str(text)]:
+            return Pieces([text])
+        case ["json", value]:
+            return _value(holder, key, value)
+        case ["node" | "list" as kind, None | str() as name, list(entries)] if name is None or name in _STRUCTS:
+            tree: Any = (Node if kind == "node" else Indexed)(_STRUCTS[name] if name else None)
+            for at, found in entries:
+                tree[at] = _read(found, tree.struct, at)
+            return tree
+    raise ValueError("expected a tree as export writes it")
+
+
+def _value(holder: Struct, key: Any, value: Any) -> Any:
+    """Return a value that does not grow: a list of typed objects again, all else as it is."""
+    if holder is None or not isinstance(value, list) or key not in _TYPES[holder]:
+        return value
+    part = part_of(holder, key)
+    return tuple(build(part, entry) for entry in value) if part else msgspec.convert(value, _TYPES[holder][key])
 
 
 def _grown(kind: type[Obj], saved: _SavedObject) -> Growing[Obj]:
@@ -154,8 +183,6 @@ def _grown(kind: type[Obj], saved: _SavedObject) -> Growing[Obj]:
     growing.started, growing.finished = saved.started, set(saved.finished)
     if saved.ended:
         growing.sent = build(kind, saved.sent)
-    else:
-        tree = Node(kind)
-        merge(tree, build(_BODIES[kind], saved.grown))
-        growing.plant(tree)
+    elif saved.grown is not None:
+        growing.plant(_read(saved.grown, None, ""))
     return growing

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec import UNSET
+from msgspec.structs import astuple
 
 from stepstream.fold.growing import Growing
 from stepstream.fold.tree import Indexed, Node, Pieces
@@ -30,10 +31,16 @@ TEXTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 """The kinds of call whose content grows by one text: its field, and the others, which must be absent."""
 
 
+_ABSENT: Final = len(ToolCallDelta.__struct_fields__) - len(("index", "id", "type", "content"))
+"""How many fields a tool call's delta lacks where it has those four and no other."""
+
+
 def grow_step(step: Growing[RunStep], body: RunStepDeltaBody) -> bool:
     """Add `body` to `step` where it is one more piece of one text of one call. Return whether it was."""
     details = body.step_details
     if type(details) is not StepDetailsDelta or details.type != "tool_calls":
+        return False
+    if details.message_creation is not UNSET or details.activities is not UNSET:
         return False
     entries = details.tool_calls
     if not entries or len(entries) > 1:
@@ -50,7 +57,7 @@ def grow_step(step: Growing[RunStep], body: RunStepDeltaBody) -> bool:
 def _grow_call(step: Growing[RunStep], slot: Node, entry: ToolCallDelta) -> bool:
     kind = slot["type"]
     content, node = getattr(entry, kind), slot.get(kind)
-    if not content or type(node) is not Node:
+    if not content or type(node) is not Node or astuple(entry).count(UNSET) != _ABSENT + (entry.id is UNSET):
         return False
     field, others = TEXTS[kind]
     for other in others:
@@ -82,6 +89,8 @@ def grow_message(message: Growing[Message], body: MessageDeltaBody) -> bool:
         return False
     part = content[0]
     if type(part) is not ContentDelta or part.type != "text" or not part.text or part.text.annotations:
+        return False
+    if part.image_file is not UNSET or part.image_url is not UNSET or part.refusal is not UNSET:
         return False
     have = message.tree.get("content")
     slot = have.get(part.index) if type(have) is Indexed else None

@@ -34,8 +34,8 @@ class Growing(Generic[Obj]):
         self.ended = False
         self.sent: Obj | None = None
         """The terminal object as it was sent."""
-        self.started: dict[str, int] = {}
-        """The tool calls reported as started: their ids, and the index each had then."""
+        self.started: dict[str, tuple[int, str, str | None]] = {}
+        """The tool calls reported as started, by id: the index, type and name each had then."""
         self.finished: set[str] = set()
         """The ids of the tool calls reported as finished."""
         self.slots: dict[int, Node] = {}
@@ -50,6 +50,11 @@ class Growing(Generic[Obj]):
         if self._tree is None:
             self._tree = _load(self.base)
         return self._tree
+
+    @property
+    def is_grown(self) -> bool:
+        """Whether there is a tree; else `base` says it all."""
+        return self._tree is not None
 
     def plant(self, tree: Node) -> None:
         """Take `tree` for the fields that grow."""

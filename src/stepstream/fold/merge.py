@@ -60,6 +60,7 @@ def check(node: Node, delta: Any, *, certain: bool) -> None:
 
 def _check_entries(have: Indexed, entries: Sequence[Any], *, certain: bool) -> None:
     indexes = [index_of(entry) for entry in entries]
+    entries = [without_index(entry) for entry in entries]
     for index, entry in zip(indexes, entries, strict=True):
         check(have.get(index, Node(have.struct)), entry, certain=certain)
     if len(set(indexes)) < len(indexes):  # entries for one index apply in order, so each is checked with those before
@@ -80,6 +81,11 @@ def index_of(entry: Any) -> int:
     if type(index) is not int or not 0 <= index <= MAX_INDEX:
         raise Conflict("bad_index", f"expected index as an int from 0 to {MAX_INDEX}, got {type(index).__name__}")
     return index
+
+
+def without_index(entry: Any) -> Any:
+    """Return a delta's entry as an object that does not say its place. Of typed entries, `fields` leaves that out."""
+    return {key: value for key, value in entry.items() if key != "index"} if isinstance(entry, dict) else entry
 
 
 def merge(node: Node, delta: Any) -> None:
@@ -118,7 +124,7 @@ def _merge_entries(have: Any, struct: Struct, entries: Sequence[Any]) -> Indexed
         slot = indexed.get(index)
         if slot is None:
             slot = indexed[index] = Node(struct)
-        merge(slot, entry)
+        merge(slot, without_index(entry))
     return indexed
 
 
@@ -160,7 +166,7 @@ def _fill_entries(have: Indexed, entries: Sequence[Any]) -> tuple[bool, bool]:
     found = False, False
     for entry in entries:
         slot = slot_of(have, entry)
-        found = _either(found, (False, True) if slot is None else fill(slot, entry))
+        found = _either(found, (False, True) if slot is None else fill(slot, without_index(entry)))
     return found
 
 

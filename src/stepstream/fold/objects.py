@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
-from stepstream.fold.calls import calls_of, snapshot_of
+from stepstream.fold.calls import by_id, calls_of, snapshot_of
 from stepstream.fold.changes import Change, MessageProgress, StepProgress, ToolCallFinished
 from stepstream.fold.deltas import add, call_changes
 from stepstream.fold.growing import GROWN, Growing
@@ -97,7 +97,7 @@ def _settle(
 
 def _finished(stream: StreamFold, cause: Cause, step: Growing[RunStep], before: dict[int, Node]) -> list[Change]:
     """Return a `ToolCallFinished` for each call of an ended step that has had none, dropped ones included."""
-    nodes = {node.get("id"): node for node in (*before.values(), *calls_of(step).values())}
+    nodes = by_id(before) | by_id(calls_of(step))
     return [
         finish_call(stream, cause, step, identifier, nodes[identifier])
         for identifier in step.started
@@ -110,10 +110,19 @@ def finish_call(
 ) -> ToolCallFinished:
     """Note and return that a started call is finished."""
     step.finished.add(identifier)
-    call, index = snapshot_of(node), step.started[identifier]
-    kind = str(node["type"])
-    name, sequence = cause.event.name, cause.sequence
-    return ToolCallFinished(name, sequence, stream.context, call, index, identifier, kind, call.tool_name, step.base)
+    index, kind, name = step.started[identifier]
+    call = snapshot_of(node)
+    return ToolCallFinished(
+        cause.event.name,
+        cause.sequence,
+        stream.context,
+        call,
+        index,
+        identifier,
+        kind,
+        call.tool_name or name,
+        step.base,
+    )
 
 
 def _repeat(

@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from stepstream.fold.calls import calls_of
+from stepstream.fold.calls import by_id, calls_of
 from stepstream.fold.changes import AnomalyCode, Change, RunTransition
 from stepstream.fold.deltas import call_changes
 from stepstream.fold.growing import Growing
@@ -53,18 +53,17 @@ def _asked_for(stream: StreamFold, cause: Cause, run: Run) -> list[Change]:
     action = run.required_action
     if not isinstance(action, RequiredAction):
         return []
-    asked = {call.id for call in action.tool_calls if call.id}
+    asked = [call.id for call in action.tool_calls if call.id]
     steps = {**stream.state.group(group_key(run.id, "")).steps, **stream.steps.touched}
     return [change for step in steps.values() for change in _finish(stream, cause, step, asked)]
 
 
-def _finish(stream: StreamFold, cause: Cause, step: Growing[RunStep], asked: set[str]) -> list[Change]:
+def _finish(stream: StreamFold, cause: Cause, step: Growing[RunStep], asked: list[str]) -> list[Change]:
     if step.ended:
         return []
     calls = {index: node for index, node in calls_of(step).items() if node.get("id") in asked}
     changes = call_changes(stream, cause, step, calls, settled=True)
-    for node in calls.values():
-        identifier = node["id"]
+    for identifier, node in by_id(calls).items():
         if identifier in step.started and identifier not in step.finished:
             changes.append(finish_call(stream, cause, step, identifier, node))
     return changes

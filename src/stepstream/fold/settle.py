@@ -96,8 +96,9 @@ def _differs(have: Any, value: Any) -> bool:
 
 def match(have: Indexed, full: Indexed) -> Mapping[int, int]:
     """Return which entry of `have` each entry of `full` is: by id, else by position where an id is lacking."""
-    by_id = {entry["id"]: index for index, entry in have.items() if entry.get("id") is not None}
-    found = {position: by_id[entry["id"]] for position, entry in full.items() if entry.get("id") in by_id}
+    by_id = {entry["id"]: index for index, entry in have.items() if isinstance(entry.get("id"), str)}
+    ids = {position: entry["id"] for position, entry in full.items() if isinstance(entry.get("id"), str)}
+    found = {position: by_id[identifier] for position, identifier in ids.items() if identifier in by_id}
     taken = set(found.values())
     for position, index in enumerate(sorted(have)):
         entry: Mapping[str, Any] | None = full.get(position)

@@ -7,11 +7,11 @@ other value is itself. `load` makes a tree from what came, `freeze` makes the sn
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+import msgspec
 from msgspec import UNSET
 
 from stepstream.wire.base import Unknown, WireObject
 from stepstream.wire.schema import FULL, INDEXED, KINDS, PARTS
-from stepstream.wire.tool_calls import CALL_FIELDS, ToolCall
 
 APPENDED: Final = frozenset({"arguments", "input", "logs", "output", "refusal", "value"})
 """The names of the texts that deltas append to: of tool calls the first four, of messages the last two."""
@@ -56,7 +56,7 @@ class Indexed(dict[int, Node]):
 
 
 _FIELDS: Final[dict[type[Any], tuple[str, ...]]] = {}
-"""The fields of each struct but `index`, noted at its first use."""
+"""The fields of each struct but `index`, which is a place in a list and no part of the object; noted at first use."""
 
 
 def _names(struct: type[WireObject]) -> tuple[str, ...]:
@@ -65,19 +65,11 @@ def _names(struct: type[WireObject]) -> tuple[str, ...]:
 
 
 def fields(value: Any) -> Collection[tuple[str, Any]]:
-    """Return the keys and values of an object as they came, without the `index` that is its place in a list.
-
-    Of a tool call of a known type, only the fields of that type: the others do not belong to it.
-    """
-    kind = type(value)
-    if isinstance(value, WireObject):
-        names = _FIELDS.get(kind) or _names(kind)
-        if isinstance(value, ToolCall) and value.type:
-            names = CALL_FIELDS[value.type]
-        return [(name, found) for name in names if (found := getattr(value, name)) is not UNSET]
-    if kind is Unknown:
-        return [(name, found) for name, found in value.items() if name != "index"]
-    return value.items()  # type: ignore[no-any-return]  # what is neither is a dict of plain JSON
+    """Return the keys and values of an object as they came."""
+    if isinstance(value, dict):
+        return value.items()
+    names = _FIELDS.get(type(value)) or _names(type(value))
+    return [(name, found) for name in names if (found := getattr(value, name)) is not UNSET]
 
 
 def is_object(value: object) -> bool:
@@ -91,12 +83,16 @@ def part_of(struct: Struct, key: str) -> Struct:
 
 
 def goes_by_index(struct: Struct, key: str, value: object) -> bool:
-    """Tell whether a list in a delta goes by index: by its place, or in plain JSON because every entry has one."""
+    """Tell whether a list in a delta goes by index: every entry has one; of an empty list its place tells."""
     if not isinstance(value, list | tuple):
         return False
-    if part_of(struct, key) and key in INDEXED:
-        return True
-    return bool(value) and all(isinstance(entry, dict) and "index" in entry for entry in value)
+    return all(map(_has_index, value)) if value else key in INDEXED and part_of(struct, key) is not None
+
+
+def _has_index(entry: object) -> bool:
+    if isinstance(entry, WireObject):
+        return "index" in entry.__struct_fields__
+    return isinstance(entry, dict) and "index" in entry
 
 
 def load(struct: Struct, value: Any) -> Node:
@@ -142,13 +138,26 @@ def freeze(value: Any) -> Any:
 
 
 def _freeze_node(node: Node) -> Any:
-    values = {key: freeze(value) for key, value in node.items()}
     struct = node.struct
     if struct is None:
-        return values
+        return plain(node)
     if not is_kind(struct, node):
-        return Unknown(values)
-    return struct(**{key: value for key, value in values.items() if key in struct.__struct_fields__})
+        return Unknown(plain(node))
+    return struct(**{key: freeze(value) for key, value in node.items() if key in struct.__struct_fields__})
+
+
+def plain(value: Any) -> Any:
+    """Return a tree as plain JSON: what an object of an unknown kind holds."""
+    kind = type(value)
+    if kind is Pieces:
+        return value.text()
+    if kind is Indexed:
+        return [plain(value[index]) for index in sorted(value)]
+    if isinstance(value, WireObject):
+        return plain(msgspec.to_builtins(value))
+    if isinstance(value, dict):
+        return {key: plain(found) for key, found in value.items()}
+    return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def is_kind(struct: type[WireObject], node: Mapping[str, Any]) -> bool:

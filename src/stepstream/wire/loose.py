@@ -29,9 +29,16 @@ def build(struct: type[WireObject], raw: object) -> Any:
     if "index" in struct.__struct_fields__:
         _check_index(raw.get("index"))
     if not is_known(struct, raw):
+        _check_fields(struct, raw)
         return Unknown(raw)
     parts = {field: _part(part, raw[field]) for field, part in PARTS.get(struct, {}).items() if _fits(field, raw)}
     return msgspec.structs.replace(msgspec.convert({**raw, **dict.fromkeys(parts)}, struct), **parts)
+
+
+def _check_fields(struct: type[WireObject], raw: dict[str, Any]) -> None:
+    """Check of an unknown object what it shares with `struct`: its id; and all fields, where its type may yet come."""
+    shared = set(struct.__struct_fields__) - {"type"} if raw.get("type") is None else {"id"}
+    msgspec.convert({key: value for key, value in raw.items() if key in shared}, struct)
 
 
 def _fits(field: str, raw: dict[str, Any]) -> bool:

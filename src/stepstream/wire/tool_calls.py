@@ -4,7 +4,7 @@ A call holds its content under the key of its own kind, except `mcp`, whose fiel
 `openapi`, which uses the key `function`.
 """
 
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from msgspec import UNSET
 
@@ -159,12 +159,6 @@ class ToolCall(WireObject, frozen=True):
         content = getattr(self, key) if key else self
         return getattr(content, "name", None) or None
 
-
-CALL_FIELDS: Final = {kind: ("id", "type", kind) for kind in get_args(ToolType)} | {
-    "mcp": ("id", "type", "name", "arguments", "output", "server_label"),
-    "openapi": ("id", "type", "function"),
-}
-"""The fields that belong to each kind of call."""
 
 if TYPE_CHECKING:
     AnyToolCall: TypeAlias = ToolCall | Unknown
