@@ -133,10 +133,13 @@ def fill(node: Node, delta: Any) -> tuple[bool, bool]:
 
     Returns whether anything was added, and whether anything had to be dropped.
     """
+    said = fields(delta)
+    if any(key in ONCE and value is not None and node.get(key) not in (None, value) for key, value in said):
+        return False, True  # it means something else
     added = dropped = False
-    for key, value in fields(delta):
+    for key, value in said:
         have = node.get(key)
-        if value is None or (key in ONCE and have == value):
+        if value is None or (key in ONCE and have is not None):
             continue
         if have is None:
             added, dropped = _either((added, dropped), _fill_whole(node, key, value))

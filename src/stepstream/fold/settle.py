@@ -18,7 +18,7 @@ def supply(node: Node, full: Node) -> bool:
     whether anything was added.
     """
     added = False
-    for key, value in full.items():
+    for key, value in full.items() if _may_be(node, full) else ():
         have = node.get(key)
         if have is None:
             added |= value is not None
@@ -57,7 +57,7 @@ def restore(node: Node, other: Node, *, settling: bool) -> None:
     call or a part of a message is gone, only its nulls are not taken at their word; and an entry of a list is still
     found by the index it had. Otherwise what was left out counts as null too. A dropped entry stays dropped.
     """
-    for key, value in other.items():
+    for key, value in other.items() if _may_be(node, other) else ():
         have = node.get(key)
         if value is None:
             continue
@@ -108,5 +108,5 @@ def match(have: Indexed, full: Indexed) -> Mapping[int, int]:
 
 
 def _may_be(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Tell whether two entries in the same place can be the same: neither their ids nor their types contradict."""
+    """Tell whether two objects in the same place can be the same: neither their ids nor their types contradict."""
     return all(one.get(key) is None or other.get(key) in (None, one[key]) for key in ("id", "type"))

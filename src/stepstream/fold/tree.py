@@ -4,14 +4,14 @@
 other value is itself. `load` makes a tree from what came, `freeze` makes the snapshot.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
 from msgspec import UNSET
 
 from stepstream.wire.base import Unknown, WireObject
-from stepstream.wire.schema import FULL, INDEXED, KINDS, PARTS
+from stepstream.wire.schema import FULL, INDEXED, PARTS, is_known
 
 APPENDED: Final = frozenset({"arguments", "input", "logs", "output", "refusal", "value"})
 """The names of the texts that deltas append to: of tool calls the first four, of messages the last two."""
@@ -141,7 +141,7 @@ def _freeze_node(node: Node) -> Any:
     struct = node.struct
     if struct is None:
         return plain(node)
-    if not is_kind(struct, node):
+    if not is_known(struct, node):
         return Unknown(plain(node))
     return struct(**{key: freeze(value) for key, value in node.items() if key in struct.__struct_fields__})
 
@@ -158,12 +158,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(found) for key, found in value.items()}
     return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
-
-
-def is_kind(struct: type[WireObject], node: Mapping[str, Any]) -> bool:
-    """Tell whether `node` is of a kind that `struct` is for, by its type; without one, by having no unknown key."""
-    kinds = KINDS.get(struct)
-    if kinds is None:
-        return True
-    kind = node.get("type")
-    return kind in kinds if kind is not None else node.keys() <= set(struct.__struct_fields__)

@@ -37,7 +37,7 @@ def build(struct: type[WireObject], raw: object) -> Any:
 
 def _check_fields(struct: type[WireObject], raw: dict[str, Any]) -> None:
     """Check of an unknown object what it shares with `struct`: its id; and all fields, where its type may yet come."""
-    shared = set(struct.__struct_fields__) - {"type"} if raw.get("type") is None else {"id"}
+    shared = set(struct.__struct_fields__) - {"type"} if raw.get("type") is None else {"id", "index"}
     msgspec.convert({key: value for key, value in raw.items() if key in shared}, struct)
 
 
