@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from msgspec import UNSET
+
 from stepstream.fold.grow import TEXTS
 from stepstream.fold.growing import Growing
 from stepstream.fold.tree import Indexed, Node, freeze
@@ -51,7 +53,7 @@ def newly_started(
         identity = identity_of(node, settled=settled)
         if identity is not None and identity.id not in step.started:
             step.started[identity.id] = index, identity.type, identity.name
-            if identity.type in TEXTS:
+            if identity.type in TEXTS and step.base.type in ("tool_calls", None, UNSET):
                 step.slots[index] = node
             yield index, identity, node
 

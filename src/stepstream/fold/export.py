@@ -149,7 +149,7 @@ def _written(value: Any) -> list[Any]:
     if kind is Pieces:
         return ["text", value.text()]
     if kind not in (Node, Indexed):
-        return ["json", value]
+        return ["typed" if kind is tuple else "json", value]  # a list of plain JSON is a list
     struct = value.struct.__name__ if value.struct else None
     return ["node" if kind is Node else "list", struct, [[key, _written(found)] for key, found in value.items()]]
 
@@ -160,7 +160,9 @@ def _read(written: list[Any], holder: Struct, key: Any) -> Any:
         case ["text", str(text)]:
             return Pieces([text])
         case ["json", value]:
-            return _value(holder, key, value)
+            return value
+        case ["typed", list(entries)] if holder is not None and key in _TYPES[holder]:
+            return _typed(holder, key, entries)
         case ["node" | "list" as kind, None | str() as name, list(entries)] if name is None or name in _STRUCTS:
             tree: Any = (Node if kind == "node" else Indexed)(_STRUCTS[name] if name else None)
             for at, found in entries:
@@ -169,12 +171,10 @@ def _read(written: list[Any], holder: Struct, key: Any) -> Any:
     raise ValueError("expected a tree as export writes it")
 
 
-def _value(holder: Struct, key: Any, value: Any) -> Any:
-    """Return a value that does not grow: a list of typed objects again, all else as it is."""
-    if holder is None or not isinstance(value, list) or key not in _TYPES[holder]:
-        return value
+def _typed(holder: type[WireObject], key: str, entries: list[Any]) -> Any:
+    """Return the list of typed objects that stands under `key` and does not grow."""
     part = part_of(holder, key)
-    return tuple(build(part, entry) for entry in value) if part else msgspec.convert(value, _TYPES[holder][key])
+    return tuple(build(part, entry) for entry in entries) if part else msgspec.convert(entries, _TYPES[holder][key])
 
 
 def _grown(kind: type[Obj], saved: _SavedObject) -> Growing[Obj]:
