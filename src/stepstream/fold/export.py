@@ -11,10 +11,10 @@ import msgspec
 
 from stepstream.errors import DecodeError
 from stepstream.fold.changes import Anomaly, AnomalyCode
-from stepstream.fold.growing import Growing
+from stepstream.fold.growing import TEXTS, Growing
 from stepstream.fold.state import State
 from stepstream.fold.stream import StreamFold
-from stepstream.fold.tree import Indexed, Node, Pieces, Struct, part_of
+from stepstream.fold.tree import Indexed, Node, Pieces, Struct, Texts, part_of
 from stepstream.fold.waiting import Cause
 from stepstream.wire.base import WireObject
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
@@ -154,7 +154,7 @@ def _written(value: Any) -> list[Any]:
     return ["node" if kind is Node else "list", struct, [[key, _written(found)] for key, found in value.items()]]
 
 
-def _read(written: list[Any], holder: Struct, key: Any) -> Any:
+def _read(written: list[Any], holder: Struct, key: Any, texts: Texts) -> Any:
     """Return the tree that `_written` wrote. `holder` and `key` say where it stands."""
     match written:
         case ["text", str(text)]:
@@ -164,9 +164,9 @@ def _read(written: list[Any], holder: Struct, key: Any) -> Any:
         case ["typed", list(entries)] if holder is not None and key in _TYPES[holder]:
             return _typed(holder, key, entries)
         case ["node" | "list" as kind, None | str() as name, list(entries)] if name is None or name in _STRUCTS:
-            tree: Any = (Node if kind == "node" else Indexed)(_STRUCTS[name] if name else None)
+            tree: Any = (Node if kind == "node" else Indexed)(_STRUCTS[name] if name else None, texts)
             for at, found in entries:
-                tree[at] = _read(found, tree.struct, at)
+                tree[at] = _read(found, tree.struct, at, texts)
             return tree
     raise ValueError("expected a tree as export writes it")
 
@@ -184,5 +184,5 @@ def _grown(kind: type[Obj], saved: _SavedObject) -> Growing[Obj]:
     if saved.ended:
         growing.sent = build(kind, saved.sent)
     elif saved.grown is not None:
-        growing.plant(_read(saved.grown, None, ""))
+        growing.plant(_read(saved.grown, None, "", TEXTS[kind]))
     return growing

@@ -10,7 +10,6 @@ from stepstream.fold.tree import (
     Indexed,
     Node,
     Pieces,
-    Struct,
     by_position,
     fields,
     goes_by_index,
@@ -51,9 +50,9 @@ def check(node: Node, delta: Any, *, certain: bool) -> None:
     for key, value in fields(delta):
         have = node.get(key)
         if is_object(value):
-            check(have if type(have) is Node else Node(None), value, certain=certain)
+            check(have if type(have) is Node else Node(None, node.texts), value, certain=certain)
         elif goes_by_index(node.struct, key, value):
-            _check_entries(have if type(have) is Indexed else Indexed(None), value, certain=certain)
+            _check_entries(have if type(have) is Indexed else Indexed(None, node.texts), value, certain=certain)
         elif key in ONCE and value is not None and have is not None and value != have:
             raise Conflict(ONCE[key], f"expected the same {key} as before, got another")
 
@@ -62,11 +61,11 @@ def _check_entries(have: Indexed, entries: Sequence[Any], *, certain: bool) -> N
     indexes = [index_of(entry) for entry in entries]
     entries = [without_index(entry) for entry in entries]
     for index, entry in zip(indexes, entries, strict=True):
-        check(have.get(index, Node(have.struct)), entry, certain=certain)
+        check(have.get(index, Node(have.struct, have.texts)), entry, certain=certain)
     if len(set(indexes)) < len(indexes):  # entries for one index apply in order, so each is checked with those before
-        together = Indexed(have.struct)
+        together = Indexed(have.struct, have.texts)
         for index, entry in zip(indexes, entries, strict=True):
-            slot = together.setdefault(index, Node(have.struct))
+            slot = together.setdefault(index, Node(have.struct, have.texts))
             check(slot, entry, certain=True)
             merge(slot, entry)
 
@@ -97,33 +96,33 @@ def merge(node: Node, delta: Any) -> None:
         elif type(have) is Pieces and isinstance(value, str):
             have.append(value)
         elif goes_by_index(node.struct, key, value):
-            node[key] = _merge_entries(have, part_of(node.struct, key), value)
+            node[key] = _merge_entries(have, Indexed(part_of(node.struct, key), node.texts), value)
         elif type(have) is Node and is_object(value):
             merge(have, value)
         elif is_object(value):
-            node[key] = _grown(node.struct, key, value)
+            node[key] = _grown(node, key, value)
         elif key not in ONCE or have is None:
-            node[key] = load_value(node.struct, key, value)
+            node[key] = load_value(node, key, value)
 
 
-def _grown(struct: Struct, key: str, value: Any) -> Node:
+def _grown(holder: Node, key: str, value: Any) -> Node:
     """Return a new node, grown from nothing: unlike in a full object, the lists in `value` go by index."""
     kind = type(value)
-    node = Node(part_of(struct, key) if isinstance(value, dict) else FULL.get(kind, kind))
+    struct = part_of(holder.struct, key) if isinstance(value, dict) else FULL.get(kind, kind)
+    node = Node(struct, holder.texts)
     merge(node, value)
     return node
 
 
-def _merge_entries(have: Any, struct: Struct, entries: Sequence[Any]) -> Indexed:
-    if type(have) is Indexed:
-        indexed = have
-    else:
-        indexed = by_position(struct, have if isinstance(have, list) and all(map(is_object, have)) else ())
+def _merge_entries(have: Any, empty: Indexed, entries: Sequence[Any]) -> Indexed:
+    indexed = have if type(have) is Indexed else empty
+    if isinstance(have, list) and all(map(is_object, have)):  # plain JSON that did not go by index so far
+        indexed = by_position(empty.struct, have, empty.texts)
     for entry in entries:
         index = index_of(entry)
         slot = indexed.get(index)
         if slot is None:
-            slot = indexed[index] = Node(struct)
+            slot = indexed[index] = Node(indexed.struct, indexed.texts)
         merge(slot, without_index(entry))
     return indexed
 
@@ -154,7 +153,7 @@ def fill(node: Node, delta: Any) -> tuple[bool, bool]:
 
 def _fill_whole(node: Node, key: str, value: Any) -> tuple[bool, bool]:
     try:
-        check(Node(node.struct), {key: value}, certain=True)
+        check(Node(node.struct, node.texts), {key: value}, certain=True)
     except Conflict:
         return False, True
     merge(node, {key: value})

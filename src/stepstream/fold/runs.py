@@ -2,6 +2,8 @@
 
 from typing import cast
 
+from msgspec import UNSET
+
 from stepstream.fold.calls import by_id, calls_of
 from stepstream.fold.changes import AnomalyCode, Change, RunTransition
 from stepstream.fold.deltas import call_changes
@@ -55,7 +57,8 @@ def _asked_for(stream: StreamFold, cause: Cause, run: Run) -> list[Change]:
         return []
     asked = [call.id for call in action.tool_calls if call.id]
     steps = {**stream.state.group(group_key(run.id, "")).steps, **stream.steps.touched}
-    return [change for step in steps.values() for change in _finish(stream, cause, step, asked)]
+    own = [step for step in steps.values() if step.base.run_id in (run.id, None, UNSET)]
+    return [change for step in own for change in _finish(stream, cause, step, asked)]
 
 
 def _finish(stream: StreamFold, cause: Cause, step: Growing[RunStep], asked: list[str]) -> list[Change]:

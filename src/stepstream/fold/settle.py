@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from stepstream.fold.tree import Indexed, Node, Pieces
+from stepstream.fold.tree import DROPPED, Indexed, Node, Pieces
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RunStep, StepDetails
 
@@ -67,10 +67,16 @@ def restore(node: Node, other: Node, *, settling: bool) -> None:
         elif type(have) is Node and type(value) is Node:
             restore(have, value, settling=settling)
         elif type(have) is Indexed and type(value) is Indexed:
-            for position, index in match(value, have).items():
-                restore(have[position], value[index], settling=settling)
-                if settling and position != index:
-                    have.alias[index] = position
+            _restore_entries(have, value, settling=settling)
+
+
+def _restore_entries(have: Indexed, other: Indexed, *, settling: bool) -> None:
+    places = match(other, have)
+    for position, index in places.items():
+        restore(have[position], other[index], settling=settling)
+    if settling:
+        position_of = {index: position for position, index in places.items()}
+        have.alias = {index: position_of.get(index, DROPPED) for index in other}
 
 
 def contradicts(node: Node, full: Node) -> bool:

@@ -13,10 +13,17 @@ from msgspec import UNSET
 from stepstream.wire.base import Unknown, WireObject
 from stepstream.wire.schema import FULL, INDEXED, PARTS, is_known
 
-APPENDED: Final = frozenset({"arguments", "input", "logs", "output", "refusal", "value"})
-"""The names of the texts that deltas append to: of tool calls the first four, of messages the last two."""
+Texts: TypeAlias = frozenset[str]
+"""The names of the texts that deltas append to, wherever in an object they stand."""
+
+STEP_TEXTS: Final[Texts] = frozenset({"arguments", "input", "logs", "output"})
+MESSAGE_TEXTS: Final[Texts] = STEP_TEXTS | {"refusal", "value"}
 
 Struct: TypeAlias = type[WireObject] | None
+
+
+DROPPED: Final = -1
+"""No place in a list."""
 
 
 class Pieces(list[str]):
@@ -34,24 +41,27 @@ class Pieces(list[str]):
 class Node(dict[str, Any]):
     """An object that grows. `struct` is what it is frozen to, None for plain JSON."""
 
-    __slots__ = ("struct",)
+    __slots__ = ("struct", "texts")
 
-    def __init__(self, struct: Struct) -> None:
+    def __init__(self, struct: Struct, texts: Texts) -> None:
         super().__init__()
         self.struct = struct
+        self.texts = texts
 
 
 class Indexed(dict[int, Node]):
     """A list that grows, by index and without padding. `struct` is that of its entries.
 
-    `alias` leads from the index that deltas use to the place in a terminal object, where the two differ.
+    `alias` leads from the index that deltas use to the place in a terminal object where the two differ, and from that
+    of an entry which the terminal object dropped to `DROPPED`.
     """
 
-    __slots__ = ("alias", "struct")
+    __slots__ = ("alias", "struct", "texts")
 
-    def __init__(self, struct: Struct) -> None:
+    def __init__(self, struct: Struct, texts: Texts) -> None:
         super().__init__()
         self.struct = struct
+        self.texts = texts
         self.alias: dict[int, int] = {}
 
 
@@ -95,32 +105,32 @@ def _has_index(entry: object) -> bool:
     return isinstance(entry, dict) and "index" in entry
 
 
-def load(struct: Struct, value: Any) -> Node:
+def load(struct: Struct, value: Any, texts: Texts) -> Node:
     """Return a full object as a tree; entries of its lists get their position as index."""
-    node = Node(struct)
+    node = Node(struct, texts)
     for key, found in fields(value):
-        node[key] = load_value(struct, key, found)
+        node[key] = load_value(node, key, found)
     return node
 
 
-def load_value(struct: Struct, key: str, value: Any) -> Any:
-    """Return the value under `key` of a full object, as part of a tree."""
-    if isinstance(value, str) and key in APPENDED:
-        return Pieces([value])
+def load_value(node: Node, key: str, value: Any) -> Any:
+    """Return a value of a full object as the part of a tree that it is under `key` of `node`."""
+    if isinstance(value, str):
+        return Pieces([value]) if key in node.texts else value
     if isinstance(value, WireObject):
-        return load(FULL.get(type(value), type(value)), value)
+        return load(FULL.get(type(value), type(value)), value, node.texts)
     if isinstance(value, dict):
-        return load(part_of(struct, key), value)
-    if isinstance(value, tuple) and key in INDEXED and (part := part_of(struct, key)):
-        return by_position(part, value)
+        return load(part_of(node.struct, key), value, node.texts)
+    if isinstance(value, tuple) and key in INDEXED and (part := part_of(node.struct, key)):
+        return by_position(part, value, node.texts)
     return value
 
 
-def by_position(struct: Struct, entries: Sequence[Any]) -> Indexed:
+def by_position(struct: Struct, entries: Sequence[Any], texts: Texts) -> Indexed:
     """Return the list of a full object as a tree."""
-    indexed = Indexed(struct)
+    indexed = Indexed(struct, texts)
     for position, entry in enumerate(entries):
-        indexed[position] = load(struct, entry)
+        indexed[position] = load(struct, entry, texts)
     return indexed
 
 

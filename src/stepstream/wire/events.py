@@ -175,10 +175,9 @@ def _special(name: str, payload: bytes, max_depth: int) -> Data:
 def _second_look(name: str, payload: bytes, max_depth: int, refusal: msgspec.ValidationError) -> Any:
     try:
         raw = msgspec.json.decode(payload)
-        if isinstance(raw, str):
-            if is_deeper(raw.encode(), max_depth):
-                raise _too_deep(name, payload, max_depth)
-            raw = _unwrapped(raw)
+        if isinstance(raw, str) and is_deeper(raw.encode(), max_depth):
+            raise _too_deep(name, payload, max_depth)
+        raw = _unwrapped(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise _undecodable(name, payload, exc) from exc
     struct = TYPES[name]
@@ -195,7 +194,10 @@ def _second_look(name: str, payload: bytes, max_depth: int, refusal: msgspec.Val
 
 def _unwrapped(raw: object) -> object:
     """Return the JSON inside `raw`, where `raw` is a JSON string that holds some; else `raw` itself."""
-    return msgspec.json.decode(raw) if isinstance(raw, str) else raw
+    try:
+        return msgspec.json.decode(raw) if isinstance(raw, str) else raw
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return raw
 
 
 def _id(raw: object) -> str | None:
