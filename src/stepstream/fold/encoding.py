@@ -57,8 +57,9 @@ def encode_change(change: Change) -> bytes:
 
 def _as_sent(change: StepProgress | MessageProgress) -> object:
     """Return the delta as the server wrote it, unknown keys included."""
+    payload = change._payload
     try:
-        delta = _WIRE.decode(change._payload).delta
+        delta = _WIRE.decode(payload).delta
     except msgspec.ValidationError:  # the event was encoded twice: its data is a JSON string
-        return change.delta
+        delta = _WIRE.decode(msgspec.json.decode(payload, type=str)).delta
     return msgspec.Raw(bytes(delta).replace(b"\n", b" "))  # a line end can only stand between two tokens

@@ -1,7 +1,7 @@
 """The state of an accumulator as bytes and back, to go on in another process.
 
-What still grows is written as the tree it is, with the index of every entry, so that the deltas to come find their
-place. What has ended is written as its snapshot.
+What deltas have touched is written as the tree it is, with the index of every entry, so that those to come find their
+place.
 """
 
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ import msgspec
 
 from stepstream.errors import DecodeError
 from stepstream.fold.changes import Anomaly, AnomalyCode
-from stepstream.fold.growing import TEXTS, Growing
+from stepstream.fold.growing import Growing
 from stepstream.fold.state import State
 from stepstream.fold.stream import StreamFold
-from stepstream.fold.tree import Indexed, Node, Pieces, Struct, Texts, part_of
+from stepstream.fold.tree import Indexed, Node, Pieces, Struct, part_of
 from stepstream.fold.waiting import Cause
 from stepstream.wire.base import WireObject
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
@@ -62,6 +62,8 @@ class _SavedDelta(msgspec.Struct):
 class _Saved(msgspec.Struct):
     stepstream: int
     sequence: int
+    order: tuple[list[str], list[str]]
+    touched: tuple[list[str], list[str], list[str]]
     anomaly_count: int
     anomalies: list[_SavedAnomaly]
     runs: list[Any]
@@ -81,6 +83,8 @@ def save(stream: StreamFold) -> bytes:
     saved = _Saved(
         FORMAT,
         stream.sequence,
+        state.order,
+        (list(stream.runs), list(stream.steps.touched), list(stream.messages.touched)),
         stream.anomaly_count,
         anomalies,
         list(state.runs.values()),
@@ -112,18 +116,29 @@ def _load(stream: StreamFold, saved: _Saved) -> None:
     stream.anomalies += [
         Anomaly(one.event, one.sequence, stream.context, one.code, one.id, one.text) for one in saved.anomalies
     ]
-    state: State = stream.state
+    _load_state(stream.state, saved)
+    runs, steps, messages = saved.touched
+    state = stream.state
+    stream.runs.update((one, state.runs[one]) for one in runs if one in state.runs)
+    stream.steps.touched.update((one, state.steps[one]) for one in steps if one in state.steps)
+    stream.messages.touched.update((one, state.messages[one]) for one in messages if one in state.messages)
+    for delta in saved.waiting:
+        frame = Frame(delta.event, delta.payload.encode())
+        _wait_again(stream, Cause(decode_event(frame, max_depth=len(frame.data)), delta.sequence))
+
+
+def _load_state(state: State, saved: _Saved) -> None:
+    keys = [key for some in saved.order for key in some]
+    for key in keys:
+        state.group(key)
     for step in saved.steps:
         state.add_step(_grown(RunStep, step))
     for message in saved.messages:
         state.add_message(_grown(Message, message))
     for run in saved.runs:
         state.set_run(build(Run, run))
-    for key in {one.group for one in (*saved.steps, *saved.messages)} | {f"run:{run}" for run in state.runs}:
+    for key in keys:
         list(state.bound(key))
-    for delta in saved.waiting:
-        cause = Cause(decode_event(Frame(delta.event, delta.payload.encode())), delta.sequence)
-        _wait_again(stream, cause)
 
 
 def _wait_again(stream: StreamFold, cause: Cause) -> None:
@@ -134,13 +149,17 @@ def _wait_again(stream: StreamFold, cause: Cause) -> None:
 
 
 def _saved(growing: Growing[Any]) -> _SavedObject:
-    if growing.ended:
-        saved = _SavedObject(growing.snapshot(), growing.group, growing.created, True, sent=growing.sent)
-    else:
-        grown = _written(growing.tree) if growing.is_grown else None
-        saved = _SavedObject(growing.base, growing.group, growing.created, False, grown=grown)
-    saved.started, saved.finished = growing.started, sorted(growing.finished)
-    return saved
+    grown = _written(growing.tree) if growing.is_grown else None
+    return _SavedObject(
+        growing.base,
+        growing.group,
+        growing.created,
+        growing.ended,
+        grown,
+        growing.sent,
+        growing.started,
+        sorted(growing.finished),
+    )
 
 
 def _written(value: Any) -> list[Any]:
@@ -151,10 +170,11 @@ def _written(value: Any) -> list[Any]:
     if kind not in (Node, Indexed):
         return ["typed" if kind is tuple else "json", value]  # a list of plain JSON is a list
     struct = value.struct.__name__ if value.struct else None
-    return ["node" if kind is Node else "list", struct, [[key, _written(found)] for key, found in value.items()]]
+    entries = [[key, _written(found)] for key, found in value.items()]
+    return ["node", struct, entries] if kind is Node else ["list", struct, entries, list(value.alias.items())]
 
 
-def _read(written: list[Any], holder: Struct, key: Any, texts: Texts) -> Any:
+def _read(written: list[Any], holder: Struct, key: Any) -> Any:
     """Return the tree that `_written` wrote. `holder` and `key` say where it stands."""
     match written:
         case ["text", str(text)]:
@@ -163,11 +183,15 @@ def _read(written: list[Any], holder: Struct, key: Any, texts: Texts) -> Any:
             return value
         case ["typed", list(entries)] if holder is not None and key in _TYPES[holder]:
             return _typed(holder, key, entries)
-        case ["node" | "list" as kind, None | str() as name, list(entries)] if name is None or name in _STRUCTS:
-            tree: Any = (Node if kind == "node" else Indexed)(_STRUCTS[name] if name else None, texts)
-            for at, found in entries:
-                tree[at] = _read(found, tree.struct, at, texts)
-            return tree
+        case ["node", None | str() as name, list(entries)] if name is None or name in _STRUCTS:
+            node = Node(_STRUCTS[name] if name else None)
+            node.update((at, _read(found, node.struct, at)) for at, found in entries)
+            return node
+        case ["list", None | str() as name, list(entries), list(alias)] if name is None or name in _STRUCTS:
+            indexed = Indexed(_STRUCTS[name] if name else None)
+            indexed.update((at, _read(found, indexed.struct, at)) for at, found in entries)
+            indexed.alias = dict(alias)
+            return indexed
     raise ValueError("expected a tree as export writes it")
 
 
@@ -181,8 +205,8 @@ def _grown(kind: type[Obj], saved: _SavedObject) -> Growing[Obj]:
     growing: Growing[Obj] = Growing(build(kind, saved.object), saved.group)
     growing.created, growing.ended = saved.created, saved.ended
     growing.started, growing.finished = saved.started, set(saved.finished)
-    if saved.ended:
+    if saved.sent is not None:
         growing.sent = build(kind, saved.sent)
-    elif saved.grown is not None:
-        growing.plant(_read(saved.grown, None, "", TEXTS[kind]))
+    if saved.grown is not None:
+        growing.plant(_read(saved.grown, None, ""))
     return growing

@@ -7,13 +7,11 @@ import msgspec
 from msgspec import UNSET
 
 from stepstream.fold.settle import contradicts, restore, supply
-from stepstream.fold.tree import MESSAGE_TEXTS, STEP_TEXTS, Node, Texts, freeze, load_value
+from stepstream.fold.tree import Node, freeze, load_value
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RunStep
 
 Obj = TypeVar("Obj", RunStep, Message)
-
-TEXTS: Final[Mapping[type[Any], Texts]] = {RunStep: STEP_TEXTS, Message: MESSAGE_TEXTS}
 
 GROWN: Final[Mapping[type[Any], tuple[str, ...]]] = {RunStep: ("step_details",), Message: ("role", "content")}
 """The fields that deltas add to. All others come in full objects only."""
@@ -125,7 +123,7 @@ def _scalars(full: RunStep | Message) -> list[tuple[str, Any]]:
 
 def _load(full: RunStep | Message) -> Node:
     """Return the fields that grow, as a tree."""
-    node = Node(type(full), TEXTS[type(full)])
+    node = Node(type(full))
     for field in GROWN[type(full)]:
         value = getattr(full, field)
         if value is not UNSET:

@@ -50,9 +50,9 @@ def check(node: Node, delta: Any, *, certain: bool) -> None:
     for key, value in fields(delta):
         have = node.get(key)
         if is_object(value):
-            check(have if type(have) is Node else Node(None, node.texts), value, certain=certain)
+            check(have if type(have) is Node else Node(None), value, certain=certain)
         elif goes_by_index(node.struct, key, value):
-            _check_entries(have if type(have) is Indexed else Indexed(None, node.texts), value, certain=certain)
+            _check_entries(have if type(have) is Indexed else Indexed(None), value, certain=certain)
         elif key in ONCE and value is not None and have is not None and value != have:
             raise Conflict(ONCE[key], f"expected the same {key} as before, got another")
 
@@ -61,11 +61,11 @@ def _check_entries(have: Indexed, entries: Sequence[Any], *, certain: bool) -> N
     indexes = [index_of(entry) for entry in entries]
     entries = [without_index(entry) for entry in entries]
     for index, entry in zip(indexes, entries, strict=True):
-        check(have.get(index, Node(have.struct, have.texts)), entry, certain=certain)
+        check(have.get(index, Node(have.struct)), entry, certain=certain)
     if len(set(indexes)) < len(indexes):  # entries for one index apply in order, so each is checked with those before
-        together = Indexed(have.struct, have.texts)
+        together = Indexed(have.struct)
         for index, entry in zip(indexes, entries, strict=True):
-            slot = together.setdefault(index, Node(have.struct, have.texts))
+            slot = together.setdefault(index, Node(have.struct))
             check(slot, entry, certain=True)
             merge(slot, entry)
 
@@ -96,7 +96,7 @@ def merge(node: Node, delta: Any) -> None:
         elif type(have) is Pieces and isinstance(value, str):
             have.append(value)
         elif goes_by_index(node.struct, key, value):
-            node[key] = _merge_entries(have, Indexed(part_of(node.struct, key), node.texts), value)
+            node[key] = _merge_entries(have, Indexed(part_of(node.struct, key)), value)
         elif type(have) is Node and is_object(value):
             merge(have, value)
         elif is_object(value):
@@ -109,7 +109,7 @@ def _grown(holder: Node, key: str, value: Any) -> Node:
     """Return a new node, grown from nothing: unlike in a full object, the lists in `value` go by index."""
     kind = type(value)
     struct = part_of(holder.struct, key) if isinstance(value, dict) else FULL.get(kind, kind)
-    node = Node(struct, holder.texts)
+    node = Node(struct)
     merge(node, value)
     return node
 
@@ -117,12 +117,12 @@ def _grown(holder: Node, key: str, value: Any) -> Node:
 def _merge_entries(have: Any, empty: Indexed, entries: Sequence[Any]) -> Indexed:
     indexed = have if type(have) is Indexed else empty
     if isinstance(have, list) and all(map(is_object, have)):  # plain JSON that did not go by index so far
-        indexed = by_position(empty.struct, have, empty.texts)
+        indexed = by_position(empty.struct, have)
     for entry in entries:
         index = index_of(entry)
         slot = indexed.get(index)
         if slot is None:
-            slot = indexed[index] = Node(indexed.struct, indexed.texts)
+            slot = indexed[index] = Node(indexed.struct)
         merge(slot, without_index(entry))
     return indexed
 
@@ -153,7 +153,7 @@ def fill(node: Node, delta: Any) -> tuple[bool, bool]:
 
 def _fill_whole(node: Node, key: str, value: Any) -> tuple[bool, bool]:
     try:
-        check(Node(node.struct, node.texts), {key: value}, certain=True)
+        check(Node(node.struct), {key: value}, certain=True)
     except Conflict:
         return False, True
     merge(node, {key: value})

@@ -67,6 +67,11 @@ class State:
         """Keep the newest object of a run."""
         self.runs[run.id] = self.group(group_key(run.id, "")).run = run
 
+    @property
+    def order(self) -> tuple[list[str], list[str]]:
+        """The keys of the open groups and of the finished ones, oldest first: the order in which they are dropped."""
+        return list(self._open), list(self._finished)
+
     def bound(self, key: str) -> Iterator[str]:
         """Drop what is too much after the group of `key` changed, and yield the key of each open group dropped."""
         group = self._open.get(key)

@@ -4,20 +4,21 @@
 other value is itself. `load` makes a tree from what came, `freeze` makes the snapshot.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
 from msgspec import UNSET
 
 from stepstream.wire.base import Unknown, WireObject
+from stepstream.wire.messages import Content, Text
 from stepstream.wire.schema import FULL, INDEXED, PARTS, is_known
 
-Texts: TypeAlias = frozenset[str]
-"""The names of the texts that deltas append to, wherever in an object they stand."""
+APPENDED: Final = frozenset({"arguments", "input", "logs", "output"})
+"""The names of the texts that deltas append to."""
 
-STEP_TEXTS: Final[Texts] = frozenset({"arguments", "input", "logs", "output"})
-MESSAGE_TEXTS: Final[Texts] = STEP_TEXTS | {"refusal", "value"}
+APPENDED_IN: Final[Mapping[Any, frozenset[str]]] = {Content: frozenset({"refusal"}), Text: frozenset({"value"})}
+"""Those that are such texts in one kind of object only: those of messages."""
 
 Struct: TypeAlias = type[WireObject] | None
 
@@ -41,12 +42,11 @@ class Pieces(list[str]):
 class Node(dict[str, Any]):
     """An object that grows. `struct` is what it is frozen to, None for plain JSON."""
 
-    __slots__ = ("struct", "texts")
+    __slots__ = ("struct",)
 
-    def __init__(self, struct: Struct, texts: Texts) -> None:
+    def __init__(self, struct: Struct) -> None:
         super().__init__()
         self.struct = struct
-        self.texts = texts
 
 
 class Indexed(dict[int, Node]):
@@ -56,12 +56,11 @@ class Indexed(dict[int, Node]):
     of an entry which the terminal object dropped to `DROPPED`.
     """
 
-    __slots__ = ("alias", "struct", "texts")
+    __slots__ = ("alias", "struct")
 
-    def __init__(self, struct: Struct, texts: Texts) -> None:
+    def __init__(self, struct: Struct) -> None:
         super().__init__()
         self.struct = struct
-        self.texts = texts
         self.alias: dict[int, int] = {}
 
 
@@ -105,9 +104,9 @@ def _has_index(entry: object) -> bool:
     return isinstance(entry, dict) and "index" in entry
 
 
-def load(struct: Struct, value: Any, texts: Texts) -> Node:
+def load(struct: Struct, value: Any) -> Node:
     """Return a full object as a tree; entries of its lists get their position as index."""
-    node = Node(struct, texts)
+    node = Node(struct)
     for key, found in fields(value):
         node[key] = load_value(node, key, found)
     return node
@@ -116,21 +115,22 @@ def load(struct: Struct, value: Any, texts: Texts) -> Node:
 def load_value(node: Node, key: str, value: Any) -> Any:
     """Return a value of a full object as the part of a tree that it is under `key` of `node`."""
     if isinstance(value, str):
-        return Pieces([value]) if key in node.texts else value
+        is_text = key in APPENDED or key in APPENDED_IN.get(node.struct, ())
+        return Pieces([value]) if is_text else value
     if isinstance(value, WireObject):
-        return load(FULL.get(type(value), type(value)), value, node.texts)
+        return load(FULL.get(type(value), type(value)), value)
     if isinstance(value, dict):
-        return load(part_of(node.struct, key), value, node.texts)
+        return load(part_of(node.struct, key), value)
     if isinstance(value, tuple) and key in INDEXED and (part := part_of(node.struct, key)):
-        return by_position(part, value, node.texts)
+        return by_position(part, value)
     return value
 
 
-def by_position(struct: Struct, entries: Sequence[Any], texts: Texts) -> Indexed:
+def by_position(struct: Struct, entries: Sequence[Any]) -> Indexed:
     """Return the list of a full object as a tree."""
-    indexed = Indexed(struct, texts)
+    indexed = Indexed(struct)
     for position, entry in enumerate(entries):
-        indexed[position] = load(struct, entry, texts)
+        indexed[position] = load(struct, entry)
     return indexed
 
 
