@@ -53,9 +53,14 @@ def newly_started(
         identity = identity_of(node, settled=settled)
         if identity is not None and identity.id not in step.started:
             step.started[identity.id] = index, identity.type, identity.name
-            if identity.type in TEXTS and step.base.type in ("tool_calls", None, UNSET):
+            if identity.type in TEXTS and _is_of_calls(step):
                 step.slots[index] = node
             yield index, identity, node
+
+
+def _is_of_calls(step: Growing[RunStep]) -> bool:
+    """Tell whether the step and its details agree that it is one of tool calls."""
+    return step.tree["step_details"].get("type") == "tool_calls" and step.base.type in ("tool_calls", None, UNSET)
 
 
 def snapshot_of(node: Node) -> AnyToolCall:

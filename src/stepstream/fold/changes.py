@@ -1,6 +1,6 @@
 """Changes: what one event did. They are what subscribers receive."""
 
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -46,8 +46,9 @@ class _Change(msgspec.Struct, frozen=True):
 
 
 class _StepChange(_Change, frozen=True):
-    def _base(self) -> RunStep:
-        raise AssertionError(type(self))
+    if TYPE_CHECKING:
+
+        def _base(self) -> RunStep: ...
 
     @property
     def step_id(self) -> str:
@@ -177,8 +178,9 @@ class RunTransition(_Change, frozen=True):
 
 
 class _MessageChange(_Change, frozen=True):
-    def _base(self) -> Message:
-        raise AssertionError(type(self))
+    if TYPE_CHECKING:
+
+        def _base(self) -> Message: ...
 
     @property
     def message_id(self) -> str:

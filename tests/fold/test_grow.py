@@ -1,0 +1,142 @@
+"""The short cut for the usual delta does what the long way does, and declines all else."""
+
+import json
+from typing import Any
+
+import pytest
+
+from stepstream import Accumulator, Frame
+
+STEP = "step_grow"
+MESSAGE = "msg_grow"
+
+
+def frame(name: str, data: dict[str, Any]) -> Frame:
+    return Frame(name, json.dumps(data).encode())
+
+
+def step_delta(*calls: dict[str, Any], **details: Any) -> Frame:
+    body = {"type": "tool_calls", "tool_calls": list(calls), **details}
+    return frame("thread.run.step.delta", {"id": STEP, "delta": {"step_details": body}})
+
+
+def message_delta(*parts: dict[str, Any], **body: Any) -> Frame:
+    return frame("thread.message.delta", {"id": MESSAGE, "delta": {"content": list(parts), **body}})
+
+
+def sail(**fields: Any) -> dict[str, Any]:
+    return {"index": 0, "type": "function", "function": fields}
+
+
+def sums(**fields: Any) -> dict[str, Any]:
+    return {"index": 1, "type": "code_interpreter", "code_interpreter": fields}
+
+
+def logs(text: Any, **fields: Any) -> dict[str, Any]:
+    return sums(outputs=[{"index": 0, "type": "logs", "logs": text, **fields}])
+
+
+def word(value: Any, **fields: Any) -> dict[str, Any]:
+    return {"index": 0, "type": "text", "text": {"value": value, **fields}}
+
+
+OPENING = [
+    frame("thread.run.step.created", {"id": STEP, "type": "tool_calls", "step_details": {"type": "tool_calls"}}),
+    step_delta({**sail(name="sail", arguments=""), "id": "call_0"}),
+    step_delta({**sums(input="1", outputs=[]), "id": "call_1"}),
+    step_delta(logs("one")),
+    frame("thread.message.created", {"id": MESSAGE, "content": []}),
+    message_delta(word("fog", annotations=[])),
+]
+
+DELTAS = {
+    "arguments": step_delta(sail(arguments='{"a"')),
+    "arguments_with_id": step_delta({**sail(arguments="x"), "id": "call_0"}),
+    "arguments_with_another_id": step_delta({**sail(arguments="x"), "id": "call_9"}),
+    "arguments_with_null_id": step_delta({**sail(arguments="x"), "id": None}),
+    "arguments_without_type": step_delta({"index": 0, "function": {"arguments": "x"}}),
+    "arguments_of_another_type": step_delta({**sail(arguments="x"), "type": "openapi"}),
+    "arguments_with_name": step_delta(sail(arguments="x", name="sail")),
+    "arguments_with_output": step_delta(sail(arguments="x", output="wind")),
+    "arguments_null": step_delta(sail(arguments=None)),
+    "arguments_absent": step_delta(sail()),
+    "function_null": step_delta({"index": 0, "type": "function", "function": None}),
+    "function_beside_another_kind": step_delta({**sail(arguments="x"), "code_interpreter": {"input": "y"}}),
+    "function_beside_a_null_kind": step_delta({**sail(arguments="x"), "file_search": None}),
+    "two_calls": step_delta(sail(arguments="x"), sums(input="y")),
+    "unknown_index": step_delta({**sail(arguments="x"), "index": 7}),
+    "input": step_delta(sums(input="+1")),
+    "input_with_logs": step_delta(sums(input="+1", outputs=[{"index": 0, "type": "logs", "logs": "x"}])),
+    "logs": step_delta(logs(" two")),
+    "logs_null": step_delta(logs(None)),
+    "logs_with_image": step_delta(logs("x", image={"file_id": "file_fog"})),
+    "logs_at_another_index": step_delta(sums(outputs=[{"index": 3, "type": "logs", "logs": "x"}])),
+    "logs_of_two": step_delta(sums(outputs=[{"index": 0, "type": "logs", "logs": value} for value in "xy"])),
+    "image": step_delta(sums(outputs=[{"index": 0, "type": "image", "image": {"file_id": "file_fog"}}])),
+    "no_outputs": step_delta(sums(outputs=[])),
+    "unknown_tool": step_delta({"index": 4, "type": "dowsing_rod", "id": "call_4", "dowsing_rod": {"twig": "yew"}}),
+    "details_with_message_creation": step_delta(sail(arguments="x"), message_creation={"message_id": MESSAGE}),
+    "details_with_null_activities": step_delta(sail(arguments="x"), activities=None),
+    "details_of_another_type": step_delta(type="message_creation"),
+    "details_of_an_unknown_type": step_delta(type="dream"),
+    "word": message_delta(word(" bank")),
+    "word_with_no_annotations": message_delta(word("x", annotations=[])),
+    "word_with_annotation": message_delta(word("x", annotations=[{"index": 0, "type": "file_path"}])),
+    "word_null": message_delta(word(None)),
+    "word_with_role": message_delta(word("x"), role="assistant"),
+    "word_at_another_index": message_delta({**word("x"), "index": 2}),
+    "word_beside_refusal": message_delta({**word("x"), "refusal": "no"}),
+    "word_without_type": message_delta({"index": 0, "text": {"value": "x"}}),
+    "two_words": message_delta(word("x"), word("y")),
+    "unknown_content": message_delta({"index": 1, "type": "hologram", "hologram": {"size": 2}}),
+}
+
+
+def long_way() -> Accumulator:
+    accumulator = Accumulator()
+    for side in (accumulator.stream.steps, accumulator.stream.messages):
+        side.grow = lambda growing, body: False
+    return accumulator
+
+
+def fold(accumulator: Accumulator, frames: list[Frame]) -> tuple[Any, ...]:
+    changes = [[repr(change) for change in accumulator.apply_frame(one)] for one in frames]
+    return changes, dict(accumulator.steps), dict(accumulator.messages), accumulator.anomalies
+
+
+@pytest.mark.parametrize("delta", DELTAS.values(), ids=DELTAS)
+def test_short_cut_does_what_the_long_way_does(delta: Frame) -> None:
+    frames = [*OPENING, delta, *OPENING[1:], delta, delta]
+    assert fold(Accumulator(), frames) == fold(long_way(), frames)
+
+
+@pytest.mark.parametrize(
+    "name", ["arguments", "arguments_with_id", "input", "logs", "word", "word_with_no_annotations"]
+)
+def test_usual_delta_takes_the_short_cut(name: str) -> None:
+    accumulator = Accumulator()
+    fold(accumulator, OPENING)
+    side, identifier = (
+        (accumulator.stream.messages, MESSAGE) if name.startswith("word") else (accumulator.stream.steps, STEP)
+    )
+    delta: Any = json.loads(DELTAS[name].data)["delta"]
+    taken = []
+    grow = side.grow
+    side.grow = lambda growing, body: taken.append(grow(growing, body)) or taken[-1]  # type: ignore[assignment]
+    accumulator.apply_frame(DELTAS[name])
+    assert (taken, bool(delta), identifier in side.touched) == ([True], True, True)
+
+
+@pytest.mark.parametrize(
+    "created",
+    [
+        {"id": STEP, "type": "message_creation", "step_details": {"type": "tool_calls", "tool_calls": []}},
+        {"id": STEP, "step_details": {"tool_calls": []}},
+        {"id": STEP, "type": "tool_calls", "step_details": {}},
+    ],
+)
+def test_step_at_odds_with_its_details_takes_the_long_way(created: dict[str, Any]) -> None:
+    call = {**sail(name="sail", arguments=""), "id": "call_0"}
+    untyped = frame("thread.run.step.delta", {"id": STEP, "delta": {"step_details": {"tool_calls": [call]}}})
+    frames = [frame("thread.run.step.created", created), untyped, DELTAS["arguments"], DELTAS["arguments"]]
+    assert fold(Accumulator(), frames) == fold(long_way(), frames)
