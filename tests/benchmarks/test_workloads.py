@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from benchmarks.workloads import CHUNK_SIZE, DELTA, Workload, function_call_by_token
 
+from benchmarks.workloads import CHUNK_SIZE, DELTA, Workload, function_call_by_token
 from stepstream.wire.sse import Frame, FrameDecoder
 
 TOP = Path(__file__).parents[2]

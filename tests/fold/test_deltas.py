@@ -27,8 +27,6 @@ from stepstream.wire.events import Event
 SAIL = piece(0, id="call_a", name="sail", arguments='{"to":')
 
 
-# Deltas
-
 BUILT: dict[str, tuple[list[Event], list[Wire]]] = {
     "arguments_are_appended": (
         [

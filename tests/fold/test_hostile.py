@@ -194,7 +194,7 @@ def test_damaged_events_raise_nothing_and_are_refused_as_a_whole(seed: int) -> N
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=3_000, deadline=None)
 @given(SEEDS)
 def test_many_damaged_events_raise_nothing_and_are_refused_as_a_whole(seed: int) -> None:
     check_that_nothing_raises(seed)
@@ -217,4 +217,16 @@ def test_damaged_bytes_raise_nothing_but_declared_errors(stream: str, seed: int)
             del damaged[:size]
     except FrameTooLarge:
         pass
+    check_that_everything_can_be_read(accumulator, changes)
+
+
+@pytest.mark.parametrize("depth", [60, 200, 400, 700, 950, 5_000])
+def test_deep_json_raises_nothing_however_high_the_limit(depth: int) -> None:
+    deep = b'{"x":' * depth + b"1" + b"}" * depth
+    accumulator, changes = Accumulator(max_depth=100_000), []
+    for body in (deep, b'{"x":2}', deep):
+        call_of_it = b'{"index":0,"id":"call_a","type":"dowsing_rod","dowsing_rod":%b}' % body
+        data = b'{"id":"step_oak","delta":{"step_details":{"tool_calls":[%b]}}}' % call_of_it
+        changes += accumulator.apply_frame(Frame("thread.run.step.delta", data))
+    changes += accumulator.apply(created(id="step_oak"))
     check_that_everything_can_be_read(accumulator, changes)

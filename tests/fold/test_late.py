@@ -328,6 +328,11 @@ def test_second_terminal_object_fills_what_was_absent() -> None:
     assert calls_of(bare, full) == [{**MCP, "output": "here"}]
 
 
+def test_second_terminal_object_fills_what_was_absent_in_a_call() -> None:
+    bare, full = ended(MCP), ended({**MCP, "output": "here"})
+    assert second(bare, full) == (FILLED, step_of(fold(full)))
+
+
 def test_fill_of_a_second_terminal_object_is_late_and_without_delta() -> None:
     (change,) = last_changes_of(ended({**MCP, "output": None}), ended({**MCP, "output": "here"}))
     assert (change.late, change.delta) == (True, None)

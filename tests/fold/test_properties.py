@@ -31,7 +31,6 @@ from stepstream.fold.accumulator import Accumulator
 from stepstream.wire.events import Event
 
 some = settings(max_examples=150, deadline=None)
-many = settings(max_examples=4_000, deadline=None)
 
 
 WORDS = st.sampled_from(["", "a", "b\r\n", "{", '"fog"', "\u00e5"])

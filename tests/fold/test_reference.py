@@ -11,7 +11,7 @@ from sent import CODE, MESSAGE, ROD, SEARCH, Wire, created, delta, fold, message
 from stepstream.wire.events import Event
 
 some = settings(max_examples=150, deadline=None)
-many = settings(max_examples=4_000, deadline=None)
+many = settings(max_examples=1_000, deadline=None)
 
 
 # The reference: what deltas make of a step's tool calls

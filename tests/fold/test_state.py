@@ -1,5 +1,6 @@
 import pytest
 from sent import (
+    MESSAGE,
     RUN,
     STEP,
     Wire,
@@ -298,6 +299,13 @@ def test_stream_notes_what_it_touched_in_order_of_first_sight() -> None:
     for one in [delta(piece(0, arguments="{"), id="step_b"), created(id="step_c"), created(id="step_b"), run("queued")]:
         second.apply(one)
     assert (list(second.stream.steps.touched), list(second.stream.runs)) == (["step_b", "step_c"], [RUN])
+
+
+def test_stream_touches_what_a_full_object_names() -> None:
+    second = Accumulator(state=fold(created(), message()).state)
+    for one in [ended(), message("completed", as_="completed")]:
+        second.apply(one)
+    assert (list(second.stream.steps.touched), list(second.stream.messages.touched)) == ([STEP], [MESSAGE])
 
 
 def test_stream_keeps_what_it_touched_after_the_state_forgot_it() -> None:

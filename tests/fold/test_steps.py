@@ -27,6 +27,7 @@ from sent import (
     wire,
 )
 
+from stepstream.errors import FrameTooLarge
 from stepstream.fold.accumulator import Accumulator, accumulate
 from stepstream.fold.changes import StepProgress, StepTransition
 from stepstream.wire.events import Event
@@ -317,7 +318,11 @@ def test_steps_come_in_order_of_first_sight() -> None:
     assert list(fold(created(id="b"), created(id="a"), moved(id="b"), created(id="c")).steps) == ["b", "a", "c"]
 
 
-@pytest.mark.parametrize("identifier", ["", "__proto__", "__class__", "\0", "a" * 10_000])
+@pytest.mark.parametrize(
+    "identifier",
+    ["", "__proto__", "__class__", "\0", "a" * 10_000],
+    ids=["empty", "proto", "class", "nul", "long"],
+)
 def test_id_of_a_step_may_be_any_text(identifier: str) -> None:
     accumulator = fold(created(id=identifier), delta(piece(0, arguments="a"), id=identifier))
     assert step_of(accumulator, identifier)["step_details"]["tool_calls"][0]["function"] == {"arguments": "a"}
@@ -389,6 +394,26 @@ def test_accumulate_folds_chunks_of_any_size() -> None:
     whole = b"".join(encode_frame(Frame(one.name, one.payload)) for one in [created(), delta(SAIL)])
     accumulator = accumulate(whole[start : start + 7] for start in range(0, len(whole), 7))
     assert accumulator.steps[STEP] == fold(created(), delta(SAIL)).steps[STEP]
+
+
+def test_accumulate_does_not_stop_at_done() -> None:
+    whole = [encode_frame(Frame("done", b"[DONE]")), encode_frame(Frame("thread.run.step.created", created().payload))]
+    assert list(accumulate(whole).steps) == [STEP]
+
+
+def test_accumulate_leaves_out_a_block_without_its_end() -> None:
+    whole = encode_frame(Frame("thread.run.step.created", created().payload))
+    assert dict(accumulate([whole[:-1]]).steps) == {}
+
+
+def test_accumulate_notes_what_cannot_be_decoded() -> None:
+    whole = [encode_frame(Frame("thread.run.step.created", data)) for data in (b"{", b"[" * 65, b"[]")]
+    assert codes(accumulate(whole)) == ["undecodable_event", "too_deep", "undecodable_event"]
+
+
+def test_accumulate_raises_for_an_event_over_the_limit() -> None:
+    with pytest.raises(FrameTooLarge):
+        accumulate([b"data: ", b"x" * 2**24])
 
 
 def test_accumulator_repr_tells_counts() -> None:

@@ -22,7 +22,6 @@ from stepstream.wire.events import Event
 
 SAIL = piece(0, id="call_a", name="sail", arguments='{"to":')
 
-# The terminal object
 
 SETTLED: dict[str, tuple[list[Wire], list[Wire], list[Wire]]] = {
     # what deltas built; what the terminal object lists; what the snapshot lists then

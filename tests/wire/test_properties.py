@@ -12,7 +12,7 @@ from stepstream.wire.events import TYPES, decode_event
 from stepstream.wire.sse import Frame, FrameDecoder, encode_comment, encode_frame
 
 some = settings(max_examples=150, deadline=None)
-many = settings(max_examples=4_000, deadline=None)
+many = settings(max_examples=2_000, deadline=None)
 
 TOKENS = [
     *(b"data", b"event", b"id", b"retry", b"mood", b":", b": ", b" ", b"\n", b"\r", b"\r\n", b"\n\n", b"\0", b"7"),

@@ -480,6 +480,12 @@ def test_data_that_is_not_utf_8_is_refused() -> None:
         encode_frame(Frame("tide", b"\xff"))
 
 
+@pytest.mark.parametrize("frame", [Frame("\ud800", b"a"), Frame("tide", b"a", "\ud800")], ids=["event", "id"])
+def test_text_that_is_no_unicode_is_refused(frame: Frame) -> None:
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        encode_frame(frame)
+
+
 @pytest.mark.parametrize(("retry", "line"), [(0, b"retry: 0\n"), (1500, b"retry: 1500\n")])
 def test_retry_is_a_line_of_the_block(retry: int, line: bytes) -> None:
     assert encode_frame(Frame("message", b"a"), retry=retry) == line + b"data: a\n\n"

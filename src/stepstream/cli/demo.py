@@ -23,6 +23,7 @@ WEATHER: Final = {"Bergen": "rain all day, 9 °C", "Kraków": "sunny, 17 °C"}
 """What the demo's own function knows."""
 
 
+RUNS: Final = "/v1/threads/thread_demo/runs"
 SHOWN: Final = (RunTransition, StepTransition, MessageTransition, ToolCallStarted)
 
 
@@ -30,7 +31,8 @@ async def demo(*, fast: bool) -> None:
     """Run the simulator's story and show it as it happens, answering the function calls on the way."""
     async with serve(app(pace=0 if fast else 1)) as base_url, Processor(strict=True) as processor:
         processor.add(SHOWN, write_change)
-        outcomes = [outcome async for outcome in _streams(processor, f"{base_url}/v1/threads/thread_demo")]
+        write_line(f"simulator at {base_url}")
+        outcomes = [outcome async for outcome in _streams(processor, base_url)]
     write_line()
     for message in outcomes[-1].messages.values():
         for line in message.text.splitlines():
@@ -39,17 +41,17 @@ async def demo(*, fast: bool) -> None:
     write_line(_totals(outcomes))
 
 
-async def _streams(processor: Processor, thread: str) -> AsyncIterator[Outcome]:
+async def _streams(processor: Processor, base_url: str) -> AsyncIterator[Outcome]:
     """Open a run and yield its outcome; while it waits for function outputs, send them and go on."""
-    write_line(f"POST {thread}/runs")
-    outcome = await processor.run(connect(f"{thread}/runs", json={"assistant_id": "asst_demo", "stream": True}))
-    yield outcome
-    while isinstance(outcome.required_action, RequiredAction):
-        outputs = [_answer(call) for call in outcome.required_action.tool_calls if isinstance(call, ToolCall)]
-        url = f"{thread}/runs/{next(iter(outcome.runs))}/submit_tool_outputs"
-        write_line(f"POST {url}")
-        outcome = await processor.run(connect(url, json={"tool_outputs": outputs, "stream": True}))
+    path, body = RUNS, {"assistant_id": "asst_demo", "stream": True}
+    while True:
+        write_line(f"POST {path}")
+        outcome = await processor.run(connect(base_url + path, json=body))
         yield outcome
+        if not isinstance(outcome.required_action, RequiredAction):
+            return
+        outputs = [_answer(call) for call in outcome.required_action.tool_calls if isinstance(call, ToolCall)]
+        path, body = f"{RUNS}/{next(iter(outcome.runs))}/submit_tool_outputs", {"tool_outputs": outputs, "stream": True}
 
 
 def _answer(call: ToolCall) -> dict[str, Any]:

@@ -3,16 +3,15 @@
 import argparse
 import os
 import sys
-import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from importlib.metadata import version
-from typing import Final
+from typing import Final, NoReturn
 
 import anyio
 
-from stepstream.cli.exits import status_of
-from stepstream.cli.output import write_error
+from stepstream.cli.exits import USAGE, status_of
+from stepstream.cli.output import write_error, write_traceback
 from stepstream.cli.source import is_url
 from stepstream.sources.files import CHUNK_SIZE
 
@@ -27,12 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         anyio.run(_command(options))
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has left: nobody is to be told
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except Exception as error:  # noqa: BLE001 - the outermost edge: every error is one line and a status
+        if BrokenPipeError in (type(error), type(error.__cause__)):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1  # the reader of our output has left: nobody is to be told
         if options.debug:
-            traceback.print_exception(error)
+            write_traceback(error)
         write_error(_told(error, getattr(options, "source", "")))
         return status_of(error)
     return 0
@@ -41,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _told(error: Exception, source: str) -> str:
     """Return an error in one line. The errors of URLs name what may be shown of the URL."""
     text = str(error) or type(error).__name__
-    return text if not source or is_url(source) else f"{source}: {text}"
+    return text if not source or is_url(source) else f"{source.partition('?')[0]}: {text}"  # maybe meant as a URL
 
 
 def _command(options: argparse.Namespace) -> Callable[[], Awaitable[None]]:
@@ -61,10 +60,16 @@ def _command(options: argparse.Namespace) -> Callable[[], Awaitable[None]]:
             return partial(demo, fast=options.fast)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        write_error(f"{message} (see {self.prog} --help)")
+        sys.exit(USAGE)
+
+
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="stepstream",
         description="Run-step streams of agents: live snapshots and transitions.",
         epilog="Exit status: 0 complete, 2 usage, 3 truncated, 4 error event, 5 refused by the server, 6 transport, "
@@ -86,7 +91,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _chunk_size(text: str) -> int:
-    size = int(text)
-    if size < 1:
-        raise ValueError(text)
-    return size
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a number of bytes of at least 1, got {text!r}")
+    return int(text)

@@ -1,6 +1,7 @@
 """Standard output and standard error, a line at a time."""
 
 import sys
+import traceback
 
 import msgspec
 
@@ -22,13 +23,21 @@ def write_object(value: object) -> None:
 
 
 def write_line(*parts: object) -> None:
-    """Write one line for people to standard output."""
-    print(*(one_line(part) for part in parts), flush=True)
+    """Write one line for people to standard output. What its encoding lacks is written as escapes."""
+    line = " ".join(one_line(part) for part in parts)
+    sys.stdout.buffer.write(line.encode(sys.stdout.encoding, "backslashreplace") + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def write_error(text: str) -> None:
     """Write one line to standard error."""
     print(f"stepstream: {one_line(text)}", file=sys.stderr, flush=True)
+
+
+def write_traceback(error: Exception) -> None:
+    """Write the traceback of `error` to standard error."""
+    for line in "".join(traceback.format_exception(error)).rstrip("\n").split("\n"):
+        print(one_line(line), file=sys.stderr)
 
 
 def write_anomalies(outcome: Outcome) -> None:

@@ -1,14 +1,14 @@
 """SOURCE on the command line: a URL, a file, or `-` for standard input."""
 
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 from stepstream.sources.files import read_file, read_standard_input
 
 
 def is_url(source: str) -> bool:
-    """Tell whether SOURCE is a URL."""
-    return source.startswith(("http://", "https://"))
+    """Tell whether SOURCE is a URL, of whatever scheme."""
+    return "://" in source
 
 
 @asynccontextmanager
@@ -18,14 +18,15 @@ async def named(source: str, *, chunk_size: int) -> AsyncIterator[AsyncIterable[
         from stepstream.sources.http import connect
 
         async with connect(source) as stream:
-            yield _in_pieces(stream, chunk_size)
+            yield _in_pieces(aiter(stream), chunk_size)
     elif source == "-":
-        yield read_standard_input(chunk_size=chunk_size)
+        yield _in_pieces(read_standard_input(), chunk_size)
     else:
-        yield read_file(source, chunk_size=chunk_size)
+        yield _in_pieces(read_file(source), chunk_size)
 
 
-async def _in_pieces(chunks: AsyncIterable[bytes], size: int) -> AsyncIterator[bytes]:
-    async for chunk in chunks:
-        for start in range(0, len(chunk), size):
-            yield chunk[start : start + size]
+async def _in_pieces(stream: AsyncGenerator[bytes], size: int) -> AsyncIterator[bytes]:
+    async with aclosing(stream) as chunks:
+        async for chunk in chunks:
+            for start in range(0, len(chunk), size):
+                yield chunk[start : start + size]

@@ -1,5 +1,6 @@
 """`stepstream watch`: a line for each transition as it comes."""
 
+from collections import Counter
 from datetime import datetime
 from typing import TypeAlias
 
@@ -16,14 +17,14 @@ async def watch(source: str, *, chunk_size: int) -> None:
     """Write a line for each transition in `source`, and a summary at the end.
 
     Raises:
-        StepStreamError: as `Processor.run` does; the summary of what came is written before.
+        StepStreamError: as `Processor.run` does; the summary of what came, if anything, is written before.
     """
     async with Processor(strict=True) as processor:
         processor.add((RunTransition, StepTransition, MessageTransition), write_change)
         try:
             outcome = await processor.run(named(source, chunk_size=chunk_size))
         except StepStreamError as error:
-            if error.outcome is not None:
+            if error.outcome is not None and error.outcome.events:
                 write_line(f"broken: {summary(error.outcome)}")
             raise
         write_line(f"{outcome.reason}: {summary(outcome)}")
@@ -54,5 +55,6 @@ def _move(change: RunTransition | StepTransition | MessageTransition) -> str:
 
 
 def _what(change: StepTransition) -> str:
-    tools = [call.tool_name or call.type or "?" for call in change.step.tool_calls]
-    return f"{change.type}{' (' + ', '.join(tools) + ')' if tools else ''}"
+    tools = Counter(call.tool_name or call.type or "?" for call in change.step.tool_calls)
+    names = [name if count == 1 else f"{name} x{count}" for name, count in tools.items()]
+    return ", ".join(names) or str(change.type or "?")

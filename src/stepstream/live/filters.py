@@ -1,5 +1,6 @@
 """Which changes a subscription is for: classes, filters on their fields, and a predicate."""
 
+import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, TypeAlias, TypedDict, get_args
 
@@ -86,8 +87,8 @@ def checked_filters(classes: tuple[type[Change], ...], filters: Filters) -> list
 
 
 def _where_test(where: Any) -> Test:
-    if not callable(where):
-        raise TypeError(f"expected where as a function of a change, got {type(where).__name__}")
+    if not callable(where) or inspect.iscoroutinefunction(where):
+        raise TypeError(f"expected where as a function of a change that is not async, got {where!r}")
     return lambda change: bool(where(change))
 
 

@@ -3,8 +3,12 @@
 import logging
 from collections.abc import Awaitable, Callable
 
-from stepstream.errors import StreamTruncated
-from stepstream.live.outcome import Outcome
+import anyio
+
+from stepstream.errors import StreamTruncated, TransportError
+from stepstream.fold.accumulator import Accumulator
+from stepstream.live.cancellation import is_cancelled_from_outside
+from stepstream.live.outcome import Outcome, outcome_of
 from stepstream.live.signal import Signal
 from stepstream.live.source import Source
 
@@ -49,16 +53,27 @@ class StreamHandle:
         return self._outcome
 
     async def follow(
-        self, read: Callable[[Source, object], Awaitable[Outcome]], source: Source, context: object
+        self, read: Callable[[Source, Accumulator], Awaitable[Outcome]], source: Source, accumulator: Accumulator
     ) -> None:
         """Read the stream; for the processor. Its failure is kept for `outcome`, and logged where nobody waits."""
         try:
-            self._outcome = await read(source, context)
+            self._outcome = await read(source, accumulator)
+        except anyio.get_cancelled_exc_class() as exc:
+            if is_cancelled_from_outside():
+                raise
+            # the source awaited something that was cancelled elsewhere: its own trouble
+            error = TransportError(f"the source was cancelled by what it awaited ({type(exc).__name__})")
+            error.outcome = outcome_of(accumulator.stream, None)
+            self._fail(error)
         except Exception as exc:  # noqa: BLE001 - raised by `outcome`
-            self._error = exc
-            if not self._waiting:
-                _log.error("a started stream failed: %s", exc, exc_info=exc)
+            self._fail(exc)
         finally:
             if not self.is_finished:
                 self._error = StreamTruncated("the stream was cancelled before it ended")
+                self._error.outcome = outcome_of(accumulator.stream, None)
             self._ended.notify()
+
+    def _fail(self, error: Exception) -> None:
+        self._error = error
+        if not self._waiting:
+            _log.error("a started stream failed: %s", error, exc_info=error)

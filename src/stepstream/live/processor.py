@@ -9,7 +9,7 @@ from typing import Any, Final, Self, TypeVar, Unpack, overload
 import anyio
 from anyio.abc import TaskGroup
 
-from stepstream.errors import StepStreamError
+from stepstream.errors import StepStreamError, StreamTruncated
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.changes import Change
 from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State
@@ -67,7 +67,7 @@ class Processor:
         self._pumps: TaskGroup | None = None
         self._streams: TaskGroup | None = None
         self._is_closed = False
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._events = 0
         self._anomalies = 0
 
@@ -138,8 +138,6 @@ class Processor:
         """
         wanted = checked_classes((classes,) if isinstance(classes, type) else tuple(classes))
         subscription = Subscription(wanted, checked_filters(wanted, filters), checked_callback(callback))
-        if self._strict:
-            subscription.on_error = self._stop
         self._route(subscription)
         if self._pumps is not None:
             self._pumps.start_soon(subscription.pump)
@@ -194,7 +192,7 @@ class Processor:
         """
         self._check_open()
         self._check_outside_callbacks("run()", "use start(), which returns at once")
-        return await self._read(source, context)
+        return await self._read(source, self._accumulator(context))
 
     def start(self, source: Source, context: object = None) -> StreamHandle:
         """Read `source` in a task of the processor and return at once. The handle's `outcome()` is what `run` gives.
@@ -207,13 +205,12 @@ class Processor:
         streams = self._check_open()
         check = lambda: self._check_outside_callbacks("outcome()", "await it in a task of your own")  # noqa: E731
         handle = StreamHandle(check)
-        streams.start_soon(handle.follow, self._read, source, context)
+        streams.start_soon(handle.follow, self._read, source, self._accumulator(context))
         return handle
 
     @asynccontextmanager
     async def _live(self) -> AsyncIterator[None]:
         """Hold the tasks. Those that call callbacks outlive those that read, so that all that was folded arrives."""
-        failure: Exception | None = None
         async with anyio.create_task_group() as self._pumps:
             for subscription in self._hub.open:
                 if subscription.has_callback:
@@ -222,27 +219,21 @@ class Processor:
                 async with anyio.create_task_group() as self._streams:
                     try:
                         yield
-                    except Exception as exc:  # noqa: BLE001 - raised again below, after the delivery
-                        failure = exc
-                        self._streams.cancel_scope.cancel()
-                self._is_closed = True
-                await self._drain()
+                    except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - raised below
+                        if not self._stop(exc):
+                            _log.error("the block failed while a subscriber's failure ended it", exc_info=exc)
             finally:
                 self._is_closed = True
-                self._pumps.cancel_scope.cancel()
-                for subscription in self._hub.open:
+                draining = self._hub.open
+                for subscription in draining:
                     subscription.end()
-        if failure or self._failure:
-            raise failure or self._failure  # type: ignore[misc]  # one of the two is an exception
-
-    async def _drain(self) -> None:
-        with anyio.move_on_after(self._drain_timeout) as scope:
-            for subscription in self._hub.open:
-                subscription.end()
-            await self._delivered()
-        if scope.cancelled_caught:
-            left = sum(one.offered - one.delivered for one in self._hub.open if one.has_callback)
+            is_interrupted = isinstance(self._failure, KeyboardInterrupt)
+            self._pumps.cancel_scope.deadline = anyio.current_time() + (0 if is_interrupted else self._drain_timeout)
+        if self._pumps.cancel_scope.cancelled_caught:
+            left = sum(one.offered - one.delivered for one in draining if one.has_callback)
             _log.error("closed after %s s with %d changes undelivered", self._drain_timeout, left)
+        if self._failure is not None:
+            raise self._failure
 
     async def _delivered(self) -> None:
         """Return when the callbacks have had every change published so far."""
@@ -250,12 +241,13 @@ class Processor:
         for subscription, offered in expected:
             await subscription.caught_up(offered)
 
-    async def _read(self, source: Source, context: object) -> Outcome:
-        accumulator = Accumulator(max_depth=self._max_depth, context=context, state=self._state)
+    def _accumulator(self, context: object) -> Accumulator:
+        return Accumulator(max_depth=self._max_depth, context=context, state=self._state)
+
+    async def _read(self, source: Source, accumulator: Accumulator) -> Outcome:
         reader = Reader(accumulator, max_event_bytes=self._max_event_bytes, max_depth=self._max_depth)
         try:
-            async with opened(source) as items:
-                await self._publish(reader, items)
+            await self._publish(reader, source)
             outcome = reader.finish()
         except Exception as exc:
             if isinstance(exc, StepStreamError):
@@ -268,9 +260,20 @@ class Processor:
         await self._delivered()
         return outcome
 
-    async def _publish(self, reader: Reader, items: AsyncIterator[Any]) -> None:
+    async def _publish(self, reader: Reader, source: Source) -> None:
+        try:
+            async with opened(source) as items:
+                await self._publish_items(reader, items)
+        except StepStreamError as exc:
+            if not reader.is_done:
+                raise
+            _log.warning("a source failed when it was closed after done", exc_info=exc)
+
+    async def _publish_items(self, reader: Reader, items: AsyncIterator[Any]) -> None:
         events = 0
         while not reader.is_done and (item := await next_item(items)) is not END:
+            if self._is_closed:
+                raise StreamTruncated("the Processor was left before the stream ended")
             for changes in reader.read(item):
                 for subscription in self._hub.publish(changes):
                     await subscription.has_room()
@@ -289,13 +292,17 @@ class Processor:
     def _route(self, subscription: Subscription) -> None:
         if self._is_closed:
             raise RuntimeError("the Processor is closed: it delivers nothing any more")
+        if self._strict:
+            subscription.on_error = self._stop
         self._hub.add(subscription)
 
-    def _stop(self, failure: Exception) -> None:
-        """End the block with the first exception of a subscriber."""
-        if self._failure is None and self._streams is not None:
-            self._failure = failure
-            self._streams.cancel_scope.cancel()
+    def _stop(self, failure: BaseException) -> bool:
+        """End the block with `failure`. Return whether it is the first: the one that leaves the block."""
+        if self._failure is not None or self._streams is None:
+            return False
+        self._failure = failure
+        self._streams.cancel_scope.cancel()
+        return True
 
     def _check_open(self) -> TaskGroup:
         if self._streams is None:

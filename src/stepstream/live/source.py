@@ -1,7 +1,9 @@
 """Sources: whatever yields bytes, frames, events or SSE messages asynchronously, opened and closed in one place."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import TracebackType
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from stepstream.errors import StepStreamError, TransportError
@@ -44,6 +46,8 @@ END: Final = object()
 
 _EXPECTED: Final = "expected an async iterable of bytes or SSE messages, or an async context manager that gives one"
 
+_log = logging.getLogger("stepstream.live")
+
 
 @asynccontextmanager
 async def opened(source: Source) -> AsyncIterator[AsyncIterator[Any]]:
@@ -53,25 +57,41 @@ async def opened(source: Source) -> AsyncIterator[AsyncIterator[Any]]:
         TypeError: it is no source.
         TransportError: it could not be opened. What stepstream itself raises passes as it is.
     """
-    stack = AsyncExitStack()
-    try:
+    async with _Closing() as stack:
         if not hasattr(source, "__aiter__") and hasattr(source, "__aenter__"):
             source = await _entered(stack, source)
-        items = _items(source)
+        response = getattr(source, "response", source)
+        if hasattr(response, "aiter_bytes") and hasattr(response, "aclose"):
+            stack.push_async_callback(response.aclose)  # its iterator does not, where it is left before the end
+        items = _items(source, response)
         if hasattr(items, "aclose"):
             stack.push_async_callback(items.aclose)
         yield items
-    finally:
-        await _closed(stack)
 
 
-async def _closed(stack: AsyncExitStack) -> None:
-    try:
-        await stack.aclose()
-    except StepStreamError:
-        raise
-    except Exception as exc:
-        raise translated(exc) from exc
+class _Closing(AsyncExitStack):
+    """Close what a source opened, whatever became of the stream.
+
+    An exception of the stream is none of the source's business: it neither sees nor replaces it. A cancellation it
+    does see, for that may come from a scope of its own, and ends there.
+    """
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        has_failed = isinstance(exc, Exception)
+        try:
+            if has_failed:
+                await super().__aexit__(None, None, None)
+                return False
+            return bool(await super().__aexit__(exc_type, exc, traceback))
+        except Exception as failure:
+            if has_failed:
+                _log.warning("a source failed when it was closed", exc_info=failure)
+                return False
+            if isinstance(failure, StepStreamError):
+                raise
+            raise translated(failure) from failure
 
 
 async def _entered(stack: AsyncExitStack, source: Any) -> Any:
@@ -83,12 +103,13 @@ async def _entered(stack: AsyncExitStack, source: Any) -> Any:
         raise translated(exc) from exc
 
 
-def _items(source: Any) -> AsyncIterator[Any]:
-    response = getattr(source, "response", source)
-    if hasattr(source, "aiter_sse") and not hasattr(response, "aiter_bytes"):
-        return aiter(source.aiter_sse())
+def _items(source: Any, response: Any) -> AsyncIterator[Any]:
     if hasattr(response, "aiter_bytes"):
         return aiter(response.aiter_bytes())
+    if hasattr(source, "aiter_sse"):
+        return aiter(source.aiter_sse())
+    if hasattr(source, "iter_any"):  # of aiohttp: its own iteration is by lines, and refuses long ones
+        return aiter(source.iter_any())
     if not hasattr(source, "__aiter__"):
         raise TypeError(f"{_EXPECTED}, got {type(source).__name__}")
     return aiter(source)
@@ -120,8 +141,8 @@ def frame_of(item: object) -> Frame:
     Raises:
         TypeError: it is none.
     """
-    event, data = getattr(item, "event", None), getattr(item, "data", None)
-    if not isinstance(event, str) or not isinstance(data, str):
+    event, data = getattr(item, "event", item), getattr(item, "data", None)
+    if not isinstance(event, str | None) or not isinstance(data, str):
         raise TypeError(f"expected a source to yield bytes, frames, events or SSE messages, got {type(item).__name__}")
     identifier = getattr(item, "id", None)
     return Frame(event or "message", data.encode("utf-8", "replace"), identifier if isinstance(identifier, str) else "")

@@ -2,7 +2,6 @@
 
 import inspect
 import logging
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Generic, Self, TypeAlias, TypeVar, cast
@@ -10,11 +9,13 @@ from typing import Any, Final, Generic, Self, TypeAlias, TypeVar, cast
 import anyio
 
 from stepstream.fold.changes import Change
+from stepstream.live.cancellation import is_cancelled_from_outside
 from stepstream.live.filters import Test
 from stepstream.live.signal import Signal
+from stepstream.live.tally import Tally
 
 BUFFER: Final = 256
-"""How many changes may wait for one subscriber before the streams wait for it."""
+"""How many changes one subscriber may have before it, that in its hands included, until the streams wait for it."""
 
 Callback: TypeAlias = Callable[[Any], Awaitable[object]]
 
@@ -31,11 +32,10 @@ class Subscription:
     def __init__(self, classes: Sequence[type[Change]], tests: Sequence[Test], callback: Callback | None) -> None:
         self.classes = tuple(classes)
         self.offered = 0
-        self.delivered = 0
         self.failed = 0
         self.is_closed = False
-        self.on_error: Callable[[Exception], None] | None = None
-        """Called with the exception of a failing callback; set by the processor."""
+        self.on_error: Callable[[Exception], bool] | None = None
+        """Called with the exception of a failing callback, tells whether it took it; set by the processor."""
         self.task: int | None = None
         """The task that calls the callback, while it is one."""
         self._tests = tuple(tests)
@@ -43,7 +43,7 @@ class Subscription:
         self._queue: deque[Change] = deque()
         self._is_ending = False
         self._arrived = Signal()
-        self._taken = Signal()
+        self._delivered = Tally()
 
     def __repr__(self) -> str:
         names = "|".join(one.__name__ for one in self.classes)
@@ -52,9 +52,14 @@ class Subscription:
         return f"<Subscription {names}{closed} {self.delivered:,} delivered, {waiting} waiting, {self.failed:,} failed>"
 
     @property
+    def delivered(self) -> int:
+        """How many changes were taken."""
+        return self._delivered.count
+
+    @property
     def is_full(self) -> bool:
         """Whether the streams must wait for it."""
-        return len(self._queue) >= BUFFER
+        return self.offered - self.delivered >= BUFFER
 
     @property
     def has_callback(self) -> bool:
@@ -66,7 +71,7 @@ class Subscription:
         self.is_closed = self._is_ending = True
         self._queue.clear()
         self._arrived.notify()
-        self._taken.notify()
+        self._delivered.close()
 
     def end(self) -> None:
         """Take nothing new. What waits is still delivered."""
@@ -89,14 +94,12 @@ class Subscription:
             return False
 
     async def has_room(self) -> None:
-        """Return when the queue is below its bound again."""
-        while self.is_full and not self.is_closed:
-            await self._taken.wait()
+        """Return when less than a buffer of what was offered so far is left: streams go on in the order they came."""
+        await self._delivered.reached(self.offered - BUFFER + 1)
 
     async def caught_up(self, offered: int) -> None:
         """Return when the first `offered` changes have been delivered, or never will be."""
-        while self.delivered < offered and not self.is_closed:
-            await self._taken.wait()
+        await self._delivered.reached(offered)
 
     async def take(self) -> Change | None:
         """Return the next change, as soon as there is one; None after the last."""
@@ -108,8 +111,7 @@ class Subscription:
 
     def settle(self) -> None:
         """Count the change taken last as delivered."""
-        self.delivered += 1
-        self._taken.notify()
+        self._delivered.add()
 
     async def pump(self) -> None:
         """Deliver changes to the callback until the end."""
@@ -129,23 +131,20 @@ class Subscription:
         try:
             await callback(change)
         except anyio.get_cancelled_exc_class() as exc:
-            if _is_cancelled_from_outside():
+            if is_cancelled_from_outside():
                 raise
             # the callback awaited something that was cancelled elsewhere: its own trouble
             self._fail(change, RuntimeError(f"the callback was cancelled by what it awaited ({type(exc).__name__})"))
         except Exception as exc:  # noqa: BLE001 - the user's callback: its trouble is its own
             self._fail(change, exc)
+            await anyio.lowlevel.checkpoint_if_cancelled()  # where that was its answer to being cancelled
 
     def _fail(self, change: Change, exc: Exception) -> None:
         self.failed += 1
+        if self.on_error is None or not self.on_error(exc):
+            _log.error("a subscriber failed at a %s", type(change).__name__, exc_info=exc)
         if self.on_error is not None:
-            self.on_error(exc)
-            return
-        _log.error("a subscriber failed at a %s", type(change).__name__, exc_info=exc)
-
-
-def _is_cancelled_from_outside() -> bool:
-    return anyio.current_effective_deadline() == -math.inf
+            self.close()  # its failure ends the processor: it is not called again
 
 
 def checked_callback(callback: Callback) -> Callback:

@@ -1,7 +1,7 @@
 """Streams over HTTP: one request, checked before its bytes are taken for events."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, Final
 
 import anyio
@@ -39,10 +39,15 @@ class EventStream:
         """The id under which the server knows the request, or None."""
         return request_id_of(self.headers)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
         try:
-            async for chunk in self._response.aiter_raw():
-                yield chunk
+            async with aclosing(self._response.aiter_raw()) as chunks:
+                while True:
+                    with anyio.fail_after(self._idle_timeout):
+                        chunk = await anext(chunks, None)
+                    if chunk is None:
+                        return
+                    yield chunk
         except Exception as exc:
             raise translated(exc, self._place, self._idle_timeout) from exc
 
@@ -68,14 +73,15 @@ async def connect(
         APIError: the answer is not 200, no event stream, or encoded.
         IdleTimeout: nothing came within a timeout.
         TransportError: the connection failed.
+        ValueError: the value of a header is not printable ASCII.
     """
     body = {} if json is None else {"json": json}
-    timeout = (connect_timeout, idle_timeout, first_byte_timeout, connect_timeout)
+    options = {"timeout": (connect_timeout, None, None, connect_timeout), "follow_redirects": False}
     async with AsyncExitStack() as stack:
         if client is None:
             client = await stack.enter_async_context(httpx.AsyncClient())
         verb = method or ("GET" if json is None else "POST")
-        opening = httpx_sse.aconnect_sse(client, verb, url, headers=_headers(headers), timeout=timeout, **body)
+        opening = httpx_sse.aconnect_sse(client, verb, url, headers=_headers(headers), **options, **body)
         try:
             with anyio.fail_after(first_byte_timeout):
                 response: Any = (await stack.enter_async_context(opening)).response
@@ -89,9 +95,16 @@ async def connect(
 
 
 def _headers(given: Mapping[str, str] | None) -> dict[str, str]:
-    """Return a copy of the caller's headers, to which httpx-sse adds its own."""
+    """Return a copy of the caller's headers, to which httpx-sse adds its own.
+
+    Raises:
+        ValueError: a value cannot be sent, such as a key read together with its line end. It is not quoted.
+    """
     ours = {"accept", "accept-encoding", "cache-control"}
     kept = {name: value for name, value in (given or {}).items() if name.lower() not in ours}
+    for name, value in kept.items():
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError(f"expected printable ASCII as the value of the header {name!r}")
     return {**kept, "Accept-Encoding": "identity"}
 
 
@@ -116,11 +129,12 @@ async def _beginning(response: Any) -> bytes:
     """Return the body of a refusal, as far as it comes soon and is short."""
     body = b""
     try:
-        with anyio.move_on_after(ERROR_BODY_TIMEOUT):
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) >= MAX_ERROR_BODY:
-                    break
+        async with aclosing(response.aiter_bytes()) as chunks:
+            with anyio.move_on_after(ERROR_BODY_TIMEOUT):
+                async for chunk in chunks:
+                    body += chunk
+                    if len(body) >= MAX_ERROR_BODY:
+                        break
     except Exception:  # noqa: BLE001 - the refusal is the news, whatever breaks while its text is read
         return body
     return body[:MAX_ERROR_BODY]
@@ -128,6 +142,6 @@ async def _beginning(response: Any) -> bytes:
 
 def translated(exc: Exception, where: str, seconds: float) -> TransportError:
     """Return the error for an exception of httpx or httpx2. Its own text may quote keys, and stays in the cause."""
-    if any(base.__name__ == "TimeoutException" for base in type(exc).__mro__):
+    if isinstance(exc, TimeoutError) or any(base.__name__ == "TimeoutException" for base in type(exc).__mro__):
         return IdleTimeout(f"{where} was silent for {seconds} s", seconds)
     return TransportError(f"{where}: the connection failed ({type(exc).__name__})")

@@ -21,7 +21,8 @@ def request_id_of(headers: Mapping[str, str]) -> str | None:
 def place(url: str) -> str:
     """Return `url` without its query, fragment and user: what may be shown."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""  # the client may know it
+    return f"{origin}{parts.path}"
 
 
 def refusal(url: str, status: int, reason: str, headers: Mapping[str, str], body: bytes) -> APIError:

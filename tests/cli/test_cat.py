@@ -1,0 +1,225 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+JSON = dict[str, Any]
+FORMS = ("frames", "events", "changes", "steps", "runs", "messages")
+STATUSES = {"tides": 0, "crossing": 0, "storm": 4, "lagoon": 0}
+
+
+def blocks(path: Path) -> list[tuple[str, str]]:
+    """Name and data of each event of one of our streams: a reader as simple as they are."""
+    found = []
+    for block in path.read_bytes().decode().replace("\r\n", "\n").split("\n\n"):
+        if block.startswith("event: "):
+            name, _, data = block.removeprefix("event: ").partition("\ndata: ")
+            found.append((name, data))
+    return found
+
+
+def objects(path: Path, *names: str) -> list[JSON]:
+    return [json.loads(data) for name, data in blocks(path) if name in names]
+
+
+def deltas(path: Path) -> list[JSON]:
+    return [one["delta"] for one in objects(path, "thread.run.step.delta")]
+
+
+@pytest.mark.parametrize("name", STATUSES)
+def test_frames_are_what_the_stream_says_up_to_done_or_error(run: Callable[..., Any], streams: Path, name: str):
+    path = streams / f"{name}.sse"
+    expected = [{"event": event, "data": data, "id": ""} for event, data in blocks(path)]
+    if name == "storm":
+        assert expected.pop()["event"] == "done"
+    got = run("cat", "--as", "frames", path)
+    assert (got.status, got.lines) == (STATUSES[name], expected)
+    assert [list(line) for line in got.lines] == [["event", "data", "id"]] * len(expected)
+
+
+@pytest.mark.parametrize("name", STATUSES)
+def test_events_are_frames_with_their_data_decoded(run: Callable[..., Any], streams: Path, name: str):
+    path = streams / f"{name}.sse"
+    frames = run("cat", "--as", "frames", path).lines
+    events = run("cat", "--as", "events", path).lines
+    for frame in frames:
+        del frame["id"]
+        if frame["event"] != "done":
+            frame["data"] = json.loads(frame["data"])
+    assert events == frames
+
+
+def test_frame_carries_its_last_event_id(run: Callable[..., Any], tmp_path: Path):
+    file = tmp_path / "ids.sse"
+    file.write_text("id: 7\ndata: 1\n\nevent: done\ndata: [DONE]\n\n")
+    got = run("cat", "--as", "frames", file)
+    assert got.lines == [
+        {"event": "message", "data": "1", "id": "7"},
+        {"event": "done", "data": "[DONE]", "id": "7"},
+    ]
+
+
+def test_event_whose_data_is_no_json_is_a_text(run: Callable[..., Any], tmp_path: Path):
+    file = tmp_path / "text.sse"
+    file.write_text(
+        'event: note\ndata: high\ndata: water\n\nevent: note\ndata: {"a":\ndata: 1}\n\nevent: done\ndata: [DONE]\n\n'
+    )
+    got = run("cat", "--as", "events", file)
+    assert got.lines == [
+        {"event": "note", "data": "high\nwater"},
+        {"event": "note", "data": {"a": 1}},
+        {"event": "done", "data": "[DONE]"},
+    ]
+
+
+def test_changes_of_a_run_that_waits_for_two_calls(run: Callable[..., Any], streams: Path):
+    path = streams / "crossing.sse"
+    where = {"run_id": "run_crossing", "thread_id": "thread_crossing"}
+    step = {"step_id": "step_crossing", "run_id": "run_crossing"}
+    first = {**step, "index": 0, "id": "call_crossing_1", "type": "function", "name": "book_berth"}
+    second = {**step, "index": 1, "id": "call_crossing_2", "type": "function", "name": "ask_weather"}
+    opened = {**step, "thread_id": "thread_crossing", "type": "tool_calls", "previous": None, "status": "in_progress"}
+    moves = [
+        (None, "queued", "created"),
+        ("queued", "in_progress", "in_progress"),
+        ("in_progress", *["requires_action"] * 2),
+    ]
+    created, begun, asked = (
+        {**where, "previous": previous, "status": status, "event": f"thread.run.{event}"}
+        for previous, status, event in moves
+    )
+    grown = [{**step, "late": False, "delta": delta} for delta in deltas(path)]
+    expected = [
+        {"change": "run_transition", "sequence": 1, **created},
+        {"change": "run_transition", "sequence": 2, **begun},
+        {"change": "step_transition", "sequence": 3, **opened, "event": "thread.run.step.created"},
+        {"change": "tool_call_started", "sequence": 4, **first},
+        {"change": "step_progress", "sequence": 4, **grown[0]},
+        {"change": "tool_call_started", "sequence": 5, **second},
+        {"change": "step_progress", "sequence": 5, **grown[1]},
+        *({"change": "step_progress", "sequence": 6 + n, **one} for n, one in enumerate(grown[2:])),
+        {"change": "tool_call_finished", "sequence": 10, **first},
+        {"change": "tool_call_finished", "sequence": 10, **second},
+        {"change": "run_transition", "sequence": 10, **asked},
+    ]
+    got = run("cat", "--as", "changes", path)
+    assert (got.status, got.lines, got.err) == (0, expected, b"")
+    assert [list(line) for line in got.lines] == [list(line) for line in expected]
+
+
+def test_changes_of_a_message_and_the_last_of_a_run(run: Callable[..., Any], streams: Path):
+    path = streams / "tides.sse"
+    said = {"message_id": "msg_tides", "run_id": "run_tides"}
+    where = {"run_id": "run_tides", "thread_id": "thread_tides"}
+    step = {"step_id": "step_tides_2", **where, "type": "message_creation"}
+    completed = {"previous": "in_progress", "status": "completed"}
+    grown = [one["delta"] for one in objects(path, "thread.message.delta")]
+    opened = {"previous": None, "status": "in_progress", "event": "thread.message.created"}
+    got = run("cat", "--as", "changes", path)
+    assert got.lines[-6:] == [
+        {"change": "message_transition", "sequence": 11, **said, **opened},
+        {"change": "message_progress", "sequence": 12, **said, "delta": grown[0]},
+        {"change": "message_progress", "sequence": 13, **said, "delta": grown[1]},
+        {"change": "message_transition", "sequence": 14, **said, **completed, "event": "thread.message.completed"},
+        {"change": "step_transition", "sequence": 15, **step, **completed, "event": "thread.run.step.completed"},
+        {"change": "run_transition", "sequence": 16, **where, **completed, "event": "thread.run.completed"},
+    ]  # fmt: skip
+
+
+def test_anomaly_is_a_change(run: Callable[..., Any], streams: Path):
+    got = run("cat", "--as", "changes", streams / "lagoon.sse")
+    [anomaly] = [line for line in got.lines if line["change"] == "anomaly"]
+    text = anomaly.pop("text")
+    event = {"event": "thread.run.step.delta", "id": "step_nowhere"}
+    assert anomaly == {"change": "anomaly", "sequence": 8, "code": "delta_before_created", **event}
+    assert (got.err, bool(text)) == (b"", True)
+
+
+def test_anomalies_beside_objects_are_told_on_standard_error(run: Callable[..., Any], streams: Path):
+    got = run("cat", streams / "lagoon.sse")
+    assert got.status == 0
+    assert got.error.startswith("stepstream: event 8 thread.run.step.delta: delta_before_created (step_nowhere): ")
+
+
+def test_steps_are_the_default_and_are_the_wire_objects(run: Callable[..., Any], streams: Path):
+    path = streams / "tides.sse"
+    got = run("cat", path)
+    assert (got.status, got.lines) == (0, objects(path, "thread.run.step.completed"))
+    assert run("cat", "--as", "steps", path) == got
+
+
+def test_open_step_is_folded_from_its_deltas(run: Callable[..., Any], streams: Path):
+    path = streams / "crossing.sse"
+    [expected] = objects(path, "thread.run.step.created")
+    expected["step_details"]["tool_calls"] = [
+        {
+            "id": f"call_crossing_{number}",
+            "type": "function",
+            "function": {"name": name, "arguments": arguments, "output": None},
+        }
+        for number, name, arguments in ((1, "book_berth", '{"length":12}'), (2, "ask_weather", '{"port":"Tromsø"}'))
+    ]
+    assert run("cat", path).lines == [expected]
+
+
+def test_runs_are_the_newest_objects(run: Callable[..., Any], streams: Path):
+    path = streams / "tides.sse"
+    assert run("cat", "--as", "runs", path).lines == objects(path, "thread.run.completed")
+
+
+def test_messages_are_the_final_objects(run: Callable[..., Any], streams: Path):
+    path = streams / "tides.sse"
+    assert run("cat", "--as", "messages", path).lines == objects(path, "thread.message.completed")
+
+
+def test_unknown_tool_keeps_its_content(run: Callable[..., Any], streams: Path):
+    path = streams / "lagoon.sse"
+    assert run("cat", path).lines == objects(path, "thread.run.step.completed")
+    started = [line for line in run("cat", "--as", "changes", path).lines if line["change"] == "tool_call_started"]
+    assert [(line["id"], line["type"], line["name"]) for line in started] == [("call_lagoon", "sonar", None)]
+
+
+def test_message_encoded_twice_is_folded(run: Callable[..., Any], streams: Path):
+    [message] = run("cat", "--as", "messages", streams / "lagoon.sse").lines
+    assert message["content"] == [{"type": "text", "text": {"value": "Shallow."}}]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", STATUSES)
+def test_chunk_size_changes_nothing(run: Callable[..., Any], streams: Path, name: str, form: str):
+    path = streams / f"{name}.sse"
+    whole = run("cat", "--as", form, path)
+    assert whole.status == STATUSES[name]
+    assert [run("cat", "--as", form, "--chunk-size", size, path) for size in (1, 2, 3, 7)] == [whole] * 4
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_url_gives_what_its_file_gives(run: Callable[..., Any], streams: Path, server: str, form: str):
+    file = run("cat", "--as", form, streams / "tides.sse")
+    assert file.out
+    for size in (7, 65_536):
+        assert run("cat", "--as", form, "--chunk-size", size, f"{server}/stream?key=abc") == file
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_follows_done_is_not_read(run: Callable[..., Any], streams: Path, tmp_path: Path, form: str):
+    path = streams / "crossing.sse"
+    longer = tmp_path / "longer.sse"
+    longer.write_bytes(path.read_bytes() + (streams / "storm.sse").read_bytes())
+    assert run("cat", "--as", form, longer) == run("cat", "--as", form, path)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_done_without_its_blank_line_completes_a_stream(run: Callable[..., Any], tmp_path: Path, form: str):
+    file = tmp_path / "short.sse"
+    file.write_text('event: thread.run.created\ndata: {"id": "run_1"}\n\nevent: done\ndata: [DONE]')
+    assert run("cat", "--as", form, file).status == 0
+
+
+def test_more_runs_than_a_processor_retains_are_all_written(run: Callable[..., Any], tmp_path: Path):
+    file = tmp_path / "many.sse"
+    blocks = (f'event: thread.run.completed\ndata: {{"id":"run_{n}","status":"completed"}}\n\n' for n in range(300))
+    file.write_text("".join(blocks))
+    assert [line["id"] for line in run("cat", "--as", "runs", file).lines] == [f"run_{n}" for n in range(300)]

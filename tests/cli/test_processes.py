@@ -1,0 +1,227 @@
+"""The command line as users run it: processes, pipes, signals, a terminal."""
+
+import json
+import os
+import re
+import select
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+Process = Callable[..., "subprocess.Popen[bytes]"]
+
+SCRIPT = (str(Path(sys.executable).with_name("stepstream")),)
+MODULE = (sys.executable, "-m", "stepstream")
+FORMS = ("frames", "events", "changes", "steps", "runs", "messages")
+WITHIN = 20
+"""Seconds that a process may take for anything. It takes far less; this bounds a failure."""
+
+RUN = b'event: thread.run.created\ndata: {"id": "run_%d"}\n\n'
+DONE = b"event: done\ndata: [DONE]\n\n"
+
+
+def write(process: "subprocess.Popen[bytes]", data: bytes) -> None:
+    assert process.stdin is not None
+    process.stdin.write(data)
+
+
+def next_line(stream: IO[bytes] | None) -> bytes:
+    """Return the next line of a process, which must come now: nothing more is written to it meanwhile."""
+    assert stream is not None
+    line = b""
+    while not line.endswith(b"\n"):
+        ready, _, _ = select.select([stream], [], [], WITHIN)
+        assert ready, f"expected a line, got {line!r} and silence"
+        byte = stream.read(1)
+        assert byte, f"expected a line, got {line!r} and the end"
+        line += byte
+    return line
+
+
+@pytest.mark.parametrize("program", [MODULE, SCRIPT], ids=["module", "script"])
+def test_program_writes_what_main_writes(
+    run: Callable[..., Any], process: Process, streams: Path, program: tuple[str, ...]
+):
+    one = process("cat", "--as", "changes", streams / "tides.sse", program=program)
+    out, err = one.communicate(timeout=WITHIN)
+    assert (one.returncode, out, err) == run("cat", "--as", "changes", streams / "tides.sse")
+
+
+@pytest.mark.parametrize("program", [MODULE, SCRIPT], ids=["module", "script"])
+@pytest.mark.parametrize(("name", "status"), [("storm.sse", 4), ("nowhere.sse", 6)])
+def test_program_ends_with_the_status(
+    process: Process, streams: Path, program: tuple[str, ...], name: str, status: int
+):
+    one = process("cat", streams / name, program=program)
+    _, err = one.communicate(timeout=WITHIN)
+    assert (one.returncode, err.count(b"\n"), b"Traceback" in err) == (status, 1, False)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_standard_input_gives_what_its_file_gives(run: Callable[..., Any], process: Process, streams: Path, form: str):
+    one = process("cat", "--as", form, "--chunk-size", 3, "-")
+    out, _ = one.communicate((streams / "lagoon.sse").read_bytes(), timeout=WITHIN)
+    assert (one.returncode, out) == run("cat", "--as", form, streams / "lagoon.sse")[:2]
+
+
+def test_file_as_standard_input_is_read(run: Callable[..., Any], streams: Path):
+    path = streams / "tides.sse"
+    with path.open("rb") as file:
+        done = subprocess.run([*MODULE, "cat", "-"], stdin=file, capture_output=True, timeout=WITHIN, check=True)
+    assert done.stdout == run("cat", path).out
+
+
+@pytest.mark.parametrize("form", ["frames", "events", "changes"])
+def test_lines_come_out_as_events_come_in(process: Process, form: str):
+    one = process("cat", "--as", form, "-")
+    for number in (1, 2, 3):
+        half, rest = (RUN % number)[:20], (RUN % number)[20:]
+        write(one, half)
+        write(one, rest)
+        assert f"run_{number}" in next_line(one.stdout).decode()
+    write(one, DONE)
+    assert one.wait(WITHIN) == 0
+
+
+def test_watch_shows_events_as_they_come_in(process: Process):
+    one = process("watch", "-")
+    for number in (1, 2):
+        write(one, RUN % number)
+        assert f"run      run_{number}  · → queued" in next_line(one.stdout).decode()
+    write(one, DONE)
+    assert next_line(one.stdout).startswith(b"done: 3 events, 2 runs")
+    assert one.wait(WITHIN) == 0
+
+
+def test_done_ends_the_program_while_its_input_stays_open(process: Process):
+    one = process("cat", "-")
+    write(one, DONE)
+    assert one.wait(WITHIN) == 0
+
+
+def test_end_of_input_before_done_is_truncated(process: Process):
+    one = process("cat", "--as", "changes", "-")
+    out, err = one.communicate(RUN % 1, timeout=WITHIN)
+    assert (one.returncode, json.loads(out)["run_id"]) == (3, "run_1")
+    assert err.startswith(b"stepstream: -: the stream ended after 1 event")
+
+
+@pytest.mark.parametrize("command", [("watch",), *(("cat", "--as", form) for form in ("frames", "events", "changes"))])
+def test_reader_that_leaves_ends_the_program_in_silence(process: Process, command: tuple[str, ...]):
+    one = process(*command, "-")
+    write(one, RUN % 1)
+    next_line(one.stdout)
+    assert one.stdout is not None
+    one.stdout.close()
+    write(one, RUN % 2)
+    assert one.stderr is not None
+    assert (one.wait(WITHIN), one.stderr.read()) == (1, b"")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_reader_that_never_came_is_no_traceback(process: Process, streams: Path, form: str):
+    one = process("cat", "--as", form, "-")
+    assert one.stdout is not None
+    one.stdout.close()
+    _, err = one.communicate((streams / "tides.sse").read_bytes(), timeout=WITHIN)
+    assert (one.returncode, err) == (1, b"")
+
+
+def test_demo_without_a_reader_ends_in_silence(process: Process):
+    one = process("demo", "--fast")
+    assert one.stdout is not None
+    one.stdout.close()
+    _, err = one.communicate(timeout=WITHIN)
+    assert (one.returncode, err) == (1, b"")
+
+
+@pytest.mark.parametrize("command", [("cat", "--as", "changes", "-"), ("watch", "-"), ("demo",)])
+def test_interrupt_ends_a_program_that_waits(process: Process, command: tuple[str, ...]):
+    one = process(*command)
+    write(one, RUN % 1)
+    next_line(one.stdout)
+    one.send_signal(signal.SIGINT)
+    assert one.stderr is not None
+    assert (one.wait(WITHIN), one.stderr.read()) == (130, b"")
+
+
+DEMO = [
+    "simulator at http://127.0.0.1:*",
+    "POST /v1/threads/thread_demo/runs",
+    "run      run_sim1  · → queued",
+    "run      run_sim1  queued → in_progress",
+    "step     step_sim1_1  tool_calls  · → in_progress",
+    "call     call_sim1_2  code_interpreter",
+    "step     step_sim1_1  code_interpreter  in_progress → completed",
+    "step     step_sim1_3  tool_calls  · → in_progress",
+    "call     call_sim1_4  function get_weather",
+    "call     call_sim1_5  function get_weather",
+    "run      run_sim1  in_progress → requires_action",
+    "POST /v1/threads/thread_demo/runs/run_sim1/submit_tool_outputs",
+    "step     step_sim1_3  get_weather x2  in_progress → completed",
+    "run      run_sim1  requires_action → queued",
+    "run      run_sim1  queued → in_progress",
+    "step     step_sim1_6  tool_calls  · → in_progress",
+    "call     call_sim1_7  file_search",
+    "step     step_sim1_6  file_search  in_progress → completed",
+    "step     step_sim1_8  message_creation  · → in_progress",
+    "message  msg_sim1_9  · → in_progress",
+    "message  msg_sim1_9  in_progress → completed",
+    "step     step_sim1_8  message_creation  in_progress → completed",
+    "run      run_sim1  in_progress → completed",
+]
+
+
+def told(screen: str) -> list[str]:
+    """The lines of a demo up to the answer, without their times and without the port."""
+    lines = [re.sub(r"^\d\d:\d\d:\d\d\.\d{3}  ", "", line) for line in screen.splitlines()]
+    return [re.sub(r"(?<=127\.0\.0\.1:)\d+$", "*", line) for line in lines[: len(DEMO)]]
+
+
+def test_demo_shows_every_transition_and_the_answer(process: Process):
+    one = process("demo", "--fast")
+    out, err = one.communicate(timeout=WITHIN)
+    lines = out.decode().splitlines()
+    assert (one.returncode, err) == (0, b"")
+    assert told(out.decode()) == DEMO
+    assert lines[len(DEMO) + 1].startswith("Restock **Bergen** and **Kraków**")
+    assert re.fullmatch(r"done: \d+ events, 4 steps, 4 tool calls, [\d,]+ tokens in 2 streams", lines[-1])
+
+
+@pytest.fixture
+def tmux() -> Iterator[Callable[..., str]]:
+    """Run tmux with a server of its own. Yields a function of its arguments that returns what it prints."""
+    if shutil.which("tmux") is None:
+        pytest.skip("a real terminal needs tmux, which is not installed")
+    with tempfile.TemporaryDirectory() as place:  # a short path: that of a socket is limited
+        environment = {**os.environ, "TMUX_TMPDIR": place, "LC_ALL": "C.UTF-8", "TERM": "xterm-256color", "TMUX": ""}
+
+        def tmux(*arguments: str) -> str:
+            command = ["tmux", "-u", "-f", os.devnull, *arguments]
+            return subprocess.run(
+                command, env=environment, capture_output=True, check=True, timeout=WITHIN, text=True
+            ).stdout
+
+        try:
+            yield tmux
+        finally:
+            tmux("kill-server")
+
+
+def test_demo_is_readable_in_a_terminal_of_80_columns(tmux: Callable[..., str]):
+    program = shlex.join([*MODULE, "demo", "--fast"])
+    command = f"{program}; echo status $?; tmux wait-for -S over; exec cat"
+    tmux("new-session", "-d", "-x", "80", "-y", "50", command)
+    tmux("wait-for", "over")
+    screen = tmux("capture-pane", "-p")
+    assert told(screen) == DEMO
+    assert "Restock **Bergen** and **Kraków**; Porto can wait." in screen.splitlines()
+    assert screen.rstrip().splitlines()[-1] == "status 0"

@@ -1,0 +1,279 @@
+"""The rules of the house, read from the source of the package itself."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import stepstream
+
+HERE = Path(__file__).parent
+PACKAGE = HERE.parent / "src" / "stepstream"
+MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+SOURCES = {name: (PACKAGE / name).read_text() for name in MODULES}
+TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
+
+FRONT_DOOR = "stepstream"
+LEFT_OF = {
+    "errors": set(),
+    "wire": {"errors"},
+    "fold": {"errors", "wire"},
+    "live": {"errors", "wire", "fold"},
+    "sources": {"errors", "wire", "fold", "live"},
+    "client": {"errors", "wire", "fold", "live", "sources"},
+    "simulator": {"errors", "wire", "fold", "live"},
+    "cli": {"errors", "wire", "fold", "live", "sources", "client", "simulator", FRONT_DOOR},
+    FRONT_DOOR: {"errors", "wire", "fold", "live", "sources", "client", "simulator"},
+    "__main__": {"cli"},
+}
+"""Each room, and the rooms that it may import from beside itself. The edge rooms keep apart but for one door."""
+
+PURE = ("wire", "fold")
+IMPURE_IMPORTS = {
+    "anyio", "asyncio", "trio", "threading", "concurrent", "logging", "time", "random", "secrets", "uuid", "os", "io",
+    "pathlib", "socket", "ssl", "http", "urllib", "subprocess", "httpx", "httpx2", "httpx_sse",
+}  # fmt: skip
+IMPURE_CALLS = {"open", "print", "input", "now", "utcnow", "today"}
+AWAITING = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
+
+
+def room(module: str) -> str:
+    """Return the room of a file, `wire/sse.py`, or of a dotted name, `stepstream.wire.sse`."""
+    dotted = module.removesuffix(".py").replace("/", ".").removeprefix("stepstream.").removesuffix(".__init__")
+    return FRONT_DOOR if dotted in ("__init__", "stepstream") else dotted.partition(".")[0]
+
+
+def of_rooms(*rooms: str) -> list[str]:
+    return [name for name in MODULES if room(name) in rooms]
+
+
+def is_for_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def imports(tree: ast.AST, *, also_for_checkers: bool = True) -> Iterator[str]:
+    """Yield the dotted names that a module imports, those inside of its functions too."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield f"{'.' * node.level}{node.module or ''}"
+        elif also_for_checkers or not is_for_checkers(node):
+            yield from imports(node, also_for_checkers=also_for_checkers)
+
+
+def trespasses(name: str, tree: ast.AST) -> list[str]:
+    """Return the imports of a module that do not go left.
+
+    `errors` names types of later rooms for checkers: an exception carries an outcome and frames. At run time it
+    imports nothing, and only that is asked of it.
+    """
+    here = room(name)
+    names = imports(tree, also_for_checkers=here != "errors")
+    own = [one for one in names if one.partition(".")[0] == "stepstream"]
+    return [one for one in own if room(one) != here and room(one) not in LEFT_OF[here]]
+
+
+def impurities(tree: ast.AST) -> list[str]:
+    """Return what a module does that needs the world, a clock or an event loop."""
+    found = [name for name in imports(tree) if name.partition(".")[0] in IMPURE_IMPORTS]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            found += [called] if called in IMPURE_CALLS else []
+        elif isinstance(node, AWAITING) or (isinstance(node, ast.comprehension) and node.is_async):
+            found.append(type(node).__name__)
+    return found
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_left(name: str):
+    assert trespasses(name, TREES[name]) == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_name_the_whole_way(name: str):
+    assert [one for one in imports(TREES[name]) if one.startswith(".")] == []
+
+
+@pytest.mark.parametrize("name", of_rooms(*PURE))
+def test_wire_and_fold_are_pure(name: str):
+    assert impurities(TREES[name]) == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_imports_an_event_loop(name: str):
+    assert {"asyncio", "trio"}.isdisjoint(one.partition(".")[0] for one in imports(TREES[name]))
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "found"),
+    [
+        ("wire/sse.py", "from stepstream.fold.changes import Change", ["stepstream.fold.changes"]),
+        ("wire/sse.py", "import stepstream", ["stepstream"]),
+        ("fold/merge.py", "def f():\n    from stepstream.live import hub", ["stepstream.live"]),
+        ("live/hub.py", "if TYPE_CHECKING:\n    import stepstream.cli.main", ["stepstream.cli.main"]),
+        ("sources/http.py", "from stepstream.simulator import app", ["stepstream.simulator"]),
+        ("client/runs.py", "from stepstream.sources.http import connect", []),
+        ("sources/http.py", "from stepstream.client.runs import RunsClient", ["stepstream.client.runs"]),
+        ("errors.py", "if TYPE_CHECKING:\n    from stepstream.wire.sse import Frame", []),
+        ("errors.py", "from stepstream.wire.sse import Frame", ["stepstream.wire.sse"]),
+        ("cli/demo.py", "from stepstream import connect", []),
+        ("live/hub.py", "from stepstream.wire.sse import Frame", []),
+    ],
+)
+def test_trespasses_are_found(name: str, source: str, found: list[str]):
+    assert trespasses(name, ast.parse(source)) == found
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import time", ["time"]),
+        ("def f():\n    import os.path", ["os.path"]),
+        ("async def f(): await g()", ["AsyncFunctionDef", "Await"]),
+        ("open('x')", ["open"]),
+        ("datetime.now()", ["now"]),
+        ("from datetime import datetime\ndatetime.fromtimestamp(0)", []),
+    ],
+)
+def test_impurities_are_found(source: str, found: list[str]):
+    assert impurities(ast.parse(source)) == found
+
+
+def in_a_fresh_process(program: str) -> Any:
+    """Run a program in an interpreter of its own and return what it prints, decoded from JSON."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=30)
+    return json.loads(done.stdout)
+
+
+def optional_modules() -> set[str]:
+    """Return the top-level modules of everything that only the extras or the edges need, as far as it is installed."""
+    extras = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    wanted = {re.split(r"[\s\[<>=;~!]", requirement)[0].lower() for some in extras.values() for requirement in some}
+    wanted = (wanted | {"httpx", "httpx-sse"}) - {"stepstream", "coverage"}  # the suite may run under coverage
+    return {
+        module
+        for module, owners in packages_distributions().items()
+        if not wanted.isdisjoint(owner.lower() for owner in owners)
+    } | {"rich"}
+
+
+def test_import_loads_nothing_that_only_the_edges_need():
+    loaded = in_a_fresh_process("import sys, json, stepstream; print(json.dumps(sorted(sys.modules)))")
+    assert {"httpx", "httpx_sse", "uvicorn"} <= optional_modules()
+    assert "stepstream.live.processor" in loaded
+    assert optional_modules().isdisjoint(loaded)
+    assert [name for name in loaded if name.startswith("stepstream.") and room(name) in ("sources", "cli")] == []
+
+
+def test_lazy_names_work_after_the_import():
+    program = (
+        "import sys, json, stepstream; before = 'httpx' in sys.modules; opening = stepstream.connect('http://x');"
+        "print(json.dumps([before, 'httpx' in sys.modules, type(opening).__name__]))"
+    )
+    assert in_a_fresh_process(program) == [False, True, "_AsyncGeneratorContextManager"]
+
+
+def test_star_import_gives_every_public_name():
+    program = "from stepstream import *; import json; print(json.dumps(sorted(n for n in dir() if n[0] != '_')))"
+    assert in_a_fresh_process(program) == sorted([*stepstream.__all__, "json"])
+
+
+class Public(NamedTuple):
+    """A name of the front door: the room's module it comes from, and whether it is loaded when it is first used."""
+
+    module: str
+    is_lazy: bool
+
+
+def behind_the_front_door() -> dict[str, Public]:
+    found = {}
+    for node in TREES["__init__.py"].body:
+        statements = node.body if isinstance(node, ast.If) else [node]
+        for statement in statements:
+            if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith("stepstream."):
+                module = f"{statement.module}.py".removeprefix("stepstream.").replace(
+                    ".", "/", statement.module.count(".") - 1
+                )
+                found.update(
+                    {alias.asname or alias.name: Public(module, is_for_checkers(node)) for alias in statement.names}
+                )
+    return found
+
+
+def test_all_is_sorted():
+    assert stepstream.__all__ == sorted(stepstream.__all__)
+
+
+def test_all_is_what_is_defined():
+    assert set(stepstream.__all__) == set(behind_the_front_door())
+    assert set(stepstream._LAZY) == {name for name, public in behind_the_front_door().items() if public.is_lazy}
+
+
+def test_dir_shows_every_public_name():
+    assert dir(stepstream) == sorted(stepstream.__all__)
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'stepstream' has no attribute 'conect'"):
+        stepstream.conect  # noqa: B018
+
+
+def docstring_of(name: str, tree: ast.Module) -> str | None:
+    """Return what documents a name in the module that defines it: a docstring, or the string after an assignment."""
+    for node, following in zip(tree.body, [*tree.body[1:], ast.Pass()], strict=True):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
+            return ast.get_docstring(node)
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            value = following.value if isinstance(following, ast.Expr) else None
+            return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
+    return None
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [(name, public.module) for name, public in behind_the_front_door().items()]
+)
+def test_public_name_has_a_docstring(name: str, module: str):
+    assert docstring_of(name, TREES[module])
+
+
+def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Return the lines of a function from `def` to its end, without its docstring."""
+    assert function.end_lineno is not None
+    lines = function.end_lineno - function.lineno + 1
+    first = function.body[0]
+    if ast.get_docstring(function) is not None and first.end_lineno is not None:
+        lines -= first.end_lineno - first.lineno + 1
+    return lines
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module_has_at_most_350_lines(name: str):
+    assert len(SOURCES[name].splitlines()) <= 350
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_functions_have_at_most_40_lines(name: str):
+    functions = [node for node in ast.walk(TREES[name]) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert {function.name: length(function) for function in functions if length(function) > 40} == {}
+
+
+def test_type_ignores_are_few_and_each_has_a_reason():
+    ignores = [line.strip() for source in SOURCES.values() for line in source.splitlines() if "type: ignore" in line]
+    assert len(ignores) <= 3
+    assert [line for line in ignores if not re.search(r"# type: ignore\[[a-z-]+\]  # \w", line)] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_is_left_to_do(name: str):
+    assert re.findall(r"\b(?:TODO|FIXME|XXX|NotImplementedError)\b", SOURCES[name]) == []
