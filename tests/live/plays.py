@@ -214,3 +214,8 @@ def observed(awaited: Coroutine[Any, Any, Any], suspending: Callable[[int], obje
             step, value = awaited.send, (yield trap)
         except BaseException as exc:  # noqa: BLE001 - handed on to where it belongs
             step, value = awaited.throw, exc
+
+
+async def cancelling(awaited: Coroutine[Any, Any, Any], scope: anyio.CancelScope, moment: int) -> Any:
+    """Await `awaited`, and cancel `scope` right before it is suspended for the time of number `moment`."""
+    return await observed(awaited, lambda count: scope.cancel() if count == moment else None)

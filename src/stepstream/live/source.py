@@ -60,7 +60,7 @@ async def opened(source: Source) -> AsyncIterator[AsyncIterator[Any]]:
     async with _Closing() as stack:
         if not hasattr(source, "__aiter__") and hasattr(source, "__aenter__"):
             source = await _entered(stack, source)
-        response = getattr(source, "response", source)
+        response: Any = getattr(source, "response", source)
         if hasattr(response, "aiter_bytes") and hasattr(response, "aclose"):
             stack.push_async_callback(response.aclose)  # its iterator does not, where it is left before the end
         items = _items(source, response)
