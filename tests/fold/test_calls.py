@@ -291,6 +291,11 @@ def test_asked_call_of_an_ended_step_is_nothing() -> None:
     ]
 
 
+def test_asked_call_that_got_its_id_after_the_end_is_nothing() -> None:
+    end = ended({"id": None, "type": "function", "function": {"name": "sail"}})
+    assert names(last_changes_of(created(), end, SAIL, asking(ASKED))) == ["RunTransition"]
+
+
 def test_unknown_required_action_is_nothing() -> None:
     action = {"type": "submit_poem", "submit_poem": {"tool_calls": [ASKED]}}
     asked = run("requires_action", required_action=action)

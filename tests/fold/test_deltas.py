@@ -330,6 +330,18 @@ def test_unknown_call_keeps_its_place() -> None:
     assert [type(one) is Unknown for one in found] == [True, False]
 
 
+def test_unknown_call_is_plain_json() -> None:
+    known = {"index": 0, "id": "call_a", CODE: {"outputs": [{"index": 1, "type": "logs"}]}}
+    search = {"index": 0, SEARCH: {"results": [{"file_id": "f"}]}, "type": ROD}
+    (found,) = fold(created(), delta(known), delta(search)).steps[STEP].tool_calls
+    assert json.loads(json.dumps(found)) == {
+        "id": "call_a",
+        "type": ROD,
+        CODE: {"outputs": [{"type": "logs"}]},
+        SEARCH: {"results": [{"file_id": "f"}]},
+    }
+
+
 def test_twice_encoded_delta_folds_alike() -> None:
     once = {"id": STEP, "delta": {"step_details": {"type": "tool_calls", "tool_calls": [SAIL]}}}
     twice = event("thread.run.step.delta", json.dumps(once))

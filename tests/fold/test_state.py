@@ -319,6 +319,12 @@ def test_what_a_stream_touched_is_bounded() -> None:
     assert (len(seen), "0" in seen, "newest" in seen) == (MAX_TOUCHED, False, True)
 
 
+def test_touching_again_what_a_stream_touched_drops_nothing() -> None:
+    seen = {str(number): number for number in range(MAX_TOUCHED)}
+    touch(seen, "0", 5)
+    assert (len(seen), seen["0"]) == (MAX_TOUCHED, 5)
+
+
 # The mappings
 
 

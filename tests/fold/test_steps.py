@@ -20,6 +20,7 @@ from sent import (
     fold,
     last_changes_of,
     moved,
+    names,
     piece,
     run,
     step,
@@ -147,6 +148,21 @@ def test_later_object_gives_what_the_fold_lacks_and_removes_nothing(
     built: list[Wire], listed: list[Wire], expected: list[Wire]
 ) -> None:
     assert calls_of(created(), delta(*built), moved(*listed)) == expected
+
+
+def without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_nulls(found) for key, found in value.items() if found is not None}
+    return [without_nulls(entry) for entry in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(("built", "listed", "expected"), SUPPLIED.values(), ids=SUPPLIED)
+def test_later_object_is_a_progress_where_it_adds_something(
+    built: list[Wire], listed: list[Wire], expected: list[Wire]
+) -> None:
+    known = created(), delta(*built)
+    is_progress = "StepProgress" in names(last_changes_of(*known, moved(*listed)))
+    assert is_progress == (without_nulls(calls_of(*known)) != without_nulls(expected))
 
 
 def test_deltas_go_on_after_a_later_object() -> None:

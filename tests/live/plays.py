@@ -1,7 +1,7 @@
 """What the tests of the processor are made of: small streams, sources of them, and an audience that notes them."""
 
 import json
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable
 from contextlib import aclosing
 from types import coroutine
 from typing import Any
@@ -131,10 +131,12 @@ def cut(data: bytes, size: int) -> list[bytes]:
 
 
 async def source(*items: Any) -> AsyncGenerator[Any, None]:
-    """Yield the items. Where one is an event of anyio, wait for it; where one is an exception, raise it."""
+    """Yield the items. An event of anyio is waited for, a function is called and awaited, an exception raised."""
     for item in items:
         if isinstance(item, anyio.Event):
             await item.wait()
+        elif callable(item):
+            await item()
         elif isinstance(item, Exception):
             raise item
         else:
@@ -162,6 +164,23 @@ class Tape:
                     yield item
         finally:
             self.is_closed = True
+
+
+class Opened:
+    """A source that is a context manager."""
+
+    def __init__(self, *items: Any, closing: Exception | None = None) -> None:
+        self._items = items
+        self._closing = closing
+        self.seen: list[Any] = []
+
+    async def __aenter__(self) -> AsyncIterator[Any]:
+        return source(*self._items)
+
+    async def __aexit__(self, kind: object, exc: object, traceback: object) -> None:
+        self.seen.append(exc)
+        if self._closing is not None:
+            raise self._closing
 
 
 class Audience(list[Any]):

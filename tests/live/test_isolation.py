@@ -232,7 +232,7 @@ async def test_strict_raises_the_first_exception_and_logs_the_others(caplog: pyt
     async def fail_later(change: RunTransition) -> None:
         raise ValueError("of the other callback")
 
-    with pytest.raises(ValueError, match="^of the callback$"):
+    with pytest.raises(ValueError, match=r"^of the callback$"):
         async with Processor(strict=True) as processor:
             processor.add(RunTransition, raising, status="queued")
             processor.add(RunTransition, fail_later, status="completed")
@@ -244,7 +244,7 @@ async def test_strict_calls_a_callback_that_failed_no_more():
     async def fail(change: RunTransition) -> None:
         raise ValueError(f"at {change.sequence}")
 
-    with pytest.raises(ValueError, match="^at 1$"):
+    with pytest.raises(ValueError, match=r"^at 1$"):
         async with Processor(strict=True) as processor:
             subscription = processor.add(RunTransition, fail)
             await processor.run(source(sse(play())))

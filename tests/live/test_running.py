@@ -16,6 +16,7 @@ from plays import (
     DONE,
     USAGE,
     Audience,
+    Opened,
     Tape,
     call,
     cut,
@@ -294,23 +295,6 @@ async def test_source_is_closed_however_the_stream_ends(items: list[Any]):
         with pytest.raises((StepStreamError, TypeError)):
             await processor.run(tape)
     assert tape.is_closed
-
-
-class Opened:
-    """A source that is a context manager."""
-
-    def __init__(self, *items: Any, closing: Exception | None = None) -> None:
-        self._items = items
-        self._closing = closing
-        self.seen: list[Any] = []
-
-    async def __aenter__(self) -> AsyncIterator[Any]:
-        return source(*self._items)
-
-    async def __aexit__(self, kind: object, exc: object, traceback: object) -> None:
-        self.seen.append(exc)
-        if self._closing is not None:
-            raise self._closing
 
 
 async def test_context_manager_is_left_without_seeing_a_failure_of_the_stream():

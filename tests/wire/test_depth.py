@@ -57,6 +57,8 @@ def test_65_levels_of_a_twice_encoded_object_are_too_deep() -> None:
 
 
 SHALLOW = {
+    "64_levels_beside_siblings": b'{"id": "a", "x": [' + b"[{}], " * 100 + b"[" * 62 + b"]" * 62 + b"]}",
+    "65_levels_beside_siblings_but_one_in_a_string": b'{"x": "[", "id": "a", "y": ' + b"[" * 63 + b"]" * 63 + b"}",
     "brackets_in_a_string": b'{"id": "' + b"[{" * 100 + b'"}',
     "brackets_after_an_escaped_quote": b'{"id": "\\"' + b"[{" * 100 + b'"}',
     "brackets_after_an_escaped_backslash": b'{"a\\\\": "b\\\\", "id": "' + b"[" * 100 + b'"}',

@@ -159,4 +159,5 @@ def test_error_that_is_not_json_is_its_own_message(payload: bytes, message: str)
 
 
 def test_error_that_nests_too_deeply_is_still_an_error() -> None:
-    assert decode_event(Frame("error", b"[" * 65 + b"]" * 65)).data == ErrorData()
+    deep = b'{"message": "m", "x": ' + b"[" * 64 + b"]" * 64 + b"}"
+    assert decode_event(Frame("error", deep)).data == ErrorData()

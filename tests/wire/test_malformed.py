@@ -54,6 +54,13 @@ MALFORMED: dict[str, tuple[str, object, str, str | None]] = {
     "delta_of_a_number_call_id": (DELTA, calls_delta({"index": 0, "id": 5}), SHAPE, "step_elm"),
     "delta_of_a_number_call_type": (DELTA, calls_delta({"index": 0, "type": 5}), SHAPE, "step_elm"),
     "misfit_beside_a_rod": (DELTA, calls_delta({"index": 0, "type": "rod"}, {"index": 1, "id": 5}), SHAPE, "step_elm"),
+    "number_id_of_an_unknown_tool": (DELTA, calls_delta({"index": 0, "type": "rod", "id": 5}), SHAPE, "step_elm"),
+    "misfit_in_a_tool_whose_type_may_yet_come": (
+        DELTA,
+        calls_delta({"index": 0, "mood": "calm", "arguments": 5}),
+        SHAPE,
+        "step_elm",
+    ),
     "message_delta_without_delta": ("thread.message.delta", {"id": "a"}, SHAPE, "a"),
     "message_delta_of_text": ("thread.message.delta", {"id": "a", "delta": {"content": "x"}}, SHAPE, "a"),
     "message_chunk_of_text": ("thread.message.chunk", {"id": "a", "delta": {"content": "x"}}, SHAPE, "a"),
@@ -181,10 +188,10 @@ def test_decode_error_of_bytes_says_not_utf_8() -> None:
 def test_nesting_beyond_the_decoder_is_a_decode_error() -> None:
     with pytest.raises(DecodeError) as raised:
         decode_event(Frame(CREATED, b'{"id": "a", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"), max_depth=10**6)
-    assert raised.value.code == "undecodable_event"
+    assert raised.value.code == "too_deep"
 
 
 def test_nesting_beyond_the_second_look_is_a_decode_error() -> None:
     with pytest.raises(DecodeError) as raised:
         decode_event(Frame(CREATED, json.dumps("[" * 100_000 + "]" * 100_000).encode()), max_depth=10**6)
-    assert raised.value.code == "undecodable_event"
+    assert raised.value.code == "too_deep"

@@ -111,6 +111,8 @@ CASES = [
     Case("retry_with_spaces_is_ignored", b"retry: 10\nretry:  5\nretry: 5 \n\n", [], 10),
     Case("retry_of_other_digits_is_ignored", "retry: 10\nretry: \u0663\u0664\nretry: \u00b2\n\n".encode(), [], 10),
     Case("empty_retry_is_ignored", b"retry: 10\nretry:\nretry\n\n", [], 10),
+    Case("long_retry_is_taken", b"retry: " + b"9" * 18 + b"\n\n", [], 10**18 - 1),
+    Case("too_long_retry_is_ignored", b"retry: 10\nretry: " + b"9" * 19 + b"\n\n", [], 10),
     Case("endless_retry_is_ignored", b"retry: 10\nretry: " + b"9" * 5000 + b"\n\n", [], 10),
     Case("retry_does_not_change_its_frame", b"retry: 10\ndata: a\n\n", [said("a")], 10),
     # UTF-8
@@ -365,6 +367,14 @@ def test_decoder_that_failed_stays_failed() -> None:
     with pytest.raises(FrameTooLarge) as raised:
         decoder.feed(b"\n\ndata: b\n\n")
     assert raised.value.frames == []
+
+
+def test_decoder_that_failed_gives_no_frame_of_what_it_kept() -> None:
+    decoder = FrameDecoder(max_event_bytes=16)
+    with pytest.raises(FrameTooLarge):
+        decoder.feed(b"data: 01\ndata: 234\n")
+    with pytest.raises(FrameTooLarge):
+        decoder.feed(b"\n")
 
 
 # Cost

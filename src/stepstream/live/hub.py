@@ -36,12 +36,17 @@ class Hub:
                 if one not in route:
                     route.append(one)
 
-    def publish(self, changes: Iterable[Change]) -> list[Subscription]:
-        """Hand `changes` to their subscriptions, in order. Return those that the stream must wait for now."""
+    def publish(self, changes: Iterable[Change], marks: dict[Subscription, int]) -> list[Subscription]:
+        """Hand `changes` to their subscriptions, in order. Return those that the stream must wait for now.
+
+        `marks` is told how far each of them must come until it has had them.
+        """
         full = []
         for change in changes:
             for subscription in self._routes.get(type(change), ()):
-                subscription.offer(change)
+                if not subscription.offer(change):
+                    continue
+                marks[subscription] = subscription.offered
                 if subscription.is_full and subscription not in full:
                     full.append(subscription)
         return full

@@ -1,7 +1,7 @@
 """The processor: streams in, your code called."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack, overload
@@ -235,47 +235,42 @@ class Processor:
         if self._failure is not None:
             raise self._failure
 
-    async def _delivered(self) -> None:
-        """Return when the callbacks have had every change published so far."""
-        expected = [(one, one.offered) for one in self._hub.open if one.has_callback]
-        for subscription, offered in expected:
-            await subscription.caught_up(offered)
-
     def _accumulator(self, context: object) -> Accumulator:
         return Accumulator(max_depth=self._max_depth, context=context, state=self._state)
 
     async def _read(self, source: Source, accumulator: Accumulator) -> Outcome:
         reader = Reader(accumulator, max_event_bytes=self._max_event_bytes, max_depth=self._max_depth)
+        marks: dict[Subscription, int] = {}
         try:
-            await self._publish(reader, source)
+            await self._publish(reader, source, marks)
             outcome = reader.finish()
         except Exception as exc:
             if isinstance(exc, StepStreamError):
                 exc.outcome = outcome_of(accumulator.stream, None)
-            await self._delivered()
+            await _delivered(marks)
             raise
         finally:
             self._events += accumulator.stream.sequence
             self._anomalies += accumulator.anomaly_count
-        await self._delivered()
+        await _delivered(marks)
         return outcome
 
-    async def _publish(self, reader: Reader, source: Source) -> None:
+    async def _publish(self, reader: Reader, source: Source, marks: dict[Subscription, int]) -> None:
         try:
             async with opened(source) as items:
-                await self._publish_items(reader, items)
+                await self._publish_items(reader, items, marks)
         except StepStreamError as exc:
             if not reader.is_done:
                 raise
             _log.warning("a source failed when it was closed after done", exc_info=exc)
 
-    async def _publish_items(self, reader: Reader, items: AsyncIterator[Any]) -> None:
+    async def _publish_items(self, reader: Reader, items: AsyncIterator[Any], marks: dict[Subscription, int]) -> None:
         events = 0
         while not reader.is_done and (item := await next_item(items)) is not END:
             if self._is_closed:
                 raise StreamTruncated("the Processor was left before the stream ended")
             for changes in reader.read(item):
-                for subscription in self._hub.publish(changes):
+                for subscription in self._hub.publish(changes, marks):
                     await subscription.has_room()
                 events += 1
                 if events % EVENTS_BETWEEN_CHECKPOINTS == 0:
@@ -315,3 +310,10 @@ class Processor:
         task = anyio.get_current_task().id
         if any(subscription.task == task for subscription in self._hub.open):
             raise RuntimeError(f"{what} in a callback would wait for that callback: {instead}")
+
+
+async def _delivered(marks: Mapping[Subscription, int]) -> None:
+    """Return when the callbacks have had what was published up to their marks."""
+    for subscription, mark in marks.items():
+        if subscription.has_callback:
+            await subscription.caught_up(mark)

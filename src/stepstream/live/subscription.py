@@ -78,13 +78,14 @@ class Subscription:
         self._is_ending = True
         self._arrived.notify()
 
-    def offer(self, change: Change) -> None:
-        """Queue `change` if it passes the filters. The queue may pass its bound by the changes of one event."""
+    def offer(self, change: Change) -> bool:
+        """Queue `change` and return True if it passes the filters. The queue may pass its bound, see `hub`."""
         if self._is_ending or not self._matches(change):
-            return
+            return False
         self.offered += 1
         self._queue.append(change)
         self._arrived.notify()
+        return True
 
     def _matches(self, change: Change) -> bool:
         try:

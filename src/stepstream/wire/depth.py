@@ -9,11 +9,17 @@ _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _STEP: Final = {byte: 1 if byte in b"[{" else -1 for byte in b"[]{}"}
 
 
+HIGHEST_LIMIT: Final = 128
+"""A higher limit is not kept to: the fold goes down level by level, and Python's stack is bounded."""
+
+
 def is_deeper(payload: bytes, limit: int) -> bool:
-    """Tell whether the arrays and objects of `payload` nest more than `limit` levels deep.
+    """Tell whether the arrays and objects of `payload` nest more than `limit` levels deep, or than `HIGHEST_LIMIT`.
 
     Most events hold fewer brackets than that, which two C calls tell. Only the others are walked, in linear time.
     """
+    if limit > HIGHEST_LIMIT:
+        limit = HIGHEST_LIMIT
     if payload.count(b"{") + payload.count(b"[") <= limit:
         return False
     brackets = _STRINGS.sub(b"", payload).translate(None, _NOT_BRACKETS)

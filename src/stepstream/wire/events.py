@@ -8,7 +8,7 @@ import msgspec
 from stepstream.errors import DecodeError
 from stepstream.wire.base import WireObject
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
-from stepstream.wire.depth import is_deeper
+from stepstream.wire.depth import HIGHEST_LIMIT, is_deeper
 from stepstream.wire.loose import BadIndex, build
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep, Thread
@@ -129,7 +129,7 @@ def decode_event(frame: Frame, *, max_depth: int = DEFAULT_MAX_DEPTH) -> Event:
     was seen to send, is decoded once more.
 
     Raises:
-        DecodeError: the data of a known event is not JSON, or nests deeper than `max_depth`.
+        DecodeError: the data of a known event is not JSON, or nests deeper than `max_depth`, which is at most 128.
     """
     name, payload = frame.event, frame.data
     decode = _DECODE.get(name)
@@ -228,7 +228,7 @@ def _word(value: object) -> str | None:
 
 
 def _too_deep(name: str, payload: bytes, limit: int) -> DecodeError:
-    return DecodeError(name, "too_deep", f"nested deeper than {limit} levels", len(payload))
+    return DecodeError(name, "too_deep", f"nested deeper than {min(limit, HIGHEST_LIMIT)} levels", len(payload))
 
 
 def _undecodable(name: str, payload: bytes, exc: Exception) -> DecodeError:

@@ -1,0 +1,207 @@
+"""Never run, read by mypy: what a checker knows about the public names, and what it refuses.
+
+`warn_unused_ignores` is on, so each `type: ignore` below is itself a check: without the error it would be one.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, assert_never, assert_type
+
+import httpx
+import httpx2
+
+from stepstream import (
+    Accumulator,
+    Anomaly,
+    Change,
+    CodeInterpreter,
+    Event,
+    EventStream,
+    Frame,
+    FrameDecoder,
+    FunctionCall,
+    Malformed,
+    Message,
+    MessageProgress,
+    MessageTransition,
+    Outcome,
+    Processor,
+    RequiredAction,
+    Run,
+    RunStep,
+    RunTransition,
+    StepDetails,
+    StepProgress,
+    StepTransition,
+    StreamFailed,
+    StreamHandle,
+    Subscription,
+    ToolCall,
+    ToolCallFinished,
+    ToolCallStarted,
+    Unknown,
+    Usage,
+    accumulate,
+    connect,
+    decode_event,
+    encode_change,
+    encode_frame,
+)
+
+
+async def step(change: StepTransition) -> None: ...
+
+
+async def run(change: RunTransition) -> int:
+    return change.sequence
+
+
+async def step_or_run(change: StepTransition | RunTransition) -> None: ...
+
+
+async def any_change(change: Change) -> None: ...
+
+
+def synchronous(change: StepTransition) -> None: ...
+
+
+def callbacks_are_checked_against_their_classes(processor: Processor) -> None:
+    processor.on(StepTransition)(step)
+    processor.on(RunTransition)(run)
+    processor.on(StepTransition, RunTransition)(step_or_run)
+    processor.on(StepTransition)(step_or_run)
+    processor.on(StepTransition, RunTransition, ToolCallStarted)(any_change)
+    processor.on(StepTransition, RunTransition, ToolCallStarted, ToolCallFinished)(any_change)
+    processor.on(StepTransition, RunTransition, StepProgress, MessageProgress, Anomaly)(any_change)
+
+    processor.on(RunTransition)(step)  # type: ignore[arg-type]
+    processor.on(StepTransition, RunTransition)(step)  # type: ignore[arg-type]
+    processor.on(StepTransition, RunTransition, ToolCallStarted)(step_or_run)  # type: ignore[arg-type]
+    processor.on(StepTransition, RunTransition, StepProgress, Anomaly)(step_or_run)  # type: ignore[arg-type]
+    processor.on(StepTransition)(synchronous)  # type: ignore[arg-type]
+
+
+def decorated_functions_keep_what_they_take(processor: Processor) -> None:
+    @processor.on(StepTransition, status="completed", terminal=True)
+    async def tell(change: StepTransition) -> None: ...
+
+    assert_type(tell, Callable[[StepTransition], Awaitable[object]])
+
+    @processor.on(StepProgress)  # type: ignore[arg-type]
+    async def wrong(change: StepTransition) -> None: ...
+
+
+def classes_and_filters_are_checked(processor: Processor) -> None:
+    processor.on(StepTransition, status=["completed", "failed"], step_type="tool_calls", run_id="run_1")
+    processor.on(ToolCallStarted, tool_type={"function"}, tool_name="f", thread_id="t", where=lambda change: True)
+
+    processor.on(RunStep)  # type: ignore[type-var]
+    processor.on(StepTransition, statuses="completed")  # type: ignore[call-overload]
+    processor.on(StepTransition, status=3)  # type: ignore[call-overload]
+    processor.on(StepTransition, terminal="yes")  # type: ignore[call-overload]
+    processor.subscribe(StepTransition, where=True)  # type: ignore[call-overload]
+
+
+def add_gives_a_subscription(processor: Processor) -> None:
+    subscription = processor.add(StepTransition, step)
+    assert_type(subscription, Subscription)
+    assert_type((subscription.offered, subscription.delivered, subscription.failed), tuple[int, int, int])
+    processor.add((StepTransition, RunTransition), step_or_run, status="failed")
+    processor.add([Anomaly], any_change)
+
+
+async def iterators_yield_their_classes(processor: Processor) -> None:
+    async with processor.subscribe(StepTransition) as steps:
+        async for one in steps:
+            assert_type(one, StepTransition)
+            assert_type(one.step, RunStep)
+            one.run()  # type: ignore[attr-defined]
+    async with processor.subscribe(StepTransition, StepProgress) as two:
+        async for change in two:
+            assert_type(change, StepTransition | StepProgress)
+            assert_type(change.step, RunStep)
+    async with processor.subscribe(RunTransition, MessageTransition, Anomaly) as three:
+        async for other in three:
+            assert_type(other, RunTransition | MessageTransition | Anomaly)
+            if isinstance(other, MessageTransition):
+                assert_type(other.message, Message)
+
+
+def changes_have_their_columns(change: Change) -> str:
+    assert_type((change.event, change.sequence, change.context), tuple[str, int, Any])
+    assert_type(encode_change(change), bytes)
+    match change:
+        case StepTransition():
+            assert_type((change.step_id, change.previous, change.status), tuple[str, str | None, str])
+            assert_type((change.type, change.terminal), tuple[str | None, bool])
+        case StepProgress():
+            assert_type((change.step_id, change.run_id, change.late), tuple[str, str | None, bool])
+        case ToolCallStarted() | ToolCallFinished():
+            assert_type((change.index, change.id, change.type, change.name), tuple[int, str, str, str | None])
+            assert_type(change.call, ToolCall | Unknown)
+        case RunTransition():
+            assert_type((change.run, change.run_id, change.thread_id), tuple[Run, str, str | None])
+        case MessageTransition() | MessageProgress():
+            assert_type((change.message, change.message_id), tuple[Message, str])
+        case Anomaly():
+            assert_type((change.id, change.text), tuple[str | None, str])
+        case _:
+            assert_never(change)
+    return change.event
+
+
+def fields_that_may_be_missing_narrow(step: RunStep) -> None:
+    step.run_id.upper()  # type: ignore[union-attr]
+    if step.run_id:
+        assert_type(step.run_id, str)
+    if isinstance(step.usage, Usage) and step.usage.total_tokens:
+        assert_type(step.usage.total_tokens, int)
+    assert_type((step.created, step.completed, step.expires), tuple[datetime | None, datetime | None, datetime | None])
+    assert_type((step.duration, step.is_terminal), tuple[timedelta | None, bool])
+    step.status = "completed"  # type: ignore[misc]
+
+
+def calls_narrow_to_their_kind(step: RunStep) -> None:
+    if isinstance(step.step_details, StepDetails) and step.step_details.tool_calls:
+        assert_type(step.step_details.tool_calls, tuple[ToolCall | Unknown, ...])
+    for call in step.tool_calls:
+        assert_type(call.tool_name, str | None)
+        if isinstance(call, Unknown):
+            assert_type(call["anything"], Any)
+        elif call.function:
+            assert_type(call.function, FunctionCall)
+        elif call.code_interpreter:
+            assert_type(call.code_interpreter, CodeInterpreter)
+
+
+async def runs_give_outcomes(processor: Processor, client: httpx.AsyncClient, other: httpx2.AsyncClient) -> None:
+    outcome = await processor.run(connect("http://x", json={"a": 1}, headers={"b": "c"}), context=processor)
+    assert_type(outcome, Outcome)
+    assert_type(outcome.steps, Mapping[str, RunStep])
+    if isinstance(outcome.required_action, RequiredAction):
+        assert_type(outcome.required_action.tool_calls, tuple[ToolCall | Unknown, ...])
+    handle = processor.start(connect("http://x", client=client))
+    assert_type(handle, StreamHandle)
+    assert_type(await handle.outcome(), Outcome)
+    async with connect("http://x", client=other) as stream:
+        assert_type(stream, EventStream)
+        async for chunk in stream:
+            assert_type(chunk, bytes)
+    connect("http://x", "POST")  # type: ignore[call-arg]
+    connect("http://x", retries=3)  # type: ignore[call-arg]
+
+
+def the_core_is_typed(data: bytes) -> None:
+    for frame in FrameDecoder().feed(data):
+        assert_type(frame, Frame)
+        event = decode_event(frame)
+        assert_type(event, Event)
+        if isinstance(event.data, Malformed):
+            assert_type(event.data.reason, str)
+        assert_type(Accumulator().apply(event), list[Change])
+    assert_type(accumulate([data]).steps, Mapping[str, RunStep])
+    assert_type(encode_frame(Frame("a", b"b")), bytes)
+
+
+def errors_have_their_fields(error: StreamFailed) -> None:
+    assert_type((error.code, error.message, error.outcome), tuple[str | None, str | None, Outcome | None])
