@@ -34,7 +34,7 @@ from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.changes import Anomaly, Change
 from stepstream.wire.sse import Frame, FrameDecoder
 
-some = settings(max_examples=150, deadline=None)
+some = settings(max_examples=100, deadline=None)
 
 SEEDS = st.integers(0, 2**32)
 

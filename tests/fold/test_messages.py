@@ -87,6 +87,10 @@ def test_later_object_removes_nothing_and_gives_what_is_missing() -> None:
     ]
 
 
+def test_later_object_that_adds_nothing_is_no_change() -> None:
+    assert last_changes_of(message(), message(as_="in_progress")) == []
+
+
 def test_later_object_that_adds_to_the_content_is_a_progress() -> None:
     later = message("in_progress", text("fog"), as_="in_progress")
     (change,) = last_changes_of(message(), later)

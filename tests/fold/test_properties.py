@@ -30,7 +30,7 @@ from sent import (
 from stepstream.fold.accumulator import Accumulator
 from stepstream.wire.events import Event
 
-some = settings(max_examples=150, deadline=None)
+some = settings(max_examples=100, deadline=None)
 
 
 WORDS = st.sampled_from(["", "a", "b\r\n", "{", '"fog"', "\u00e5"])

@@ -10,7 +10,7 @@ from sent import CODE, MESSAGE, ROD, SEARCH, Wire, created, delta, fold, message
 
 from stepstream.wire.events import Event
 
-some = settings(max_examples=150, deadline=None)
+some = settings(max_examples=100, deadline=None)
 many = settings(max_examples=1_000, deadline=None)
 
 

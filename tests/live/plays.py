@@ -1,15 +1,16 @@
 """What the tests of the processor are made of: small streams, sources of them, and an audience that notes them."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable
 from contextlib import aclosing
+from inspect import iscoroutinefunction
 from types import coroutine
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 
-from stepstream import Event, Frame, Processor, decode_event, encode_frame
+from stepstream import Event, Frame, Outcome, Processor, StreamTruncated, decode_event, encode_frame
 from stepstream.live.filters import CLASSES
 
 JSON = dict[str, Any]
@@ -135,7 +136,7 @@ async def source(*items: Any) -> AsyncGenerator[Any, None]:
     for item in items:
         if isinstance(item, anyio.Event):
             await item.wait()
-        elif callable(item):
+        elif iscoroutinefunction(item):
             await item()
         elif isinstance(item, Exception):
             raise item
@@ -208,6 +209,16 @@ async def told_of(sent: Iterable[Sent]) -> list[tuple[str, int]]:
         processor.add(CLASSES, audience)
         await processor.run(played(sent))
     return told(audience)
+
+
+async def as_far_as_it_came(running: Awaitable[Outcome]) -> Outcome:
+    """The outcome of a stream, even where it is truncated."""
+    try:
+        return await running
+    except StreamTruncated as error:
+        if error.outcome is None:
+            raise
+        return error.outcome
 
 
 async def quiet() -> None:

@@ -229,12 +229,19 @@ async def test_strict_delivers_to_the_others_what_was_folded():
 
 
 async def test_strict_raises_the_first_exception_and_logs_the_others(caplog: pytest.LogCaptureFixture):
+    has_failed = anyio.Event()
+
+    async def fail(change: RunTransition) -> None:
+        has_failed.set()
+        raise ValueError("of the callback")
+
     async def fail_later(change: RunTransition) -> None:
+        await has_failed.wait()
         raise ValueError("of the other callback")
 
     with pytest.raises(ValueError, match=r"^of the callback$"):
         async with Processor(strict=True) as processor:
-            processor.add(RunTransition, raising, status="queued")
+            processor.add(RunTransition, fail, status="queued")
             processor.add(RunTransition, fail_later, status="completed")
             await processor.run(source(sse(play())))
     assert [(record.exc_text or "").endswith("of the other callback") for record in caplog.records] == [True]

@@ -1,5 +1,6 @@
 # ruff: noqa: PT012 - what leaves the block of a processor is raised by the block as a whole
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -386,6 +387,25 @@ async def test_handle_of_a_cancelled_stream_says_so_and_has_what_was_folded():
         await handle.outcome()
     assert caught.value.outcome is not None
     assert (caught.value.outcome.events, [*caught.value.outcome.steps]) == (3, ["step_1"])
+
+
+async def test_who_is_cancelled_together_with_the_stream_hears_only_of_the_cancellation():
+    heard = []
+    with anyio.CancelScope() as scope:
+        async with Processor() as processor:
+            handle = processor.start(source(scope_cancelling(scope), anyio.Event()))
+            try:
+                await handle.outcome()
+            except StreamTruncated as error:
+                heard.append(error)
+    assert (heard, scope.cancelled_caught) == ([], True)
+
+
+def scope_cancelling(scope: anyio.CancelScope) -> Callable[[], Awaitable[None]]:
+    async def cancel() -> None:
+        scope.cancel()
+
+    return cancel
 
 
 async def test_cancelled_wait_for_an_outcome_leaves_the_stream():

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import anyio
 
@@ -43,14 +44,15 @@ class StreamHandle:
         """
         self._waiting += 1
         try:
-            while self._outcome is None:
-                if self._error is not None:
-                    raise self._error
+            while not self.is_finished:
                 self._check()
                 await self._ended.wait()
         finally:
             self._waiting -= 1
-        return self._outcome
+        if self._error is not None:
+            await anyio.lowlevel.checkpoint_if_cancelled()  # who is cancelled together with the stream hears only that
+            raise self._error
+        return cast(Outcome, self._outcome)
 
     async def follow(
         self, read: Callable[[Source, Accumulator], Awaitable[Outcome]], source: Source, accumulator: Accumulator

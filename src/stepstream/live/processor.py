@@ -227,11 +227,11 @@ class Processor:
                 draining = self._hub.open
                 for subscription in draining:
                     subscription.end()
-            is_interrupted = isinstance(self._failure, KeyboardInterrupt)
-            self._pumps.cancel_scope.deadline = anyio.current_time() + (0 if is_interrupted else self._drain_timeout)
+            timeout = 0 if isinstance(self._failure, KeyboardInterrupt) else self._drain_timeout
+            self._pumps.cancel_scope.deadline = anyio.current_time() + timeout
         if self._pumps.cancel_scope.cancelled_caught:
             left = sum(one.offered - one.delivered for one in draining if one.has_callback)
-            _log.error("closed after %s s with %d changes undelivered", self._drain_timeout, left)
+            _log.error("closed after %s s with %d changes undelivered", timeout, left)
         if self._failure is not None:
             raise self._failure
 
