@@ -16,6 +16,7 @@ from sent import (
     event,
     fold,
     last_changes_of,
+    moved,
     names,
     piece,
     step_of,
@@ -404,6 +405,12 @@ def test_refused_delta_changes_nothing(event: Event) -> None:
 def test_stream_goes_on_after_a_refused_delta(event: Event) -> None:
     after = delta(piece(0, arguments="}"))
     assert fold(*KNOWN, event, after).steps[STEP] == fold(*KNOWN, after).steps[STEP]
+
+
+def test_step_whose_type_changed_takes_deltas_of_its_new_type_only() -> None:
+    known = created(), delta(SAIL), delta(piece(0, arguments="1"))
+    changed = *known, moved(type="message_creation"), delta(piece(0, arguments="}"))
+    assert (codes(fold(*changed)), calls_of(*changed)) == (["type_conflict"], calls_of(*known))
 
 
 def test_details_of_a_step_without_type_are_told_by_its_details() -> None:

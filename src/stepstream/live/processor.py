@@ -1,33 +1,26 @@
 """The processor: streams in, your code called."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, Unpack, overload
+from typing import Any, Final, Self
 
 import anyio
 from anyio.abc import TaskGroup
 
 from stepstream.errors import StepStreamError, StreamTruncated
 from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.changes import Change
 from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State
-from stepstream.live.filters import Filters, checked_classes, checked_filters
 from stepstream.live.handle import StreamHandle
 from stepstream.live.hub import Hub
 from stepstream.live.outcome import Outcome, outcome_of
 from stepstream.live.reader import Reader
 from stepstream.live.source import END, Source, next_item, opened
-from stepstream.live.subscription import Callback, Changes, Subscription, checked_callback
+from stepstream.live.subscribing import Subscribing
+from stepstream.live.subscription import Subscription
 from stepstream.wire.events import DEFAULT_MAX_DEPTH
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES
-
-C1 = TypeVar("C1", bound=Change)
-C2 = TypeVar("C2", bound=Change)
-C3 = TypeVar("C3", bound=Change)
-C4 = TypeVar("C4", bound=Change)
-F = TypeVar("F", bound=Callable[..., Awaitable[object]])
 
 EVENTS_BETWEEN_CHECKPOINTS: Final = 512
 """A source that never waits lets other tasks run, and can be cancelled, after this many events."""
@@ -35,7 +28,7 @@ EVENTS_BETWEEN_CHECKPOINTS: Final = 512
 _log = logging.getLogger("stepstream.live")
 
 
-class Processor:
+class Processor(Subscribing):
     """Read streams, fold them, and deliver what they do to subscribers.
 
     Subscribers may be registered before the `async with` block and at any time in it; streams are read inside it.
@@ -57,6 +50,7 @@ class Processor:
         retain: int = DEFAULT_RETAIN,
         max_open_runs: int = DEFAULT_MAX_OPEN_RUNS,
     ) -> None:
+        super().__init__(self._admit)
         self._strict = strict
         self._drain_timeout = drain_timeout
         self._max_event_bytes = max_event_bytes
@@ -87,91 +81,6 @@ class Processor:
         if self._lifetime is None:
             raise RuntimeError("the Processor was not entered")
         return await self._lifetime.__aexit__(exc_type, exc, traceback)
-
-    @overload
-    def on(
-        self, one: type[C1], /, **filters: Unpack[Filters]
-    ) -> Callable[[Callable[[C1], Awaitable[object]]], Callable[[C1], Awaitable[object]]]: ...
-    @overload
-    def on(
-        self, one: type[C1], two: type[C2], /, **filters: Unpack[Filters]
-    ) -> Callable[[Callable[[C1 | C2], Awaitable[object]]], Callable[[C1 | C2], Awaitable[object]]]: ...
-    @overload
-    def on(
-        self, one: type[C1], two: type[C2], three: type[C3], /, **filters: Unpack[Filters]
-    ) -> Callable[[Callable[[C1 | C2 | C3], Awaitable[object]]], Callable[[C1 | C2 | C3], Awaitable[object]]]: ...
-    @overload
-    def on(
-        self, one: type[C1], two: type[C2], three: type[C3], four: type[C4], /, **filters: Unpack[Filters]
-    ) -> Callable[
-        [Callable[[C1 | C2 | C3 | C4], Awaitable[object]]], Callable[[C1 | C2 | C3 | C4], Awaitable[object]]
-    ]: ...
-    @overload
-    def on(self, *classes: type[Change], **filters: Unpack[Filters]) -> Callable[[F], F]: ...
-    def on(self, *classes: type[Any], **filters: Unpack[Filters]) -> Callable[[Any], Any]:
-        """Register the decorated async function for changes of `classes`. The filters are those of `add`.
-
-        Raises:
-            TypeError: a class is none of changes, one of them has no field for a filter, or the function is not async.
-        """
-        checked_filters(checked_classes(classes), filters)
-
-        def register(callback: F) -> F:
-            self.add(classes, callback, **filters)
-            return callback
-
-        return register
-
-    def add(
-        self, classes: type[Change] | Sequence[type[Change]], callback: Callback, **filters: Unpack[Filters]
-    ) -> Subscription:
-        """Register `callback` for changes of `classes`, from the next change on, and return its subscription.
-
-        `status`, `step_type`, `tool_type`, `tool_name`, `run_id` and `thread_id` take a string or several;
-        `terminal` takes whether the change ends its object; `where` takes a function of the change that is called
-        synchronously. The changes of one run come in order, one call at a time. When 256 changes wait for one
-        subscriber, the streams wait for it.
-
-        Raises:
-            TypeError: a class is none of changes, one of them has no field for a filter, or `callback` is not async.
-            RuntimeError: the processor is closed.
-        """
-        wanted = checked_classes((classes,) if isinstance(classes, type) else tuple(classes))
-        subscription = Subscription(wanted, checked_filters(wanted, filters), checked_callback(callback))
-        self._route(subscription)
-        if self._pumps is not None:
-            self._pumps.start_soon(subscription.pump)
-        return subscription
-
-    @overload
-    def subscribe(self, one: type[C1], /, **filters: Unpack[Filters]) -> AbstractAsyncContextManager[Changes[C1]]: ...
-    @overload
-    def subscribe(
-        self, one: type[C1], two: type[C2], /, **filters: Unpack[Filters]
-    ) -> AbstractAsyncContextManager[Changes[C1 | C2]]: ...
-    @overload
-    def subscribe(
-        self, one: type[C1], two: type[C2], three: type[C3], /, **filters: Unpack[Filters]
-    ) -> AbstractAsyncContextManager[Changes[C1 | C2 | C3]]: ...
-    @overload
-    def subscribe(
-        self, one: type[C1], two: type[C2], three: type[C3], four: type[C4], /, **filters: Unpack[Filters]
-    ) -> AbstractAsyncContextManager[Changes[C1 | C2 | C3 | C4]]: ...
-    @overload
-    def subscribe(
-        self, *classes: type[Change], **filters: Unpack[Filters]
-    ) -> AbstractAsyncContextManager[Changes[Any]]: ...
-    def subscribe(self, *classes: type[Any], **filters: Unpack[Filters]) -> AbstractAsyncContextManager[Changes[Any]]:
-        """Return a context manager that gives the changes of `classes` as an async iterator. Filters as in `add`.
-
-        It holds the changes since the block was entered. It ends when the processor is left and its changes have
-        been taken. `run` does not wait until they are taken; but when 256 of them wait, the streams do.
-
-        Raises:
-            TypeError: a class is none of changes, or one of them has no field for a filter.
-        """
-        wanted = checked_classes(classes)
-        return self._iterating(Subscription(wanted, checked_filters(wanted, filters), None))
 
     async def run(self, source: Source, context: object = None) -> Outcome:
         """Read `source` to its end and return how it ended, when the callbacks have had all of its changes.
@@ -276,20 +185,15 @@ class Processor:
                 if events % EVENTS_BETWEEN_CHECKPOINTS == 0:
                     await anyio.lowlevel.checkpoint()
 
-    @asynccontextmanager
-    async def _iterating(self, subscription: Subscription) -> AsyncIterator[Changes[Any]]:
-        self._route(subscription)
-        try:
-            yield Changes(subscription)
-        finally:
-            subscription.close()
-
-    def _route(self, subscription: Subscription) -> None:
+    def _admit(self, subscription: Subscription) -> None:
+        """Deliver to one more subscription from now on."""
         if self._is_closed:
             raise RuntimeError("the Processor is closed: it delivers nothing any more")
         if self._strict:
             subscription.on_error = self._stop
         self._hub.add(subscription)
+        if self._pumps is not None and subscription.has_callback:
+            self._pumps.start_soon(subscription.pump)
 
     def _stop(self, failure: BaseException) -> bool:
         """End the block with `failure`. Return whether it is the first: the one that leaves the block."""
