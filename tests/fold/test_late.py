@@ -55,6 +55,12 @@ LATE: dict[str, tuple[list[Wire], list[Wire], list[Wire], list[str]]] = {
         [call("call_a", CODE, input="1", outputs=[{"type": "logs"}, {"type": "logs", "logs": "b"}])],
         FILLED,
     ),
+    "null_outputs_are_filled_with_one_of_no_type": (
+        [call("call_a", CODE, input="1", outputs=None)],
+        [piece(0, CODE, outputs=[{"index": 3, "logs": "b"}])],
+        [call("call_a", CODE, input="1", outputs=[{"logs": "b"}])],
+        FILLED,
+    ),
     "null_logs_are_filled": (
         [call("call_a", CODE, outputs=[{"type": "logs", "logs": "a"}, {"type": "logs", "logs": None}])],
         [piece(0, CODE, outputs=[{"index": 1, "type": "logs", "logs": "b"}])],

@@ -135,6 +135,11 @@ SUPPLIED: dict[str, tuple[list[Wire], list[Wire], list[Wire]]] = {
             )
         ],
     ),
+    "call_of_another_type_is_not_taken": (
+        [SAIL],
+        [{"id": "call_a", "type": "mcp", "output": "x", "function": {"output": "x"}}],
+        [call("call_a", name="sail", arguments='{"to":')],
+    ),
     "known_value_is_kept": (
         [piece(0, ROD, id="call_a", depth=2)],
         [call("call_a", ROD, depth=1, mood="calm")],

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 import anyio
+import anyio.lowlevel
 
 from stepstream.errors import StreamTruncated, TransportError
 from stepstream.fold.accumulator import Accumulator

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from stepstream.errors import StepStreamError, StreamTruncated

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Generic, Self, TypeAlias, TypeVar, cast
 
 import anyio
+import anyio.lowlevel
 
 from stepstream.fold.changes import Change
 from stepstream.live.cancellation import is_cancelled_from_outside

@@ -1,7 +1,7 @@
 """Streams over HTTP: one request, checked before its bytes are taken for events."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from typing import Any, Final
 
 import anyio
@@ -16,6 +16,7 @@ FIRST_BYTE_TIMEOUT: Final = 60.0
 IDLE_TIMEOUT: Final = 300.0
 MAX_ERROR_BODY: Final = 64 * 2**10
 ERROR_BODY_TIMEOUT: Final = 10.0
+LEAVING_TIME: Final = 0.05
 
 OK: Final = 200
 EVENT_STREAM: Final = "text/event-stream"
@@ -40,16 +41,30 @@ class EventStream:
         return request_id_of(self.headers)
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
+        chunks = self._response.aiter_raw()
         try:
-            async with aclosing(self._response.aiter_raw()) as chunks:
-                while True:
-                    with anyio.fail_after(self._idle_timeout):
-                        chunk = await anext(chunks, None)
-                    if chunk is None:
-                        return
-                    yield chunk
+            while True:
+                with anyio.fail_after(self._idle_timeout):
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    return
+                yield chunk
         except Exception as exc:
             raise translated(exc, self._place, self._idle_timeout) from exc
+        finally:
+            await _leave(chunks)
+
+
+async def _leave(chunks: AsyncGenerator[bytes]) -> None:
+    """Read on for a moment, and close.
+
+    A response that was read to its end leaves its connection fit for the next request. One that has no end is
+    cancelled while it is read: only then do the generators inside of httpx end in order, which trio insists on.
+    """
+    with anyio.move_on_after(LEAVING_TIME), suppress(Exception):
+        async for _ in chunks:
+            pass
+    await chunks.aclose()
 
 
 @asynccontextmanager
