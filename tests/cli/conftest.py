@@ -65,7 +65,7 @@ def process() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
     def process(*arguments: object, program: Sequence[str] = MODULE, environment: Mapping[str, str] | None = None):
         command, pipe = [*program, *map(str, arguments)], subprocess.PIPE
-        environment = {**os.environ, **(environment or {})}
+        environment = {**os.environ, "PYTHONUNBUFFERED": "", **(environment or {})}  # as users have it
         started.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, env=environment))
         return started[-1]
 

@@ -218,8 +218,20 @@ def test_done_without_its_blank_line_completes_a_stream(run: Callable[..., Any],
     assert run("cat", "--as", form, file).status == 0
 
 
-def test_more_runs_than_a_processor_retains_are_all_written(run: Callable[..., Any], tmp_path: Path):
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """More runs than a processor retains, and once more the first step of the first."""
+    step = 'event: thread.run.step.completed\ndata: {"id": "step_0", "run_id": "run_0", "status": "completed"}\n\n'
+    runs = [f'event: thread.run.completed\ndata: {{"id": "run_{number}"}}\n\n' for number in range(300)]
     file = tmp_path / "many.sse"
-    blocks = (f'event: thread.run.completed\ndata: {{"id":"run_{n}","status":"completed"}}\n\n' for n in range(300))
-    file.write_text("".join(blocks))
-    assert [line["id"] for line in run("cat", "--as", "runs", file).lines] == [f"run_{n}" for n in range(300)]
+    file.write_text("".join([step, *runs, step]))
+    return file
+
+
+def test_every_run_of_a_stream_is_written(run: Callable[..., Any], many: Path):
+    assert [line["id"] for line in run("cat", "--as", "runs", many).lines] == [f"run_{n}" for n in range(300)]
+
+
+def test_every_run_of_a_stream_is_remembered(run: Callable[..., Any], many: Path):
+    last = run("cat", "--as", "changes", many).lines[-1]
+    assert (last["sequence"], last["change"], last.get("code")) == (302, "anomaly", "duplicate_terminal")

@@ -19,6 +19,7 @@ from sent import (
     step_of,
 )
 
+from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.changes import StepProgress
 from stepstream.wire.events import Event
 
@@ -374,3 +375,21 @@ def test_late_delta_with_a_bad_place_in_what_deltas_built_is_dropped() -> None:
     known = created(), delta(piece(0, ROD, id="call_a", finds=[{"index": 2, "logs": "a"}]))
     late = delta(piece(0, ROD, finds=[{"index": -1, "logs": "b"}]))
     assert names(last_changes_of(*known, ended(call("call_a", ROD, finds=None)), late)) == DROPPED
+
+
+# What the terminal object left out
+
+
+def test_late_delta_brings_nothing_back_that_the_terminal_object_left_out() -> None:
+    opening = delta(piece(0, id="call_a", name="row", output="wind"))
+    listed = call("call_a", name="row")
+    assert calls_of(created(), opening, ended(listed), opening) == [listed]
+    assert names(last_changes_of(created(), opening, ended(listed), opening)) == DROPPED
+
+
+def test_what_the_terminal_object_left_out_stays_out_after_a_restore() -> None:
+    opening = delta(piece(0, id="call_a", name="row", output="wind"))
+    listed = call("call_a", name="row")
+    restored = Accumulator.restore(fold(created(), opening, ended(listed)).export())
+    restored.apply(opening)
+    assert step_of(restored)["step_details"]["tool_calls"] == [listed]

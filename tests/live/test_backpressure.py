@@ -82,13 +82,12 @@ async def test_chunk_of_many_events_waits_within_the_chunk():
 
 async def test_stream_goes_on_change_by_change_while_a_subscriber_is_slow():
     send, receive = anyio.create_memory_object_stream[None](0)
+
+    async def look(change: StepProgress) -> None:
+        await receive.receive()
+
     async with Processor() as processor:
-
-        @processor.on(StepProgress)
-        async def look(change: StepProgress) -> None:
-            await receive.receive()
-
-        (subscription,) = processor._hub.open
+        subscription = processor.add(StepProgress, look)
         handle = processor.start(played(LONG))
         waiting = []
         for _ in range(GROWN):
@@ -217,7 +216,18 @@ async def test_stream_without_changes_for_a_slow_subscriber_does_not_wait_for_it
         await quiet()
         later = processor.start(played([run("queued", 2), run("in_progress", 2), run("requires_action", 2)]))
         await quiet()
-        assert (await later.outcome()).reason == "ended"
+        assert later.is_finished
+        gate.set()
+
+
+async def test_stream_whose_changes_a_slow_subscriber_filters_out_does_not_wait_for_it():
+    gate = anyio.Event()
+    async with Processor() as processor:
+        processor.add(RunTransition, Audience(gate), run_id="run_1")
+        processor.start(played(play(1)))
+        await quiet()
+        with anyio.fail_after(5):
+            assert (await processor.run(played(play(2)))).reason == "done"
         gate.set()
 
 

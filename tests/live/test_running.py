@@ -521,7 +521,7 @@ async def test_source_of_every_kind_gives_the_same_outcome(kind: Any, tmp_path: 
 async def test_stream_reader_of_aiohttp_is_a_source_whatever_the_length_of_its_lines():
     aiohttp = pytest.importorskip("aiohttp")
     web = pytest.importorskip("aiohttp.web")
-    data = sse([run("queued"), step("completed", calls=[call(1, "x" * 400_000)]), run("completed"), DONE])
+    data = sse([run("queued"), step("completed", calls=[call(1, "x" * 2_000_000)]), run("completed"), DONE])
 
     async def answer(request: Any) -> Any:
         return web.Response(body=data, content_type="text/event-stream")

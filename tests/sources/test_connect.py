@@ -33,19 +33,24 @@ pytestmark = pytest.mark.filterwarnings("ignore:Async generator 'http:ResourceWa
 CLIENTS = [httpx.AsyncClient, httpx2.AsyncClient]
 both_clients = pytest.mark.parametrize("new_client", CLIENTS, ids=["httpx", "httpx2"])
 
+WITHIN = 10
+"""Seconds that anything may take. It takes far less; this bounds a failure."""
+
 
 async def whole(exchange: Exchange) -> None:
     await exchange.stream(CREATED, DONE)
 
 
 async def read(url: str, **options: Any) -> bytes:
-    async with connect(url, **options) as stream:
-        return b"".join([chunk async for chunk in stream])
+    with anyio.fail_after(WITHIN):
+        async with connect(url, **options) as stream:
+            return b"".join([chunk async for chunk in stream])
 
 
 async def run(url: str, **options: Any) -> Outcome:
-    async with Processor() as processor:
-        return await processor.run(connect(url, **options))
+    with anyio.fail_after(WITHIN):
+        async with Processor() as processor:
+            return await processor.run(connect(url, **options))
 
 
 async def refused(url: str, **options: Any) -> APIError:
@@ -272,7 +277,7 @@ async def test_endless_error_body_is_read_to_its_bound(new_client: Any):
             await exchange.send(b"x" * 2**14)
             sent += 2**14
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(WITHIN):
         async with serving(script) as url, new_client() as client:
             error = await refused(url, client=client)
     assert error.message == "x" * 500
@@ -410,7 +415,7 @@ def resetting() -> Iterator[tuple[str, threading.Event]]:
             while b"\r\n\r\n" not in connection.recv(65_536):
                 pass
             connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + CREATED)
-            now.wait(10)
+            now.wait(WITHIN)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -432,7 +437,7 @@ async def test_reset_in_the_middle_is_a_transport_error_with_its_outcome(
 
     async with new_client() as client, Processor() as processor:
         processor.add(RunTransition, cut)
-        with pytest.raises(TransportError) as caught:
+        with pytest.raises(TransportError) as caught, anyio.fail_after(WITHIN):
             await processor.run(connect(f"{url}/runs?key=s3cret", client=client))
     assert str(caught.value) == f"{url}/runs: the connection failed (ReadError)"
     assert caught.value.outcome is not None
@@ -450,7 +455,7 @@ async def test_connection_is_closed_when_reading_stops_at_done(new_client: Any):
 
     async with serving(script) as url, new_client() as client:
         outcome = await run(url, client=client)
-        with anyio.fail_after(10):
+        with anyio.fail_after(WITHIN):
             await closed.wait()
         assert not client.is_closed
     assert (outcome.reason, outcome.events) == ("done", 2)
@@ -468,7 +473,7 @@ async def test_connection_is_closed_when_the_block_is_left():
         async with connect(url) as stream, contextlib.aclosing(aiter(stream)) as chunks:
             assert await anext(chunks) == CREATED
             assert not closed.is_set()
-        with anyio.fail_after(10):
+        with anyio.fail_after(WITHIN):
             await closed.wait()
 
 
@@ -490,7 +495,7 @@ async def test_connection_is_closed_when_the_run_is_cancelled():
 
                 await processor.run(connect(url))
         assert scope.cancelled_caught
-        with anyio.fail_after(10):
+        with anyio.fail_after(WITHIN):
             await closed.wait()
 
 
@@ -542,7 +547,7 @@ async def test_no_secret_is_in_an_error_its_causes_or_the_log(script: Any, caplo
     headers = {"Authorization": f"Bearer {HEADER}", "api-key": HEADER}
     async with serving(script) as url, Processor() as processor:
         place = url.replace("http://", f"http://user:{PASSWORD}@") + f"/runs?key={QUERY}#{FRAGMENT}"
-        with pytest.raises(StepStreamError) as caught:
+        with pytest.raises(StepStreamError) as caught, anyio.fail_after(WITHIN):
             await processor.run(connect(place, headers=headers, json={"key": BODY}, idle_timeout=0.05))
         told = repr((caught.value, caught.value.outcome, processor)) + str(caught.value)
     told += "".join(traceback.format_exception(caught.value))

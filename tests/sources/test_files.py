@@ -81,7 +81,8 @@ async def test_waiting_for_standard_input_can_be_cancelled(pipe: io.FileIO):
         tasks.cancel_scope.cancel()
     pipe.write(CREATED)
     rest = read_standard_input()
-    assert await anext(rest) == CREATED  # nobody else took it
+    with anyio.fail_after(10):
+        assert await anext(rest) == CREATED  # nobody else took it
     await rest.aclose()
 
 

@@ -171,7 +171,9 @@ def _written(value: Any) -> list[Any]:
         return ["typed" if kind is tuple else "json", value]  # a list of plain JSON is a list
     struct = value.struct.__name__ if value.struct else None
     entries = [[key, _written(found)] for key, found in value.items()]
-    return ["node", struct, entries] if kind is Node else ["list", struct, entries, list(value.alias.items())]
+    if kind is Node:
+        return ["node", struct, entries, sorted(value.dropped)]
+    return ["list", struct, entries, list(value.alias.items())]
 
 
 def _read(written: list[Any], holder: Struct, key: Any) -> Any:
@@ -183,9 +185,10 @@ def _read(written: list[Any], holder: Struct, key: Any) -> Any:
             return value
         case ["typed", list(entries)] if holder is not None and key in _TYPES[holder]:
             return _typed(holder, key, entries)
-        case ["node", None | str() as name, list(entries)] if name is None or name in _STRUCTS:
+        case ["node", None | str() as name, list(entries), list(dropped)] if name is None or name in _STRUCTS:
             node = Node(_STRUCTS[name] if name else None)
             node.update((at, _read(found, node.struct, at)) for at, found in entries)
+            node.dropped = frozenset(dropped)
             return node
         case ["list", None | str() as name, list(entries), list(alias)] if name is None or name in _STRUCTS:
             indexed = Indexed(_STRUCTS[name] if name else None)

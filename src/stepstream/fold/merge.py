@@ -140,7 +140,9 @@ def fill(node: Node, delta: Any) -> tuple[bool, bool]:
         have = node.get(key)
         if value is None or (key in ONCE and have is not None):
             continue
-        if have is None:
+        if key in node.dropped:
+            dropped = True
+        elif have is None:
             added, dropped = _either((added, dropped), _fill_whole(node, key, value))
         elif type(have) is Node and is_object(value):
             added, dropped = _either((added, dropped), fill(have, value))

@@ -54,8 +54,8 @@ def restore(node: Node, other: Node, *, settling: bool) -> None:
     """Give `node` what is null there and known to another tree of the same object.
 
     When a terminal object is `settling`, `other` is the tree before it: what the terminal object left out of a tool
-    call or a part of a message is gone, only its nulls are not taken at their word; and an entry of a list is still
-    found by the index it had. Otherwise what was left out counts as null too. A dropped entry stays dropped.
+    call or a part of a message is gone for good, only its nulls are not taken at their word; and an entry of a list is
+    still found by the index it had. Otherwise what was left out counts as null too. A dropped entry stays dropped.
     """
     for key, value in other.items() if _may_be(node, other) else ():
         have = node.get(key)
@@ -64,6 +64,8 @@ def restore(node: Node, other: Node, *, settling: bool) -> None:
         if have is None:
             if key in node or not settling or node.struct in _HOLDERS:
                 node[key] = value
+            else:
+                node.dropped |= {key}
         elif type(have) is Node and type(value) is Node:
             restore(have, value, settling=settling)
         elif type(have) is Indexed and type(value) is Indexed:

@@ -40,13 +40,17 @@ class Pieces(list[str]):
 
 
 class Node(dict[str, Any]):
-    """An object that grows. `struct` is what it is frozen to, None for plain JSON."""
+    """An object that grows. `struct` is what it is frozen to, None for plain JSON.
 
-    __slots__ = ("struct",)
+    `dropped` holds the keys that deltas had delivered and the terminal object left out: no late delta brings them back.
+    """
+
+    __slots__ = ("dropped", "struct")
 
     def __init__(self, struct: Struct) -> None:
         super().__init__()
         self.struct = struct
+        self.dropped: frozenset[str] = frozenset()
 
 
 class Indexed(dict[int, Node]):
