@@ -126,13 +126,26 @@ def test_reader_that_leaves_ends_the_program_in_silence(process: Process, comman
     assert (one.wait(WITHIN), one.stderr.read()) == (1, b"")
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_reader_that_never_came_is_no_traceback(process: Process, streams: Path, form: str):
-    one = process("cat", "--as", form, "-")
+@pytest.mark.parametrize("command", [("watch",), *(("cat", "--as", form) for form in FORMS)])
+def test_reader_that_never_came_is_no_traceback(process: Process, streams: Path, command: tuple[str, ...]):
+    one = process(*command, "-")
     assert one.stdout is not None
     one.stdout.close()
     _, err = one.communicate((streams / "tides.sse").read_bytes(), timeout=WITHIN)
     assert (one.returncode, err) == (1, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+@pytest.mark.parametrize("command", [("watch",), ("cat",), ("cat", "--as", "changes")])
+def test_full_disk_is_one_line(streams: Path, command: tuple[str, ...]):
+    path = streams / "tides.sse"
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*MODULE, *command, path], stdout=full, stderr=subprocess.PIPE, env=environment, timeout=WITHIN, check=False
+        )
+    text = f"stepstream: {path}: [Errno 28] No space left on device\n"
+    assert (done.returncode, done.stderr.decode()) == (1, text)
 
 
 def test_demo_without_a_reader_ends_in_silence(process: Process):

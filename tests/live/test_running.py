@@ -147,6 +147,15 @@ async def test_required_action_says_what_the_run_waits_for():
     assert [asked.id for asked in outcome.required_action.tool_calls] == ["call_1"]
 
 
+async def test_required_action_is_that_of_the_newest_run_that_waits():
+    actions = [
+        {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": [call(number)]}} for number in (1, 2)
+    ]
+    sent = [run("requires_action", number, required_action=action) for number, action in enumerate(actions, 1)]
+    outcome = await outcome_of(played([*sent, run("completed", 3), DONE]))
+    assert [asked.id for asked in outcome.required_action.tool_calls] == ["call_2"]
+
+
 async def test_required_action_is_none_once_the_run_went_on():
     action = {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": [call(1)]}}
     sent = [run("requires_action", required_action=action), run("queued"), run("completed"), DONE]

@@ -135,7 +135,10 @@ def test_reason_says_what_was_expected_and_where(data: Wire, reason: str) -> Non
     assert decode(CREATED, data).data.reason == reason
 
 
-@pytest.mark.parametrize(("index", "got"), [(None, "nothing"), ("0", "str"), (5000, "int"), (True, "bool")])
+WRONG = [(None, "nothing"), ("0", "str"), (5000, "a higher one"), (-1, "a negative one"), (True, "bool")]
+
+
+@pytest.mark.parametrize(("index", "got"), WRONG)
 def test_reason_of_a_bad_index_says_what_came(index: object, got: str) -> None:
     reason = decode(DELTA, calls_delta({"index": index})).data.reason
     assert reason == f"expected index as an int from 0 to 1023, got {got}"

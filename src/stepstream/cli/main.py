@@ -1,6 +1,7 @@
 """The command line's grammar, and the one place where an exception becomes a line and an exit status."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,23 +19,39 @@ from stepstream.sources.files import CHUNK_SIZE
 FORMS: Final = ("frames", "events", "changes", "steps", "runs", "messages")
 INTERRUPTED: Final = 130
 
+_SILENCE: Final = logging.NullHandler()
+"""Takes the library's log records, which the interpreter would else print: a command tells its errors itself."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. `arguments` are those after the program's name."""
     options = _parser().parse_args(arguments)
+    if not options.debug:
+        logging.getLogger("stepstream").addHandler(_SILENCE)
+    if sys.stdout is None:
+        write_error("standard output is closed")
+        return 1
     try:
         anyio.run(_command(options))
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the outermost edge: every error is one line and a status
+        _release_output()
         if BrokenPipeError in (type(error), type(error.__cause__)):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1  # the reader of our output has left: nobody is to be told
         if options.debug:
             write_traceback(error)
         write_error(_told(error, getattr(options, "source", "")))
         return status_of(error)
     return 0
+
+
+def _release_output() -> None:
+    """Let go of what standard output does not take: the interpreter would try again, and complain, as it exits."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _told(error: Exception, source: str) -> str:

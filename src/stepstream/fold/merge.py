@@ -18,6 +18,7 @@ from stepstream.fold.tree import (
     part_of,
 )
 from stepstream.wire.deltas import MAX_INDEX
+from stepstream.wire.loose import index_text
 from stepstream.wire.schema import FULL, KINDS
 
 ONCE: Final = {"id": "id_conflict", "type": "type_conflict", "name": "id_conflict"}
@@ -78,7 +79,7 @@ def index_of(entry: Any) -> int:
     """
     index = entry["index"] if isinstance(entry, dict) else entry.index
     if type(index) is not int or not 0 <= index <= MAX_INDEX:
-        raise Conflict("bad_index", f"expected index as an int from 0 to {MAX_INDEX}, got {type(index).__name__}")
+        raise Conflict("bad_index", index_text(index))
     return index
 
 

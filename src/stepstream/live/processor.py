@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -16,6 +17,7 @@ from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State
 from stepstream.live.handle import StreamHandle
 from stepstream.live.hub import Hub
 from stepstream.live.outcome import Outcome, outcome_of
+from stepstream.live.patience import Patience
 from stepstream.live.reader import Reader
 from stepstream.live.source import END, Source, next_item, opened
 from stepstream.live.subscribing import Subscribing
@@ -36,6 +38,9 @@ class Processor(Subscribing):
     Leaving the block waits for the streams started in it, then delivers what was folded, for at most `drain_timeout`
     seconds. An exception in the block ends the streams, and leaves it as it is after that delivery.
 
+    Streams that are still read then go on to their end. But a subscriber that keeps one waiting for `drain_timeout`
+    seconds is given up: it is closed, its call is cancelled, and what it missed is logged.
+
     With `strict`, the first exception of a subscriber ends the block and leaves it; else it is logged and counted.
     `max_event_bytes` and `max_depth` bound one event. `retain` bounds the finished runs that are remembered from
     stream to stream, `max_open_runs` the unfinished ones.
@@ -52,6 +57,8 @@ class Processor(Subscribing):
         max_open_runs: int = DEFAULT_MAX_OPEN_RUNS,
     ) -> None:
         super().__init__(self._admit)
+        _check_at_least(0, drain_timeout=drain_timeout, retain=retain)
+        _check_at_least(1, max_event_bytes=max_event_bytes, max_depth=max_depth, max_open_runs=max_open_runs)
         self._strict = strict
         self._drain_timeout = drain_timeout
         self._max_event_bytes = max_event_bytes
@@ -61,6 +68,7 @@ class Processor(Subscribing):
         self._lifetime: AbstractAsyncContextManager[None] | None = None
         self._pumps: TaskGroup | None = None
         self._streams: TaskGroup | None = None
+        self._patience = Patience()
         self._is_closed = False
         self._failure: BaseException | None = None
         self._events = 0
@@ -132,6 +140,7 @@ class Processor(Subscribing):
                     except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - raised below
                         if not self._stop(exc):
                             _log.error("the block failed while a subscriber's failure ended it", exc_info=exc)
+                    self._patience.end_in(self._drain_timeout)
             finally:
                 self._is_closed = True
                 draining = self._hub.open
@@ -157,12 +166,12 @@ class Processor(Subscribing):
         except Exception as exc:
             if isinstance(exc, StepStreamError):
                 exc.outcome = outcome_of(accumulator.stream, None)
-            await _delivered(marks)
+            await self._delivered(marks)
             raise
         finally:
             self._events += accumulator.stream.sequence
             self._anomalies += accumulator.anomaly_count
-        await _delivered(marks)
+        await self._delivered(marks)
         return outcome
 
     async def _publish(self, reader: Reader, source: Source, marks: dict[Subscription, int]) -> None:
@@ -181,10 +190,16 @@ class Processor(Subscribing):
                 raise StreamTruncated("the Processor was left before the stream ended")
             for changes in reader.read(item):
                 for subscription in self._hub.publish(changes, marks):
-                    await subscription.has_room()
+                    await self._patience.wait(subscription, subscription.has_room)
                 events += 1
                 if events % EVENTS_BETWEEN_CHECKPOINTS == 0:
                     await anyio.lowlevel.checkpoint()
+
+    async def _delivered(self, marks: Mapping[Subscription, int]) -> None:
+        """Return when the callbacks have had what was published up to their marks."""
+        for subscription, mark in marks.items():
+            if subscription.has_callback:
+                await self._patience.wait(subscription, partial(subscription.caught_up, mark))
 
     def _admit(self, subscription: Subscription) -> None:
         """Deliver to one more subscription from now on."""
@@ -217,8 +232,7 @@ class Processor(Subscribing):
             raise RuntimeError(f"{what} in a callback would wait for that callback: {instead}")
 
 
-async def _delivered(marks: Mapping[Subscription, int]) -> None:
-    """Return when the callbacks have had what was published up to their marks."""
-    for subscription, mark in marks.items():
-        if subscription.has_callback:
-            await subscription.caught_up(mark)
+def _check_at_least(least: int, **options: float) -> None:
+    for name, value in options.items():
+        if not isinstance(value, int | float) or value < least:
+            raise ValueError(f"expected {name} of at least {least}, got {value!r}")

@@ -61,6 +61,8 @@ class Reader:
             return outcome_of(stream, "done")
         if stream.runs and all(run.status in SETTLED_RUN for run in stream.runs.values()):
             return outcome_of(stream, "ended")
+        if not stream.sequence:
+            raise StreamTruncated("the stream ended without a single event")
         raise StreamTruncated(f"the stream ended after {stream.sequence:,} events without done, its run unfinished")
 
     def _frames(self, item: Any) -> tuple[Sequence[Frame], FrameTooLarge | None]:

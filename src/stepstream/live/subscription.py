@@ -38,11 +38,12 @@ class Subscription:
         self.on_error: Callable[[Exception], bool] | None = None
         """Called with the exception of a failing callback, tells whether it took it; set by the processor."""
         self.task: int | None = None
-        """The task that calls the callback, while it is one."""
+        """The task that calls the callback."""
         self._tests = tuple(tests)
         self._callback = callback
         self._queue: deque[Change] = deque()
         self._is_ending = False
+        self._calling: anyio.CancelScope | None = None
         self._arrived = Signal()
         self._delivered = Tally()
 
@@ -73,6 +74,12 @@ class Subscription:
         self._queue.clear()
         self._arrived.notify()
         self._delivered.close()
+
+    def abandon(self) -> None:
+        """Close it, and cancel the call that its callback is in."""
+        self.close()
+        if self._calling is not None:
+            self._calling.cancel()
 
     def end(self) -> None:
         """Take nothing new. What waits is still delivered."""
@@ -119,11 +126,11 @@ class Subscription:
         """Deliver changes to the callback until the end."""
         self.task = anyio.get_current_task().id
         try:
-            while (change := await self.take()) is not None:
-                await self._call(change)
-                self.settle()
+            with anyio.CancelScope() as self._calling:
+                while (change := await self.take()) is not None:
+                    await self._call(change)
+                    self.settle()
         finally:
-            self.task = None
             self.close()
 
     async def _call(self, change: Change) -> None:

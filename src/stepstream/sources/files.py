@@ -1,5 +1,6 @@
 """Files and standard input as sources."""
 
+import errno
 import sys
 from collections.abc import AsyncGenerator, Callable
 from os import PathLike
@@ -20,6 +21,8 @@ async def read_file(path: str | PathLike[str], *, chunk_size: int = CHUNK_SIZE) 
 
 async def read_standard_input(*, chunk_size: int = CHUNK_SIZE) -> AsyncGenerator[bytes]:
     """Yield standard input as it comes, in chunks of at most `chunk_size`."""
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "standard input is closed")
     buffer: Any = sys.stdin.buffer
     read = buffer.raw.read if hasattr(buffer, "raw") else buffer.read1  # no waiting for a full chunk
     while chunk := await _next(read, chunk_size):

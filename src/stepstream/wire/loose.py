@@ -52,5 +52,11 @@ def _part(struct: type[WireObject], raw: Any) -> object:
 
 def _check_index(index: object) -> None:
     if type(index) is not int or not 0 <= index <= MAX_INDEX:
-        kind = "nothing" if index is None else type(index).__name__
-        raise BadIndex(f"expected index as an int from 0 to {MAX_INDEX}, got {kind}")
+        raise BadIndex(index_text(index))
+
+
+def index_text(index: object) -> str:
+    """Return what is wrong with an index."""
+    kind = "nothing" if index is None else type(index).__name__
+    got = ("a negative one" if index < 0 else "a higher one") if type(index) is int else kind
+    return f"expected index as an int from 0 to {MAX_INDEX}, got {got}"
