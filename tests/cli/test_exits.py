@@ -41,7 +41,7 @@ def test_status_is_3_for_an_empty_file(run: Callable[..., Any], tmp_path: Path, 
     empty = tmp_path / "empty.sse"
     empty.touch()
     got = run(*command, empty)
-    told = f"stepstream: {empty}: the stream ended without a single event\n"
+    told = f"stepstream: {empty}: the stream ended without a single event"
     assert (got.status, got.error) == (3, told)
 
 

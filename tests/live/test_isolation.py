@@ -2,6 +2,7 @@
 import asyncio  # noqa: TID251 - only there can something be cancelled behind anyio's back
 import logging
 from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
 from typing import Any
 
 import anyio
@@ -12,7 +13,15 @@ from stepstream import Processor, RunTransition, StepProgress, StepTransition, T
 from stepstream.live.filters import CLASSES
 
 ASYNCIO = pytest.mark.parametrize(
-    "anyio_backend", [("asyncio", {"use_uvloop": False}), ("asyncio", {"use_uvloop": True})], ids=["asyncio", "uvloop"]
+    "anyio_backend",
+    [
+        pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
+        pytest.param(
+            ("asyncio", {"use_uvloop": True}),
+            id="uvloop",
+            marks=pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed"),
+        ),
+    ],
 )
 
 Callback = Callable[[Any], Awaitable[object]]
