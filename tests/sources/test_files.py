@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 from scripted import CREATED, DONE
 
@@ -97,3 +98,33 @@ async def test_file_can_be_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_p
 async def test_bytes_in_memory_can_be_standard_input(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"abcdefg")))
     assert [chunk async for chunk in read_standard_input(chunk_size=3)] == [b"abc", b"def", b"g"]
+
+
+# A named pipe
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Path:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    return path
+
+
+async def test_named_pipe_is_read_to_its_end(fifo: Path):
+    got: list[bytes] = []
+
+    async def read_all() -> None:
+        got.extend([chunk async for chunk in read_file(fifo, chunk_size=3)])
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read_all)
+            await anyio.to_thread.run_sync(fifo.write_bytes, b"abcdefg")  # waits in its thread for the reader
+    assert b"".join(got) == b"abcdefg"
+    assert max(map(len, got)) <= 3
+
+
+async def test_waiting_for_the_writer_of_a_named_pipe_can_be_cancelled(fifo: Path):
+    with anyio.move_on_after(0.05) as scope:
+        await anext(read_file(fifo))
+    assert scope.cancelled_caught

@@ -1,8 +1,11 @@
 """Files and standard input as sources."""
 
 import errno
+import os
+import stat
 import sys
 from collections.abc import AsyncGenerator, Callable
+from io import FileIO
 from os import PathLike
 from typing import Any, Final
 
@@ -13,10 +16,30 @@ CHUNK_SIZE: Final = 64 * 2**10
 
 
 async def read_file(path: str | PathLike[str], *, chunk_size: int = CHUNK_SIZE) -> AsyncGenerator[bytes]:
-    """Yield the bytes of a file in chunks of at most `chunk_size`. An `OSError` comes with the first of them."""
+    """Yield the bytes of a file or named pipe in chunks of at most `chunk_size`. An `OSError` comes with the first."""
+    if stat.S_ISFIFO((await anyio.Path(path).stat()).st_mode):
+        with FileIO(path, opener=_without_waiting) as pipe:
+            async for chunk in _from_pipe(pipe, chunk_size):
+                yield chunk
+        return
     async with await anyio.open_file(path, "rb") as file:
         while chunk := await file.read(chunk_size):
             yield chunk
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a pipe at once. Else a thread would wait for its writer, and could not be cancelled."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+async def _from_pipe(pipe: FileIO, size: int) -> AsyncGenerator[bytes]:
+    while True:
+        await anyio.wait_readable(pipe)
+        chunk: bytes | None = pipe.read(size)
+        if chunk:
+            yield chunk
+        elif chunk is not None:  # None: it was not readable after all
+            return
 
 
 async def read_standard_input(*, chunk_size: int = CHUNK_SIZE) -> AsyncGenerator[bytes]:
