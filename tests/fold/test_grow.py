@@ -135,3 +135,17 @@ def test_step_at_odds_with_its_details_takes_the_long_way(created: dict[str, Any
     untyped = frame("thread.run.step.delta", {"id": STEP, "delta": {"step_details": {"tool_calls": [call]}}})
     frames = [frame("thread.run.step.created", created), untyped, DELTAS["arguments"], DELTAS["arguments"]]
     assert fold(Accumulator(), frames) == fold(long_way(), frames)
+
+
+def test_step_that_is_said_to_be_in_progress_again_keeps_the_short_cut() -> None:
+    accumulator = Accumulator()
+    again = frame("thread.run.step.in_progress", {"id": STEP, "type": "tool_calls"})
+    fold(accumulator, [*OPENING, again])
+    side: Any = accumulator.stream.steps
+    assert side.grow(side.known[STEP], decode_event(DELTAS["arguments"]).data.delta) is True
+
+
+def test_step_that_changes_its_type_takes_the_long_way() -> None:
+    changed = frame("thread.run.step.in_progress", {"id": STEP, "type": "message_creation"})
+    frames = [*OPENING, changed, DELTAS["arguments"]]
+    assert fold(Accumulator(), frames) == fold(long_way(), frames)

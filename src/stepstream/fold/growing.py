@@ -81,7 +81,8 @@ class Growing(Generic[Obj]):
         if self._tree is not None or any(getattr(full, field) != getattr(self.base, field) for field in grown):
             added = supply(self.touch(), _load(full))
         news = {field: value for field, value in _scalars(full) if value is not UNSET}
-        self.slots.clear()  # what is said of the step anew may be at odds with its calls
+        if "type" in news and news["type"] != getattr(self.base, "type", None):
+            self.slots.clear()  # the step may be at odds with its calls now
         self.base = msgspec.structs.replace(self.base, **news)
         self.kept = None
         return added

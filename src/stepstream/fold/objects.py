@@ -132,12 +132,7 @@ def _repeat(
     if not ends:
         text = f"expected nothing but repetitions after the {side.name} ended, got an earlier status"
         return [stream.anomaly(cause, "status_regression", full.id, text)]
-    if full in (growing.sent, growing.snapshot()):
-        text = f"expected one terminal event for the {side.name}"
-        return [stream.anomaly(cause, "duplicate_terminal", full.id, text)]
-    filled, against = False, True
-    if full.status == growing.base.status:
-        filled, against = growing.complete(full)
+    filled, against = _compared(growing, full)
     changes: list[Change] = []
     if filled:
         changes.append(_completed_by(stream, cause, side, growing, late=True))
@@ -148,6 +143,13 @@ def _repeat(
         text = f"expected one terminal event for the {side.name}"
         changes.append(stream.anomaly(cause, "duplicate_terminal", full.id, text))
     return changes
+
+
+def _compared(growing: Growing[Any], full: Any) -> tuple[bool, bool]:
+    """Take what a second terminal object adds. Return whether it added anything, and whether it contradicts."""
+    if full in (growing.sent, growing.snapshot()):
+        return False, False
+    return growing.complete(full) if full.status == growing.base.status else (False, True)
 
 
 def _transition(
