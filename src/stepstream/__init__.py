@@ -12,6 +12,7 @@ from stepstream.errors import (
     FrameTooLarge,
     IdleTimeout,
     ProtocolError,
+    RecordingFailed,
     StepStreamError,
     StreamFailed,
     StreamTruncated,
@@ -81,8 +82,14 @@ from stepstream.wire.tool_calls import (
 
 if TYPE_CHECKING:
     from stepstream.sources.http import EventStream, connect
+    from stepstream.sources.recording import record, replay
 
-_LAZY = {"EventStream": "stepstream.sources.http", "connect": "stepstream.sources.http"}
+_LAZY = {
+    "EventStream": "stepstream.sources.http",
+    "connect": "stepstream.sources.http",
+    "record": "stepstream.sources.recording",
+    "replay": "stepstream.sources.recording",
+}
 
 __all__ = [
     "APIError",
@@ -130,6 +137,7 @@ __all__ = [
     "ProtocolError",
     "RankingOptions",
     "Reconnected",
+    "RecordingFailed",
     "RequiredAction",
     "RequiredCalls",
     "Run",
@@ -165,6 +173,8 @@ __all__ = [
     "encode_change",
     "encode_comment",
     "encode_frame",
+    "record",
+    "replay",
 ]
 
 

@@ -1,9 +1,10 @@
-"""The exceptions of stepstream: one tree, four kinds of trouble.
+"""The exceptions of stepstream: one tree, five kinds of trouble.
 
 * `ProtocolError`: the peer sent something that the protocol does not allow.
 * `TransportError`: the wire broke, fell silent or ended too soon.
 * `APIError`: the server refused the request.
 * `StreamFailed`: the server reported, inside the stream, that the run failed.
+* `RecordingFailed`: the file that a stream is saved to cannot be written.
 
 Misuse of the library itself is a plain `TypeError`, `ValueError` or `RuntimeError`.
 """
@@ -65,6 +66,10 @@ class IdleTimeout(TransportError):
     def __init__(self, message: str, seconds: float) -> None:
         super().__init__(message)
         self.seconds = seconds
+
+
+class RecordingFailed(StepStreamError):
+    """The file that a stream is recorded to cannot be written. The `OSError` is in `__cause__`."""
 
 
 class APIError(StepStreamError):
