@@ -26,17 +26,18 @@ LEFT_OF = {
     "errors": set(),
     "wire": {"errors"},
     "fold": {"errors", "wire"},
+    "conformance": {"errors", "wire", "fold"},
     "live": {"errors", "wire", "fold"},
     "sources": {"errors", "wire", "fold", "live"},
     "client": {"errors", "wire", "fold", "live", "sources"},
     "simulator": {"errors", "wire", "fold", "live"},
-    "cli": {"errors", "wire", "fold", "live", "sources", "client", "simulator", FRONT_DOOR},
+    "cli": {"errors", "wire", "fold", "conformance", "live", "sources", "client", "simulator", FRONT_DOOR},
     FRONT_DOOR: {"errors", "wire", "fold", "live", "sources", "client", "simulator"},
     "__main__": {"cli"},
 }
 """Each room, and the rooms that it may import from beside itself. The edge rooms keep apart but for one door."""
 
-PURE = ("wire", "fold")
+PURE = ("wire", "fold", "conformance")
 IMPURE_IMPORTS = {
     "anyio", "asyncio", "trio", "threading", "concurrent", "logging", "time", "random", "secrets", "uuid", "os", "io",
     "pathlib", "socket", "ssl", "http", "urllib", "subprocess", "httpx", "httpx2", "httpx_sse",
