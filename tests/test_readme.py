@@ -67,7 +67,7 @@ def each(found: list[Block]) -> pytest.MarkDecorator:
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[str]:
     """The base URL of a simulator without delays."""
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serve(app(pace=0))) as url:
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serve(app(pace="fast"))) as url:
         yield url
 
 

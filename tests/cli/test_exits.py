@@ -223,11 +223,13 @@ def test_help_names_every_command_and_exit_status(run: Callable[..., Any]):
     got = run("--help")
     text = got.out.decode()
     assert got.status == 0
-    assert re.findall(r"^    (\w+) ", text, re.MULTILINE) == ["demo", "watch", "cat"]
-    assert re.findall(r"\d", text.partition("Exit status:")[2]) == list("0234561")
+    assert re.findall(r"^    (\w+) ", text, re.MULTILINE) == [
+        "demo", "watch", "cat", "record", "check", "simulate",
+    ]  # fmt: skip
+    assert re.findall(r"\d", text.partition("Exit status:")[2]) == list("02345671")
 
 
-@pytest.mark.parametrize("command", ["demo", "watch", "cat"])
+@pytest.mark.parametrize("command", ["demo", "watch", "cat", "record", "check", "simulate"])
 def test_every_command_has_help(run: Callable[..., Any], command: str):
     got = run(command, "--help")
     assert (got.status, got.out.startswith(f"usage: stepstream {command} ".encode())) == (0, True)

@@ -1,4 +1,9 @@
+"""The tests of the simulator share `playing`, which plays its runs: put it on the path, whatever pytest's import
+mode."""
+
+import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -6,11 +11,13 @@ from anyio.from_thread import start_blocking_portal
 
 from stepstream.simulator import app, serve
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 
 @pytest.fixture(scope="session")
 def base_url() -> Iterator[str]:
     """One simulator without delays, on a real port, for all tests that only send requests."""
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serve(app(pace=0))) as url:
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serve(app(pace="fast"))) as url:
         yield url
 
 

@@ -2,20 +2,18 @@ import json
 import re
 from copy import deepcopy
 from itertools import groupby
-from typing import Any
 
 import anyio
 import httpx
 import pytest
+from playing import AT, JSON, Events, a_run, asked_calls, beats, decoded, posted
 
+from stepstream.simulator import SCENARIOS, Scenario
 from stepstream.simulator.acts import ask, tokens
-from stepstream.simulator.runs import Run, Runs
-from stepstream.simulator.scenario import UMBRELLAS, FunctionCall, FunctionCalls, Usage
+from stepstream.simulator.scenario import Answer, Citation, Ending, FunctionCall, FunctionCalls, Usage
+from stepstream.simulator.shapes import Owner
 from stepstream.simulator.stage import Stage
-from stepstream.wire.sse import Frame, FrameDecoder
-
-JSON = dict[str, Any]
-Events = list[tuple[str, Any]]
+from stepstream.simulator.threads import Threads
 
 RUN_BODY = {"assistant_id": "asst_shopkeeper", "stream": True}
 OUTPUTS = ("rain all day, 9 °C", "showers, 12 °C")
@@ -29,32 +27,22 @@ USAGE_KEYS = {
 APPENDED = {"input", "logs", "arguments", "value"}
 
 
-def decoded(frames: list[Frame]) -> Events:
-    return [(frame.event, frame.data if frame.event == "done" else json.loads(frame.data)) for frame in frames]
-
-
-async def post(client: httpx.AsyncClient, path: str, body: JSON) -> Events:
-    response = await client.post(path, json=body)
-    assert (response.status_code, response.headers["content-type"]) == (200, "text/event-stream")
-    return decoded(FrameDecoder().feed(response.content))
-
-
-def asked_calls(first: Events) -> list[JSON]:
+def waiting_run(first: Events) -> JSON:
     name, run = first[-2]
     assert name == "thread.run.requires_action"
-    return run["required_action"]["submit_tool_outputs"]["tool_calls"]
+    return run
 
 
 def submission(first: Events) -> JSON:
-    calls = asked_calls(first)
+    calls = asked_calls(waiting_run(first))
     outputs = [{"tool_call_id": call["id"], "output": output} for call, output in zip(calls, OUTPUTS, strict=True)]
     return {"tool_outputs": outputs, "stream": True}
 
 
 async def whole_run(client: httpx.AsyncClient, thread_id: str = "thread_own") -> tuple[Events, Events]:
-    first = await post(client, f"/threads/{thread_id}/runs", RUN_BODY)
+    first = await posted(client, f"/threads/{thread_id}/runs", RUN_BODY)
     run_id = first[0][1]["id"]
-    second = await post(client, f"/threads/{thread_id}/runs/{run_id}/submit_tool_outputs", submission(first))
+    second = await posted(client, f"/threads/{thread_id}/runs/{run_id}/submit_tool_outputs", submission(first))
     return first, second
 
 
@@ -167,7 +155,7 @@ def test_citation_stands_where_its_indices_say(streams: tuple[Events, Events]):
 
 
 def test_required_action_names_both_calls_with_their_full_arguments(streams: tuple[Events, Events]):
-    calls = asked_calls(streams[0])
+    calls = asked_calls(waiting_run(streams[0]))
     assert [json.loads(call["function"]["arguments"])["city"] for call in calls] == ["Bergen", "Kraków"]
     deltas = sums(streams[0], "thread.run.step.delta")[1]["step_details"]["tool_calls"]
     for call in deltas:
@@ -209,17 +197,9 @@ async def test_thread_and_assistant_are_those_of_the_request(client: httpx.Async
 
 
 async def test_run_on_a_new_thread_begins_with_the_thread(client: httpx.AsyncClient):
-    first = await post(client, "/threads/runs", RUN_BODY)
+    first = await posted(client, "/threads/runs", RUN_BODY)
     assert story(first)[:2] == ["created", "run.created"]
     assert first[0][1]["id"] == first[1][1]["thread_id"]
-
-
-async def test_every_path_works_behind_v1(client: httpx.AsyncClient):
-    first = await post(client, "/v1/threads/runs", RUN_BODY)
-    thread_id, run_id = first[0][1]["id"], first[1][1]["id"]
-    second = await post(client, f"/v1/threads/{thread_id}/runs/{run_id}/submit_tool_outputs", submission(first))
-    again = await post(client, f"/v1/threads/{thread_id}/runs", RUN_BODY)
-    assert (story(second)[-1], story(again)[-1]) == ("done", "done")
 
 
 async def test_two_runs_at_once_share_no_id(client: httpx.AsyncClient):
@@ -236,17 +216,18 @@ async def test_two_runs_at_once_share_no_id(client: httpx.AsyncClient):
     assert found[0].isdisjoint(found[1])
 
 
-def play() -> tuple[float, Events]:
+def play(seed: int | None = None) -> tuple[float, Events]:
     """A run of the story taken straight from its source: its seconds at real pace, and its events."""
-    run = Runs().open(UMBRELLAS, "thread_own", "asst_own", at=1_800_000_000)
-    beats = list(run.begin())
-    outputs = {call["id"]: "dry" for call in asked_calls(decoded([beat.frame for beat in beats]))}
-    beats += run.submit(outputs, at=0)
-    return sum(beat.delay for beat in beats), decoded([beat.frame for beat in beats])
+    run = a_run(seed=seed)
+    taken = beats(run.begin(0))
+    outputs = {call["id"]: "dry" for call in asked_calls(waiting_run(decoded([beat.frame for beat in taken])))}
+    taken += beats(run.submit(outputs, 0, 0))
+    return sum(beat.delay for beat in taken), decoded([beat.frame for beat in taken])
 
 
-def test_same_run_of_two_applications_has_the_same_ids():
-    assert play() == play()
+@pytest.mark.parametrize("seed", [None, 0, 7])
+def test_same_run_of_two_applications_has_the_same_ids(seed: int | None):
+    assert play(seed) == play(seed)
 
 
 def test_both_streams_last_six_to_eight_seconds_at_real_pace():
@@ -263,34 +244,87 @@ def test_times_in_the_objects_are_those_of_the_story():
     assert times == sorted(times)
 
 
-def test_submission_moves_the_clock_on():
-    run = Runs().open(UMBRELLAS, "thread_own", "asst_own", at=1_800_000_000)
-    first = decoded([beat.frame for beat in run.begin()])
-    outputs = {call["id"]: None for call in asked_calls(first)}
-    second = decoded([beat.frame for beat in run.submit(outputs, at=1_800_000_100)])
-    assert second[0][1]["completed_at"] == 1_800_000_100
-
-
-def test_run_takes_no_outputs_before_it_asks():
-    run = Runs().open(UMBRELLAS, "thread_own", "asst_own", at=0)
-    with pytest.raises(ValueError, match="expected a run that requires action, got one that is queued"):
-        run.submit({}, at=0)
-
-
-def test_newest_runs_are_kept():
-    runs = Runs(limit=2)
-    opened: list[Run] = [runs.open(UMBRELLAS, "thread_own", "asst_own", at=0) for _ in range(3)]
-    assert [runs.find("thread_own", run.owner.run_id) for run in opened] == [None, *opened[1:]]
-
-
 def test_parallel_calls_of_unequal_length_lose_nothing():
     calls = (FunctionCall("get_weather", "{}"), FunctionCall("get_weather", '{"city": "Porto", "day": "Monday"}'))
-    beats = ask(Stage(1, "thread_own", "asst_own", at=0), FunctionCalls(calls=calls, usage=Usage(1, 1)))
-    [step] = sums(decoded([beat.frame for beat in beats]), "thread.run.step.delta")
+    stage = Stage(Owner("run_1", "thread_own", "asst_own", AT), "sim1", AT, None)
+    taken = ask(stage, FunctionCalls(calls=calls, usage=Usage(1, 1)))
+    [step] = sums(decoded([beat.frame for beat in taken]), "thread.run.step.delta")
     got = [call["function"]["arguments"] for call in step["step_details"]["tool_calls"]]
     assert got == [call.arguments for call in calls]
 
 
-@pytest.mark.parametrize("text", ["", " ", "a  b\n\n", '{"city": "Kraków"}', "  \n", "x_1 = [2.5]\n"])
+@pytest.mark.parametrize("text", ["", " ", "a  b\n\n", '{"city": "Kraków"}', "  \n", "x_1 = [2.5]\n", "\x00—🙂"])
 def test_tokens_join_to_their_text(text: str):
     assert "".join(tokens(text)) == text
+
+
+def test_act_that_comes_twice_is_cut_only_where_it_is_the_last():
+    answer = Answer(parts=("Low water at noon.",))
+    run = a_run(Scenario(summary="", acts=(answer, answer), ending=Ending(status="failed", after=3)))
+    beats(run.begin(0))
+    assert [step["status"] for step in run.steps()] == ["completed", "failed"]
+
+
+def test_scenario_without_acts_is_a_run_without_steps():
+    run = a_run(Scenario(summary="", acts=()))
+    assert story(decoded([beat.frame for beat in beats(run.begin(0))]))[-2:] == ["run.completed", "done"]
+    assert run.steps() == []
+
+
+def test_answer_that_begins_with_a_citation_keeps_it():
+    run = a_run(Scenario(summary="", acts=(Answer(parts=(Citation("[1]", "file_1"), " says so")),)))
+    events = decoded([beat.frame for beat in beats(run.begin(0))])
+    [message] = objects(events, "thread.message.completed")
+    assert sums(events, "thread.message.delta") == [{"content": message["content"]}]
+    assert message["content"][0]["text"]["annotations"][0]["file_citation"] == {"file_id": "file_1"}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_summary_of_a_scenario_fits_a_line(name: str):
+    assert 5 < len(SCENARIOS[name].summary) < 90
+
+
+def test_newest_runs_are_kept(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("stepstream.simulator.threads.MAX_RUNS", 2)
+    threads = Threads()
+    thread = threads.create(AT)
+    runs = []
+    for number in range(3):
+        runs.append(a_run("message"))
+        runs[-1].owner = Owner(f"run_{number}", thread.id, "asst_own", AT)
+        threads.add_run(thread, runs[-1])
+        beats(runs[-1].begin(0))
+    assert list(thread.runs.values()) == runs[1:]
+
+
+def test_run_that_is_pushed_out_takes_its_messages_along(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("stepstream.simulator.threads.MAX_RUNS", 0)
+    threads = Threads()
+    thread, run = threads.create(AT), a_run("message")
+    thread.add_run(run)
+    beats(run.begin(0))
+    assert len(thread.messages) == 1
+    threads.add_run(thread, run)
+    assert (thread.runs, thread.messages) == ({}, {})
+
+
+def test_newest_threads_are_kept(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("stepstream.simulator.threads.MAX_THREADS", 2)
+    threads = Threads()
+    made = [threads.create(AT) for _ in range(3)]
+    assert [threads.find(thread.id) for thread in made] == [None, *made[1:]]
+
+
+def test_newest_messages_are_kept(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("stepstream.simulator.threads.MAX_MESSAGES", 2)
+    thread = Threads().create(AT)
+    for number in range(3):
+        thread.add_message({"id": f"msg_{number}"})
+    assert list(thread.messages) == ["msg_1", "msg_2"]
+
+
+def test_new_thread_does_not_take_the_id_of_one_that_is_used():
+    threads = Threads()
+    used = threads.use("thread_sim1", AT)
+    assert threads.create(AT).id == "thread_sim2"
+    assert threads.find("thread_sim1") is used

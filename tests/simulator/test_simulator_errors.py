@@ -1,4 +1,5 @@
-import json
+"""Requests that are refused, clients that leave, and what else can come in by ASGI."""
+
 import math
 import threading
 from typing import Any
@@ -7,178 +8,184 @@ import anyio
 import anyio.to_thread
 import httpx
 import pytest
+from playing import RUN_BODY, RUN_BYTES, RUNS, THREAD, Caller, RaisingCaller, answer, calling, events_of, truth
 
 from stepstream.simulator import app, serve
-from stepstream.simulator.asgi import Message, Receive, Scope, Send
+from stepstream.simulator.asgi import BrokenOff, Message, Receive, Scope, Send
 
-RUNS = "/threads/thread_own/runs"
-RUN_BODY = b'{"assistant_id": "asst_own", "stream": true}'
-REQUEST = f"POST {RUNS} HTTP/1.1\r\nhost: simulator\r\ncontent-length: {len(RUN_BODY)}\r\n\r\n".encode() + RUN_BODY
+REQUEST = f"POST {RUNS} HTTP/1.1\r\nhost: simulator\r\ncontent-length: {len(RUN_BYTES)}\r\n\r\n".encode() + RUN_BYTES
 LIMIT = 2**20
+OUTPUTS = f"{RUNS}/run_x/submit_tool_outputs"
 
-REFUSED = {
-    "unknown path": ("POST", "/threads/thread_own/messages", RUN_BODY, 404, "no such path"),
-    "unknown prefix": ("POST", "/v2/threads/runs", RUN_BODY, 404, "no such path"),
-    "final slash": ("POST", f"{RUNS}/", RUN_BODY, 404, "no such path"),
-    "wrong method": ("GET", RUNS, b"", 405, "expected POST"),
-    "empty body": ("POST", RUNS, b"", 400, "expected a JSON body"),
-    "not JSON": ("POST", RUNS, b"stream=true", 400, "malformed"),
-    "not UTF-8": ("POST", RUNS, b'{"assistant_id": "\xff", "stream": true}', 400, "expected a JSON body"),
-    "too deep": ("POST", RUNS, b'{"x": ' + b"[" * 200_000, 400, "expected a JSON body"),
-    "not an object": ("POST", RUNS, b"[]", 400, "Expected `object`"),
-    "wrong type": ("POST", RUNS, b'{"assistant_id": 7, "stream": true}', 400, "$.assistant_id"),
-    "no stream": ("POST", RUNS, b"{}", 400, '"stream": true'),
-    "no stream on a new thread": ("POST", "/threads/runs", b'{"stream": false}', 400, '"stream": true'),
-    "no outputs": ("POST", f"{RUNS}/run_x/submit_tool_outputs", b'{"stream": true}', 400, "tool_outputs"),
-    "unknown run": (
-        "POST", f"{RUNS}/run_x/submit_tool_outputs", b'{"tool_outputs": [], "stream": true}', 404, "no run 'run_x'"
+REFUSED: dict[str, tuple[str, str, bytes, int, str, str | None]] = {
+    "unknown path": ("POST", "/assistants", b"{}", 404, "no such path: POST /assistants", None),
+    "unknown prefix": ("POST", "/v2/threads/runs", RUN_BYTES, 404, "no such path", None),
+    "no path": ("GET", "/", b"", 404, "no such path", None),
+    "too long a path": ("GET", f"{RUNS}/run_x/steps/step_x/more", b"", 404, "no such path", None),
+    "wrong method": ("DELETE", RUNS, b"", 405, f"expected POST, GET {RUNS}, got DELETE", None),
+    "empty body": ("POST", f"{THREAD}/messages", b"", 400, "missing required field `role`", None),
+    "not JSON": ("POST", RUNS, b"stream=true", 400, "malformed", None),
+    "half of it": ("POST", RUNS, b'{"stream": tr', 400, "expected a JSON body", None),
+    "not UTF-8": ("POST", RUNS, b'{"assistant_id": "\xff", "stream": true}', 400, "expected a JSON body", None),
+    "too deep": ("POST", RUNS, b'{"x": ' + b"[" * 200_000, 400, "expected a JSON body", None),
+    "not an object": ("POST", RUNS, b"[]", 400, "Expected `object`", None),
+    "wrong type": ("POST", RUNS, b'{"assistant_id": 7, "stream": true}', 400, "Expected `str`", "assistant_id"),
+    "wrong stream": ("POST", RUNS, b'{"stream": "yes"}', 400, "Expected `bool | null`", "stream"),
+    "wrong tools": ("POST", RUNS, b'{"tools": {}}', 400, "Expected `array | null`", "tools"),
+    "wrong message": ("POST", "/threads", b'{"messages": [{"role": "user"}]}', 400, "`content`", "messages[0]"),
+    "wrong content": ("POST", f"{THREAD}/messages", b'{"role": "user", "content": 1}', 400, "Expected", "content"),
+    "no outputs": ("POST", OUTPUTS, b'{"stream": true}', 404, "no run found with id 'run_x'", "run_id"),
+    "wrong outputs": ("POST", OUTPUTS, b'{"tool_outputs": [1]}', 400, "Expected `object`", "tool_outputs[0]"),
+    "wrong approval": (
+        "POST", OUTPUTS, b'{"tool_approvals": [{"tool_call_id": "c", "approve": "yes"}]}', 400, "Expected `bool`",
+        "tool_approvals[0].approve",
     ),
-    "body just too long": ("POST", RUNS, b" " * (LIMIT + 1), 413, "at most 1,048,576 bytes"),
-    "body far too long": ("POST", RUNS, b" " * (20 * LIMIT), 413, "at most 1,048,576 bytes"),
+    "unknown run": ("GET", f"{RUNS}/run_x", b"", 404, "no run found with id 'run_x' on thread", "run_id"),
+    "unknown run's steps": ("GET", f"{RUNS}/run_x/steps", b"", 404, "no run found", "run_id"),
+    "unknown run's step": ("GET", f"{RUNS}/run_x/steps/step_x", b"", 404, "no run found", "run_id"),
+    "unknown run cancelled": ("POST", f"{RUNS}/run_x/cancel", b"", 404, "no run found", "run_id"),
+    "unknown step": ("GET", f"{RUNS}/run_sim1/steps/step_x", b"", 404, "no run step found", "step_id"),
+    "unknown thread": ("GET", "/threads/thread_x", b"", 404, "no thread found with id 'thread_x'", "thread_id"),
+    "unknown thread's runs": ("GET", "/threads/thread_x/runs", b"", 404, "no thread found", "thread_id"),
+    "unknown thread's messages": ("GET", "/threads/thread_x/messages", b"", 404, "no thread found", "thread_id"),
+    "unknown message": ("GET", f"{THREAD}/messages/msg_x", b"", 404, "no message found", "message_id"),
+    "wrong limit": ("GET", f"{RUNS}?limit=0", b"", 400, "expected a limit from 1 to 100, got '0'", "limit"),
+    "far too long a limit": ("GET", f"{RUNS}?limit={'0' * 9}1{'0' * 5_000}", b"", 400, "expected a limit", "limit"),
+    "wrong order": ("GET", f"{RUNS}?order=up", b"", 400, "expected the order asc or desc, got 'up'", "order"),
+    "unknown after": ("GET", f"{RUNS}?after=run_x", b"", 404, "no object with id 'run_x' in this list", "after"),
+    "unknown before": ("GET", f"{RUNS}?before=run_x", b"", 404, "no object with id 'run_x'", "before"),
+    "unknown scenario": ("POST", f"{RUNS}?scenario=x", b"", 400, "expected a scenario out of umbrellas", "scenario"),
+    "no scenario": ("POST", f"{RUNS}?scenario=", b"", 400, "got ''", "scenario"),
+    "unknown fault": ("POST", f"{RUNS}?fault=x", b"", 400, "expected a fault out of cut-event", "fault"),
+    "wrong fault": ("GET", f"{RUNS}?fault=drip=0", b"", 400, "expected for the fault drip a number", "fault"),
+    "wrong seed": ("POST", f"{RUNS}?seed=-1", b"", 400, "expected a whole number as seed, got '-1'", "seed"),
+    "long seed": ("POST", f"{RUNS}?seed={'9' * 5_000}", b"", 400, "expected a whole number as seed", "seed"),
+    "wrong pace": ("POST", f"{RUNS}?pace=0", b"", 400, "expected as pace real, fast, or events per second", "pace"),
+    "many parameters": ("GET", f"{RUNS}?{'a=b&' * 101}", b"", 400, "expected at most 100 query parameters", None),
+    "body just too long": ("POST", RUNS, b" " * (LIMIT + 1), 413, "at most 1,048,576 bytes", None),
 }  # fmt: skip
 
 
-def message(response: httpx.Response) -> str:
-    """The text of an error answer, which has the API's shape and nothing else."""
+def error_of(response: httpx.Response) -> dict[str, Any]:
+    """The error of an answer, which has the API's shape and nothing else."""
     body = response.json()
     assert body.keys() == {"error"}
-    assert body["error"].keys() == {"message", "type", "param", "code"}
-    assert body["error"]["type"] == "invalid_request_error"
+    error: dict[str, Any] = body["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert response.headers["content-type"] == "application/json"
     assert response.headers["x-request-id"].startswith("req_sim")
-    return body["error"]["message"]
+    return error
 
 
-@pytest.mark.parametrize(("method", "path", "body", "status", "text"), REFUSED.values(), ids=REFUSED)
-async def test_request_is_refused(
-    client: httpx.AsyncClient, method: str, path: str, body: bytes, status: int, text: str
-):
+@pytest.mark.parametrize(("method", "path", "body", "status", "text", "param"), REFUSED.values(), ids=REFUSED)
+async def test_request_is_refused(method: str, path: str, body: bytes, status: int, text: str, param: str | None):
+    async with calling(app(scenario="message", pace="fast")) as client:
+        assert (await client.post(RUNS)).status_code == 200
+        response = await client.request(method, path, content=body)
+        error = error_of(response)
+        assert (response.status_code, error["type"], error["param"]) == (status, "invalid_request_error", param)
+        assert text in error["message"]
+        assert len(error["message"]) < 1_000
+
+
+@pytest.mark.parametrize("name", ["wrong type", "unknown path", "wrong method", "body just too long"])
+async def test_request_is_refused_over_a_real_socket(client: httpx.AsyncClient, name: str):
+    method, path, body, status, text, _ = REFUSED[name]
     response = await client.request(method, path, content=body)
     assert response.status_code == status
-    assert text in message(response)
+    assert text in error_of(response)["message"]
 
 
-async def test_wrong_method_is_told_the_right_one(client: httpx.AsyncClient):
+async def test_body_far_too_long_is_refused_over_a_real_socket(client: httpx.AsyncClient):
+    response = await client.post(RUNS, content=b" " * (20 * LIMIT))
+    assert (response.status_code, "at most 1,048,576 bytes" in error_of(response)["message"]) == (413, True)
+
+
+async def test_wrong_method_is_told_the_right_ones(client: httpx.AsyncClient):
     response = await client.delete(RUNS)
-    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    assert (response.status_code, response.headers["allow"]) == (405, "POST, GET")
 
 
 async def test_longest_body_is_read(client: httpx.AsyncClient):
-    response = await client.post(RUNS, content=RUN_BODY.ljust(LIMIT))
+    response = await client.post(RUNS, content=RUN_BYTES.ljust(LIMIT))
     assert response.status_code == 200
 
 
-@pytest.fixture
-async def waiting(client: httpx.AsyncClient) -> tuple[str, list[str]]:
-    """A run that waits: the path for its outputs, and the ids of its calls."""
-    response = await client.post(RUNS, content=RUN_BODY)
-    return waiting_run(response.text)
+async def test_every_answer_has_a_request_id_of_its_own():
+    async with calling(app(scenario="message", pace="fast")) as client:
+        made = [
+            await client.post("/threads"),
+            await client.post(RUNS, json=RUN_BODY),
+            await client.post(f"{RUNS}?fault=html", json=RUN_BODY),
+            await client.post(f"{RUNS}?fault=redirect", json=RUN_BODY),
+            await client.get("/nowhere"),
+        ]
+        ids = [response.headers["x-request-id"] for response in made]
+        assert ids == [f"req_sim{number}" for number in range(1, 6)]
 
 
-def waiting_run(text: str) -> tuple[str, list[str]]:
-    data = next(block for block in text.split("\n\n") if block.startswith("event: thread.run.requires_action"))
-    run: dict[str, Any] = json.loads(data.partition("data: ")[2])
-    calls = run["required_action"]["submit_tool_outputs"]["tool_calls"]
-    return f"{RUNS}/{run['id']}/submit_tool_outputs", [call["id"] for call in calls]
+@pytest.mark.parametrize("thread", ["a%0d%0ab", "a%3Fb", "Krak%C3%B3w", "a%20b", "%00"])
+async def test_any_path_can_be_redirected(client: httpx.AsyncClient, thread: str):
+    response = await client.post(f"/threads/{thread}/runs?fault=redirect&x=%0d%0ay&pace=fast", json=RUN_BODY)
+    assert response.status_code == 307
+    target = response.headers["location"]
+    assert target.lower() == f"/threads/{thread}/runs?fault=none&x=%0d%0ay&pace=fast".lower()
+    assert events_of((await client.post(target, json=RUN_BODY)).content)[-1][0] == "done"
 
 
-def outputs(*call_ids: str) -> dict[str, Any]:
-    answers = [{"tool_call_id": call_id, "output": "fog"} for call_id in call_ids]
-    return {"tool_outputs": answers, "stream": True}
-
-
-async def test_outputs_of_other_calls_are_refused_and_the_run_still_waits(
-    client: httpx.AsyncClient, waiting: tuple[str, list[str]]
-):
-    path, (first, second) = waiting
-    for given in ((), (first,), (first, "call_other"), (first, second, "call_other"), (first, first)):
-        response = await client.post(path, json=outputs(*given))
-        assert (response.status_code, message(response)[:8]) == (400, "expected")
-    assert (await client.post(path, json=outputs(second, first))).status_code == 200
-
-
-async def test_second_submission_is_refused(client: httpx.AsyncClient, waiting: tuple[str, list[str]]):
-    path, calls = waiting
-    assert (await client.post(path, json=outputs(*calls))).status_code == 200
-    response = await client.post(path, json=outputs(*calls))
-    assert response.status_code == 400
-    assert message(response) == "expected a run that requires action, got one that is completed"
-
-
-async def test_run_is_unknown_on_another_thread(client: httpx.AsyncClient, waiting: tuple[str, list[str]]):
-    path, calls = waiting
-    response = await client.post(path.replace("thread_own", "thread_other"), json=outputs(*calls))
-    assert response.status_code == 404
-
-
-class Caller:
-    """A server's side of one request to the application, whose client leaves once it has got `patience` messages."""
-
-    def __init__(self, body: bytes = RUN_BODY, *, path: str = RUNS, patience: float = math.inf) -> None:
-        self.scope: Scope = {"type": "http", "method": "POST", "path": path}
-        self.sent: list[Message] = []
-        self._incoming: list[Message] = [{"type": "http.request", "body": body}]
-        self._patience = patience
-        self._left = anyio.Event()
-
-    async def receive(self) -> Message:
-        if self._incoming:
-            return self._incoming.pop()
-        await self._left.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(self, message: Message) -> None:
-        self.sent.append(message)
-        if len(self.sent) >= self._patience:
-            self._left.set()
-
-    @property
-    def text(self) -> str:
-        return b"".join(message.get("body", b"") for message in self.sent).decode()
-
-
-class RaisingCaller(Caller):
-    """The same on a server that raises once the client has left."""
-
-    async def send(self, message: Message) -> None:
-        await super().send(message)
-        if len(self.sent) >= self._patience:
-            raise OSError("the client has left")
+# clients that leave
 
 
 async def test_stream_ends_where_the_server_says_that_its_client_left():
-    caller = Caller(patience=2)
+    caller = Caller(patience=1)
     with anyio.fail_after(5):
-        await app(pace=1e6)(caller.scope, caller.receive, caller.send)
-    assert [message["type"] for message in caller.sent] == ["http.response.start", "http.response.body"]
+        await caller.call(app(pace=1e-6))
+    assert [message["type"] for message in caller.sent] == ["http.response.start"]
+
+
+async def test_stream_that_stalls_ends_where_its_client_left():
+    caller = Caller(patience=4, query="fault=stall=3")
+    with anyio.fail_after(5):
+        await caller.call(app(pace="fast"))
+    assert len(events_of(caller.data)) == 3
 
 
 async def test_stream_ends_where_sending_fails():
     caller = RaisingCaller(patience=5)
-    await app(pace=0)(caller.scope, caller.receive, caller.send)
+    await caller.call(app(pace="fast"))
     assert len(caller.sent) == 5
 
 
 async def test_client_that_leaves_inside_its_body_gets_nothing():
     caller = Caller()
-    caller._incoming = [{"type": "http.disconnect"}, {"type": "http.request", "body": b"{", "more_body": True}]
-    await app(pace=0)(caller.scope, caller.receive, caller.send)
+    caller.incoming = [{"type": "http.disconnect"}, {"type": "http.request", "body": b"{", "more_body": True}]
+    await caller.call(app(pace="fast"))
     assert caller.sent == []
 
 
-async def test_run_goes_on_where_its_client_has_left():
-    application = app(pace=0)
-    staying, leaving = Caller(), RaisingCaller(patience=5)
-    for caller in (staying, leaving):
-        await application(caller.scope, caller.receive, caller.send)
-    path, calls = waiting_run(staying.text.replace("_sim1", "_sim2"))
-    submitting = Caller(json.dumps(outputs(*calls)).encode(), path=path)
-    await application(submitting.scope, submitting.receive, submitting.send)
-    assert submitting.text.endswith("event: done\ndata: [DONE]\n\n")
+@pytest.mark.parametrize("patience", [1, 2, 5, 20, 60])
+async def test_run_goes_on_where_its_client_has_left(patience: int):
+    application = app(pace="fast")
+    await RaisingCaller(patience=patience).call(application)
+    async with calling(application) as client:
+        waiting = await truth(client, "run_sim1")
+        assert [step["status"] for step in waiting.steps] == ["completed", "in_progress"]
+        response = await client.post(f"{RUNS}/run_sim1/submit_tool_outputs", json=answer(waiting.run))
+        assert events_of(response.content)[-1][0] == "done"
+        assert (await truth(client, "run_sim1")).run["status"] == "completed"
+
+
+@pytest.mark.parametrize("fault", ["reset-event=3", "break-event=3"])
+async def test_server_that_cannot_break_its_connections_gets_an_exception(fault: str):
+    caller = Caller(query=f"fault={fault}")
+    with pytest.raises(BrokenOff):
+        await caller.call(app(pace="fast"))
+    assert len(events_of(caller.data)) == 3
 
 
 def test_client_that_hangs_up_ends_its_stream():
     ended = threading.Event()
-    simulator = app(pace=1e6)
+    simulator = app(pace=1e-6)
 
     async def watched(scope: Scope, receive: Receive, send: Send) -> None:
         await simulator(scope, receive, send)
@@ -194,6 +201,9 @@ def test_client_that_hangs_up_ends_its_stream():
             return await anyio.to_thread.run_sync(ended.wait, 5)
 
     assert anyio.run(hang_up)
+
+
+# other scopes
 
 
 async def test_lifespan_is_answered():
@@ -212,11 +222,12 @@ async def test_lifespan_is_answered():
 
 async def test_other_scopes_are_refused():
     caller = Caller()
+    caller.scope["type"] = "websocket"
     with pytest.raises(ValueError, match="expected an http or lifespan scope, got 'websocket'"):
-        await app()({"type": "websocket"}, caller.receive, caller.send)
+        await caller.call(app())
 
 
-@pytest.mark.parametrize("pace", [-0.1, math.inf, math.nan])
-def test_pace_is_a_finite_number_of_at_least_zero(pace: float):
-    with pytest.raises(ValueError, match="expected a pace of at least 0"):
+@pytest.mark.parametrize("pace", [-0.1, 0, math.inf, math.nan, "", "slow", "real ", "-1", "inf"])
+def test_pace_is_a_finite_number_above_zero_or_a_name(pace: float | str):
+    with pytest.raises(ValueError, match="expected as pace real, fast, or events per second above 0, got"):
         app(pace=pace)

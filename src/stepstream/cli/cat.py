@@ -27,7 +27,7 @@ OBJECTS: Final[Mapping[str, Callable[[Outcome], Iterable[object]]]] = {
 """What is written once the stream has ended."""
 
 
-async def cat(source: str, *, what: str, chunk_size: int) -> None:
+async def cat(source: str, *, what: str, chunk_size: int, speed: float) -> None:
     """Write `source` as JSON lines: its frames, events or changes as they come, or its objects at the end.
 
     Raises:
@@ -36,7 +36,7 @@ async def cat(source: str, *, what: str, chunk_size: int) -> None:
     async with Processor(strict=True, retain=RETAINED, max_open_runs=RETAINED) as processor:
         if what == "changes":
             processor.add(CLASSES, _write_change)
-        stream = named(source, chunk_size=chunk_size)
+        stream = named(source, chunk_size=chunk_size, speed=speed)
         try:
             outcome = await processor.run(_tee(stream, FRAMES[what]) if what in FRAMES else stream)
         except StepStreamError as error:

@@ -29,7 +29,7 @@ SHOWN: Final = (RunTransition, StepTransition, MessageTransition, ToolCallStarte
 
 async def demo(*, fast: bool) -> None:
     """Run the simulator's story and show it as it happens, answering the function calls on the way."""
-    async with serve(app(pace=0 if fast else 1)) as base_url, Processor(strict=True) as processor:
+    async with serve(app(pace="fast" if fast else "real")) as base_url, Processor(strict=True) as processor:
         processor.add(SHOWN, write_change)
         write_line(f"simulator at {base_url}")
         outcomes = [outcome async for outcome in _streams(processor, base_url)]

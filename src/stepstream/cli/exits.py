@@ -7,7 +7,13 @@ from stepstream.errors import APIError, StreamFailed, StreamTruncated, Transport
 
 USAGE: Final = 2
 
+
+class UsageError(Exception):
+    """The command line asks for what there is not. Most of that argparse finds; this is the rest."""
+
+
 STATUSES: Final[Sequence[tuple[type[Exception], int]]] = (
+    (UsageError, USAGE),
     (StreamTruncated, 3),
     (StreamFailed, 4),
     (APIError, 5),

@@ -2,12 +2,13 @@
 
 import argparse
 import logging
+import math
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from importlib.metadata import version
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import anyio
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_error("standard output is closed")
         return 1
     try:
-        anyio.run(_command(options))
+        return anyio.run(_command(options)) or 0
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the outermost edge: every error is one line and a status
@@ -43,7 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_traceback(error)
         write_error(_told(error, getattr(options, "source", "")))
         return status_of(error)
-    return 0
 
 
 def _release_output() -> None:
@@ -60,21 +60,48 @@ def _told(error: Exception, source: str) -> str:
     return text if not source or is_url(source) else f"{source.partition('?')[0]}: {text}"  # maybe meant as a URL
 
 
-def _command(options: argparse.Namespace) -> Callable[[], Awaitable[None]]:
+def _command(options: argparse.Namespace) -> Callable[[], Awaitable[int | None]]:
     """Return the command that `options` name. Each is imported when it is needed: not all can be everywhere."""
     match options.command:
         case "cat":
             from stepstream.cli.cat import cat
 
-            return partial(cat, options.source, what=options.what, chunk_size=options.chunk_size)
+            return partial(cat, options.source, what=options.what, **_reading(options))
         case "watch":
             from stepstream.cli.watch import watch
 
-            return partial(watch, options.source, chunk_size=options.chunk_size)
+            return partial(watch, options.source, **_reading(options))
+        case "record":
+            from stepstream.cli.record import record
+
+            return partial(record, options.source, options.output, **_reading(options))
+        case "check":
+            from stepstream.cli.check import check
+
+            return partial(check, options.source, **_reading(options))
+        case "simulate":
+            from stepstream.cli.simulate import list_choices, simulate
+
+            if options.list:
+                return list_choices
+            return partial(
+                simulate,
+                port=options.port,
+                scenario=options.scenario,
+                seed=options.seed,
+                pace=options.pace,
+                faults=options.fault,
+                api_key=options.api_key,
+            )
         case _:
             from stepstream.cli.demo import demo
 
             return partial(demo, fast=options.fast)
+
+
+def _reading(options: argparse.Namespace) -> dict[str, Any]:
+    """Return how SOURCE is to be read."""
+    return {"chunk_size": options.chunk_size, "speed": options.speed}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -90,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="stepstream",
         description="Run-step streams of agents: live snapshots and transitions.",
         epilog="Exit status: 0 complete, 2 usage, 3 truncated, 4 error event, 5 refused by the server, 6 transport, "
-        "1 anything else.",
+        "7 deviations found by check, 1 anything else.",
     )
     parser.add_argument("--version", action="version", version=f"stepstream {version('stepstream')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -99,15 +126,64 @@ def _parser() -> argparse.ArgumentParser:
     watch = commands.add_parser("watch", parents=[common], help="show a stream live, a line for each transition")
     cat = commands.add_parser("cat", parents=[common], help="write a stream as JSON lines")
     cat.add_argument("--as", dest="what", choices=FORMS, default="steps", help="what a line is (default: %(default)s)")
-    for command in (watch, cat):
-        command.add_argument("source", metavar="SOURCE", help="a URL, a file, or - for standard input")
-        command.add_argument(
-            "--chunk-size", type=_chunk_size, default=CHUNK_SIZE, metavar="BYTES", help="read so many bytes at once"
-        )
+    record = commands.add_parser("record", parents=[common], help="save a stream with its timing")
+    record.add_argument("-o", dest="output", required=True, metavar="FILE", help="where to; a file there is replaced")
+    check = commands.add_parser("check", parents=[common], help="report every deviation from the protocol")
+    for command, speed in ((watch, "1"), (cat, "max"), (record, "1"), (check, "max")):
+        _add_source(command, speed)
+    _add_simulate(commands.add_parser("simulate", parents=[common], help="serve the simulator"))
     return parser
+
+
+def _add_simulate(command: argparse.ArgumentParser) -> None:
+    """Add the options of `simulate`. What they may say is the simulator's to know."""
+    command.add_argument("--port", type=_port, default=8_777, help="0 for a free one (default: %(default)s)")
+    command.add_argument("--scenario", default="umbrellas", metavar="NAME", help="what runs do (default: %(default)s)")
+    command.add_argument("--seed", type=_seed, metavar="N", help="the same bytes each time, ids and timestamps too")
+    command.add_argument("--pace", default="real", metavar="PACE", help="real, fast or events per second")
+    command.add_argument(
+        "--fault", action="append", default=[], metavar="NAME[=N]", help="what becomes of streams; may be repeated"
+    )
+    command.add_argument("--api-key", metavar="KEY", help="require this key")
+    command.add_argument("--list", action="store_true", help="tell what each scenario and fault does, and exit")
+
+
+def _add_source(command: argparse.ArgumentParser, speed: str) -> None:
+    """Add SOURCE to a command, and how it is read; a recording at `speed` unless told."""
+    command.add_argument("source", metavar="SOURCE", help="a URL, a file, a recording, or - for standard input")
+    command.add_argument(
+        "--chunk-size", type=_chunk_size, default=CHUNK_SIZE, metavar="BYTES", help="read so many bytes at once"
+    )
+    command.add_argument(
+        "--speed", type=_speed, default=speed, metavar="FACTOR|max", help="of a recording (default: %(default)s)"
+    )
 
 
 def _chunk_size(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"expected a number of bytes of at least 1, got {text!r}")
+    return int(text)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = math.inf if text == "max" else float(text)
+    except ValueError:
+        speed = math.nan
+    if not speed > 0 or (speed == math.inf and text != "max"):
+        raise argparse.ArgumentTypeError(f"expected a factor above 0, or max, got {text!r}")
+    return speed
+
+
+def _port(text: str) -> int:
+    return _number(text, "a port", 65_535)
+
+
+def _seed(text: str) -> int:
+    return _number(text, "a seed", 2**63)
+
+
+def _number(text: str, what: str, most: int) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= most):
+        raise argparse.ArgumentTypeError(f"expected {what} from 0 to {most:,}, got {text!r}")
     return int(text)

@@ -1,9 +1,10 @@
-"""SOURCE on the command line: a URL, a file, or `-` for standard input."""
+"""SOURCE on the command line: a URL, a file, a recording, or `-` for standard input."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
-from stepstream.sources.files import read_file, read_standard_input
+from stepstream.sources.files import read_standard_input
+from stepstream.sources.recording import replay
 
 
 def is_url(source: str) -> bool:
@@ -12,8 +13,11 @@ def is_url(source: str) -> bool:
 
 
 @asynccontextmanager
-async def named(source: str, *, chunk_size: int) -> AsyncIterator[AsyncIterable[bytes]]:
-    """Open the source that `source` names, and give its bytes in chunks of at most `chunk_size`."""
+async def named(source: str, *, chunk_size: int, speed: float) -> AsyncIterator[AsyncIterable[bytes]]:
+    """Open the source that `source` names, and give its bytes in chunks of at most `chunk_size`.
+
+    A recording comes at `speed` times its own pace.
+    """
     if is_url(source):
         from stepstream.sources.http import connect
 
@@ -22,7 +26,7 @@ async def named(source: str, *, chunk_size: int) -> AsyncIterator[AsyncIterable[
     elif source == "-":
         yield _in_pieces(read_standard_input(), chunk_size)
     else:
-        yield _in_pieces(read_file(source), chunk_size)
+        yield _in_pieces(replay(source, speed=speed), chunk_size)
 
 
 async def _in_pieces(stream: AsyncGenerator[bytes], size: int) -> AsyncIterator[bytes]:

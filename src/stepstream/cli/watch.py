@@ -13,7 +13,7 @@ from stepstream.live.processor import Processor
 Shown: TypeAlias = RunTransition | StepTransition | MessageTransition | ToolCallStarted
 
 
-async def watch(source: str, *, chunk_size: int) -> None:
+async def watch(source: str, *, chunk_size: int, speed: float) -> None:
     """Write a line for each transition in `source`, and a summary at the end.
 
     Raises:
@@ -22,7 +22,7 @@ async def watch(source: str, *, chunk_size: int) -> None:
     async with Processor(strict=True) as processor:
         processor.add((RunTransition, StepTransition, MessageTransition), write_change)
         try:
-            outcome = await processor.run(named(source, chunk_size=chunk_size))
+            outcome = await processor.run(named(source, chunk_size=chunk_size, speed=speed))
         except StepStreamError as error:
             if error.outcome is not None and error.outcome.events:
                 write_line(f"broken: {summary(error.outcome)}")

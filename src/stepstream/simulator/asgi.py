@@ -1,14 +1,14 @@
-"""ASGI plumbing: read a body with a bound, refuse a request in the API's words, send a stream until nobody reads it."""
+"""ASGI plumbing: read a body with a bound, answer with an object, send a stream until nobody reads it."""
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from contextlib import suppress
-from typing import Any, Final, TypeAlias
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any, Final, Protocol, TypeAlias
 
 import anyio
 import msgspec
 
-from stepstream.simulator.stage import Beat
-from stepstream.wire.sse import encode_frame
+from stepstream.simulator.delivery import Stop, Write
+from stepstream.simulator.requests import Refusal
 
 Message: TypeAlias = MutableMapping[str, Any]
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -20,17 +20,24 @@ MAX_BODY_BYTES: Final = 2**20
 _MAX_DISCARDED_BYTES: Final = 16 * MAX_BODY_BYTES
 """A refused body is read this far: closing on a client that still sends can reset the connection under the answer."""
 
+CONNECTION: Final = "stepstream.connection"
+"""The name under which a server that can break its connections gives one among the scope's extensions."""
+
 _DISCONNECT: Final = "http.disconnect"
 
 
-class Refusal(Exception):
-    """A request that gets an error instead of a stream. `allow` is the method that the path takes, for a 405."""
+class Connection(Protocol):
+    """A connection that can be broken in ways that ASGI has no words for."""
 
-    def __init__(self, status: int, message: str, *, param: str | None = None, allow: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.param = param
-        self.allow = allow
+    def reset(self) -> None:
+        """Reset it."""
+
+    def break_off(self, data: bytes) -> None:
+        """Send `data` as the beginning of a longer chunk, and close."""
+
+
+class BrokenOff(Exception):
+    """The simulator was asked to break a connection, on a server that can do it by an exception only."""
 
 
 async def read_body(receive: Receive) -> bytes | None:
@@ -54,29 +61,79 @@ async def read_body(receive: Receive) -> bytes | None:
     return bytes(body)
 
 
+async def send_object(send: Send, value: object, request_id: str) -> None:
+    """Answer with an object of the API."""
+    await send_whole(send, 200, msgspec.json.encode(value), request_id)
+
+
 async def send_refusal(send: Send, refusal: Refusal, request_id: str) -> None:
     """Answer with the refusal's status and the API's error object."""
-    error = {"message": str(refusal), "type": "invalid_request_error", "param": refusal.param, "code": None}
-    body = msgspec.json.encode({"error": error})
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    if refusal.allow is not None:
-        headers.append((b"allow", refusal.allow.encode()))
-    await send(_start(refusal.status, headers, request_id))
+    body = msgspec.json.encode({"error": refusal.error})
+    await send_whole(send, refusal.status, body, request_id, headers=refusal.headers)
+
+
+async def send_whole(
+    send: Send,
+    status: int,
+    body: bytes,
+    request_id: str,
+    *,
+    content_type: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """Answer with a body that is known as a whole."""
+    known = {"content-type": content_type, "content-length": str(len(body)), **(headers or {})}
+    await send(_start(status, known, request_id))
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_stream(receive: Receive, send: Send, beats: Iterable[Beat], *, pace: float, request_id: str) -> None:
-    """Answer with `beats` as an event stream, their delays multiplied by `pace`, until the client leaves."""
-    headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+async def send_stream(
+    scope: Scope, receive: Receive, send: Send, writes: Iterable[Write], *, gzipped: bool, request_id: str
+) -> None:
+    """Answer with an event stream until it is over, is told to stop, or the client leaves."""
+    headers = {"content-type": "text/event-stream", "cache-control": "no-store"}
+    if gzipped:
+        headers["content-encoding"] = "gzip"
+        writes = _gzipped(writes)
+    broken_off: BrokenOff | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_cancel_on_disconnect, receive, tasks.cancel_scope)
-        with suppress(OSError):  # what some servers raise in `send` once the client has left
+        try:
             await send(_start(200, headers, request_id))
-            for beat in beats:
-                await anyio.sleep(beat.delay * pace)
-                await send({"type": "http.response.body", "body": encode_frame(beat.frame), "more_body": True})
+            for write in writes:
+                await anyio.sleep(write.delay)
+                await _write(scope, send, write)
             await send({"type": "http.response.body", "body": b""})
+        except OSError:  # what some servers raise in `send` once the client has left
+            pass
+        except BrokenOff as exc:
+            broken_off = exc  # raised outside of the group, it has no group around it
         tasks.cancel_scope.cancel()
+    if broken_off is not None:
+        raise broken_off
+
+
+async def _write(scope: Scope, send: Send, write: Write) -> None:
+    if write.data and write.stop is not Stop.BREAK:
+        await send({"type": "http.response.body", "body": write.data, "more_body": True})
+    if write.stop in (None, Stop.CUT):
+        return
+    if write.stop is not Stop.STALL:
+        connection: Connection | None = (scope.get("extensions") or {}).get(CONNECTION)
+        if connection is None:
+            raise BrokenOff("the connection is broken off, as the fault asks")
+        if write.stop is Stop.RESET:
+            connection.reset()
+        else:
+            connection.break_off(write.data)
+    await anyio.sleep_forever()  # until the client has left, which may be at once
+
+
+def _gzipped(writes: Iterable[Write]) -> Iterable[Write]:
+    packer = zlib.compressobj(wbits=31)
+    for write in writes:
+        yield write._replace(data=packer.compress(write.data) + packer.flush(zlib.Z_SYNC_FLUSH))
+    yield Write(0, packer.flush())
 
 
 async def _cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
@@ -85,8 +142,8 @@ async def _cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> N
     scope.cancel()
 
 
-def _start(status: int, headers: list[tuple[bytes, bytes]], request_id: str) -> Message:
-    named = [*headers, (b"x-request-id", request_id.encode())]
+def _start(status: int, headers: Mapping[str, str], request_id: str) -> Message:
+    named = [(name.encode(), value.encode()) for name, value in {**headers, "x-request-id": request_id}.items()]
     return {"type": "http.response.start", "status": status, "headers": named}
 
 

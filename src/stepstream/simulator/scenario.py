@@ -1,6 +1,7 @@
-"""What a simulated run does, as data: the acts a scenario is made of, and the story that the demo tells."""
+"""What a simulated run does, as data: the acts that a scenario is made of, how it ends, how it is written."""
 
-from typing import Any, Final, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -16,16 +17,25 @@ class Usage(msgspec.Struct, frozen=True):
         return Usage(self.prompt + other.prompt, self.completion + other.completion, self.cached + other.cached)
 
 
-class CodeInterpreter(msgspec.Struct, frozen=True, kw_only=True):
-    """A step in which the model writes code, which prints `logs` and draws one image."""
+class Failure(msgspec.Struct, frozen=True):
+    """What a step's or run's `last_error` says."""
 
     code: str
-    logs: tuple[str, ...]
+    message: str
+
+
+class CodeInterpreter(msgspec.Struct, frozen=True, kw_only=True):
+    """A step in which the model writes code, which prints and may draw one image."""
+
+    code: str
+    logs: Sequence[str]
     """The pieces in which the printed text arrives."""
-    image_file_id: str
-    seconds: float
+    image_file_id: str | None = None
+    seconds: float = 0.8
     """How long the code runs before it prints."""
-    usage: Usage
+    usage: Usage = Usage(412, 96)
+    failure: Failure | None = None
+    """Why the step fails after it has printed."""
 
 
 class FunctionCall(msgspec.Struct, frozen=True):
@@ -39,7 +49,7 @@ class FunctionCalls(msgspec.Struct, frozen=True, kw_only=True):
     """A step of parallel function calls. The stream ends there, and the next one begins with their outputs."""
 
     calls: tuple[FunctionCall, ...]
-    usage: Usage
+    usage: Usage = Usage(587, 44, 384)
 
 
 class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,9 +65,47 @@ class FileSearch(msgspec.Struct, frozen=True, kw_only=True):
     """A step in which the server searches files. Only the completed step carries the results."""
 
     results: tuple[SearchResult, ...]
-    seconds: float
+    seconds: float = 0.8
     """How long the search takes."""
-    usage: Usage
+    repeats: int = 2
+    """How many deltas say the same about it."""
+    usage: Usage = Usage(702, 23, 512)
+
+
+class ConnectedAgent(msgspec.Struct, frozen=True, kw_only=True):
+    """A step in which another agent answers, as Azure has it. Only the completed step carries its answer."""
+
+    name: str
+    arguments: str
+    output: str
+    seconds: float = 0.8
+    """How long the other agent takes."""
+    usage: Usage = Usage(350, 61)
+
+
+class ListTools(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that lists the tools of an MCP server, as Azure has it: an activity, complete from the start."""
+
+    server_label: str
+    tools: dict[str, dict[str, Any]]
+    """By name: `description` and `parameters`."""
+    usage: Usage = Usage(120, 0)
+
+
+class McpCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of an MCP server's tool that the client must approve, as Azure has it.
+
+    The stream ends there. The next one creates the run and the step once more, completes the step without an output,
+    and gives the output in a late delta. A call that is not approved has none.
+    """
+
+    server_label: str
+    name: str
+    arguments: str
+    output: str
+    seconds: float = 0.5
+    """How long the tool takes."""
+    usage: Usage = Usage(288, 37)
 
 
 class Citation(msgspec.Struct, frozen=True):
@@ -71,112 +119,48 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """A step that writes a message: its text in order, citations in their places."""
 
     parts: tuple[str | Citation, ...]
-    usage: Usage
+    usage: Usage = Usage(1_140, 88, 640)
 
 
-Act: TypeAlias = CodeInterpreter | FunctionCalls | FileSearch | Answer
+Hosted: TypeAlias = CodeInterpreter | FileSearch | ConnectedAgent | ListTools | Answer
+"""Acts that need no answer of the client."""
+
+
+class Together(msgspec.Struct, frozen=True):
+    """Acts that go on at the same time: their events alternate."""
+
+    acts: tuple[Hosted, ...]
+
+
+Act: TypeAlias = Hosted | FunctionCalls | McpCall | Together
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run ends."""
+
+    status: Literal["completed", "failed", "cancelled", "expired", "incomplete"] = "completed"
+    after: int | None = None
+    """Cut the last act after so many events. What is open then ends with the run."""
+    failure: Failure | None = None
+    """The run's `last_error`."""
+    reason: str | None = None
+    """The reason in the run's `incomplete_details`."""
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """A run from its first event to its last. Each act becomes one step."""
+    """A run from its first event to its last. Each act becomes one step, or as many as go on together."""
 
-    model: str
-    instructions: str
-    tools: tuple[dict[str, Any], ...]
-    """The run's `tools`, as on the wire."""
+    summary: str
+    """What happens, in a few words."""
     acts: tuple[Act, ...]
-
-
-_HANDBOOK_ID: Final = "file-sim-supplier-handbook"
-_HANDBOOK: Final = "supplier-handbook.pdf"
-
-_CODE: Final = """\
-import pandas as pd
-
-sales = pd.read_csv("umbrella-sales.csv")
-
-# How many days does each shop's stock last?
-shops = sales.groupby("shop")
-days = shops["stock"].last() / shops["sold"].mean()
-days = days.round(1).sort_values()
-
-print(days.to_string())
-days.plot.barh(title="Days of umbrellas left")
-"""
-
-_ADVICE: Final = """\
-Restock **Bergen** and **Kraków**; Porto can wait.
-
-- Bergen has umbrellas for 1.8 days: order two boxes.
-- Kraków has umbrellas for 2.4 days: order one box.
-- Porto has enough for nearly three weeks.
-
-Order by Thursday noon, and the boxes arrive on Friday evening"""
-
-_WEATHER_TOOL: Final = {
-    "name": "get_weather",
-    "description": "The forecast for a city on one day of this week",
-    "parameters": {
-        "type": "object",
-        "properties": {"city": {"type": "string"}, "day": {"type": "string"}},
-        "required": ["city", "day"],
-        "additionalProperties": False,
-    },
-    "strict": True,
-}
-
-UMBRELLAS: Final = Scenario(
-    model="simulated-1",
-    instructions="You look after the stock of three shops. Find out which of them should reorder umbrellas.",
-    tools=(
-        {"type": "code_interpreter"},
-        {"type": "function", "function": _WEATHER_TOOL},
-        {
-            "type": "file_search",
-            "file_search": {"ranking_options": {"ranker": "default_2024_08_21", "score_threshold": 0.0}},
-        },
-    ),
-    acts=(
-        CodeInterpreter(
-            code=_CODE,
-            logs=("shop\n", "Bergen     1.8\n", "Kraków     2.4\n", "Porto     19.5\n"),
-            image_file_id="file-sim-days-left-chart",
-            seconds=0.8,
-            usage=Usage(412, 96),
-        ),
-        FunctionCalls(
-            calls=(
-                FunctionCall("get_weather", '{"city": "Bergen", "day": "Saturday"}'),
-                FunctionCall("get_weather", '{"city": "Kraków", "day": "Saturday"}'),
-            ),
-            usage=Usage(587, 44, 384),
-        ),
-        FileSearch(
-            results=(
-                SearchResult(
-                    file_id=_HANDBOOK_ID,
-                    file_name=_HANDBOOK,
-                    score=0.8714,
-                    text="Orders placed by Thursday noon reach every shop on Friday evening. A box holds 20 umbrellas.",
-                ),
-                SearchResult(
-                    file_id=_HANDBOOK_ID,
-                    file_name=_HANDBOOK,
-                    score=0.6532,
-                    text="Unopened boxes can be returned within 30 days at no cost.",
-                ),
-            ),
-            seconds=0.8,
-            usage=Usage(702, 23, 512),
-        ),
-        Answer(
-            parts=(
-                _ADVICE,
-                Citation(f"【4:0†{_HANDBOOK}】", _HANDBOOK_ID),
-                ".",
-            ),
-            usage=Usage(1_140, 88, 640),
-        ),
-    ),
-)
-"""Which shops should reorder umbrellas: code, two forecasts from the client, a handbook, an answer."""
+    model: str = "simulated-1"
+    instructions: str | None = None
+    tools: tuple[dict[str, Any], ...] = ()
+    """The run's `tools`, as on the wire."""
+    ending: Ending = Ending()
+    float_times: bool = False
+    """Whether timestamps are floats, as open-assistant-api sends them."""
+    line_end: Literal["\n", "\r\n"] = "\n"
+    """sse-starlette ends its lines with CR LF."""
+    ping_every: int | None = None
+    """After so many events comes a comment, as sse-starlette sends them every 15 seconds."""

@@ -1,15 +1,17 @@
 """The simulator on a real port: uvicorn in a thread of its own, so that asyncio and trio programs can use it alike."""
 
+import os
 import socket
+import struct
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.to_thread
 
-from stepstream.simulator.asgi import Application
+from stepstream.simulator.asgi import CONNECTION, Application, Receive, Scope, Send
 
 if TYPE_CHECKING:
     import uvicorn
@@ -19,14 +21,15 @@ _STOP_LIMIT: Final = 5.0
 
 
 @asynccontextmanager
-async def serve(application: Application) -> AsyncIterator[str]:
-    """Serve an ASGI application on a free port of 127.0.0.1, and yield its base URL, without a final slash.
+async def serve(application: Application, *, port: int = 0) -> AsyncIterator[str]:
+    """Serve an ASGI application on 127.0.0.1, and yield its base URL, without a final slash. Port 0 is a free one.
 
     Leaving the block, by cancellation too, drops the open connections and waits for the server to end, at most 5
     seconds. Nothing is printed, and neither logging nor signals are touched.
 
     Raises:
         ImportError: uvicorn is not installed.
+        OSError: the port is taken.
         TimeoutError: the server did not start within 10 seconds.
         RuntimeError: the application refused to start.
     """
@@ -34,13 +37,18 @@ async def serve(application: Application) -> AsyncIterator[str]:
     server = _server(application, ready)
     # with the protocol named, asyncio turns Nagle's algorithm off: else each small event waits some 40 ms
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.bind(("127.0.0.1", 0))
-        host, port = listener.getsockname()
-        thread = threading.Thread(target=_run, args=(server, listener, ready), name=f"simulator-{port}", daemon=True)
+        if os.name != "nt":  # a port may be taken again at once; there, it would be shared
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as exc:
+            raise OSError(exc.errno, f"cannot listen on port {port} of 127.0.0.1: {exc.strerror}") from exc
+        name, bound = listener.getsockname()
+        thread = threading.Thread(target=_run, args=(server, listener, ready), name=f"simulator-{bound}", daemon=True)
         thread.start()
         try:
             await _started(server, ready)
-            yield f"http://{host}:{port}"
+            yield f"http://{name}:{bound}"
         finally:
             server.should_exit = True
             with anyio.CancelScope(shield=True):
@@ -65,8 +73,35 @@ def _server(application: Application, ready: threading.Event) -> "uvicorn.Server
                 connection.transport.abort()
             await super().shutdown(sockets)
 
+    async def connected(scope: Scope, receive: Receive, send: Send) -> None:
+        """Give the application its connection, which ASGI does not."""
+        if scope["type"] == "http":
+            found = [one for one in server.server_state.connections if getattr(one, "client", None) == scope["client"]]
+            if found:  # else it is closed already
+                scope.setdefault("extensions", {})[CONNECTION] = _Connection(found[0].transport)
+        await application(scope, receive, send)
+
     # the loop is named because "auto" may set a global event loop policy, the parser so that it is the same everywhere
-    return Server(uvicorn.Config(application, loop="asyncio", http="h11", ws="none", log_config=None))
+    server = Server(uvicorn.Config(connected, loop="asyncio", http="h11", ws="none", log_config=None))
+    return server
+
+
+class _Connection:
+    """A connection of uvicorn's, by its transport."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def reset(self) -> None:
+        """Reset it: closed with no time to linger, TCP says so to the peer."""
+        option = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
+        self._transport.abort()
+
+    def break_off(self, data: bytes) -> None:
+        """Send `data` as the beginning of a chunk that is longer, and close."""
+        self._transport.write(b"%x\r\n%b" % (2 * len(data) + 1, data))
+        self._transport.close()
 
 
 def _run(server: "uvicorn.Server", listener: socket.socket, ready: threading.Event) -> None:

@@ -4,11 +4,12 @@ Where the published text and the wire differ, the wire wins: steps have `expires
 `metadata`, and usage spells `prompt_token_details` in the singular.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from stepstream.simulator.scenario import Scenario, SearchResult, Usage
+from stepstream.simulator.scenario import Failure, ListTools, SearchResult, Usage
 
 JSON: TypeAlias = dict[str, Any]
 
@@ -16,15 +17,27 @@ RUN_LIFETIME: Final = 600
 """Seconds from a run's creation to its `expires_at`."""
 
 
-_SETTINGS: Final[JSON] = {
+SETTINGS: Final[JSON] = {
+    "metadata": {},
     "temperature": 1.0,
     "top_p": 1.0,
     "reasoning_effort": None,
     "max_completion_tokens": None,
     "max_prompt_tokens": None,
     "truncation_strategy": {"type": "auto", "last_messages": None},
+    "response_format": "auto",
+    "tool_choice": "auto",
+    "parallel_tool_calls": True,
 }
 """How a run's model works, where the request says nothing about it."""
+
+ENDED_AT: Final[Mapping[str, str]] = {
+    "completed": "completed_at",
+    "incomplete": "completed_at",
+    "failed": "failed_at",
+    "cancelled": "cancelled_at",
+}
+"""The field that says when a step or run ended, by its status. `expired_at` is never sent."""
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -41,22 +54,31 @@ class Owner(msgspec.Struct, frozen=True):
         return self.created_at + RUN_LIFETIME
 
 
-def thread(thread_id: str, created_at: int) -> JSON:
-    """Return a new, empty thread."""
-    return {"id": thread_id, "object": "thread", "created_at": created_at, "metadata": {}, "tool_resources": {}}
+def thread(thread_id: str, created_at: int, metadata: JSON | None = None, resources: JSON | None = None) -> JSON:
+    """Return a thread."""
+    return {
+        "id": thread_id,
+        "object": "thread",
+        "created_at": created_at,
+        "metadata": metadata or {},
+        "tool_resources": resources or {},
+    }
 
 
 def run(
     owner: Owner,
-    scenario: Scenario,
+    settings: JSON,
     status: str,
     *,
     started_at: int | None,
-    completed_at: int | None = None,
+    ended_at: int | None = None,
     required_action: JSON | None = None,
+    failure: Failure | None = None,
+    incomplete: str | None = None,
     spent: Usage | None = None,
 ) -> JSON:
-    """Return the run as it stands: `completed_at` and `spent` once it is completed."""
+    """Return the run as it stands: `ended_at` and `spent` once it has ended, `incomplete` the reason why too early."""
+    ended = {ENDED_AT.get(status): ended_at}
     return {
         "id": owner.run_id,
         "object": "thread.run",
@@ -65,33 +87,37 @@ def run(
         "thread_id": owner.thread_id,
         "status": status,
         "started_at": started_at,
-        "expires_at": owner.expires_at if completed_at is None else None,
-        "cancelled_at": None,
-        "failed_at": None,
-        "completed_at": completed_at,
+        "expires_at": owner.expires_at if ended_at is None or status == "expired" else None,
+        "cancelled_at": ended.get("cancelled_at"),
+        "failed_at": ended.get("failed_at"),
+        "completed_at": ended.get("completed_at"),
         "required_action": required_action,
-        "last_error": None,
-        "model": scenario.model,
-        "instructions": scenario.instructions,
-        "tools": scenario.tools,
-        "tool_resources": {},
-        "metadata": {},
-        **_SETTINGS,
-        "incomplete_details": None,
+        "last_error": last_error(failure),
+        "incomplete_details": None if incomplete is None else {"reason": incomplete},
         "usage": None if spent is None else usage(spent),
-        "response_format": "auto",
-        "tool_choice": "auto",
-        "parallel_tool_calls": True,
+        "tool_resources": {},
+        **settings,
     }
 
 
-def required_action(calls: list[JSON]) -> JSON:
+def last_error(failure: Failure | None) -> JSON | None:
+    """Return why a step or run failed, if it did."""
+    return None if failure is None else {"code": failure.code, "message": failure.message}
+
+
+def outputs_action(calls: list[JSON]) -> JSON:
     """Return what a run waits for: the outputs of the function calls of a step, `calls` as in its details."""
     asked = [
         {**call, "function": {"name": call["function"]["name"], "arguments": call["function"]["arguments"]}}
         for call in calls
     ]
     return {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": asked}}
+
+
+def approval_action(calls: list[JSON]) -> JSON:
+    """Return what a run waits for: approvals of the MCP calls of a step, `calls` as in its details."""
+    asked = [{key: value for key, value in call.items() if key != "output"} for call in calls]
+    return {"type": "submit_tool_approval", "submit_tool_approval": {"tool_calls": asked}}
 
 
 def usage(spent: Usage) -> JSON:
@@ -111,10 +137,13 @@ def step(
     created_at: int,
     details: JSON,
     *,
-    completed_at: int | None = None,
+    status: str = "in_progress",
+    ended_at: int | None = None,
+    failure: Failure | None = None,
     spent: Usage | None = None,
 ) -> JSON:
-    """Return a step with `details` as its `step_details`: in progress, or completed where `completed_at` is given."""
+    """Return a step with `details` as its `step_details`, ended or not."""
+    ended = {ENDED_AT.get(status): ended_at}
     return {
         "id": step_id,
         "object": "thread.run.step",
@@ -123,12 +152,12 @@ def step(
         "assistant_id": owner.assistant_id,
         "thread_id": owner.thread_id,
         "type": details["type"],
-        "status": "in_progress" if completed_at is None else "completed",
-        "cancelled_at": None,
-        "completed_at": completed_at,
+        "status": status,
+        "cancelled_at": ended.get("cancelled_at"),
+        "completed_at": ended.get("completed_at"),
         "expires_at": owner.expires_at,
-        "failed_at": None,
-        "last_error": None,
+        "failed_at": ended.get("failed_at"),
+        "last_error": last_error(failure),
         "step_details": details,
         "usage": None if spent is None else usage(spent),
     }
@@ -144,37 +173,58 @@ def message_creation(message_id: str) -> JSON:
     return {"type": "message_creation", "message_creation": {"message_id": message_id}}
 
 
-def step_delta(step_id: str, call: JSON) -> JSON:
-    """Return what was added to one tool call. `call` has its `index`."""
-    return {"id": step_id, "object": "thread.run.step.delta", "delta": {"step_details": tool_calls([call])}}
+def activities(activity_id: str, act: ListTools) -> JSON:
+    """Return the `step_details` of a step that lists the tools of an MCP server."""
+    activity = {"id": activity_id, "type": "mcp_list_tools", "server_label": act.server_label, "tools": act.tools}
+    return {"type": "activities", "activities": [activity]}
+
+
+def step_delta(step_id: str, details: JSON) -> JSON:
+    """Return what was added to a step's details. The calls in it have their `index`."""
+    return {"id": step_id, "object": "thread.run.step.delta", "delta": {"step_details": details}}
 
 
 def message(
-    owner: Owner, message_id: str, created_at: int, content: list[JSON], *, completed_at: int | None = None
+    message_id: str,
+    thread_id: str,
+    created_at: int,
+    content: list[JSON],
+    *,
+    owner: Owner | None = None,
+    status: str = "completed",
+    ended_at: int | None = None,
+    reason: str | None = None,
+    role: str = "assistant",
+    attachments: list[JSON] | None = None,
+    metadata: JSON | None = None,
 ) -> JSON:
-    """Return an assistant's message: in progress, or completed where `completed_at` is given."""
+    """Return a message, of a run or of a user. `reason` says why it is incomplete."""
     return {
         "id": message_id,
         "object": "thread.message",
         "created_at": created_at,
-        "assistant_id": owner.assistant_id,
-        "thread_id": owner.thread_id,
-        "run_id": owner.run_id,
-        "status": "in_progress" if completed_at is None else "completed",
-        "incomplete_details": None,
-        "incomplete_at": None,
-        "completed_at": completed_at,
-        "role": "assistant",
+        "assistant_id": owner and owner.assistant_id,
+        "thread_id": thread_id,
+        "run_id": owner and owner.run_id,
+        "status": status,
+        "incomplete_details": None if reason is None else {"reason": reason},
+        "incomplete_at": ended_at if status == "incomplete" else None,
+        "completed_at": ended_at if status == "completed" else None,
+        "role": role,
         "content": content,
-        "attachments": [],
-        "metadata": {},
+        "attachments": attachments or [],
+        "metadata": metadata or {},
     }
 
 
-def message_delta(message_id: str, text: JSON) -> JSON:
-    """Return what was added to the text of a message, its `value` and maybe its `annotations`."""
-    content = {"index": 0, "type": "text", "text": text}
-    return {"id": message_id, "object": "thread.message.delta", "delta": {"content": [content]}}
+def text(value: str) -> JSON:
+    """Return a content part of plain text."""
+    return {"type": "text", "text": {"value": value, "annotations": []}}
+
+
+def message_delta(message_id: str, content: list[JSON]) -> JSON:
+    """Return what was added to a message's content. Its parts have their `index`."""
+    return {"id": message_id, "object": "thread.message.delta", "delta": {"content": content}}
 
 
 def citation(mark: str, file_id: str, start: int) -> JSON:

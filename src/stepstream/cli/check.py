@@ -1,0 +1,117 @@
+"""`stepstream check`: every deviation of a stream from the protocol, a line each."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, Final
+
+import anyio
+
+from stepstream.cli.output import counted, write_line
+from stepstream.cli.source import named
+from stepstream.conformance.checker import Checker
+from stepstream.conformance.deviation import Deviation
+from stepstream.errors import FrameTooLarge, StepStreamError, StreamFailed
+from stepstream.live.source import END, next_item, opened
+from stepstream.wire.events import ErrorData, decode_event
+from stepstream.wire.sse import Frame, FrameDecoder
+
+DEVIATING: Final = 7
+"""The exit status where there was any deviation."""
+
+PATIENCE: Final = 1.0
+"""How many seconds are spent, all in all, on waiting for what a server may send after `done`."""
+
+
+async def check(source: str, *, chunk_size: int, speed: float) -> int:
+    """Write each deviation in `source` as a line, a summary after them, and return the exit status.
+
+    Reading goes on after `done`, for nothing may follow it: to the end, but without waiting longer than `PATIENCE`.
+
+    Raises:
+        StreamFailed: the stream carried an `error` event, and deviates in nothing.
+        StepStreamError: it could not be opened, or broke; what was found is written before, and a summary.
+    """
+    report = _Report()
+    try:
+        async with opened(named(source, chunk_size=chunk_size, speed=speed)) as chunks:
+            await _read(chunks, report)
+    except StepStreamError:
+        if report.checker.sequence:
+            report.write_summary()
+        raise
+    report.write_summary()
+    if report.tally:
+        return DEVIATING
+    if report.failure is not None:
+        raise report.failure
+    return 0
+
+
+async def _read(chunks: AsyncIterator[Any], report: "_Report") -> None:
+    """Read a stream to its end, and what follows `done` as far as it comes soon."""
+    decoder = FrameDecoder()
+    try:
+        while not report.checker.is_done and (chunk := await next_item(chunks)) is not END:
+            report.take(decoder.feed(chunk))
+        async for chunk in _soon(chunks):
+            report.take(decoder.feed(chunk))
+    except FrameTooLarge as excess:
+        report.take(excess.frames)
+        report.write(report.checker.reject(excess))
+    else:
+        report.finish(decoder.pending())
+
+
+async def _soon(chunks: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Yield what comes of a stream before the waiting for it has taken `PATIENCE`."""
+    patience = PATIENCE
+    while patience > 0:
+        began, chunk = anyio.current_time(), END
+        with anyio.move_on_after(patience):
+            chunk = await next_item(chunks)
+        if chunk is END:
+            return
+        patience -= anyio.current_time() - began
+        yield chunk
+
+
+class _Report:
+    """The deviations of one stream, written as they come."""
+
+    def __init__(self) -> None:
+        self.checker = Checker()
+        self.tally: Counter[str] = Counter()
+        self.failure: StreamFailed | None = None
+        """What the first `error` event said."""
+
+    def take(self, frames: Sequence[Frame]) -> None:
+        """Check frames."""
+        for frame in frames:
+            self.write(self.checker.feed(frame))
+            self._note_failure(frame)
+
+    def finish(self, pending: Frame | None) -> None:
+        """Check the end of the stream, and the block that it left unfinished."""
+        self.write(self.checker.finish(pending))
+        if pending is not None:
+            self._note_failure(pending)
+
+    def write(self, deviations: Iterable[Deviation]) -> None:
+        """Write each deviation as a line."""
+        for one in deviations:
+            self.tally[one.code] += 1
+            about = f"  ({one.id})" if one.id is not None else ""
+            head = "  ".join(filter(None, (f"event {one.sequence}", one.event, one.code)))
+            write_line(f"{head}{about}: expected {one.expected}, got {one.got}")
+
+    def write_summary(self) -> None:
+        """Write how many events and deviations there were."""
+        found = counted(self.tally.total(), "deviation") if self.tally else "no deviations"
+        codes = ", ".join(f"{code} {count:,}" for code, count in self.tally.most_common())
+        write_line(f"{counted(self.checker.sequence, 'event')}, {found}{codes and ': '}{codes}")
+
+    def _note_failure(self, frame: Frame) -> None:
+        if frame.event == "error" and self.failure is None:
+            data = decode_event(frame).data
+            if isinstance(data, ErrorData):
+                self.failure = StreamFailed(data.code, data.message, data.type, data.param)

@@ -1,0 +1,49 @@
+"""What the deltas of an object add up to, for an object that is looked at, or ends, in its middle."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from stepstream.simulator.shapes import JSON
+
+_APPENDED: Final = frozenset({"input", "logs", "arguments", "value"})
+
+
+class _Text(list[str]):
+    """The pieces of a text."""
+
+
+class _Entries(dict[int, Any]):
+    """The entries of a list, by index."""
+
+
+def summed(deltas: Iterable[JSON]) -> JSON:
+    """Return the sum of deltas as this simulator sends them: texts appended, entries merged by index, all else set."""
+    whole: JSON = {}
+    for delta in deltas:
+        _add(whole, delta)
+    joined: JSON = _joined(whole)
+    return joined
+
+
+def _add(whole: JSON, delta: JSON) -> None:
+    for key, value in delta.items():
+        if key in _APPENDED:
+            whole.setdefault(key, _Text()).append(value)
+        elif isinstance(value, dict):
+            _add(whole.setdefault(key, {}), value)
+        elif isinstance(value, list) and all("index" in entry for entry in value):
+            entries = whole.setdefault(key, _Entries())
+            for entry in value:
+                _add(entries.setdefault(entry["index"], {}), entry)
+        elif key != "index":
+            whole[key] = value
+
+
+def _joined(value: Any) -> Any:
+    if isinstance(value, _Text):
+        return "".join(value)
+    if isinstance(value, _Entries):
+        return [_joined(value[index]) for index in sorted(value)]
+    if isinstance(value, dict):
+        return {key: _joined(one) for key, one in value.items()}
+    return value

@@ -1,0 +1,97 @@
+"""The threads and runs that an application knows. No IO and no clock."""
+
+from collections.abc import Callable
+from itertools import count
+from typing import Final, TypeAlias, TypeVar
+
+from stepstream.simulator import shapes
+from stepstream.simulator.runs import Run
+from stepstream.simulator.shapes import JSON
+from stepstream.simulator.stage import Message
+
+Shown: TypeAlias = Callable[[], JSON]
+"""Gives an object as it stands."""
+
+V = TypeVar("V")
+
+MAX_THREADS: Final = 1_000
+MAX_RUNS: Final = 1_000
+MAX_MESSAGES: Final = 1_000
+"""How many an application remembers, messages of one thread. A newer one pushes out the oldest."""
+
+
+class Thread:
+    """A thread, its messages and its runs, each by id and oldest first."""
+
+    def __init__(self, identifier: str, created_at: int, metadata: JSON | None, resources: JSON | None) -> None:
+        self.id = identifier
+        self.object = shapes.thread(identifier, created_at, metadata, resources)
+        self.messages: dict[str, Shown] = {}
+        self.runs: dict[str, Run] = {}
+
+    def __repr__(self) -> str:
+        return f"<Thread {self.id}: {len(self.messages):,} messages, {len(self.runs):,} runs>"
+
+    def add_message(self, message: JSON) -> None:
+        """Keep a message that nothing changes any more."""
+        _keep(self.messages, message["id"], lambda: message, MAX_MESSAGES)
+
+    def add_run(self, run: Run) -> None:
+        """Keep a run, and the messages that it will write."""
+
+        def note(message: Message) -> None:
+            _keep(self.messages, message.id, lambda: run.stage.timed(run.stage.message_object(message)), MAX_MESSAGES)
+
+        run.stage.on_message = note
+        self.runs[run.owner.run_id] = run
+
+    def drop_run(self, run: Run) -> None:
+        """Forget a run with its messages."""
+        self.runs.pop(run.owner.run_id, None)
+        for step in run.stage.steps.values():
+            if step.message is not None:
+                self.messages.pop(step.message.id, None)
+
+
+class Threads:
+    """The newest threads and runs of one application. A thread that nobody created begins where it is first used."""
+
+    def __init__(self) -> None:
+        self._threads: dict[str, Thread] = {}
+        self._runs: dict[str, tuple[Thread, Run]] = {}
+        self._numbers = count(1)
+
+    def __repr__(self) -> str:
+        return f"<{len(self._threads):,} threads, {len(self._runs):,} runs>"
+
+    def create(
+        self, at: float, identifier: str | None = None, metadata: JSON | None = None, resources: JSON | None = None
+    ) -> Thread:
+        """Return a new thread, created at the Unix time `at`."""
+        fresh = (f"thread_sim{number}" for number in self._numbers)
+        name = identifier or next(name for name in fresh if name not in self._threads)
+        thread = Thread(name, int(at), metadata, resources)
+        _keep(self._threads, name, thread, MAX_THREADS)
+        return thread
+
+    def use(self, identifier: str, at: float) -> Thread:
+        """Return the thread of that id, new where it is not known."""
+        return self._threads.get(identifier) or self.create(at, identifier)
+
+    def find(self, identifier: str) -> Thread | None:
+        """Return the thread of that id, or None."""
+        return self._threads.get(identifier)
+
+    def add_run(self, thread: Thread, run: Run) -> None:
+        """Keep a new run of `thread`."""
+        thread.add_run(run)
+        self._runs[run.owner.run_id] = thread, run
+        if len(self._runs) > MAX_RUNS:
+            its_thread, oldest = self._runs.pop(next(iter(self._runs)))
+            its_thread.drop_run(oldest)
+
+
+def _keep(kept: dict[str, V], key: str, value: V, limit: int) -> None:
+    kept[key] = value
+    if len(kept) > limit:
+        del kept[next(iter(kept))]
