@@ -82,7 +82,9 @@ def rounds_of(scenario: Scenario) -> int:
     return sum(isinstance(act, FunctionCalls | McpCall) for act in scenario.acts)
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "big-logs" else ()) for name in SCENARIOS]
+)
 async def test_openai_client_completes_every_scenario(by_openai: AsyncOpenAI, name: str):
     thread = await by_openai.beta.threads.create()
     told = await openai_rounds.complete(by_openai, stream_of(by_openai, thread.id, scenario=name))

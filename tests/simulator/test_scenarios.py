@@ -137,7 +137,7 @@ STORIES: dict[str, list[list[str]]] = {
     "connected-agent": [[*BEGIN, *TOOL, *SAY, *END]],
     "step-failed": [[*BEGIN, *CALLING, "run.step.failed", *SAY, *END]],
     "run-failed": [[*BEGIN, *TOOL, *CUT, "run.step.failed", "run.failed", "done"]],
-    "cancelled": [[*BEGIN, *CALLING, "run.step.cancelled", "run.cancelled", "done"]],
+    "cancelled": [[*BEGIN, *CALLING, "run.cancelling", "run.step.cancelled", "run.cancelled", "done"]],
     "expired": [[*BEGIN, *CALLING, "run.step.expired", "run.expired", "done"]],
     "incomplete": [[*BEGIN, *CUT, "run.step.completed", "run.incomplete", "done"]],
     "many-deltas": [[*BEGIN, *TOOL, *SAY, *END]],

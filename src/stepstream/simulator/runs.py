@@ -225,6 +225,8 @@ class Run:
         stage, cut = self.stage, CUTS.get(ending.status)
         if ending.status == "expired":
             stage.catch_up(self.owner.expires_at)
+        if ending.status == "cancelled" and self.status != "cancelling":
+            yield self._beat("cancelling")
         for step in [] if cut is None else [step for step in stage.steps.values() if step.ended is None]:
             assert cut is not None
             if step.message is not None and step.message.ended is None:

@@ -109,7 +109,7 @@ class Stage:
         """Yield players for ever, in turns; at random where the stage has a seed."""
         if self.random is None:
             yield from cycle(players)
-        while self.random is not None:
+        while self.random is not None and players:
             yield self.random.choice(players)
 
     def beat(self, event: str, data: JSON, delay: float | None = None) -> Beat:
