@@ -42,7 +42,6 @@ CLEAN: list[tuple[str, list[Sent], list[Edit]]] = [
     ("error without done", ANSWER, [remove(*range(12, 22)), insert(12, Sent("error", ERROR))]),
     ("error with done", ANSWER, [remove(*range(12, 21)), insert(12, Sent("error", {"error": ERROR}))]),
     ("error with a number as its code", ANSWER, [insert(12, Sent("error", ERROR | {"code": 500}))]),
-    ("nothing but done", [DONE], []),
     ("no in_progress of steps and messages", ANSWER, [remove(6, 13, 15)]),
     ("unknown keys", ANSWER, [put(4, "billing", {"cents": 3}), put(8, "event_id", "evt_1")]),
     ("no parallel_tool_calls, or one", ANSWER, [put(4, "parallel_tool_calls", True)]),

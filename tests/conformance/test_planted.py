@@ -222,6 +222,8 @@ PLANTED: list[tuple[str, list[Sent], list[Edit], list[tuple[str, int]]]] = [
     ("open step that ends late", ANSWER, [copy(19, 21), remove(19)], [("step_left_open", 19)]),
     ("done in the middle of a run", ANSWER, [remove(20)], [("run_left_open", 20)]),
     ("event after done", ANSWER, [copy(20, 22)], [("event_after_done", 22)]),
+    ("two events after done", ANSWER, [insert(22, DONE, DONE)], [("event_after_done", 22)]),
+    ("nothing but done", [DONE], [], [("empty_stream", 1)]),
     ("done twice", ANSWER, [insert(22, DONE)], [("event_after_done", 22)]),
     ("done with JSON", ANSWER, [replace(21, {})], [("bad_done", 21)]),
     ("no done", ANSWER, [remove(21)], [("missing_done", 20)]),
@@ -343,7 +345,7 @@ def test_one_fault_is_one_deviation(events: list[Sent], edits: list[Edit], expec
     assert [(one.code, one.sequence) for one in found] == expected
 
 
-ELSEWHERE = {"frame_too_large", "orphan_overflow", "run_evicted"}
+ELSEWHERE = {"frame_too_large", "orphan_overflow"}
 """Codes that need a longer stream than fits a table."""
 
 

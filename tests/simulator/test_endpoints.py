@@ -6,9 +6,12 @@ import httpx
 import pytest
 from playing import AT, JSON, RUN_BODY, RUNS, THREAD, Truth, answer, asked_calls, calling, posted, truth, whole_bytes
 
-from stepstream.simulator import SCENARIOS, app
+from stepstream.simulator import SCENARIOS, app, threads
 from stepstream.simulator.api import SEEDED_TIME
-from stepstream.simulator.shapes import SETTINGS
+from stepstream.simulator.pace import FAST
+from stepstream.simulator.runs import Run
+from stepstream.simulator.shapes import SETTINGS, Owner
+from stepstream.simulator.stage import Stage
 
 PREFIXES = ["", "/v1", "/openai", "/openai/v1"]
 OUTPUTS = "submit_tool_outputs"
@@ -547,3 +550,17 @@ async def test_scenario_of_ones_own_is_played():
 
 def test_seeded_time_is_near_that_of_the_tests():
     assert abs(AT - SEEDED_TIME) < 10**8
+
+
+async def test_runs_are_forgotten_by_their_size_too(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(threads, "MAX_BYTES", 15_000)
+    api = threads.Threads()
+    thread = api.create(0)
+    for number in range(9):
+        owner = Owner(f"run_{number}", thread.id, "asst_1", 0)
+        run = Run(SCENARIOS["message"], Stage(owner, f"sim{number}", 0, None), {}, FAST)
+        api.add_run(thread, run)
+        run.begin(0).leave()
+        run.catch_up(0)
+    assert 0 < len(thread.runs) < 9
+    assert list(thread.runs) == [f"run_{number}" for number in range(9)][-len(thread.runs) :]

@@ -636,9 +636,19 @@ def test_endless_time_passes_in_chunks():
     assert sizes == [len(TITLE), 0, 45, *[20] * 97]
 
 
+async def test_recording_is_not_made_of_itself(tmp_path: Path):
+    path, other = tmp_path / "x.sse", tmp_path / "link.sse"
+    path.write_bytes(taped(("1", TICK)))
+    other.symlink_to(path)
+    with pytest.raises(ValueError, match="another file to record to than the one that is replayed"):
+        async with record(replay(path), other):
+            raise AssertionError("it is recorded")
+    assert path.read_bytes() == taped(("1", TICK))
+
+
 async def test_missing_recording_is_an_os_error_of_the_first_chunk(tmp_path: Path):
     with pytest.raises(FileNotFoundError):
-        await anext(replay(tmp_path / "nowhere"))
+        await anext(aiter(replay(tmp_path / "nowhere")))
 
 
 async def test_waiting_replay_can_be_cancelled(tmp_path: Path):

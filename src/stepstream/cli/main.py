@@ -56,6 +56,8 @@ def _release_output() -> None:
 
 def _told(error: Exception, source: str) -> str:
     """Return an error in one line. The errors of URLs name what may be shown of the URL."""
+    if isinstance(error, OSError) and error.strerror:  # one of a source is a TransportError
+        return f"standard output: {error.strerror}" if source else error.strerror
     text = str(error) or type(error).__name__
     return text if not source or is_url(source) else f"{source.partition('?')[0]}: {text}"  # maybe meant as a URL
 
@@ -139,7 +141,9 @@ def _add_simulate(command: argparse.ArgumentParser) -> None:
     """Add the options of `simulate`. What they may say is the simulator's to know."""
     command.add_argument("--port", type=_port, default=8_777, help="0 for a free one (default: %(default)s)")
     command.add_argument("--scenario", default="umbrellas", metavar="NAME", help="what runs do (default: %(default)s)")
-    command.add_argument("--seed", type=_seed, metavar="N", help="the same bytes each time, ids and timestamps too")
+    command.add_argument(
+        "--seed", type=_seed, metavar="N", help="the same requests give the same bytes, ids and timestamps too"
+    )
     command.add_argument("--pace", default="real", metavar="PACE", help="real, fast or events per second")
     command.add_argument(
         "--fault", action="append", default=[], metavar="NAME[=N]", help="what becomes of streams; may be repeated"
@@ -180,7 +184,7 @@ def _port(text: str) -> int:
 
 
 def _seed(text: str) -> int:
-    return _number(text, "a seed", 2**63)
+    return _number(text, "a seed", 2**63 - 1)
 
 
 def _number(text: str, what: str, most: int) -> int:

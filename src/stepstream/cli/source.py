@@ -2,14 +2,34 @@
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from urllib.parse import urlsplit
 
+from stepstream.errors import TransportError
 from stepstream.sources.files import read_standard_input
 from stepstream.sources.recording import replay
+from stepstream.sources.refusal import place
 
 
 def is_url(source: str) -> bool:
     """Tell whether SOURCE is a URL, of whatever scheme."""
     return "://" in source
+
+
+def _check_url(url: str) -> None:
+    """Check that a URL can be asked for at all.
+
+    Raises:
+        TransportError: it cannot.
+    """
+    where = url.partition("?")[0].rpartition("@")[2][:80]
+    try:
+        parts = urlsplit(url)
+        where = place(url) or where
+        is_fit = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_fit = False
+    if not is_fit:
+        raise TransportError(f"{where}: expected an http or https URL with a host")
 
 
 @asynccontextmanager
@@ -19,6 +39,7 @@ async def named(source: str, *, chunk_size: int, speed: float) -> AsyncIterator[
     A recording comes at `speed` times its own pace.
     """
     if is_url(source):
+        _check_url(source)
         from stepstream.sources.http import connect
 
         async with connect(source) as stream:
@@ -26,7 +47,7 @@ async def named(source: str, *, chunk_size: int, speed: float) -> AsyncIterator[
     elif source == "-":
         yield _in_pieces(read_standard_input(), chunk_size)
     else:
-        yield _in_pieces(replay(source, speed=speed), chunk_size)
+        yield _in_pieces(aiter(replay(source, speed=speed)), chunk_size)
 
 
 async def _in_pieces(stream: AsyncGenerator[bytes], size: int) -> AsyncIterator[bytes]:

@@ -30,7 +30,6 @@ CONSEQUENCES: Final = frozenset({"delta_before_created", "type_conflict"})
 
 _EXPECTED: Final[Mapping[str, str]] = {
     "orphan_overflow": "an object before its deltas",
-    "run_evicted": "runs that end",
     "too_deep": "JSON of at most 64 levels",
     "undecodable_event": "JSON",
 }

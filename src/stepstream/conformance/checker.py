@@ -45,6 +45,7 @@ class Checker:
         """Whether `done` came."""
         self._is_excused = False  # an error event came, or the rest is not read: no done need come
         self._event = ""
+        self._told: set[str] = set()
         self._tracks = Tracks(max_tracked)
         self._folded = Folded()
 
@@ -56,7 +57,8 @@ class Checker:
         self.sequence += 1
         self._event = frame.event
         if self.is_done:
-            return self._reported([Finding("event_after_done", "the end of the stream after done", "another event")])
+            found = Finding("event_after_done", "the end of the stream after done", "another event")
+            return self._once([found])
         if frame.event == "done":
             return self._reported(self._done(frame))
         if frame.event == "error":
@@ -89,10 +91,18 @@ class Checker:
             for one in findings
         ]
 
+    def _once(self, findings: list[Finding]) -> list[Deviation]:
+        """Return findings as deviations, those whose code was not reported before."""
+        new = [one for one in findings if one.code not in self._told]
+        self._told.update(one.code for one in new)
+        return self._reported(new)
+
     def _done(self, frame: Frame) -> list[Finding]:
         self.is_done = True
         findings = [] if frame.data == DONE else [Finding("bad_done", "the data [DONE]", f"{len(frame.data):,} bytes")]
         if not self._is_excused:
+            if self.sequence == 1:
+                findings.append(Finding("empty_stream", "events of a run before done", "none"))
             expected = "a run that ended or waits for action before done"
             findings += [Finding("run_left_open", expected, "it open", id=run.id) for run in self._tracks.open_runs()]
         return findings
@@ -110,7 +120,8 @@ class Checker:
         kind, identifier = raw.get("object"), raw.get("id")
         if isinstance(kind, str) and kind in KIND_OF and isinstance(identifier, str):
             self._tracks.follow(KIND_OF[kind], identifier).doubt()
-        finding = Finding("unknown_event", "an event of the protocol", repr(shown(frame.event)))
+        got = "none: there is no line event:" if frame.event == "message" else repr(shown(frame.event))
+        finding = Finding("unknown_event", "an event of the protocol", got)
         return [*self._reported([finding]), *deviations_of(anomalies)]
 
     def _known(self, frame: Frame, kind: Kind) -> list[Deviation]:

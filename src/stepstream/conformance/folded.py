@@ -1,7 +1,7 @@
 """What the fold makes of a stream: its anomalies, and the check of what is final against what deltas added up to."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -12,16 +12,31 @@ from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.changes import Anomaly
 from stepstream.wire.sse import Frame
 
+OURS: Final = frozenset({"run_evicted"})
+"""Anomalies that tell of a limit of the fold's, not of the server."""
+
+ONCE: Final = frozenset({"orphan_overflow"})
+"""Anomalies that all go back to the first of them."""
+
 
 class Folded:
     """The fold of one stream."""
 
     def __init__(self) -> None:
         self._accumulator = Accumulator()
+        self._has_overflown = False
 
     def apply(self, frame: Frame) -> list[Anomaly]:
         """Fold the next frame, and return the anomalies."""
-        return [change for change in self._accumulator.apply_frame(frame) if isinstance(change, Anomaly)]
+        found = [change for change in self._accumulator.apply_frame(frame) if isinstance(change, Anomaly)]
+        return [one for one in found if one.code not in OURS and not self._is_known(one)]
+
+    def _is_known(self, anomaly: Anomaly) -> bool:
+        """Tell whether an anomaly follows from one that was told, and note it."""
+        if anomaly.code not in ONCE:
+            return False
+        is_known, self._has_overflown = self._has_overflown, True
+        return is_known
 
     def snapshot(self, track: Track) -> dict[str, Any]:
         """Return what deltas and objects added up to as JSON, empty where nothing is known."""

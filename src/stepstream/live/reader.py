@@ -63,7 +63,8 @@ class Reader:
             return outcome_of(stream, "ended")
         if not stream.sequence:
             raise StreamTruncated("the stream ended without a single event")
-        raise StreamTruncated(f"the stream ended after {stream.sequence:,} events without done, its run unfinished")
+        events = f"{stream.sequence:,} event{'' if stream.sequence == 1 else 's'}"
+        raise StreamTruncated(f"the stream ended after {events} without done, its run unfinished")
 
     def _frames(self, item: Any) -> tuple[Sequence[Frame], FrameTooLarge | None]:
         """Return the frames of an item, and the error that comes after them, if any."""

@@ -86,6 +86,8 @@ class _Closing(AsyncExitStack):
                 return False
             return bool(await super().__aexit__(exc_type, exc, traceback))
         except Exception as failure:
+            if has_failed and repr(failure) == repr(exc):
+                return False  # it failed at the same thing twice
             if has_failed:
                 _log.warning("a source failed when it was closed", exc_info=failure)
                 return False

@@ -17,6 +17,8 @@ from stepstream.simulator.threads import Thread, Threads
 SEEDED_TIME: Final = 1_790_000_000.0
 """The Unix time at which everything is created where a seed determines every byte."""
 
+MAX_SEED: Final = 2**63 - 1
+
 
 class Defaults(NamedTuple):
     """What holds for requests that do not say otherwise."""
@@ -115,8 +117,8 @@ class Api:
         if scenario is not None and scenario not in SCENARIOS:
             text = f"expected a scenario out of {', '.join(SCENARIOS)}; got {scenario!r:.80}"
             raise Refusal(400, text, param="scenario")
-        if seed is not None and not (seed.isdecimal() and len(seed) < 19):
-            raise Refusal(400, f"expected a whole number as seed, got {seed!r:.80}", param="seed")
+        if seed is not None and not (seed.isascii() and seed.isdecimal() and int(seed[:20]) <= MAX_SEED):
+            raise Refusal(400, f"expected a seed from 0 to {MAX_SEED}, got {seed!r:.80}", param="seed")
         return Defaults(
             self.defaults.scenario if scenario is None else SCENARIOS[scenario],
             self.defaults.seed if seed is None else int(seed),

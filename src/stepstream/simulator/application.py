@@ -8,7 +8,7 @@ from random import Random
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlencode
 
-from stepstream.simulator.api import Api, Defaults
+from stepstream.simulator.api import MAX_SEED, Api, Defaults
 from stepstream.simulator.asgi import (
     Application,
     Receive,
@@ -167,10 +167,10 @@ def app(
     `/openai` before the path. Runs stream where the body says `"stream": true`. They go on whatever becomes of the
     connection, so that `GET …/runs/{run}` and `GET …/steps` tell the truth afterwards.
 
-    `scenario` is what runs do: a name out of `SCENARIOS`, or a `Scenario` of your own. `seed` makes every byte the same
-    each time, ids and timestamps too. `pace` is "real", "fast" (no pauses) or a number of events per second. `fault` is
-    what becomes of streams: names out of `FAULTS`, as `"duplicate,cut-event=9"`. With `api_key`, requests need it as a
-    bearer token or in the header `api-key`.
+    `scenario` is what runs do: a name out of `SCENARIOS`, or a `Scenario` of your own. With a `seed`, the same requests
+    in the same order give the same bytes, ids and timestamps too. `pace` is "real", "fast" (no pauses) or a number of
+    events per second. `fault` is what becomes of streams: names out of `FAULTS`, as `"duplicate,cut-event=9"`. With
+    `api_key`, requests need it as a bearer token or in the header `api-key`.
 
     A request may say otherwise for its run, by the query parameters or `x-simulator-…` headers `scenario`, `seed`,
     `pace` and `fault` (`none` for none).
@@ -182,6 +182,8 @@ def app(
         raise ValueError("expected an API key, got an empty one")
     if isinstance(scenario, str) and scenario not in SCENARIOS:
         raise ValueError(f"expected a scenario out of {', '.join(SCENARIOS)}; got {scenario!r:.80}")
+    if seed is not None and not (isinstance(seed, int) and 0 <= seed <= MAX_SEED):
+        raise ValueError(f"expected a seed from 0 to {MAX_SEED}, got {seed!r:.80}")
     story = SCENARIOS[scenario] if isinstance(scenario, str) else scenario
     faults = faults_of([fault] if isinstance(fault, str) else fault)
     return _Simulator(Defaults(story, seed, pace_of(pace)), faults, api_key)

@@ -11,14 +11,14 @@ class NewMessage(msgspec.Struct):
     role: str
     content: str | list[dict[str, Any]]
     attachments: list[dict[str, Any]] | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: dict[str, str] | None = None
 
 
 class NewThread(msgspec.Struct):
     """A thread that the client creates."""
 
     messages: list[NewMessage] = []
-    metadata: dict[str, Any] | None = None
+    metadata: dict[str, str] | None = None
     tool_resources: dict[str, Any] | None = None
 
 
@@ -32,6 +32,7 @@ class NewRun(msgspec.Struct):
     additional_instructions: str | None = None
     additional_messages: list[NewMessage] | None = None
     tools: list[dict[str, Any]] | None = None
+    metadata: dict[str, str] | None = None
     thread: NewThread | None = None
 
 

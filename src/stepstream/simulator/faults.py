@@ -70,7 +70,13 @@ def _number(name: str, number: str) -> int:
         if number:
             raise ValueError(f"expected no number for the fault {name}, got {number!r:.80}")
         return 0
-    value = int(number) if number.isdecimal() and len(number) < 12 else fault.default if not number else -1
+    value = (
+        int(number)
+        if number.isascii() and number.isdecimal() and len(number) < 12
+        else fault.default
+        if not number
+        else -1
+    )
     if not fault.least <= value <= fault.most:
         raise ValueError(
             f"expected for the fault {name} a number from {fault.least} to {fault.most}, got {number!r:.80}"

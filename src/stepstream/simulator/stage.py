@@ -81,6 +81,8 @@ class Stage:
         self.owner = owner
         self.random = random
         self.steps: dict[str, Step] = {}
+        self.kept_bytes = 0
+        """How much was said of steps and messages that have ended, or grow: about what is remembered."""
         self.spent = Usage(0, 0)
         """The tokens of the steps that have ended."""
         self.on_message: Callable[[Message], None] = lambda message: None
@@ -117,7 +119,9 @@ class Stage:
         seconds = DELAYS.get(event, OTHER_DELAY) if delay is None else delay
         self._clock += seconds
         about = data["id"] if event.startswith(_OF_MEMBERS) else None
-        return Beat(seconds, Frame(event, msgspec.json.encode(self.timed(data))), about)
+        payload = msgspec.json.encode(self.timed(data))
+        self.kept_bytes += len(payload) if about is not None and not event.endswith(".delta") else 0
+        return Beat(seconds, Frame(event, payload), about)
 
     def timed(self, data: JSON) -> JSON:
         """Return an object with its timestamps as this server writes them."""

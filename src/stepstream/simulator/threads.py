@@ -19,6 +19,9 @@ MAX_RUNS: Final = 1_000
 MAX_MESSAGES: Final = 1_000
 """How many an application remembers, messages of one thread. A newer one pushes out the oldest."""
 
+MAX_BYTES: Final = 64 * 10**6
+"""How much it remembers of runs, the newest apart."""
+
 
 class Thread:
     """A thread, its messages and its runs, each by id and oldest first."""
@@ -86,9 +89,12 @@ class Threads:
         """Keep a new run of `thread`."""
         thread.add_run(run)
         self._runs[run.owner.run_id] = thread, run
-        if len(self._runs) > MAX_RUNS:
+        while len(self._runs) > MAX_RUNS or (len(self._runs) > 1 and self._kept_bytes() > MAX_BYTES):
             its_thread, oldest = self._runs.pop(next(iter(self._runs)))
             its_thread.drop_run(oldest)
+
+    def _kept_bytes(self) -> int:
+        return sum(run.stage.kept_bytes for _, run in self._runs.values())
 
 
 def _keep(kept: dict[str, V], key: str, value: V, limit: int) -> None:

@@ -179,6 +179,13 @@ def _without_emptying(path: str, flags: int) -> int:
     return os.open(path, flags & ~os.O_TRUNC)
 
 
+def _check_apart(source: Source, path: str | PathLike[str]) -> None:
+    """Check that a recording is not made of itself: it would be emptied, or never end."""
+    replayed = source.path if isinstance(source, Replay) else None
+    if replayed is not None and os.path.exists(path) and os.path.samefile(replayed, path):
+        raise ValueError(f"expected another file to record to than the one that is replayed, {os.fspath(path)}")
+
+
 @asynccontextmanager
 async def record(
     source: Source,
@@ -195,9 +202,11 @@ async def record(
 
     Raises:
         RecordingFailed: the file cannot be written. It is opened before the source.
+        ValueError: the source is the replay of that very file.
         TransportError: the source failed. What stepstream itself raises passes as it is.
         TypeError: it is no source.
     """
+    _check_apart(source, path)
     with await anyio.to_thread.run_sync(_Tape, path) as tape:
         async with opened(source) as items:
             yield Recording(items, tape, max_event_bytes, clock)
@@ -210,7 +219,7 @@ def replay(
     chunk_size: int = CHUNK_SIZE,
     clock: Callable[[], float] = anyio.current_time,
     sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
-) -> AsyncGenerator[bytes]:
+) -> "Replay":
     """Return the bytes of a recording as a source that keeps its pace, or `speed` times that; `math.inf`: no waiting.
 
     Times count from the first byte asked for, whatever its reader does meanwhile. Between two events at most 300
@@ -224,7 +233,25 @@ def replay(
     if not speed > 0:
         raise ValueError(f"expected speed above 0, got {speed!r}")
     chunks = read_file(path, chunk_size=chunk_size)
-    return chunks if speed == math.inf else _paced(chunks, speed, clock, sleep)
+    return Replay(path, chunks if speed == math.inf else _paced(chunks, speed, clock, sleep))
+
+
+class Replay:
+    """A recording that is read: iterate over it, once, for its bytes."""
+
+    def __init__(self, path: str | PathLike[str], chunks: AsyncGenerator[bytes]) -> None:
+        self.path = path
+        self._chunks = chunks
+
+    def __repr__(self) -> str:
+        return f"<Replay {os.fspath(self.path)}>"
+
+    def __aiter__(self) -> AsyncGenerator[bytes]:
+        return self._chunks
+
+    async def aclose(self) -> None:
+        """Close the file."""
+        await self._chunks.aclose()
 
 
 async def _paced(
