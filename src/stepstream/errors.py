@@ -75,8 +75,8 @@ class RecordingFailed(StepStreamError):
 class APIError(StepStreamError):
     """The server refused the request, or answered with something that is no event stream.
 
-    `status_code` and `request_id` come from the response (0 and None without one); `code`, `message`, `type` and
-    `param` from its error body, None where it has none.
+    `status_code`, `reason_phrase`, `request_id` and `retry_after` (seconds) come from the response; `code`, `message`,
+    `type` and `param` from its error body, None where it has none.
     """
 
     def __init__(
@@ -84,6 +84,8 @@ class APIError(StepStreamError):
         text: str,
         *,
         status_code: int,
+        reason_phrase: str = "",
+        retry_after: float | None = None,
         request_id: str | None = None,
         code: str | None = None,
         message: str | None = None,
@@ -92,11 +94,17 @@ class APIError(StepStreamError):
     ) -> None:
         super().__init__(text)
         self.status_code = status_code
+        self.reason_phrase = reason_phrase
+        self.retry_after = retry_after
         self.request_id = request_id
         self.code = code
         self.message = message
         self.type = type
         self.param = param
+
+
+class ToolFailed(StepStreamError):
+    """A tool raised, and the toolbox was told to cancel the run then. The exception is in `__cause__`."""
 
 
 class StreamFailed(StepStreamError):

@@ -96,6 +96,12 @@ class Growing(Generic[Obj]):
         restore(self._tree, before, settling=True)
         self.kept = None
 
+    def knows(self, full: Obj) -> bool:
+        """Tell whether `full` says nothing, nulls aside, that is not known."""
+        now = self.snapshot()
+        is_told = all(value == getattr(now, field) for field, value in _scalars(full) if not _is_null(value))
+        return is_told and not contradicts(self.tree, _load(full))
+
     def complete(self, full: Obj) -> tuple[bool, bool]:
         """Take a second terminal object of the same status: it may fill what is null.
 

@@ -60,7 +60,18 @@ class Side(Generic[Obj]):
 class StreamFold:
     """The part of the fold that one stream does not share with others."""
 
-    __slots__ = ("anomalies", "anomaly_count", "context", "messages", "runs", "sequence", "state", "steps", "waiting")
+    __slots__ = (
+        "anomalies",
+        "anomaly_count",
+        "context",
+        "is_reconciled",
+        "messages",
+        "runs",
+        "sequence",
+        "state",
+        "steps",
+        "waiting",
+    )
 
     def __init__(self, state: State, context: object) -> None:
         self.state = state
@@ -69,6 +80,8 @@ class StreamFold:
         """How many events came."""
         self.anomalies: list[Anomaly] = []
         self.anomaly_count = 0
+        self.is_reconciled = False
+        """Whether the server was asked for what the stream did not tell."""
         self.runs: dict[str, Run] = {}
         """The runs that this stream touched, in order of first sight."""
         self.steps = Side[RunStep]("step", StepTransition, StepProgress, grow_step, state.steps, state.add_step)
@@ -76,6 +89,12 @@ class StreamFold:
             "message", MessageTransition, MessageProgress, grow_message, state.messages, state.add_message
         )
         self.waiting = Waiting()
+
+    def touch_run(self, identifier: str) -> None:
+        """Note that the stream told of a run, maybe nothing new."""
+        known = self.state.runs.get(identifier)
+        if known is not None:
+            touch(self.runs, identifier, known)
 
     def anomaly(self, cause: Cause, code: AnomalyCode, identifier: str | None, text: str) -> Anomaly:
         """Note and return an anomaly."""

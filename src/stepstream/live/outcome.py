@@ -1,6 +1,6 @@
 """How one stream ended, with everything it touched."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
@@ -28,6 +28,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How many events the stream had."""
     required_action: RequiredAction | Unknown | None
     """What the newest run that waits for action asks for."""
+    reconciled: bool
+    """Whether the stream broke, and the server was asked for the rest."""
     usage: Usage
     """Token totals over the runs; of a run that told none, those of its steps."""
 
@@ -51,14 +53,16 @@ def outcome_of(stream: StreamFold, reason: Literal["done", "ended"] | None) -> O
         anomaly_count=stream.anomaly_count,
         events=stream.sequence,
         required_action=(asked[-1] or None) if asked else None,
-        usage=_total(stream.runs, steps),
+        reconciled=stream.is_reconciled,
+        usage=usage_of(stream.runs, steps.values()),
     )
 
 
-def _total(runs: Mapping[str, Run], steps: Mapping[str, RunStep]) -> Usage:
+def usage_of(runs: Mapping[str, Run], steps: Iterable[RunStep]) -> Usage:
+    """Return the tokens of runs; of a run that told none, those of its steps."""
     told = [run.usage for run in runs.values() if run.usage]
     telling = {run.id for run in runs.values() if run.usage}
-    told += [step.usage for step in steps.values() if step.usage and step.run_id not in telling]
+    told += [step.usage for step in steps if step.usage and step.run_id not in telling]
     return Usage(
         prompt_tokens=sum(usage.prompt_tokens or 0 for usage in told),
         completion_tokens=sum(usage.completion_tokens or 0 for usage in told),

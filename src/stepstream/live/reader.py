@@ -7,6 +7,7 @@ from stepstream.errors import DecodeError, FrameTooLarge, StreamFailed, StreamTr
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.changes import Change
 from stepstream.fold.lifecycle import SETTLED_RUN
+from stepstream.fold.truth import Truth, missed
 from stepstream.live.outcome import Outcome, outcome_of
 from stepstream.live.source import Reconnected, frame_of
 from stepstream.wire.events import Done, ErrorData, Event, decode_event
@@ -34,7 +35,12 @@ class Reader:
         if isinstance(item, Event):
             yield self._event(item)
         elif isinstance(item, Reconnected):
-            self._decoder = FrameDecoder(max_event_bytes=self._max_event_bytes)
+            self._decoder = FrameDecoder(max_event_bytes=self._max_event_bytes, last_event_id=item.last_event_id)
+        elif isinstance(item, Truth):
+            self.accumulator.stream.is_reconciled = True
+            for frame in missed(self.accumulator.state, item):
+                yield self._frame(frame)
+            self.accumulator.stream.touch_run(item.run_id)
         else:
             frames, excess = self._frames(item)
             for frame in frames:

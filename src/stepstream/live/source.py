@@ -7,14 +7,21 @@ from types import TracebackType
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from stepstream.errors import StepStreamError, TransportError
+from stepstream.fold.truth import Truth
 from stepstream.wire.events import Event
 from stepstream.wire.sse import Frame
 
 
 class Reconnected:
-    """A source yields this where a new connection begins: the parser starts afresh."""
+    """A source yields this where a new connection begins: the parser starts afresh, at the id of the last event."""
 
-    __slots__ = ()
+    __slots__ = ("last_event_id",)
+
+    def __init__(self, last_event_id: str = "") -> None:
+        self.last_event_id = last_event_id
+
+    def __repr__(self) -> str:
+        return f"<Reconnected at {self.last_event_id!r}>"
 
 
 @runtime_checkable
@@ -34,7 +41,7 @@ class SSEMessage(Protocol):
         """The last event id."""
 
 
-Item: TypeAlias = bytes | bytearray | memoryview | Frame | Event | Reconnected | SSEMessage
+Item: TypeAlias = bytes | bytearray | memoryview | Frame | Event | Reconnected | Truth | SSEMessage
 """What a source may yield."""
 
 Source: TypeAlias = Any
