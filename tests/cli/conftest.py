@@ -107,7 +107,7 @@ def server(streams: Path) -> Iterator[str]:
             self.send_response(status)
             self.send_header("content-type", kind)
             self.send_header("content-length", str(len(body)))
-            self.send_header("location", "/stream")
+            self.send_header("location", "http://elsewhere.invalid/stream")
             self.end_headers()
             self.wfile.write(body)
 

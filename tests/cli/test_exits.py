@@ -75,7 +75,7 @@ def test_error_event_of_either_shape_counts_without_its_blank_line(
     [
         ("/missing", "answered 404 Not Found: No run here."),
         ("/html", "expected text/event-stream, got text/html"),
-        ("/moved", "answered 307 Temporary Redirect"),
+        ("/moved", "answered 307: expected a redirect within its origin, got one to http://elsewhere.invalid/stream"),
     ],
 )
 def test_status_is_5_where_the_server_refused(

@@ -1,6 +1,8 @@
 """An HTTP/1.1 server on a real port that does to each request what a test says, on whatever event loop."""
 
 import json
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -44,10 +46,20 @@ class Exchange:
         """Send a response in chunks. Without `end`, it goes on."""
         head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\nx-request-id: req_1\r\ntransfer-encoding: chunked\r\n\r\n"
         await self.send(head.encode())
-        for chunk in chunks:
+        for chunk in filter(None, chunks):  # an empty one would be the end
             await self.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
         if end:
             await self.send(b"0\r\n\r\n")
+
+    async def reset(self) -> None:
+        """Break the connection, so that the client's system tells of it at once."""
+        self._stream.extra(SocketAttribute.raw_socket).setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        transport = getattr(self._stream, "_transport", None)
+        if transport is not None:
+            transport.abort()  # on asyncio, closing would end the stream in order before it breaks it
+        raise anyio.EndOfStream
 
     async def hung_up(self) -> None:
         """Return when the client has closed the connection."""
@@ -61,8 +73,56 @@ class Exchange:
 Script = Callable[[Exchange], Awaitable[object]]
 
 
+class InTurn:
+    """A script that does one of `scripts` to each request, the last to all that follow, and keeps the requests."""
+
+    def __init__(self, *scripts: Script) -> None:
+        self._scripts = scripts
+        self.requests: list[Exchange] = []
+
+    async def __call__(self, exchange: Exchange) -> None:
+        self.requests.append(exchange)
+        await self._scripts[min(len(self.requests), len(self._scripts)) - 1](exchange)
+
+    @property
+    def ids(self) -> list[list[str]]:
+        """The values of `Last-Event-ID` in each request."""
+        return [request.values("last-event-id") for request in self.requests]
+
+
+def streaming(*chunks: bytes, end: bool = True) -> Script:
+    """Return a script that answers with a stream. Without `end`, it goes on until the client has left."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.stream(*chunks, end=end)
+        if not end:
+            await exchange.hung_up()
+
+    return script
+
+
+def answering(status: str, body: bytes | dict[str, Any] = b"", **headers: str) -> Script:
+    """Return a script that answers with a whole response."""
+    return lambda exchange: exchange.answer(status, body, **headers)
+
+
+def resetting(*chunks: bytes) -> Script:
+    """Return a script that sends the beginning of a stream, and breaks the connection."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.stream(*chunks, end=False)
+        await exchange.reset()
+
+    return script
+
+
+async def hang_up(exchange: Exchange) -> None:
+    """Close the connection instead of an answer."""
+    raise anyio.EndOfStream
+
+
 @asynccontextmanager
-async def serving(script: Script) -> AsyncIterator[str]:
+async def serving(script: Script, port: int = 0) -> AsyncIterator[str]:
     """Do `script` to every request. Yields the base URL, without a final slash."""
 
     async def serve(stream: SocketStream) -> None:
@@ -77,7 +137,8 @@ async def serving(script: Script) -> AsyncIterator[str]:
             except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
                 return  # the client has left
 
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+    opening = anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
+    async with await opening as listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, serve)
         yield f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
         tasks.cancel_scope.cancel()

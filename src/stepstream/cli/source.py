@@ -2,12 +2,16 @@
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from stepstream.errors import TransportError
 from stepstream.sources.files import read_standard_input
 from stepstream.sources.recording import replay
 from stepstream.sources.refusal import place
+
+if TYPE_CHECKING:
+    from stepstream.sources.event_stream import EventStream
 
 
 def is_url(source: str) -> bool:
@@ -42,7 +46,7 @@ async def named(source: str, *, chunk_size: int, speed: float) -> AsyncIterator[
         _check_url(source)
         from stepstream.sources.http import connect
 
-        async with connect(source) as stream:
+        async with connect(source, attempts=1, reconnect=False) as stream:  # whoever types it again can wait himself
             yield _in_pieces(aiter(stream), chunk_size)
     elif source == "-":
         yield _in_pieces(read_standard_input(), chunk_size)
@@ -50,8 +54,9 @@ async def named(source: str, *, chunk_size: int, speed: float) -> AsyncIterator[
         yield _in_pieces(aiter(replay(source, speed=speed)), chunk_size)
 
 
-async def _in_pieces(stream: AsyncGenerator[bytes], size: int) -> AsyncIterator[bytes]:
+async def _in_pieces(stream: "AsyncGenerator[bytes] | EventStream", size: int) -> AsyncIterator[bytes]:
     async with aclosing(stream) as chunks:
         async for chunk in chunks:
-            for start in range(0, len(chunk), size):
-                yield chunk[start : start + size]
+            if isinstance(chunk, bytes):
+                for start in range(0, len(chunk), size):
+                    yield chunk[start : start + size]

@@ -25,13 +25,17 @@ def place(url: str) -> str:
     return f"{origin}{parts.path}"
 
 
-def refusal(url: str, status: int, reason: str, headers: Mapping[str, str], body: bytes) -> APIError:
+def refusal(
+    url: str, status: int, reason: str, headers: Mapping[str, str], body: bytes, retry_after: float | None
+) -> APIError:
     """Return the error for a response that is no success. `body` is its body, or the beginning of it."""
     fields = _fields(body)
     detail = f": {fields['message']}" if fields["message"] else ""
     request_id = request_id_of(headers)
     text = f"{place(url)} answered {status} {reason}".rstrip() + detail
-    return APIError(text, status_code=status, request_id=request_id, **fields)
+    return APIError(
+        text, status_code=status, reason_phrase=reason, retry_after=retry_after, request_id=request_id, **fields
+    )
 
 
 def _fields(body: bytes) -> dict[str, str | None]:

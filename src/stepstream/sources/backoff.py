@@ -1,0 +1,65 @@
+"""How long to wait before the next attempt. No clock and no sleep: the time and the chance come in."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from random import random
+from typing import Final
+
+FIRST: Final = 1.0
+LONGEST: Final = 30.0
+HEALTHY_AFTER: Final = 60.0
+SHORTEST_RETRY: Final = 0.1
+LONGEST_RETRY: Final = 30.0
+LONGEST_RETRY_AFTER: Final = 120.0
+
+
+class Backoff:
+    """Delays that double from one failure to the next, each shortened by chance, down to half.
+
+    `chance` gives numbers from 0 to 1. A connection counts as healthy once it has lasted for 60 seconds: only then do
+    the delays begin anew. One that opens and breaks at once does not change them.
+    """
+
+    def __init__(self, chance: Callable[[], float] = random) -> None:
+        self._chance = chance
+        self._failures = 0
+        self._opened_at: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Backoff after {self._failures} failures>"
+
+    def opened(self, now: float) -> None:
+        """Note that a connection opened at the time `now`."""
+        self._opened_at = now
+
+    def failed(self, now: float, *, retry: int | None = None, retry_after: float | None = None) -> float:
+        """Note a failure at the time `now`, and return the seconds to wait.
+
+        `retry` is the server's reconnection time in milliseconds, with which the delays begin, clamped to between 0.1
+        and 30 seconds. `retry_after` is what a refusal asked for in seconds: at least that, up to 120.
+        """
+        if self._opened_at is not None and now - self._opened_at >= HEALTHY_AFTER:
+            self._failures = 0
+        self._opened_at = None
+        first = FIRST if retry is None else min(max(retry / 1_000, SHORTEST_RETRY), LONGEST_RETRY)
+        delay = min(first * (1 << min(self._failures, 10)), LONGEST) * (0.5 + self._chance() / 2)
+        self._failures += 1
+        return max(delay, min(retry_after or 0.0, LONGEST_RETRY_AFTER))
+
+
+def retry_after_of(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds that a response asks to wait, or None. `now` is the Unix time.
+
+    `retry-after` has seconds or a date (RFC 9110, section 10.2.3); `retry-after-ms`, as OpenAI and Azure send it,
+    milliseconds.
+    """
+    exact, text = headers.get("retry-after-ms", ""), headers.get("retry-after", "").strip()
+    for number, unit in ((exact.strip(), 1_000), (text, 1)):
+        if number.isascii() and number.replace(".", "", 1).isdecimal() and len(number) < 20:
+            return float(number) / unit
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)

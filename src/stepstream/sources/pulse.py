@@ -1,0 +1,58 @@
+"""Where events end in a stream of bytes: enough to see that one hangs, and that `done` came, without decoding any."""
+
+import re
+from typing import Final
+
+_BLANK_LINES: Final = (b"\n\n", b"\n\r", b"\r\r")
+"""Two line ends in a row, of whatever kinds: any two bytes of them but CRLF, which is one."""
+
+_LINE_END: Final = re.compile(rb"[\r\n]")
+_DONE: Final = re.compile(rb"[\r\n]event: ?done(?:\r\n|\r|\n)data: ?\[DONE\](?:\r\n|\n|\r(?!\n))(?:\r\n|\r|\n)")
+_DONE_AT_END: Final = re.compile(rb"[\r\n]event: ?done(?:\r\n|\r|\n)data: ?\[DONE\][\r\n]*\Z")
+_MARK: Final = b"[DONE]"
+_CARRIED: Final = 64
+"""So many bytes of the past are looked at again: what is sought may come in two chunks."""
+
+
+class Pulse:
+    """Follows the bytes of one connection."""
+
+    def __init__(self) -> None:
+        self.began_at: float | None = None
+        """When the event began whose end has not come: a line after the last blank one that is no comment."""
+        self._past = b"\n"  # a stream begins where a line does
+        self._in_comment = False
+        self._has_seen_done = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the bytes so far end with `done`, be its blank line there or not."""
+        return self._has_seen_done or _DONE_AT_END.search(self._past) is not None
+
+    def feed(self, chunk: bytes, now: float) -> int | None:
+        """Take a chunk that came at the time `now`. Return how many of its bytes go up to the end of `done`.
+
+        None where `done` is not in it. Only a `done` as OpenAI and Azure write it is found, of two lines and nothing
+        else; others are left to the reader of the stream.
+        """
+        seen = self._past + chunk
+        self._follow(chunk, seen, now)
+        self._past = seen[-_CARRIED:]
+        found = _DONE.search(seen) if _MARK in seen else None
+        self._has_seen_done = self._has_seen_done or found is not None
+        return None if found is None else max(0, found.end() - len(seen) + len(chunk))
+
+    def _follow(self, chunk: bytes, seen: bytes, now: float) -> None:
+        if seen.endswith(_BLANK_LINES):
+            self.began_at, self._in_comment = None, False
+            return
+        ended = max(seen.rfind(blank) for blank in _BLANK_LINES) + 2
+        rest = chunk
+        if ended > len(seen) - len(chunk):
+            rest, self.began_at, self._in_comment = seen[ended:], None, False
+        first, *following = _LINE_END.split(rest)
+        fresh = following if self._in_comment else [first, *following]
+        if self.began_at is None and any(line and not line.startswith(b":") for line in fresh):
+            self.began_at = now
+        if fresh:
+            self._in_comment = fresh[-1].startswith(b":")

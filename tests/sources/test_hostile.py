@@ -1,0 +1,103 @@
+"""Servers that mean no good, each against a process of its own: it ends in its declared error, and stays small."""
+
+import json
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from scripted import Exchange, answering, serving
+
+MOST = 64
+"""MiB that a whole process may take, interpreter and all."""
+
+MANY = 4_096
+
+
+def bomb() -> bytes:
+    """Return 256 MiB of zeros, packed."""
+    packer = zlib.compressobj(1, wbits=31)
+    zeros = bytes(2**20)
+    return b"".join([*(packer.compress(zeros) for _ in range(256)), packer.flush()])
+
+
+BOMB = bomb()
+
+
+def without_end(head: bytes, piece: bytes) -> Any:
+    """Return a script that sends a piece until the client has left."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 " + head + b"\r\n\r\n")
+        for _ in range(MANY):
+            await exchange.send(piece)
+
+    return script
+
+
+STREAM = b"200 OK\r\ncontent-type: text/event-stream"
+X = b"x" * 2**16
+
+
+async def endless_head(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.1 200 OK\r\nx: ")
+    for _ in range(MANY):
+        await exchange.send(X)
+
+
+async def one_line(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.1 " + STREAM + b"\r\n\r\nevent: thread.run.created\ndata: ")
+    for _ in range(MANY):
+        await exchange.send(X)
+
+
+HOSTILE: dict[str, tuple[Any, str, str]] = {
+    "gzip bomb as the stream": (
+        answering("200 OK", BOMB, content_type="text/event-stream", content_encoding="gzip"),
+        "APIError",
+        ": expected no content encoding, got gzip",
+    ),
+    "gzip bomb as the refusal": (
+        answering("400 Bad", BOMB, content_type="application/json", content_encoding="gzip"),
+        "APIError",
+        " answered 400 Bad",
+    ),
+    "gzip bomb that hides its encoding": (
+        answering("400 Bad", BOMB, content_encoding="identity, gzip"),
+        "APIError",
+        " answered 400 Bad",
+    ),
+    "endless line": (one_line, "FrameTooLarge", "expected an event of at most 16,777,216 bytes"),
+    "endless event of short lines": (without_end(STREAM, b"data: x\n" * 8_192), "FrameTooLarge", "16,777,216 bytes"),
+    "endless refusal": (without_end(b"500 Oh No", X), "APIError", " answered 500 Oh No: xxx"),
+    "endless head": (endless_head, "TransportError", ": the connection failed (RemoteProtocolError)"),
+    "endless page": (without_end(b"200 OK\r\ncontent-type: text/html", X), "APIError", "got text/html"),
+    "login page": (
+        answering("200 OK", b"<html>Please log in" + b" " * 2**25, content_type="text/html; charset=utf-8"),
+        "APIError",
+        ": expected text/event-stream, got text/html",
+    ),
+    "redirect to another origin": (
+        answering("302 Found", location="http://example.invalid/login?key=s3cret"),
+        "APIError",
+        " to http://example.invalid/login",
+    ),
+}
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {}), ("trio", {})], ids=["asyncio", "trio"])
+@pytest.mark.parametrize(("script", "error", "text"), HOSTILE.values(), ids=HOSTILE)
+async def test_hostile_server_ends_in_its_error_and_takes_little_memory(
+    anyio_backend: Any, script: Any, error: str, text: str
+):
+    name, _ = anyio_backend
+    program = Path(__file__).with_name("hostile.py")
+    async with serving(script) as url:
+        with anyio.fail_after(30):
+            ended = await anyio.run_process([sys.executable, str(program), name, url], stderr=None)
+    got = json.loads(ended.stdout)
+    assert (got["error"], text in got["text"], "s3cret" in got["text"]) == (error, True, False), got
+    print(f"{name} {error}: {got['before']} MiB before, {got['peak']} MiB at most")  # noqa: T201
+    assert got["peak"] < MOST, got
