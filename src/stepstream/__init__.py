@@ -16,6 +16,7 @@ from stepstream.errors import (
     StepStreamError,
     StreamFailed,
     StreamTruncated,
+    ToolFailed,
     TransportError,
 )
 from stepstream.fold.accumulator import Accumulator, accumulate
@@ -81,11 +82,16 @@ from stepstream.wire.tool_calls import (
 )
 
 if TYPE_CHECKING:
-    from stepstream.sources.http import EventStream, connect
+    from stepstream.client.runs import RunsClient
+    from stepstream.client.tools import Toolbox
+    from stepstream.sources.event_stream import EventStream
+    from stepstream.sources.http import connect
     from stepstream.sources.recording import record, replay
 
 _LAZY = {
-    "EventStream": "stepstream.sources.http",
+    "EventStream": "stepstream.sources.event_stream",
+    "RunsClient": "stepstream.client.runs",
+    "Toolbox": "stepstream.client.tools",
     "connect": "stepstream.sources.http",
     "record": "stepstream.sources.recording",
     "replay": "stepstream.sources.recording",
@@ -145,6 +151,7 @@ __all__ = [
     "RunStepDelta",
     "RunStepDeltaBody",
     "RunTransition",
+    "RunsClient",
     "SearchResult",
     "StepDetails",
     "StepDetailsDelta",
@@ -162,6 +169,8 @@ __all__ = [
     "ToolCallDelta",
     "ToolCallFinished",
     "ToolCallStarted",
+    "ToolFailed",
+    "Toolbox",
     "TransportError",
     "Unknown",
     "UnknownData",

@@ -26,8 +26,10 @@ from stepstream import (
     MessageTransition,
     Outcome,
     Processor,
+    Reconnected,
     RequiredAction,
     Run,
+    RunsClient,
     RunStep,
     RunTransition,
     StepDetails,
@@ -36,6 +38,7 @@ from stepstream import (
     StreamFailed,
     StreamHandle,
     Subscription,
+    Toolbox,
     ToolCall,
     ToolCallFinished,
     ToolCallStarted,
@@ -186,9 +189,69 @@ async def runs_give_outcomes(processor: Processor, client: httpx.AsyncClient, ot
     async with connect("http://x", client=other) as stream:
         assert_type(stream, EventStream)
         async for chunk in stream:
-            assert_type(chunk, bytes)
+            assert_type(chunk, bytes | Reconnected)
     connect("http://x", "POST")  # type: ignore[call-arg]
     connect("http://x", retries=3)  # type: ignore[call-arg]
+
+
+async def runs_are_driven(client: RunsClient, processor: Processor, tools: Toolbox) -> None:
+    outcome = await client.drive(processor, "thread_1", tools, context=1, max_rounds=3, assistant_id="a", top_p=None)
+    assert_type(outcome, Outcome)
+    assert_type(await client.drive(processor, None, thread={"messages": []}, extra_body={"x": 1}), Outcome)
+    await client.drive(processor, "thread_1", tools, temprature=1)  # type: ignore[call-arg]
+    await client.drive(processor, "thread_1", tools, temperature="hot")  # type: ignore[arg-type]
+    async with client as entered:
+        assert_type(entered, RunsClient)
+
+
+async def runs_are_asked_for(client: RunsClient, processor: Processor) -> None:
+    assert_type(await client.retrieve_run("t", "r"), Run)
+    assert_type(await client.cancel_run("t", "r"), Run)
+    assert_type(await client.retrieve_step("t", "r", "s"), RunStep)
+    assert_type(await client.list_steps("t", "r"), list[RunStep])
+    assert_type(await client.list_messages("t", run_id="r"), list[Message])
+    assert_type(await processor.run(client.stream_run("t", assistant_id="a", include=["x"])), Outcome)
+    await processor.run(client.submit_tool_outputs("t", "r", {"call_1": "4", "call_2": None}))
+    await processor.run(client.submit_tool_approvals("t", "r", {"call_1": True}))
+    client.stream_run("t", thread={})  # type: ignore[call-arg]
+    client.stream_thread_and_run(thread={}, tools=[{"type": "function"}])
+    client.stream_run("t", additional_messages="Hi")  # type: ignore[arg-type]
+    async with client.stream_run("t") as stream:
+        assert_type(stream.request_id, str | None)
+
+
+async def token() -> str:
+    return "t"
+
+
+def clients_are_made(http: httpx.AsyncClient, other: httpx2.AsyncClient) -> None:
+    RunsClient("http://x", api_key="k", client=http)
+    RunsClient("http://x", api_key=token, auth="bearer", client=other)
+    RunsClient("http://x", api_key=lambda: "k", headers={"a": "b"})
+    RunsClient("http://x", auth="basic")  # type: ignore[arg-type]
+    RunsClient("http://x", "k")  # type: ignore[call-arg]
+
+
+async def tools_keep_their_type(tools: Toolbox) -> None:
+    @tools.function
+    async def sail(place: str, *, hours: int = 1) -> float:
+        return 1.0
+
+    @tools.function(name="row", description="Row.")
+    def row(place: str) -> int:
+        return 1
+
+    @tools.approve
+    async def may(call: ToolCall) -> bool:
+        return call.name == "find"
+
+    assert_type(row("x"), int)
+    assert_type(await may(ToolCall()), bool)
+    assert_type(await sail("x", hours=2), float)
+    await sail("x", speed=2)  # type: ignore[call-arg]
+    assert_type(tools.definitions(), list[dict[str, Any]])
+    tools.function("sail")  # type: ignore[call-overload]
+    Toolbox(on_error="raise")  # type: ignore[arg-type]
 
 
 def the_core_is_typed(data: bytes) -> None:

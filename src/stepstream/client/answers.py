@@ -1,0 +1,63 @@
+"""What the API answers: its objects, one by one or page by page."""
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from stepstream.errors import ProtocolError
+from stepstream.wire.events import Malformed, decode_event
+from stepstream.wire.messages import Message
+from stepstream.wire.objects import Run, RunStep
+from stepstream.wire.sse import Frame
+
+T = TypeVar("T", Run, RunStep, Message)
+
+_NAMES: Final[Mapping[type[Any], str]] = {
+    Run: "thread.run.in_progress",
+    RunStep: "thread.run.step.in_progress",
+    Message: "thread.message.in_progress",
+}
+"""An event that carries an object of the type: its decoder knows what to do with kinds that are new."""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page of a list, its objects unread."""
+
+    data: tuple[msgspec.Raw, ...]
+    has_more: bool | None = None
+
+    def last_id(self) -> str:
+        """Return the id of the last object, after which the next page begins.
+
+        Raises:
+            ProtocolError: it has none.
+        """
+        found = field(self.data[-1], "id")
+        if not isinstance(found, str):
+            raise ProtocolError("expected a list of objects with ids")
+        return found
+
+
+def field(raw: msgspec.Raw, name: str) -> Any:
+    """Return a field of an object; UNSET where it is not there, or this is no object that can be read."""
+    try:
+        return msgspec.json.decode(raw, type=dict[str, Any]).get(name, UNSET)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return UNSET
+
+
+def object_of(raw: msgspec.Raw, type_: type[T]) -> T:
+    """Return an object of the API as it was sent: one without a status, as lists of messages have them, has none.
+
+    Raises:
+        ProtocolError: it is none of that type. A `DecodeError` is one.
+    """
+    data = decode_event(Frame(_NAMES[type_], bytes(raw))).data
+    if not isinstance(data, type_):
+        reason = data.reason if isinstance(data, Malformed) else type(data).__name__
+        raise ProtocolError(f"expected a {type_.__name__}: {reason}")
+    status = field(raw, "status")
+    return data if status else replace(data, status=status)

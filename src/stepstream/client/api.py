@@ -1,0 +1,108 @@
+"""The API as one talks to it: over which connections, for how long, how often."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from stepstream.client.answers import Page
+from stepstream.client.calls import Call, answer
+from stepstream.client.endpoint import Endpoint
+from stepstream.errors import ProtocolError
+from stepstream.sources.event_stream import EventStream
+from stepstream.sources.http import connect, new_client
+
+PAGE: Final = 100
+MAX_PAGES: Final = 1_000
+
+T = TypeVar("T")
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """How long may pass, in seconds: for streams as `connect` has it, and for a plain answer."""
+
+    connect_timeout: float
+    first_byte_timeout: float
+    idle_timeout: float
+    event_timeout: float
+    timeout: float
+
+
+class Api:
+    """The requests to an API. Without a client of the caller's, a connection lasts for one call, or while `kept`."""
+
+    def __init__(self, endpoint: Endpoint, client: Any, timeouts: Timeouts, attempts: int) -> None:
+        self._endpoint = endpoint
+        self._client = client
+        self._timeouts = timeouts
+        self._attempts = attempts
+
+    def __repr__(self) -> str:
+        return f"<Api {self._endpoint!r}>"
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Keep connections open until the end of the block, where there is no client of the caller's."""
+        if self._client is not None:
+            yield
+            return
+        async with new_client(self._endpoint.base_url) as self._client:
+            try:
+                yield
+            finally:
+                self._client = None
+
+    async def get(self, *path: str) -> msgspec.Raw:
+        """Return an object as it stands."""
+        return await self._call("GET", self._endpoint.url(*path), msgspec.Raw)
+
+    async def post(self, *path: str, body: Any) -> msgspec.Raw:
+        """Send an object, and return what is answered."""
+        return await self._call("POST", self._endpoint.url(*path), msgspec.Raw, body)
+
+    async def list(self, *path: str, query: Iterable[tuple[str, str]] = ()) -> Sequence[msgspec.Raw]:
+        """Return the objects of every page of a list, oldest first.
+
+        Raises:
+            ProtocolError: it has no end.
+        """
+        found: list[msgspec.Raw] = []
+        asked, after = [("limit", str(PAGE)), ("order", "asc"), *query], ""
+        for _ in range(MAX_PAGES):
+            begin = [("after", after)] if after else []
+            page = await self._call("GET", self._endpoint.url(*path, query=[*asked, *begin]), Page)
+            found += page.data
+            if not (page.has_more and page.data):
+                return found
+            if page.last_id() == after:
+                raise ProtocolError("expected the next page of a list, got the same one again")
+            after = page.last_id()
+        raise ProtocolError(f"expected a list of at most {MAX_PAGES:,} pages")
+
+    @asynccontextmanager
+    async def stream(self, url: str, body: Mapping[str, Any]) -> AsyncIterator[EventStream]:
+        """Send an object, and give the stream that is answered."""
+        timeouts = msgspec.structs.asdict(self._timeouts)
+        del timeouts["timeout"]
+        headers = await self._endpoint.headers()
+        async with connect(
+            url, json=body, headers=headers, client=self._client, attempts=self._attempts, **timeouts
+        ) as stream:
+            yield stream
+
+    async def _call(self, method: str, url: str, type_: type[T], json: Any = None) -> T:
+        headers = await self._endpoint.headers()
+        async with AsyncExitStack() as stack:
+            client = self._client or await stack.enter_async_context(new_client(self._endpoint.base_url))
+            call = Call(
+                client=client,
+                method=method,
+                url=url,
+                headers=headers,
+                json=json,
+                connect_timeout=self._timeouts.connect_timeout,
+                timeout=self._timeouts.timeout,
+                attempts=self._attempts,
+            )
+            return await answer(call, type_)

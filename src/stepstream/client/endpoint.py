@@ -1,0 +1,75 @@
+"""Whom to ask and as whom: the base URL, the key, and what every request carries."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from inspect import isawaitable
+from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+
+import msgspec
+
+from stepstream.sources.opening import sendable
+from stepstream.sources.refusal import place
+
+ApiKey: TypeAlias = str | Callable[[], str | Awaitable[str]]
+"""A key, or what returns a fresh token for each request, awaited if need be."""
+
+Auth: TypeAlias = Literal["bearer", "api-key"]
+
+ASSISTANTS: Final = {"OpenAI-Beta": "assistants=v2"}
+"""OpenAI's own API wanted this header. Others do not mind it."""
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """An API: where it is, and how a request to it is made. What is given for every request comes last, and wins."""
+
+    base_url: str
+    api_key: ApiKey | None
+    auth: Auth
+    api_version: str | None
+    default_headers: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {place(self.base_url)}>"
+
+    def check(self) -> None:
+        """Check what every request carries, as far as it is known.
+
+        Raises:
+            ValueError: `auth` is unknown, or a header cannot be sent, such as a key with a line end. It is not quoted.
+        """
+        if self.auth not in ("bearer", "api-key"):
+            raise ValueError(f"expected auth 'bearer' or 'api-key', got {self.auth!r:.80}")
+        sendable(self._with(None if callable(self.api_key) else self.api_key))
+
+    def url(self, *path: str, query: Iterable[tuple[str, str]] = ()) -> str:
+        """Return the URL of a path, its parts quoted, with the query of the base URL and the API's version.
+
+        Raises:
+            ValueError: a part is empty, or would lead elsewhere.
+        """
+        for part in path:
+            if part in ("", ".", ".."):
+                raise ValueError(f"expected an id, got {part!r}")
+        parts = urlsplit(self.base_url)
+        tail = "/".join(quote(part, safe="") for part in path)
+        version = [] if self.api_version is None else [("api-version", self.api_version)]
+        own = urlencode([*version, *query])
+        joined = "&".join(filter(None, (parts.query, own)))
+        return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{tail}", joined, ""))
+
+    async def headers(self) -> dict[str, str]:
+        """Return the headers of the next request, its key fresh."""
+        key: Any = self.api_key
+        if callable(key):
+            key = key()
+            if isawaitable(key):
+                key = await key
+        return self._with(key)
+
+    def _with(self, key: str | None) -> dict[str, str]:
+        given = dict(ASSISTANTS)
+        if key is not None:
+            given |= {"api-key": key} if self.auth == "api-key" else {"Authorization": f"Bearer {key}"}
+        replaced = {name.lower() for name in self.default_headers}
+        kept = {name: value for name, value in given.items() if name.lower() not in replaced}
+        return {**kept, **self.default_headers}

@@ -1,0 +1,65 @@
+"""What a run can be opened with: every parameter of the API, by its own name."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+import msgspec
+
+
+class RunParameters(TypedDict, total=False):
+    """The parameters of a run, as the API names them. What is left out is the assistant's or the server's to choose."""
+
+    assistant_id: str
+    model: str | None
+    instructions: str | None
+    additional_instructions: str | None
+    additional_messages: Sequence[Mapping[str, Any]] | None
+    tools: Sequence[Mapping[str, Any]] | None
+    tool_resources: Mapping[str, Any] | None
+    tool_choice: str | Mapping[str, Any] | None
+    parallel_tool_calls: bool | None
+    response_format: str | Mapping[str, Any] | None
+    truncation_strategy: Mapping[str, Any] | None
+    temperature: float | None
+    top_p: float | None
+    max_prompt_tokens: int | None
+    max_completion_tokens: int | None
+    reasoning_effort: str | None
+    metadata: Mapping[str, str] | None
+    include: Sequence[str]
+    """What is to be sent beside: a query parameter, `include[]`."""
+    extra_body: Mapping[str, Any]
+    """Fields of the body that are not named here."""
+
+
+class ThreadAndRunParameters(RunParameters, total=False):
+    """The parameters of a run on a new thread."""
+
+    thread: Mapping[str, Any] | None
+    """The thread's `messages`, `metadata` and `tool_resources`."""
+
+
+def body_of(parameters: Mapping[str, Any], allowed: type[RunParameters]) -> dict[str, Any]:
+    """Return the body that opens a stream with these parameters, as plain JSON.
+
+    Raises:
+        TypeError: a parameter is not known, or has no JSON form.
+    """
+    unknown = parameters.keys() - allowed.__annotations__.keys() - RunParameters.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"expected parameters of a run, got {', '.join(sorted(unknown))}; others go into extra_body")
+    named = {name: value for name, value in parameters.items() if name not in ("include", "extra_body")}
+    body: dict[str, Any] = msgspec.to_builtins({**named, **(parameters.get("extra_body") or {}), "stream": True})
+    return body
+
+
+def include_of(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the query that says what is to be sent beside.
+
+    Raises:
+        TypeError: it is one string, not a sequence of them.
+    """
+    include = parameters.get("include") or ()
+    if isinstance(include, str):
+        raise TypeError("expected include as a sequence of strings, got one string")
+    return [("include[]", value) for value in include]

@@ -1,0 +1,41 @@
+"""Event loops whose time jumps: where everybody sleeps, it is later at once. Nothing may wait for the world."""
+
+import asyncio  # noqa: TID251 - only there, and in trio, a test can own the clock
+import selectors
+from typing import Any
+
+import pytest
+import trio.testing  # noqa: TID251
+
+
+class _Selector(selectors.DefaultSelector):
+    """Never waits: the time that it was to wait is over at once."""
+
+    ahead = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        found = super().select(0)
+        if not found and timeout is None:
+            raise RuntimeError("everybody waits, and nobody for a time")
+        if not found:
+            self.ahead += timeout or 0.0
+        return found
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """An event loop of asyncio's whose time jumps."""
+
+    def __init__(self) -> None:
+        self._jumping = _Selector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return self._jumping.ahead
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Both event loops, their time in jumps."""
+    if request.param == "asyncio":
+        return "asyncio", {"loop_factory": JumpingLoop}
+    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
