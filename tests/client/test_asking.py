@@ -141,7 +141,7 @@ async def test_run_that_never_ends_is_given_up_after_reconcile_timeout():
     failure = await failed(peer)
     assert type(failure) is StreamTruncated
     assert str(failure) == (
-        "the stream ended without done, and for 100 s the server did not say what became of the run"
+        "the stream ended without done, and for 100 s the server did not say that the run is over or waits"
     )
     assert peer.times[-1] == 97.75
     assert failure.outcome is not None
@@ -184,7 +184,7 @@ async def test_stalled_stream_is_given_up_as_an_idle_timeout():
     assert isinstance(failure, IdleTimeout)
     expected = (
         "http://peer/threads/thread_1/runs was silent for 7 s, "
-        "and for 100 s the server did not say what became of the run"
+        "and for 100 s the server did not say that the run is over or waits"
     )
     assert (failure.seconds, str(failure)) == (7, expected)
 
@@ -196,7 +196,7 @@ async def test_trouble_that_passes_is_waited_for(status: int):
     assert (outcome.reconciled, outcome.runs["run_1"].status, peer.times[-1] >= 30) == (True, "completed", True)
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("status", [401, 403])
 async def test_trouble_that_stays_is_raised_at_once_with_the_outcome(status: int):
     peer = Peer(saying(lambda _: status))
     failure = await failed(peer)
@@ -206,9 +206,20 @@ async def test_trouble_that_stays_is_raised_at_once_with_the_outcome(status: int
     assert failure.outcome.events == 2
 
 
-async def test_answer_that_is_no_run_is_raised_with_the_outcome():
-    failure = await failed(Peer(saying(lambda _: httpx.Response(200, text="<html>"))))
-    assert isinstance(failure, ProtocolError)
+async def test_run_that_is_not_there_is_asked_for_a_few_times():
+    peer = Peer(saying(lambda _: 404))
+    failure = await failed(peer)
+    assert isinstance(failure, APIError)
+    assert (failure.status_code, peer.times) == (404, [0.0, 0.25, 0.75, 1.75])
+    assert failure.outcome is not None
+
+
+async def test_answer_that_is_no_run_is_passing_trouble():
+    peer = Peer(saying(lambda _: httpx.Response(200, text="<html>")))
+    failure = await failed(peer)
+    assert type(failure) is StreamTruncated
+    assert isinstance(failure.__cause__, ProtocolError)
+    assert len(peer.times) > 9
     assert failure.outcome is not None
     assert failure.outcome.events == 2
 

@@ -801,3 +801,15 @@ async def test_open_runs_are_remembered_up_to_max_open_runs():
 async def test_json_of_a_snapshot_is_the_object_that_was_sent():
     outcome = await outcome_of(played(play()))
     assert json.loads(msgspec.json.encode(outcome.steps["step_1"])) == play()[6][1]
+
+
+async def test_source_that_was_read_before_is_refused():
+    @asynccontextmanager
+    async def once() -> AsyncIterator[Any]:
+        yield played(play())
+
+    async with Processor() as processor:
+        source = once()
+        await processor.run(source)
+        with pytest.raises(RuntimeError, match="a source is read once: open another one"):
+            await processor.run(source)

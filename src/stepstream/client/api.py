@@ -12,6 +12,7 @@ from stepstream.client.endpoint import Endpoint
 from stepstream.errors import ProtocolError
 from stepstream.sources.event_stream import EventStream
 from stepstream.sources.http import connect, new_client
+from stepstream.sources.options import check_seconds
 
 PAGE: Final = 100
 MAX_PAGES: Final = 1_000
@@ -27,6 +28,9 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout: float
     event_timeout: float
     timeout: float
+
+    def __post_init__(self) -> None:
+        check_seconds(**msgspec.structs.asdict(self))
 
 
 class Api:

@@ -45,9 +45,12 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         """Return the URL of a path, its parts quoted, with the query of the base URL and the API's version.
 
         Raises:
+            TypeError: a part is no string.
             ValueError: a part is empty, or would lead elsewhere.
         """
         for part in path:
+            if not isinstance(part, str):
+                raise TypeError(f"expected an id as a string, got {type(part).__name__}")
             if part in ("", ".", ".."):
                 raise ValueError(f"expected an id, got {part!r}")
         parts = urlsplit(self.base_url)

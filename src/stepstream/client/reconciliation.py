@@ -7,7 +7,15 @@ from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 import anyio
 
-from stepstream.errors import FrameTooLarge, IdleTimeout, StepStreamError, StreamTruncated, TransportError
+from stepstream.errors import (
+    APIError,
+    FrameTooLarge,
+    IdleTimeout,
+    ProtocolError,
+    StepStreamError,
+    StreamTruncated,
+    TransportError,
+)
 from stepstream.fold.lifecycle import SETTLED_RUN
 from stepstream.fold.truth import Truth
 from stepstream.live.source import Reconnected
@@ -19,6 +27,10 @@ from stepstream.wire.sse import Frame, FrameDecoder
 
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 5.0
+
+NOT_FOUND: Final = 404
+NOT_FOUND_ENOUGH: Final = 4
+"""So many answers that there is no such run are believed."""
 
 T = TypeVar("T")
 
@@ -53,6 +65,7 @@ class Patience:
         self._failure = failure
         self._deadline = began_at + timeout
         self._pause = 0.0
+        self._not_found = 0
         self._last: StepStreamError = failure
 
     def __repr__(self) -> str:
@@ -72,12 +85,19 @@ class Patience:
                 with anyio.CancelScope(deadline=self._deadline):
                     return await ask()
             except StepStreamError as exc:
-                if not may_pass(exc):
+                if not (may_pass(exc) or isinstance(exc, ProtocolError) or self._may_come(exc)):
                     raise
                 self._last = exc
         await anyio.sleep(max(0.0, left))
-        text = f"{self._failure}, and for {self._timeout:g} s the server did not say what became of the run"
+        text = f"{self._failure}, and for {self._timeout:g} s the server did not say that the run is over or waits"
         raise _retold(self._failure, text) from self._last
+
+    def _may_come(self, failure: StepStreamError) -> bool:
+        """Tell whether what is not there may be there soon: one server may hear of a run later than another."""
+        if not (isinstance(failure, APIError) and failure.status_code == NOT_FOUND):
+            return False
+        self._not_found += 1
+        return self._not_found < NOT_FOUND_ENOUGH
 
 
 class Asking:

@@ -19,6 +19,7 @@ from stepstream.live.outcome import Outcome
 from stepstream.live.processor import Processor
 from stepstream.sources.http import ATTEMPTS, CONNECT_TIMEOUT, EVENT_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT
 from stepstream.sources.opening import may_pass
+from stepstream.sources.options import check_attempts, check_client, check_seconds
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 
@@ -64,8 +65,9 @@ class RunsClient:
         timeout: float = CALL_TIMEOUT,
         reconcile_timeout: float = RECONCILE_TIMEOUT,
     ) -> None:
-        if attempts < 1:
-            raise ValueError(f"expected at least 1 attempt, got {attempts}")
+        check_attempts(attempts)
+        check_seconds(reconcile_timeout=reconcile_timeout)
+        check_client(client)
         is_azure = isinstance(api_key, str) and api_version is not None
         self._endpoint = Endpoint(
             base_url=base_url,
@@ -182,6 +184,8 @@ class RunsClient:
         else:
             body = body_of(parameters, RunParameters)  # where the thread is known, it cannot be described
             source = self._stream(("threads", thread_id, "runs"), body, include_of(parameters), thread_id=thread_id)
+        if max_rounds < 0:
+            raise ValueError(f"expected max_rounds of at least 0, got {max_rounds}")
         return await drive(self, processor, source, toolbox, context=context, max_rounds=max_rounds)
 
     def follow(self, thread_id: str, run_id: str, failure: TransportError) -> Asking:

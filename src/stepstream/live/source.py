@@ -62,6 +62,7 @@ async def opened(source: Source) -> AsyncIterator[AsyncIterator[Any]]:
 
     Raises:
         TypeError: it is no source.
+        RuntimeError: it was read before.
         TransportError: it could not be opened. What stepstream itself raises passes as it is.
     """
     async with _Closing() as stack:
@@ -104,6 +105,8 @@ class _Closing(AsyncExitStack):
 
 
 async def _entered(stack: AsyncExitStack, source: Any) -> Any:
+    if hasattr(source, "gen") and not hasattr(source, "func"):  # of contextlib: it was entered before
+        raise RuntimeError("a source is read once: open another one")
     try:
         return await stack.enter_async_context(source)
     except StepStreamError:

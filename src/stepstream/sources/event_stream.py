@@ -12,6 +12,7 @@ from stepstream.errors import APIError, IdleTimeout, StepStreamError, TransportE
 from stepstream.live.source import Reconnected
 from stepstream.sources.backoff import Backoff
 from stepstream.sources.opening import NO_CONTENT, Request, leave, may_pass, opened, translated
+from stepstream.sources.options import check_seconds
 from stepstream.sources.pulse import Pulse
 from stepstream.sources.refusal import place, request_id_of
 from stepstream.sources.resumption import Resumption
@@ -29,6 +30,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float
     """The time by anyio's clock when `total_timeout` is over."""
     is_resumed: bool
+
+    def __post_init__(self) -> None:
+        check_seconds(idle_timeout=self.idle_timeout, event_timeout=self.event_timeout)
 
 
 class EventStream:

@@ -10,6 +10,7 @@ import httpx
 
 from stepstream.sources.event_stream import EventStream, Limits
 from stepstream.sources.opening import Request, is_unread, may_pass, sendable
+from stepstream.sources.options import check_attempts, check_client, check_seconds
 
 CONNECT_TIMEOUT: Final = 10.0
 FIRST_BYTE_TIMEOUT: Final = 60.0
@@ -50,10 +51,12 @@ async def connect(
         IdleTimeout: nothing came within a timeout.
         TransportError: the connection failed, or `total_timeout` has passed.
         TypeError: `json` is none.
-        ValueError: `json` is none, a header cannot be sent, or `attempts` is below 1.
+        ValueError: `json` is none, a header cannot be sent, `attempts` is below 1, or a timeout below 0.
+        TypeError: `client` is no async client.
     """
-    if attempts < 1:
-        raise ValueError(f"expected at least 1 attempt, got {attempts}")
+    check_attempts(attempts)
+    check_seconds(total_timeout=total_timeout)
+    check_client(client)
     verb = (method or ("GET" if json is None else "POST")).upper()
     limits = Limits(
         idle_timeout=idle_timeout,

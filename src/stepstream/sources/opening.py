@@ -13,6 +13,7 @@ import msgspec
 from stepstream.errors import APIError, IdleTimeout, StepStreamError, TransportError
 from stepstream.sources.backoff import retry_after_of
 from stepstream.sources.discretion import Discreet
+from stepstream.sources.options import check_seconds
 from stepstream.sources.refusal import place, refusal, request_id_of
 from stepstream.sources.resumption import header_of
 
@@ -64,6 +65,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     json: Any
     connect_timeout: float
     first_byte_timeout: float
+
+    def __post_init__(self) -> None:
+        check_seconds(connect_timeout=self.connect_timeout, first_byte_timeout=self.first_byte_timeout)
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {place(self.url)}>"

@@ -1,5 +1,6 @@
 """What a refusal says: the error of a response, told without its secrets."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -9,6 +10,9 @@ import msgspec
 from stepstream.errors import APIError
 
 REQUEST_ID_HEADERS: Final = ("x-request-id", "apim-request-id", "x-ms-request-id")
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+"""What has no place in the text of an exception: it could forge lines of a log."""
+
 MAX_TEXT: Final = 500
 """How many characters of a plain-text body become the message."""
 
@@ -30,7 +34,7 @@ def refusal(
 ) -> APIError:
     """Return the error for a response that is no success. `body` is its body, or the beginning of it."""
     fields = _fields(body)
-    detail = f": {fields['message']}" if fields["message"] else ""
+    detail = f": {_CONTROL.sub(' ', fields['message'])}" if fields["message"] else ""
     request_id = request_id_of(headers)
     text = f"{place(url)} answered {status} {reason}".rstrip() + detail
     return APIError(
