@@ -13,6 +13,7 @@ from scripted import CREATED, DONE, Exchange, InTurn, answering, hang_up, servin
 
 from stepstream import APIError, Processor, StepStreamError, TransportError, connect
 from stepstream.sources import opening
+from stepstream.sources.refusal import refusal
 
 whole = streaming(CREATED, DONE)
 
@@ -332,3 +333,10 @@ async def test_encoded_error_body_is_not_unpacked():
     async with serving(answering("500 Oh No", b"x" * 99, content_encoding="gzip")) as url:
         error = await refused(url)
     assert (error.message, str(error)) == (None, f"{url} answered 500 Oh No")
+
+
+def test_control_characters_of_a_server_are_escaped_in_the_text_and_kept_in_the_message():
+    body = b'{"error": {"message": "a\\u001b[31mb\\nforged line\\u202e"}}'
+    error = refusal("http://x/runs", 400, "Bad Request", {}, body, None)
+    assert str(error) == "http://x/runs answered 400 Bad Request: a\\u001b[31mb\\u000aforged line\\u202e"
+    assert error.message == "a\x1b[31mb\nforged line\u202e"

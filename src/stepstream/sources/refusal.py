@@ -10,7 +10,7 @@ import msgspec
 from stepstream.errors import APIError
 
 REQUEST_ID_HEADERS: Final = ("x-request-id", "apim-request-id", "x-ms-request-id")
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """What has no place in the text of an exception: it could forge lines of a log."""
 
 MAX_TEXT: Final = 500
@@ -34,7 +34,7 @@ def refusal(
 ) -> APIError:
     """Return the error for a response that is no success. `body` is its body, or the beginning of it."""
     fields = _fields(body)
-    detail = f": {_CONTROL.sub(' ', fields['message'])}" if fields["message"] else ""
+    detail = f": {_CONTROL.sub(_escaped, fields['message'])}" if fields["message"] else ""
     request_id = request_id_of(headers)
     text = f"{place(url)} answered {status} {reason}".rstrip() + detail
     return APIError(
@@ -57,3 +57,7 @@ def _fields(body: bytes) -> dict[str, str | None]:
 
 def _word(value: object) -> str | None:
     return str(value) if isinstance(value, str | int | float) else None
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
