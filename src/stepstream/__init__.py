@@ -11,11 +11,13 @@ from stepstream.errors import (
     DecodeError,
     FrameTooLarge,
     IdleTimeout,
+    NeverHappens,
     ProtocolError,
     RecordingFailed,
     StepStreamError,
     StreamFailed,
     StreamTruncated,
+    SubscriberTooSlow,
     ToolFailed,
     TransportError,
 )
@@ -32,6 +34,7 @@ from stepstream.fold.changes import (
     ToolCallStarted,
 )
 from stepstream.fold.encoding import encode_change
+from stepstream.live.failure import Failure, Statistics, SubscriberStatistics
 from stepstream.live.handle import StreamHandle
 from stepstream.live.outcome import Outcome
 from stepstream.live.processor import Processor
@@ -119,6 +122,7 @@ __all__ = [
     "ErrorData",
     "Event",
     "EventStream",
+    "Failure",
     "FileCitation",
     "FileSearch",
     "Frame",
@@ -137,6 +141,7 @@ __all__ = [
     "MessageDeltaBody",
     "MessageProgress",
     "MessageTransition",
+    "NeverHappens",
     "Outcome",
     "OutputImage",
     "Processor",
@@ -153,6 +158,7 @@ __all__ = [
     "RunTransition",
     "RunsClient",
     "SearchResult",
+    "Statistics",
     "StepDetails",
     "StepDetailsDelta",
     "StepProgress",
@@ -161,6 +167,8 @@ __all__ = [
     "StreamFailed",
     "StreamHandle",
     "StreamTruncated",
+    "SubscriberStatistics",
+    "SubscriberTooSlow",
     "Subscription",
     "Text",
     "TextDelta",

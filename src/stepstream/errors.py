@@ -68,6 +68,14 @@ class IdleTimeout(TransportError):
         self.seconds = seconds
 
 
+class SubscriberTooSlow(StepStreamError):
+    """More changes waited for a subscriber than it allows, and it was closed (`overflow="close"`)."""
+
+
+class NeverHappens(StepStreamError):
+    """What was waited for can no longer come."""
+
+
 class RecordingFailed(StepStreamError):
     """The file that a stream is recorded to cannot be written. The `OSError` is in `__cause__`."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+from trio.testing import MockClock  # noqa: TID251 - time that passes when everybody waits for it
 
 from stepstream import Event, Frame, Outcome, Processor, StreamTruncated, decode_event, encode_frame
 from stepstream.live.filters import CLASSES
@@ -219,6 +220,11 @@ async def as_far_as_it_came(running: Awaitable[Outcome]) -> Outcome:
         if error.outcome is None:
             raise
         return error.outcome
+
+
+def virtually(function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    """Run in virtual time: where everybody sleeps, the clock jumps."""
+    return anyio.run(function, *args, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
 
 
 async def quiet() -> None:

@@ -12,7 +12,6 @@ from plays import (
     cancelling,
     frames,
     grows,
-    observed,
     opens,
     play,
     played,
@@ -35,8 +34,7 @@ from stepstream import (
     TransportError,
 )
 from stepstream.live.filters import CLASSES
-from stepstream.live.subscription import BUFFER
-from stepstream.live.tally import Tally
+from stepstream.live.options import BUFFER
 
 LONG = [step("created"), opens(), *[grows("x")] * 3 * BUFFER, step("completed"), run("completed"), DONE]
 """A step that grows three times as often as a buffer is long. The opening delta is a progress, too."""
@@ -315,30 +313,3 @@ async def test_cancelling_a_stream_that_waits_leaves_the_others():
         gate.set()
         await other.outcome()
     assert [change.step_id for change in slow] == ["step_1"] * BUFFER + ["step_2"] * 9
-
-
-async def test_tally_wakes_a_waiter_once_and_only_at_its_mark():
-    tally, woken = Tally(), []
-
-    async def wait(mark: int) -> None:
-        suspensions: list[int] = []
-        await observed(tally.reached(mark), suspensions.append)
-        woken.append((mark, tally.count, len(suspensions)))
-
-    async with anyio.create_task_group() as tasks:
-        for mark in (0, 3, 1, 2, 3):
-            tasks.start_soon(wait, mark)
-        for _ in range(3):
-            await quiet()
-            tally.add()
-    assert sorted(woken) == [(0, 0, 0), (1, 1, 1), (2, 2, 1), (3, 3, 1), (3, 3, 1)]
-
-
-async def test_closed_tally_keeps_nobody_waiting():
-    tally = Tally()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(tally.reached, 7)
-        await quiet()
-        tally.close()
-    with anyio.fail_after(1):
-        await tally.reached(8)

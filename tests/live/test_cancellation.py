@@ -33,7 +33,7 @@ from stepstream import (
     ToolCallStarted,
 )
 from stepstream.live.filters import CLASSES
-from stepstream.live.subscription import BUFFER
+from stepstream.live.options import BUFFER
 
 Pause = Callable[[], Awaitable[object]]
 

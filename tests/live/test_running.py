@@ -52,8 +52,8 @@ from stepstream import (
     accumulate,
 )
 from stepstream.live.filters import CLASSES
+from stepstream.live.options import BUFFER
 from stepstream.live.processor import EVENTS_BETWEEN_CHECKPOINTS
-from stepstream.live.subscription import BUFFER
 
 
 async def outcome_of(given: Any, **limits: int) -> Outcome:

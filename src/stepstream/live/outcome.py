@@ -33,6 +33,21 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage
     """Token totals over the runs; of a run that told none, those of its steps."""
 
+    @property
+    def final_run(self) -> Run | None:
+        """The newest of the runs, or None."""
+        return next(reversed(list(self.runs.values())), None)
+
+    @property
+    def final_steps(self) -> list[RunStep]:
+        """The steps, in order of first sight."""
+        return list(self.steps.values())
+
+    @property
+    def final_messages(self) -> list[Message]:
+        """The messages, in order of first sight."""
+        return list(self.messages.values())
+
     def __repr__(self) -> str:
         return (
             f"<Outcome {self.reason or 'broken'}: {self.events:,} events, {len(self.steps):,} steps, "

@@ -33,6 +33,6 @@ class Patience:
             finally:
                 self._waits.discard(scope)
         if scope.cancelled_caught and not subscription.is_closed:
-            left = subscription.offered - subscription.delivered
+            left = subscription.left
             _log.error("gave up a subscriber after %s s with %d changes undelivered", self._limit, left)
             subscription.abandon()

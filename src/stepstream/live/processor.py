@@ -1,11 +1,11 @@
 """The processor: streams in, your code called."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 import anyio
 import anyio.lowlevel
@@ -13,25 +13,33 @@ from anyio.abc import TaskGroup
 
 from stepstream.errors import StepStreamError, StreamTruncated
 from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.present import present
 from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State
+from stepstream.live.failure import Failure, Statistics
+from stepstream.live.filters import Wanted
 from stepstream.live.handle import StreamHandle
-from stepstream.live.hub import Hub
+from stepstream.live.hub import Hub, Ledgers
+from stepstream.live.ledger import Ledger
+from stepstream.live.options import Delivery
 from stepstream.live.outcome import Outcome, outcome_of
 from stepstream.live.patience import Patience
+from stepstream.live.pump import pump
 from stepstream.live.reader import Reader
 from stepstream.live.source import END, Source, next_item, opened
-from stepstream.live.subscribing import Subscribing
-from stepstream.live.subscription import Subscription
+from stepstream.live.subscription import Subscription, checked_callback
+from stepstream.live.waiting import Waiting
 from stepstream.wire.events import DEFAULT_MAX_DEPTH
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES
 
 EVENTS_BETWEEN_CHECKPOINTS: Final = 512
 """A source that never waits lets other tasks run, and can be cancelled, after this many events."""
 
+OnFailure: TypeAlias = Callable[[Failure], Awaitable[object]]
+
 _log = logging.getLogger("stepstream.live")
 
 
-class Processor(Subscribing):
+class Processor(Waiting):
     """Read streams, fold them, and deliver what they do to subscribers.
 
     Subscribers may be registered before the `async with` block and at any time in it; streams are read inside it.
@@ -65,6 +73,9 @@ class Processor(Subscribing):
         self._max_depth = max_depth
         self._state = State(retain=retain, max_open_runs=max_open_runs)
         self._hub = Hub()
+        self._failures = Hub()
+        self._callback_tasks: set[int] = set()
+        self._reading = 0
         self._lifetime: AbstractAsyncContextManager[None] | None = None
         self._pumps: TaskGroup | None = None
         self._streams: TaskGroup | None = None
@@ -112,6 +123,35 @@ class Processor(Subscribing):
         self._check_outside_callbacks("run()", "use start(), which returns at once")
         return await self._read(source, self._accumulator(context))
 
+    def on_failure(self, callback: OnFailure) -> OnFailure:
+        """Register the decorated async function to be called with each `Failure` of a subscriber.
+
+        Where 256 failures wait for it, further ones are dropped, and counted. Its own failures are logged only.
+
+        Raises:
+            TypeError: it is not async.
+            RuntimeError: the processor is closed.
+        """
+        if self._is_closed:
+            raise RuntimeError("the Processor is closed: it delivers nothing any more")
+        subscription = Subscription((Failure,), Wanted(), Delivery(), checked_callback(callback))
+        self._failures.add(subscription)
+        self._start_pump(subscription)
+        return callback
+
+    def statistics(self) -> Statistics:
+        """Return what was done so far."""
+        opened, finished = self._state.order
+        return Statistics(
+            events=self._events,
+            anomalies=self._anomalies,
+            streams=self._reading,
+            open_runs=len(opened),
+            finished_runs=len(finished),
+            unreported=sum(one.dropped for one in self._failures.open),
+            subscribers=tuple(subscription.statistics() for subscription in self._hub.open),
+        )
+
     def start(self, source: Source, context: object = None) -> StreamHandle:
         """Read `source` in a task of the processor and return at once. The handle's `outcome()` is what `run` gives.
 
@@ -130,9 +170,8 @@ class Processor(Subscribing):
     async def _live(self) -> AsyncIterator[None]:
         """Hold the tasks. Those that call callbacks outlive those that read, so that all that was folded arrives."""
         async with anyio.create_task_group() as self._pumps:
-            for subscription in self._hub.open:
-                if subscription.has_callback:
-                    self._pumps.start_soon(subscription.pump)
+            for subscription in (*self._hub.open, *self._failures.open):
+                self._start_pump(subscription)
             try:
                 async with anyio.create_task_group() as self._streams:
                     try:
@@ -143,13 +182,13 @@ class Processor(Subscribing):
                     self._patience.end_in(self._drain_timeout)
             finally:
                 self._is_closed = True
-                draining = self._hub.open
+                draining = [*self._hub.open, *self._failures.open]
                 for subscription in draining:
                     subscription.end()
             timeout = 0 if isinstance(self._failure, KeyboardInterrupt) else self._drain_timeout
             self._pumps.cancel_scope.deadline = anyio.current_time() + timeout
         if self._pumps.cancel_scope.cancelled_caught:
-            left = sum(one.offered - one.delivered for one in draining if one.has_callback)
+            left = sum(one.left for one in draining if one.has_callback)
             _log.error("closed after %s s with %d changes undelivered", timeout, left)
         if self._failure is not None:
             raise self._failure
@@ -159,57 +198,77 @@ class Processor(Subscribing):
 
     async def _read(self, source: Source, accumulator: Accumulator) -> Outcome:
         reader = Reader(accumulator, max_event_bytes=self._max_event_bytes, max_depth=self._max_depth)
-        marks: dict[Subscription, int] = {}
+        ledgers: Ledgers = {}
+        self._reading += 1
         try:
-            await self._publish(reader, source, marks)
+            await self._publish(reader, source, ledgers)
             outcome = reader.finish()
         except Exception as exc:
             if isinstance(exc, StepStreamError):
                 exc.outcome = outcome_of(accumulator.stream, None)
-            await self._delivered(marks)
+            await self._delivered(ledgers)
             raise
         finally:
+            self._reading -= 1
             self._events += accumulator.stream.sequence
             self._anomalies += accumulator.anomaly_count
-        await self._delivered(marks)
+        await self._delivered(ledgers)
         return outcome
 
-    async def _publish(self, reader: Reader, source: Source, marks: dict[Subscription, int]) -> None:
+    async def _publish(self, reader: Reader, source: Source, ledgers: Ledgers) -> None:
         try:
             async with opened(source) as items:
-                await self._publish_items(reader, items, marks)
+                await self._publish_items(reader, items, ledgers)
         except StepStreamError as exc:
             if not reader.is_done:
                 raise
             _log.warning("a source failed when it was closed after done", exc_info=exc)
 
-    async def _publish_items(self, reader: Reader, items: AsyncIterator[Any], marks: dict[Subscription, int]) -> None:
+    async def _publish_items(self, reader: Reader, items: AsyncIterator[Any], ledgers: Ledgers) -> None:
         events = 0
         while not reader.is_done and (item := await next_item(items)) is not END:
             if self._is_closed:
                 raise StreamTruncated("the Processor was left before the stream ended")
             for changes in reader.read(item):
-                for subscription in self._hub.publish(changes, marks):
-                    await self._patience.wait(subscription, subscription.has_room)
+                for subscription in self._hub.publish(changes, ledgers):
+                    await self._patience.wait(subscription, subscription.room.wait)
                 events += 1
                 if events % EVENTS_BETWEEN_CHECKPOINTS == 0:
                     await anyio.lowlevel.checkpoint()
 
-    async def _delivered(self, marks: Mapping[Subscription, int]) -> None:
-        """Return when the callbacks have had what was published up to their marks."""
-        for subscription, mark in marks.items():
-            if subscription.has_callback:
-                await self._patience.wait(subscription, partial(subscription.caught_up, mark))
+    async def _delivered(self, ledgers: Ledgers) -> None:
+        """Return when the callbacks have had everything."""
+        for subscription, ledger in ledgers.items():
+            if subscription.has_callback and ledger.owed:
+                await self._patience.wait(subscription, ledger.settled)
 
     def _admit(self, subscription: Subscription) -> None:
         """Deliver to one more subscription from now on."""
         if self._is_closed:
             raise RuntimeError("the Processor is closed: it delivers nothing any more")
-        if self._strict:
-            subscription.on_error = self._stop
+        subscription.on_failure = partial(self._note, subscription)
         self._hub.add(subscription)
+        if subscription.delivery.replay:
+            for change in present(self._state, subscription.classes, subscription.key):
+                if subscription.is_for(change):
+                    subscription.offer(change, Ledger())
+        self._start_pump(subscription)
+
+    def _start_pump(self, subscription: Subscription) -> None:
         if self._pumps is not None and subscription.has_callback:
-            self._pumps.start_soon(subscription.pump)
+            self._pumps.start_soon(pump, subscription, self._callback_tasks)
+
+    def _note(self, subscription: Subscription, failure: Failure) -> bool:
+        """Tell those who want to know of a failure. Return whether it was taken, and need not be logged."""
+        for one in self._failures.open:
+            if one.room.is_full:
+                one.dropped += 1
+            else:
+                one.offer(failure, Ledger())
+        if not self._strict or not failure.is_final:
+            return False
+        subscription.close()  # its failure ends the processor: it is not called again
+        return self._stop(failure.exception)
 
     def _stop(self, failure: BaseException) -> bool:
         """End the block with `failure`. Return whether it is the first: the one that leaves the block."""
@@ -227,8 +286,7 @@ class Processor(Subscribing):
         return self._streams
 
     def _check_outside_callbacks(self, what: str, instead: str) -> None:
-        task = anyio.get_current_task().id
-        if any(subscription.task == task for subscription in self._hub.open):
+        if anyio.get_current_task().id in self._callback_tasks:
             raise RuntimeError(f"{what} in a callback would wait for that callback: {instead}")
 
 

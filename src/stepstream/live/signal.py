@@ -6,19 +6,20 @@ import anyio
 class Signal:
     """Waiters sleep until the next `notify`. Who waits checks the condition again when woken."""
 
-    __slots__ = ("_event",)
+    __slots__ = ("event",)
 
     def __init__(self) -> None:
-        self._event: anyio.Event | None = None
+        self.event: anyio.Event | None = None
+        """What they sleep on who wait now, None while nobody does."""
 
     async def wait(self) -> None:
         """Sleep until the next `notify`."""
-        if self._event is None:
-            self._event = anyio.Event()
-        await self._event.wait()
+        if self.event is None:
+            self.event = anyio.Event()
+        await self.event.wait()
 
     def notify(self) -> None:
         """Wake everybody who waits now."""
-        if self._event is not None:
-            self._event.set()
-            self._event = None
+        if self.event is not None:
+            self.event.set()
+            self.event = None

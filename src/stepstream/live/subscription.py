@@ -2,158 +2,230 @@
 
 import inspect
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Generic, Self, TypeAlias, TypeVar, cast
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, Generic, Protocol, Self, TypeAlias, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
 
+from stepstream.errors import SubscriberTooSlow
 from stepstream.fold.changes import Change
-from stepstream.live.cancellation import is_cancelled_from_outside
-from stepstream.live.filters import Test
+from stepstream.live.backlog import PROGRESS, Entry, Queue, backlog_of
+from stepstream.live.failure import Failure, SubscriberStatistics
+from stepstream.live.filters import Wanted
+from stepstream.live.ledger import Ledger, Room
+from stepstream.live.options import Delivery
 from stepstream.live.signal import Signal
-from stepstream.live.tally import Tally
-
-BUFFER: Final = 256
-"""How many changes one subscriber may have before it, that in its hands included, until the streams wait for it."""
 
 Callback: TypeAlias = Callable[[Any], Awaitable[object]]
+
+MAX_WAITING: Final = 100_000
+"""A subscriber that is never waited for is closed when so many changes wait that must not be dropped."""
 
 _log = logging.getLogger("stepstream.live")
 
 
-class Subscription:
-    """One subscriber's registration. Its changes come in the order of their stream, one at a time.
+class Hand(Protocol):
+    """Who makes one call at a time."""
 
-    The counters say how many changes matched (`offered`), were taken (`delivered`), and at how many the callback or
-    the `where` predicate failed (`failed`).
+    def let_go(self) -> None:
+        """Let nobody wait any more for the change in hand, and make no further attempt."""
+
+    def cancel(self) -> None:
+        """Cancel the call."""
+
+
+class Subscription:
+    """One subscriber's registration. Its changes come in the order of their stream, one at a time for each run.
+
+    The counters say how many changes passed the filters (`offered`), were taken (`delivered`), were replaced by newer
+    progress (`coalesced`), lost when it was closed (`dropped`), attempted again (`retried`), and at how many the
+    callback or the `where` predicate failed (`failed`).
     """
 
-    def __init__(self, classes: Sequence[type[Change]], tests: Sequence[Test], callback: Callback | None) -> None:
+    def __init__(
+        self, classes: Sequence[type[Any]], wanted: Wanted, delivery: Delivery, callback: Callback | None
+    ) -> None:
         self.classes = tuple(classes)
-        self.offered = 0
-        self.failed = 0
+        self.key = wanted.key
+        self.tests = wanted.tests
+        self.callback = cast(Callable[[Any], Coroutine[Any, Any, object]] | None, callback)
+        self.delivery = delivery
+        self.offered = self.delivered = self.coalesced = self.dropped = self.retried = self.failed = 0
+        self.failures_in_a_row = 0
         self.is_closed = False
-        self.on_error: Callable[[Exception], bool] | None = None
-        """Called with the exception of a failing callback, tells whether it took it; set by the processor."""
-        self.task: int | None = None
-        """The task that calls the callback."""
-        self._tests = tuple(tests)
-        self._callback = callback
-        self._queue: deque[Change] = deque()
-        self._is_ending = False
-        self._calling: anyio.CancelScope | None = None
-        self._arrived = Signal()
-        self._delivered = Tally()
+        self.is_ending = False
+        self.failure: SubscriberTooSlow | None = None
+        """Why it was closed, where it was not asked to."""
+        self.on_failure: Callable[[Failure], bool] | None = None
+        """Told of each failure by the processor; whether it took it."""
+        self.on_close: Callable[[], None] | None = None
+        self.arrived = Signal()
+        self.backlog = backlog_of(delivery)
+        self.room = Room(delivery.buffer)
+        self._put = self.backlog.put
+        is_plain = isinstance(self.backlog, Queue)
+        self._finish: Callable[[Entry], None] | None = None if is_plain else self.backlog.finish
+        self.take_now: Callable[[], Entry | None] = self.backlog.pop if isinstance(self.backlog, Queue) else _nothing
+        """Returns the next entry where nothing can stand against that, else None: see `take`."""
+        self._is_paced = delivery.min_interval > 0
+        self._is_shared = delivery.concurrency > 1
+        self._blocks = delivery.overflow == "block"
+        self.hands: list[Hand] = []
+        """Those who call the callback."""
 
     def __repr__(self) -> str:
         names = "|".join(one.__name__ for one in self.classes)
         closed = " closed" if self.is_closed else ""
-        waiting = len(self._queue)
+        waiting = len(self.backlog)
         return f"<Subscription {names}{closed} {self.delivered:,} delivered, {waiting} waiting, {self.failed:,} failed>"
-
-    @property
-    def delivered(self) -> int:
-        """How many changes were taken."""
-        return self._delivered.count
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the streams must wait for it."""
-        return self.offered - self.delivered >= BUFFER
 
     @property
     def has_callback(self) -> bool:
         """Whether changes are delivered to a callback; else they wait for an iterator."""
-        return self._callback is not None
+        return self.callback is not None
+
+    @property
+    def name(self) -> str:
+        """What people call it: its callback's name."""
+        return "iterator" if self.callback is None else getattr(self.callback, "__qualname__", repr(self.callback))
+
+    @property
+    def left(self) -> int:
+        """How many changes it has not had, those dropped included."""
+        return self.offered - self.delivered - self.coalesced
+
+    def statistics(self) -> SubscriberStatistics:
+        """Return its counters."""
+        return SubscriberStatistics(
+            name=self.name,
+            offered=self.offered,
+            delivered=self.delivered,
+            waiting=len(self.backlog),
+            coalesced=self.coalesced,
+            dropped=self.dropped,
+            retried=self.retried,
+            failed=self.failed,
+            is_closed=self.is_closed,
+        )
 
     def close(self) -> None:
         """Receive nothing any more. What still waits is dropped, and no stream waits for this subscriber."""
-        self.is_closed = self._is_ending = True
-        self._queue.clear()
-        self._arrived.notify()
-        self._delivered.close()
+        if not self.is_closed and self.on_close is not None:
+            self.on_close()
+        self.is_closed = self.is_ending = True
+        for entry in self.backlog.clear():
+            self.dropped += 1
+            self.forget(entry)
+        for hand in self.hands:
+            hand.let_go()
+        self.arrived.notify()
+        self.room.close()
 
     def abandon(self) -> None:
-        """Close it, and cancel the call that its callback is in."""
+        """Close it, and cancel the calls that its callback is in."""
         self.close()
-        if self._calling is not None:
-            self._calling.cancel()
+        for hand in self.hands:
+            hand.cancel()
 
     def end(self) -> None:
-        """Take nothing new. What waits is still delivered."""
-        self._is_ending = True
-        self._arrived.notify()
+        """Take nothing new. What waits is still delivered, and nothing is held back."""
+        self.is_ending = True
+        self.backlog.hurry()
+        self.arrived.notify()
 
-    def offer(self, change: Change) -> bool:
-        """Queue `change` and return True if it passes the filters. The queue may pass its bound, see `hub`."""
-        if self._is_ending or not self._matches(change):
+    def is_for(self, change: Change) -> bool:
+        """Tell whether a change is of its classes, and passes the filter by which it is found."""
+        if type(change) not in self.classes:
+            return False
+        return self.key is None or getattr(change, self.key[0]) in self.key[1]
+
+    def offer(self, change: Any, ledger: Ledger) -> bool:
+        """Queue `change` if it passes the filters. Return whether the stream must wait for room now.
+
+        The queue may pass its bound, see `hub`.
+        """
+        if self.is_ending or (self.tests and not self._matches(change)):
             return False
         self.offered += 1
-        self._queue.append(change)
-        self._arrived.notify()
-        return True
+        ledger.owed += 1
+        room = self.room
+        room.taken += 1
+        if self._is_paced and isinstance(change, PROGRESS):
+            room.held += 1
+        replaced = self._put((change, ledger))
+        if replaced is not None:
+            self.coalesced += 1
+            self.forget(replaced)
+        if self.arrived.event is not None:
+            self.arrived.notify()
+        return room.taken >= room.size and room.is_full and (self._blocks or self._overflow())
 
     def _matches(self, change: Change) -> bool:
         try:
-            return all(test(change) for test in self._tests)
+            return all(test(change) for test in self.tests)
         except Exception as exc:  # noqa: BLE001 - the user's predicate: its trouble must not stop the stream
-            self._fail(change, exc)
+            self.failed += 1
+            self.tell(Failure(self, change, exc, 1, True))
             return False
 
-    async def has_room(self) -> None:
-        """Return when less than a buffer of what was offered so far is left: streams go on in the order they came."""
-        await self._delivered.reached(self.offered - BUFFER + 1)
+    def _overflow(self) -> bool:
+        """Close it where that is asked for, or where too much waits. No stream waits."""
+        closes = self.delivery.overflow == "close"
+        waiting, limit = (self.room.counted, self.room.size) if closes else (self.room.taken, MAX_WAITING)
+        if waiting > limit:
+            self.failure = SubscriberTooSlow(f"closed a subscriber for which {waiting:,} changes waited")
+            _log.error("closed the subscriber %s: %d changes waited for it", self.name, waiting)
+            self.tell(Failure(self, None, self.failure, 1, True))
+            self.abandon()
+        return False
 
-    async def caught_up(self, offered: int) -> None:
-        """Return when the first `offered` changes have been delivered, or never will be."""
-        await self._delivered.reached(offered)
+    def settle(self, entry: Entry) -> None:
+        """Note that an entry that was taken has been dealt with."""
+        if self._finish is not None:
+            self._finish(entry)
+        self.forget(entry)
+        if self.is_ending or self._is_shared:  # the next of its run is for whoever is free
+            self.arrived.notify()
 
-    async def take(self) -> Change | None:
-        """Return the next change, as soon as there is one; None after the last."""
-        while not self._queue:
-            if self._is_ending:
+    def forget(self, entry: Entry) -> None:
+        """Count an entry as dealt with."""
+        room, ledger = self.room, entry[1]
+        room.taken -= 1
+        if self._is_paced and isinstance(entry[0], PROGRESS):
+            room.held -= 1
+        if room.line:
+            room.wake()
+        ledger.owed -= 1
+        if not ledger.owed:
+            ledger.wake()
+
+    def tell(self, failure: Failure) -> None:
+        """Log a failure, and tell the processor."""
+        if self.on_failure is not None and self.on_failure(failure):
+            return
+        if failure.change is not None:
+            kind = type(failure.change).__name__
+            level = logging.ERROR if failure.is_final else logging.DEBUG  # what is made again may well succeed
+            _log.log(level, "the subscriber %s failed at a %s", self.name, kind, exc_info=failure.exception)
+
+    async def take(self) -> Entry | None:
+        """Return the next entry, as soon as there is one; None after the last."""
+        while True:
+            entry = self.backlog.take(anyio.current_time() if self._is_paced else 0.0)
+            if entry is not None:
+                return entry
+            if self.is_ending and not len(self.backlog):
                 return None
-            await self._arrived.wait()
-        return self._queue.popleft()
+            if self._is_paced:
+                with anyio.CancelScope(deadline=self.backlog.due()):
+                    await self.arrived.wait()
+            else:
+                await self.arrived.wait()
 
-    def settle(self) -> None:
-        """Count the change taken last as delivered."""
-        self._delivered.add()
 
-    async def pump(self) -> None:
-        """Deliver changes to the callback until the end."""
-        self.task = anyio.get_current_task().id
-        try:
-            with anyio.CancelScope() as self._calling:
-                while (change := await self.take()) is not None:
-                    await self._call(change)
-                    self.settle()
-        finally:
-            self.close()
-
-    async def _call(self, change: Change) -> None:
-        callback = self._callback
-        if callback is None:
-            raise RuntimeError("this subscription is an iterator")
-        try:
-            await callback(change)
-        except anyio.get_cancelled_exc_class() as exc:
-            if is_cancelled_from_outside():
-                raise
-            # the callback awaited something that was cancelled elsewhere: its own trouble
-            self._fail(change, RuntimeError(f"the callback was cancelled by what it awaited ({type(exc).__name__})"))
-        except Exception as exc:  # noqa: BLE001 - the user's callback: its trouble is its own
-            self._fail(change, exc)
-            await anyio.lowlevel.checkpoint_if_cancelled()  # where that was its answer to being cancelled
-
-    def _fail(self, change: Change, exc: Exception) -> None:
-        self.failed += 1
-        if self.on_error is None or not self.on_error(exc):
-            _log.error("a subscriber failed at a %s", type(change).__name__, exc_info=exc)
-        if self.on_error is not None:
-            self.close()  # its failure ends the processor: it is not called again
+def _nothing() -> None:
+    """Return that there may be an entry, but that it takes a look at the clock, or at what is being called for."""
 
 
 def checked_callback(callback: Callback) -> Callback:
@@ -182,8 +254,11 @@ class Changes(Generic[C]):
 
     async def __anext__(self) -> C:
         await anyio.lowlevel.checkpoint()  # before the change is taken: a cancelled consumer loses none
-        change = await self.subscription.take()
-        if change is None:
-            raise StopAsyncIteration
-        self.subscription.settle()
-        return cast(C, change)
+        entry = await self.subscription.take()
+        if entry is not None:
+            self.subscription.delivered += 1
+            self.subscription.settle(entry)
+            return cast(C, entry[0])
+        if self.subscription.failure is not None:
+            raise self.subscription.failure
+        raise StopAsyncIteration

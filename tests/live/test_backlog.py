@@ -1,0 +1,300 @@
+"""The schedule of what waits, against a model that looks at everything each time."""
+
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from plays import events, grows, opens, run, step
+
+from stepstream import Accumulator, StepProgress, StepTransition
+from stepstream.fold.changes import Change
+from stepstream.live import backlog
+from stepstream.live.backlog import MAX_DEAD, Entry, Queue, Schedule, backlog_of
+from stepstream.live.ledger import Ledger
+from stepstream.live.options import Delivery
+
+INTERVAL = 2.0
+
+
+class Step(NamedTuple):
+    name: str
+    number: int
+
+
+STEPS = [Step(f"step_{run}_{place}", run) for run in range(3) for place in range(2)]
+
+
+def transition(one: Step, status: str = "in_progress") -> Change:
+    """The change of a step's status."""
+    accumulator = Accumulator()
+    name = "created" if status == "in_progress" else status
+    (event,) = events([step(name, one.number, step_id=one.name)])
+    return next(change for change in accumulator.apply(event) if isinstance(change, StepTransition))
+
+
+def progress(one: Step) -> Change:
+    accumulator = Accumulator()
+    sent = [step("created", one.number, step_id=one.name), opens(step_id=one.name), grows("x", step_id=one.name)]
+    return [change for event in events(sent) for change in accumulator.apply(event)][-1]
+
+
+def of_run(number: int) -> Change:
+    (event,) = events([run("queued", number)])
+    return Accumulator().apply(event)[0]
+
+
+class Naive:
+    """The same as a schedule, slowly: one list, looked through from its beginning."""
+
+    def __init__(self, *, coalesces: bool, min_interval: float) -> None:
+        self.coalesces = coalesces
+        self.min_interval = min_interval
+        self.waiting: list[Entry] = []
+        self.called: dict[Any, float] = {}
+        self.busy: set[Any] = set()
+
+    def put(self, entry: Entry) -> Entry | None:
+        change, replaced = entry[0], None
+        ends = bool(self.min_interval) and isinstance(change, StepTransition) and change.terminal
+        if self.coalesces and (isinstance(change, StepProgress) or ends):
+            replaced = next((one for one in self.waiting if self._is_progress_of(one, change.step_id)), None)
+        if replaced is not None:
+            self.waiting.remove(replaced)
+        self.waiting.append(entry)
+        return replaced
+
+    def may_be_next(self, now: float) -> list[Entry]:
+        """What may be taken now. Within a run, and of what is not held back, only the first."""
+        free: dict[Any, Entry] = {}
+        held = [one for one in self.waiting if self._is_held(one, now)]
+        for one in self.waiting:
+            if one not in held and one[0].run_id not in self.busy:
+                free.setdefault(one[0].run_id, one)
+        return list(free.values())
+
+    def take(self, entry: Entry, now: float) -> None:
+        self.waiting.remove(entry)
+        self.busy.add(entry[0].run_id)
+        if self.min_interval and isinstance(entry[0], StepProgress | StepTransition):
+            self.called[entry[0].step_id] = now + self.min_interval
+
+    def _is_held(self, entry: Entry, now: float) -> bool:
+        return isinstance(entry[0], StepProgress) and self.called.get(entry[0].step_id, 0) > now
+
+    def _is_progress_of(self, entry: Entry, step_id: str) -> bool:
+        return isinstance(entry[0], StepProgress) and entry[0].step_id == step_id
+
+
+class Comparison(RuleBasedStateMachine):
+    """Whatever comes, is taken and is finished in whatever order, the schedule gives what the model allows."""
+
+    @initialize(coalesces=st.booleans(), is_paced=st.booleans())
+    def begin(self, coalesces: bool, is_paced: bool) -> None:
+        options: Any = {"coalesces": coalesces or is_paced, "min_interval": INTERVAL if is_paced else 0.0}
+        self.schedule, self.model = Schedule(**options), Naive(**options)
+        self.now = 0.0
+        self.hands: list[Entry] = []
+        self.is_paced = is_paced
+
+    def _put(self, change: Change) -> None:
+        entry = change, Ledger()
+        assert self.schedule.put(entry) is self.model.put(entry)
+
+    @rule(one=st.sampled_from(STEPS), count=st.sampled_from([1, 1, 3, 70]))
+    def grow(self, one: Step, count: int) -> None:
+        for _ in range(count):
+            self._put(progress(one))
+
+    @rule(one=st.sampled_from(STEPS), status=st.sampled_from(["in_progress", "completed", "failed"]))
+    def turn(self, one: Step, status: str) -> None:
+        self._put(transition(one, status))
+
+    @rule(number=st.integers(0, 2))
+    def turn_run(self, number: int) -> None:
+        self._put(of_run(number))
+
+    @rule()
+    def take(self) -> None:
+        possible = self.model.may_be_next(self.now)
+        entry = self.schedule.take(self.now)
+        assert (entry is None) == (not possible)
+        if entry is not None:
+            if not self.is_paced:  # what was held back may come behind what it is older than
+                assert any(entry is one for one in possible)
+            assert entry[0].run_id not in self.model.busy
+            assert not self.model._is_held(entry, self.now)
+            self.model.take(entry, self.now)
+            self.hands.append(entry)
+
+    @precondition(lambda self: self.hands)
+    @rule(place=st.integers(0, 5))
+    def finish(self, place: int) -> None:
+        entry = self.hands.pop(place % len(self.hands))
+        self.schedule.finish(entry)
+        self.model.busy.discard(entry[0].run_id)
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, INTERVAL]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @precondition(lambda self: not self.model.may_be_next(self.now) and not self.hands and self.model.waiting)
+    @rule()
+    def wait_until_due(self) -> None:
+        assert self.schedule.take(self.now) is None
+        assert self.now < self.schedule.due() <= self.now + INTERVAL
+        self.now = self.schedule.due()
+        assert self.model.may_be_next(self.now)
+
+    @rule()
+    def hurry(self) -> None:
+        self.schedule.hurry()
+        self.model.min_interval = 0.0
+        self.model.called.clear()
+
+    @rule()
+    def clear(self) -> None:
+        assert {id(one) for one in self.schedule.clear()} == {id(one) for one in self.model.waiting}
+        self.model.waiting.clear()
+        assert self.schedule.take(self.now) is None
+
+    @invariant()
+    def agrees(self) -> None:
+        assert len(self.schedule) == len(self.model.waiting)
+        for one in self.hands:
+            newer = any(isinstance(one[0], StepProgress) and self.model._is_progress_of(it, one[0].step_id)
+                        for it in self.model.waiting)  # fmt: skip
+            assert self.schedule.has_newer(one) == (newer and self.schedule._coalesces)
+
+    @invariant()
+    def keeps_little_that_is_dead(self) -> None:
+        lines = sum(len(line) for line in self.schedule._busy.values())
+        kept = len(self.schedule._ready) + len(self.schedule._held) + lines
+        assert kept <= 2 * len(self.schedule) + MAX_DEAD + len(self.hands) + 4
+
+
+TestSchedule = Comparison.TestCase
+TestSchedule.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def entries(*changes: Change) -> list[Entry]:
+    return [(change, Ledger()) for change in changes]
+
+
+def filled(schedule: Schedule, *changes: Change) -> list[Entry]:
+    made = entries(*changes)
+    for one in made:
+        schedule.put(one)
+    return made
+
+
+ONE, TWO = STEPS[0], STEPS[1]
+OTHER = STEPS[2]
+
+
+def drained(schedule: Schedule, now: float = 0.0) -> list[Any]:
+    """What is taken and finished one after another."""
+    taken = []
+    while (entry := schedule.take(now)) is not None:
+        taken.append(entry)
+        schedule.finish(entry)
+    return taken
+
+
+def test_newer_progress_takes_the_place_of_what_waits_behind_what_came_meanwhile():
+    schedule = Schedule(coalesces=True, min_interval=0)
+    first, second, third = filled(schedule, progress(ONE), transition(TWO), progress(ONE))
+    assert drained(schedule) == [second, third]
+    assert first not in drained(schedule)
+
+
+def test_progress_in_hand_is_not_replaced():
+    schedule = Schedule(coalesces=True, min_interval=0)
+    first, *_ = filled(schedule, progress(ONE))
+    assert schedule.take(0) is first
+    (second,) = entries(progress(ONE))
+    assert schedule.put(second) is None
+    assert schedule.has_newer(first)
+
+
+def test_transitions_are_never_replaced():
+    schedule = Schedule(coalesces=True, min_interval=INTERVAL)
+    made = filled(schedule, transition(ONE), transition(ONE, "completed"), transition(ONE, "failed"))
+    assert drained(schedule) == made
+
+
+def test_runs_go_side_by_side_and_each_in_order():
+    schedule = Schedule(coalesces=False, min_interval=0)
+    first, second, third = filled(schedule, transition(ONE), transition(TWO), transition(OTHER))
+    assert [schedule.take(0), schedule.take(0), schedule.take(0)] == [first, third, None]
+    schedule.finish(first)
+    assert schedule.take(0) is second
+
+
+def test_run_whose_object_names_another_run_meanwhile_is_finished_all_the_same():
+    accumulator, schedule = Accumulator(), Schedule(coalesces=True, min_interval=0)
+    sent = [step("created", run_id=None), opens(), step("in_progress")]
+    before = [change for event in events(sent[:2]) for change in accumulator.apply(event)]
+    (entry,) = filled(schedule, before[-1])
+    assert entry[0].run_id is None
+    assert schedule.take(0) is entry
+    (waiting,) = filled(schedule, of_run(1))
+    accumulator.apply(events(sent)[2])
+    assert entry[0].run_id == "run_1"
+    schedule.finish(entry)
+    assert drained(schedule) == [waiting]
+
+
+def test_end_of_a_step_takes_the_place_of_progress_that_is_held_back():
+    schedule = Schedule(coalesces=True, min_interval=INTERVAL)
+    filled(schedule, progress(ONE))
+    drained(schedule)
+    (held,) = filled(schedule, progress(ONE))
+    assert (schedule.take(0), schedule.due()) == (None, INTERVAL)
+    (end,) = entries(transition(ONE, "completed"))
+    assert schedule.put(end) is held
+    assert (drained(schedule), len(schedule)) == ([end], 0)
+
+
+def test_pace_of_many_steps_is_forgotten_where_it_has_passed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(backlog, "MAX_PACED", 10)
+    schedule = Schedule(coalesces=True, min_interval=INTERVAL)
+    for number in range(100):
+        filled(schedule, progress(Step(f"step_{number}", number)))
+        drained(schedule, float(number))
+    assert len(schedule._called) <= 11
+
+
+def test_steps_whose_pace_holds_are_not_forgotten(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(backlog, "MAX_PACED", 10)
+    schedule = Schedule(coalesces=True, min_interval=INTERVAL)
+    for number in range(100):
+        filled(schedule, progress(Step(f"step_{number}", number)))
+    assert len(drained(schedule)) == 100
+    filled(schedule, *(progress(Step(f"step_{number}", number)) for number in range(100)))
+    assert (drained(schedule, INTERVAL / 2), len(drained(schedule, INTERVAL))) == ([], 100)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({}, Queue),
+        ({"overflow": "close"}, Queue),
+        ({"overflow": "latest"}, Schedule),
+        ({"min_interval": 1}, Schedule),
+        ({"concurrency": 2}, Schedule),
+    ],
+)
+def test_plain_delivery_has_a_plain_queue(options: dict[str, Any], kind: type):
+    assert type(backlog_of(Delivery(**options))) is kind
+
+
+def test_queue_is_a_queue():
+    queue = Queue()
+    made = entries(transition(ONE), progress(ONE), progress(ONE))
+    for one in made:
+        queue.put(one)
+    assert (len(queue), queue.has_newer(made[1])) == (3, False)
+    assert (queue.pop(), queue.take(0), queue.clear()) == (made[0], made[1], made[2:])
+    assert (len(queue), queue.pop(), queue.take(0)) == (0, None, None)

@@ -1,0 +1,137 @@
+"""Ledgers and rooms: who waits, and who is let go when."""
+
+import anyio
+import pytest
+from plays import quiet
+
+from stepstream.live import ledger
+from stepstream.live.ledger import Ledger, Room
+
+
+async def test_ledger_without_debts_is_settled():
+    with anyio.fail_after(1):
+        await Ledger().settled()
+
+
+async def test_everybody_who_waits_for_a_ledger_is_let_go():
+    book, gone = Ledger(), []
+    book.owed = 1
+
+    async def wait(number: int) -> None:
+        await book.settled()
+        gone.append(number)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(3):
+            tasks.start_soon(wait, number)
+        await quiet()
+        assert gone == []
+        book.owed = 0
+        book.wake()
+    assert sorted(gone) == [0, 1, 2]
+
+
+class Line:
+    """Tasks that wait for room, and what became of them."""
+
+    def __init__(self, room: Room, tasks: anyio.abc.TaskGroup) -> None:
+        self.room = room
+        self.tasks = tasks
+        self.gone: list[int] = []
+        self.scopes: list[anyio.CancelScope] = []
+
+    async def join(self, count: int, *, taking: bool = True) -> None:
+        for _ in range(count):
+            self.scopes.append(anyio.CancelScope())
+            self.tasks.start_soon(self._wait, len(self.scopes) - 1, taking)
+            await quiet()
+
+    async def _wait(self, number: int, taking: bool) -> None:
+        with self.scopes[number]:
+            await self.room.wait()
+            self.gone.append(number)
+            self.room.taken += taking
+
+    async def leave(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.room.taken -= 1
+            self.room.wake()
+        await quiet()
+
+
+def full(size: int) -> Room:
+    room = Room(size)
+    room.taken = size
+    return room
+
+
+async def test_place_that_becomes_free_lets_the_first_of_the_line_go():
+    async with anyio.create_task_group() as tasks:
+        line = Line(full(2), tasks)
+        await line.join(3)
+        assert line.gone == []
+        for expected in ([0], [0, 1], [0, 1, 2]):
+            await line.leave()
+            assert line.gone == expected
+
+
+async def test_place_that_is_not_taken_lets_the_next_go():
+    async with anyio.create_task_group() as tasks:
+        line = Line(full(1), tasks)
+        await line.join(4, taking=False)
+        await line.leave()
+        assert line.gone == [0, 1, 2, 3]
+
+
+async def test_room_beyond_its_size_lets_nobody_go():
+    room = Room(1)
+    room.taken = 3
+    async with anyio.create_task_group() as tasks:
+        line = Line(room, tasks)
+        await line.join(1)
+        await line.leave(2)
+        assert line.gone == []
+        await line.leave()
+        assert line.gone == [0]
+
+
+@pytest.mark.parametrize("is_woken", [False, True])
+async def test_who_is_cancelled_in_the_line_passes_the_turn_on(is_woken: bool):
+    async with anyio.create_task_group() as tasks:
+        line = Line(full(1), tasks)
+        await line.join(3)
+        if is_woken:
+            line.room.taken -= 1
+            line.room.wake()
+            line.scopes[0].cancel()
+            await quiet()
+        else:
+            line.scopes[0].cancel()
+            await quiet()
+            await line.leave()
+        await quiet()
+        assert line.gone == [1] or (is_woken and line.gone == [0])  # a turn that came first may win
+        line.room.close()
+    assert len(line.room.line) == 0
+
+
+async def test_closed_room_keeps_nobody():
+    async with anyio.create_task_group() as tasks:
+        line = Line(full(1), tasks)
+        await line.join(3)
+        line.room.close()
+        await quiet()
+        assert sorted(line.gone) == [0, 1, 2]
+        await line.join(1)
+        assert sorted(line.gone) == [0, 1, 2, 3]
+
+
+async def test_what_may_be_held_back_brings_its_own_room(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ledger, "MAX_HELD", 2)
+    room = Room(2)
+    seen = []
+    for _ in range(4):
+        room.taken += 1
+        room.held += 1
+        seen.append((room.counted, room.is_full))
+    assert seen == [(0, False), (0, False), (1, False), (2, True)]
