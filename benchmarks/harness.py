@@ -3,7 +3,7 @@
 Every measurement has a process of its own: it warms up on a small stream, then times passes over the full one until
 the clock has run for a while, and gives the median pass. The result of every pass is checked before its time counts.
 The rows of a case take turns, so that a slow minute of the machine meets all of them, and ratios are taken within a
-round.
+round. Where rows differ by little, they share a process and take turns pass by pass.
 """
 
 import gc
@@ -11,7 +11,7 @@ import hashlib
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib import import_module, metadata
@@ -28,18 +28,25 @@ from benchmarks.workloads import CHUNK_SIZE, Workload
 REPEATS: Final = 5
 WARM_UP: Final = 500
 """The size of the stream that a process warms up on."""
-LONG_ENOUGH: Final = 0.25
-"""Seconds on the clock after which a process times no further pass."""
 
 _TOP: Final = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a case's table: a module of `peers` on the case's workload."""
+    """One line of a case's table: a module of `peers`, or `module.NAME` of an object in it, on the case's workload."""
 
     label: str
     peer: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number that is made of several rows."""
+
+    label: str
+    of: Callable[[Mapping[str, float]], float]
+    """Given the seconds of each row's pass in one round, by its label."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,11 @@ class Case:
     rows: tuple[Row, ...]
     against: tuple[str, ...]
     """The labels of the rows that every row is compared with."""
+    figures: tuple[Figure, ...] = ()
+    takes_turns_by_pass: bool = False
+    """Whether the rows of a round share a process."""
+    long_enough: float = 0.25
+    """Seconds on the clock of one row after which a process times no further pass."""
 
 
 @dataclass(frozen=True)
@@ -84,23 +96,41 @@ def _measure(case: Case) -> dict[str, list[Sample]]:
     samples: dict[str, list[Sample]] = {row.label: [] for row in case.rows}
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as fresh:
         for number in range(REPEATS):
-            first = number % len(case.rows)
-            for row in case.rows[first:] + case.rows[:first]:
-                samples[row.label].append(fresh.submit(_sample, case, row).result())
+            turns = _turned(case.rows, number)
+            for rows in [turns] if case.takes_turns_by_pass else [(row,) for row in turns]:
+                labels = [row.label for row in rows]
+                for label, sample in fresh.submit(_samples, case.name, labels).result().items():
+                    samples[label].append(sample)
             print(f"{case.name}: round {number + 1} of {REPEATS}", file=sys.stderr)
     return samples
 
 
-def _sample(case: Case, row: Row) -> Sample:
-    """Run in the measuring process."""
-    peer = import_module(f"benchmarks.peers.{row.peer}")
-    anyio.run(_pass, peer, case.workload(WARM_UP))
-    load = case.workload(case.size)
-    times: list[float] = []
-    while sum(times) < LONG_ENOUGH:
-        events, seconds = anyio.run(_pass, peer, load)
-        times.append(seconds)
-    return Sample(events, median(times), len(times))
+def _turned(rows: Sequence[Row], number: int) -> tuple[Row, ...]:
+    """Return the rows, beginning with another one every time."""
+    first = number % len(rows)
+    return (*rows[first:], *rows[:first])
+
+
+def _samples(name: str, labels: Sequence[str]) -> dict[str, Sample]:
+    """Run in the measuring process. The rows take turns there."""
+    case: Case = import_module("benchmarks.cases").CASES[name]
+    rows = [row for row in case.rows if row.label in labels]
+    peers = {row.label: _peer(row) for row in rows}
+    for peer in peers.values():
+        anyio.run(_pass, peer, case.workload(WARM_UP))
+    load, events = case.workload(case.size), {}
+    times: dict[str, list[float]] = {label: [] for label in labels}
+    while max(map(sum, times.values())) < case.long_enough:
+        for row in _turned(rows, len(times[labels[0]])):
+            events[row.label], seconds = anyio.run(_pass, peers[row.label], load)
+            times[row.label].append(seconds)
+    return {label: Sample(events[label], median(took), len(took)) for label, took in times.items()}
+
+
+def _peer(row: Row) -> Any:
+    name, _, attribute = row.peer.partition(".")
+    module = import_module(f"benchmarks.peers.{name}")
+    return getattr(module, attribute) if attribute else module
 
 
 async def _pass(peer: Any, load: Workload) -> tuple[int, float]:
@@ -124,7 +154,13 @@ def _report(case: Case, samples: dict[str, list[Sample]]) -> dict[str, Any]:
         "chunk_bytes": CHUNK_SIZE,
         "repeats": REPEATS,
         "rows": [_row_report(case, row, samples) for row in case.rows],
+        "figures": {figure.label: _figure(figure, samples) for figure in case.figures},
     }
+
+
+def _figure(figure: Figure, samples: dict[str, list[Sample]]) -> dict[str, float]:
+    rounds = zip(*samples.values(), strict=True)
+    return _spread(figure.of(dict(zip(samples, (one.seconds for one in each), strict=True))) for each in rounds)
 
 
 def _row_report(case: Case, row: Row, samples: dict[str, list[Sample]]) -> dict[str, Any]:
@@ -158,13 +194,15 @@ def _lines(case: Case, report: dict[str, Any]) -> list[str]:
     header = ["", "events", "events/s", "µs/event", "(min-max)", *(f"speed ÷ {label}" for label in case.against)]
     table = [header, *(list(_cells(row)) for row in report["rows"])]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    shared = "a repeat" if case.takes_turns_by_pass else "each"
     return [
         f"{case.name}: {case.question}",
         f"{report['size']:,} {case.unit}, {report['events']:,} events, {report['bytes']:,} bytes",
-        f"chunks of {report['chunk_bytes']:,} bytes, {report['repeats']} interleaved repeats, one process each",
+        f"chunks of {report['chunk_bytes']:,} bytes, {report['repeats']} interleaved repeats, one process {shared}",
         "",
         *(_aligned(cells, widths) for cells in table),
         "",
+        *(f"{label}: {_ranged(figure)}" for label, figure in report["figures"].items()),
         "Every figure is the median of the repeats; a ratio is taken within each repeat, its range is in brackets.",
     ]
 
@@ -177,7 +215,11 @@ def _cells(row: dict[str, Any]) -> Iterable[str]:
     yield f"{cost['median']:.2f}"
     yield f"{cost['min']:.2f}-{cost['max']:.2f}"
     for label, ratio in row["speed_against"].items():
-        yield "1" if label == row["label"] else f"{ratio['median']:.3g} ({ratio['min']:.3g}-{ratio['max']:.3g})"
+        yield "1" if label == row["label"] else _ranged(ratio)
+
+
+def _ranged(figure: dict[str, float]) -> str:
+    return f"{figure['median']:.3g} ({figure['min']:.3g}-{figure['max']:.3g})"
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -186,7 +228,7 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _environment(cases: Sequence[Case]) -> dict[str, Any]:
-    peers = {row.peer for case in cases for row in case.rows}
+    peers = {row.peer.partition(".")[0] for case in cases for row in case.rows}
     names = {name for peer in peers for name in import_module(f"benchmarks.peers.{peer}").PACKAGES}
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",

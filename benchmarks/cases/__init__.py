@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from benchmarks.cases import in_memory
+from benchmarks.cases import delivery, in_memory
 from benchmarks.harness import Case
 
-CASES: Final[dict[str, Case]] = {case.name: case for case in (in_memory.CASE,)}
+CASES: Final[dict[str, Case]] = {case.name: case for case in (in_memory.CASE, delivery.CASE)}

@@ -34,7 +34,7 @@ async def run(chunks: tuple[bytes, ...]) -> Result:
         async def note(change: StepTransition) -> None:
             result.statuses.append(change.status)
 
-        result.outcome = await processor.run(_source(chunks))
+        result.outcome = await processor.run(chunks_of(chunks))
     return result
 
 
@@ -65,6 +65,6 @@ def _arguments(step: dict) -> list[str]:
     return [call["function"]["arguments"] for call in step["step_details"]["tool_calls"]]
 
 
-async def _source(chunks: tuple[bytes, ...]) -> AsyncIterator[bytes]:
+async def chunks_of(chunks: tuple[bytes, ...]) -> AsyncIterator[bytes]:
     for chunk in chunks:
         yield chunk
