@@ -61,6 +61,9 @@ class Backlog(Protocol):
     def has_newer(self, entry: Entry) -> bool:
         """Tell whether newer progress waits that makes an entry needless."""
 
+    def release(self) -> None:
+        """Let everything that is held back be taken now."""
+
     def hurry(self) -> None:
         """Hold nothing back any more."""
 
@@ -96,6 +99,9 @@ class Queue:
     def has_newer(self, entry: Entry) -> bool:
         """Tell that nothing is replaced."""
         return False
+
+    def release(self) -> None:
+        """Do nothing: nothing is held back."""
 
     def hurry(self) -> None:
         """Do nothing: nothing is held back."""
@@ -173,12 +179,16 @@ class Schedule:
         """Tell whether newer progress waits that makes an entry needless."""
         return isinstance(entry[0], PROGRESS) and _about(entry[0]) in self._progress
 
-    def hurry(self) -> None:
-        """Hold nothing back any more."""
-        self._min_interval = 0.0
+    def release(self) -> None:
+        """Let everything that is held back be taken now."""
         self._called.clear()
         self._ready.extendleft(waiting for _, _, waiting in sorted(self._held, reverse=True))
         self._held.clear()
+
+    def hurry(self) -> None:
+        """Hold nothing back any more."""
+        self._min_interval = 0.0
+        self.release()
 
     def clear(self) -> list[Entry]:
         """Return everything that waits, and forget it."""

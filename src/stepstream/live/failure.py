@@ -35,6 +35,7 @@ class SubscriberStatistics(msgspec.Struct, frozen=True, kw_only=True):
     delivered: int
     """Those that it took, those at which it failed included."""
     waiting: int
+    """Those that it has not been given. What is offered and none of all these is in its hands."""
     coalesced: int
     """Those that newer progress took the place of."""
     dropped: int
@@ -60,4 +61,4 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     unreported: int
     """How many failures an `on_failure` callback was too slow for."""
     subscribers: tuple[SubscriberStatistics, ...]
-    """Those that are not closed."""
+    """Those that are not closed; after the block, those that were not when it was left."""

@@ -16,22 +16,28 @@ class Patience:
 
     def __init__(self) -> None:
         self._limit = math.inf
-        self._waits: set[anyio.CancelScope] = set()
+        self._waits: dict[anyio.CancelScope, float] = {}  # and how long each may be held back
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether there is a limit."""
+        return self._limit < math.inf
 
     def end_in(self, seconds: float) -> None:
         """Give every wait, those under way too, this many seconds."""
         self._limit = seconds
-        for scope in self._waits:
-            scope.deadline = anyio.current_time() + seconds
+        for scope, pace in self._waits.items():
+            scope.deadline = anyio.current_time() + seconds + pace
 
     async def wait(self, subscription: Subscription, until: Callable[[], Awaitable[None]]) -> None:
-        """Wait `until` the subscriber has come so far, or is given up."""
-        with anyio.CancelScope(deadline=anyio.current_time() + self._limit) as scope:
-            self._waits.add(scope)
+        """Wait `until` the subscriber has come so far, or is given up. That it is paced is not its fault."""
+        pace = subscription.delivery.min_interval
+        with anyio.CancelScope(deadline=anyio.current_time() + self._limit + pace) as scope:
+            self._waits[scope] = pace
             try:
                 await until()
             finally:
-                self._waits.discard(scope)
+                del self._waits[scope]
         if scope.cancelled_caught and not subscription.is_closed:
             left = subscription.left
             _log.error("gave up a subscriber after %s s with %d changes undelivered", self._limit, left)

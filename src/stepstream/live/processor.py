@@ -15,6 +15,7 @@ from stepstream.errors import StepStreamError, StreamTruncated
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.present import present
 from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State
+from stepstream.fold.stream import StreamFold
 from stepstream.live.failure import Failure, Statistics
 from stepstream.live.filters import Wanted
 from stepstream.live.handle import StreamHandle
@@ -75,18 +76,20 @@ class Processor(Waiting):
         self._hub = Hub()
         self._failures = Hub()
         self._callback_tasks: set[int] = set()
-        self._reading = 0
+        self._reading: dict[int, StreamFold] = {}
         self._lifetime: AbstractAsyncContextManager[None] | None = None
         self._pumps: TaskGroup | None = None
         self._streams: TaskGroup | None = None
         self._patience = Patience()
+        self._last: list[Subscription] = []
         self._is_closed = False
         self._failure: BaseException | None = None
         self._events = 0
         self._anomalies = 0
 
     def __repr__(self) -> str:
-        return f"<Processor {len(self._hub)} subscribers, {self._events:,} events, {self._anomalies:,} anomalies>"
+        events, anomalies = self._counts()
+        return f"<Processor {len(self._hub)} subscribers, {events:,} events, {anomalies:,} anomalies>"
 
     async def __aenter__(self) -> Self:
         if self._lifetime is not None:
@@ -141,16 +144,23 @@ class Processor(Waiting):
 
     def statistics(self) -> Statistics:
         """Return what was done so far."""
+        events, anomalies = self._counts()
         opened, finished = self._state.order
         return Statistics(
-            events=self._events,
-            anomalies=self._anomalies,
-            streams=self._reading,
+            events=events,
+            anomalies=anomalies,
+            streams=len(self._reading),
             open_runs=len(opened),
             finished_runs=len(finished),
             unreported=sum(one.dropped for one in self._failures.open),
-            subscribers=tuple(subscription.statistics() for subscription in self._hub.open),
+            subscribers=tuple(subscription.statistics() for subscription in self._last or self._hub.open),
         )
+
+    def _counts(self) -> tuple[int, int]:
+        """Return how many events and anomalies there were, those of streams that are being read too."""
+        reading = self._reading.values()
+        events = self._events + sum(stream.sequence for stream in reading)
+        return events, self._anomalies + sum(stream.anomaly_count for stream in reading)
 
     def start(self, source: Source, context: object = None) -> StreamHandle:
         """Read `source` in a task of the processor and return at once. The handle's `outcome()` is what `run` gives.
@@ -180,9 +190,11 @@ class Processor(Waiting):
                         if not self._stop(exc):
                             _log.error("the block failed while a subscriber's failure ended it", exc_info=exc)
                     self._patience.end_in(self._drain_timeout)
+                    self._release()
             finally:
                 self._is_closed = True
-                draining = [*self._hub.open, *self._failures.open]
+                self._last = self._hub.open
+                draining = [*self._last, *self._failures.open]
                 for subscription in draining:
                     subscription.end()
             timeout = 0 if isinstance(self._failure, KeyboardInterrupt) else self._drain_timeout
@@ -199,7 +211,6 @@ class Processor(Waiting):
     async def _read(self, source: Source, accumulator: Accumulator) -> Outcome:
         reader = Reader(accumulator, max_event_bytes=self._max_event_bytes, max_depth=self._max_depth)
         ledgers: Ledgers = {}
-        self._reading += 1
         try:
             await self._publish(reader, source, ledgers)
             outcome = reader.finish()
@@ -208,14 +219,12 @@ class Processor(Waiting):
                 exc.outcome = outcome_of(accumulator.stream, None)
             await self._delivered(ledgers)
             raise
-        finally:
-            self._reading -= 1
-            self._events += accumulator.stream.sequence
-            self._anomalies += accumulator.anomaly_count
         await self._delivered(ledgers)
         return outcome
 
     async def _publish(self, reader: Reader, source: Source, ledgers: Ledgers) -> None:
+        stream = reader.accumulator.stream
+        self._reading[id(stream)] = stream
         try:
             async with opened(source) as items:
                 await self._publish_items(reader, items, ledgers)
@@ -223,6 +232,17 @@ class Processor(Waiting):
             if not reader.is_done:
                 raise
             _log.warning("a source failed when it was closed after done", exc_info=exc)
+        finally:
+            del self._reading[id(stream)]
+            self._events += stream.sequence
+            self._anomalies += stream.anomaly_count
+            self._release()
+
+    def _release(self) -> None:
+        """Where the block is left and nothing is read any more: nobody waits for time to pass."""
+        if self._patience.is_ending and not self._reading:
+            for subscription in self._hub.open:
+                subscription.release()
 
     async def _publish_items(self, reader: Reader, items: AsyncIterator[Any], ledgers: Ledgers) -> None:
         events = 0

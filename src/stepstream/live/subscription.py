@@ -87,8 +87,11 @@ class Subscription:
 
     @property
     def name(self) -> str:
-        """What people call it: its callback's name."""
-        return "iterator" if self.callback is None else getattr(self.callback, "__qualname__", repr(self.callback))
+        """What people call it: the name of its callback, or of that one's class. Its `repr` may hold anything."""
+        if self.callback is None:
+            return "iterator"
+        function = getattr(self.callback, "func", self.callback)  # of a partial
+        return str(getattr(function, "__qualname__", type(function).__qualname__))
 
     @property
     def left(self) -> int:
@@ -127,6 +130,11 @@ class Subscription:
         self.close()
         for hand in self.hands:
             hand.cancel()
+
+    def release(self) -> None:
+        """Let what is held back be delivered now."""
+        self.backlog.release()
+        self.arrived.notify()
 
     def end(self) -> None:
         """Take nothing new. What waits is still delivered, and nothing is held back."""
