@@ -13,10 +13,12 @@ import httpx2
 from stepstream import (
     Accumulator,
     Anomaly,
+    APIError,
     Change,
     CodeInterpreter,
     Event,
     EventStream,
+    Failure,
     Frame,
     FrameDecoder,
     FunctionCall,
@@ -62,6 +64,9 @@ async def run(change: RunTransition) -> int:
 async def step_or_run(change: StepTransition | RunTransition) -> None: ...
 
 
+async def step_or_more(change: StepProgress | StepTransition) -> None: ...
+
+
 async def any_change(change: Change) -> None: ...
 
 
@@ -103,6 +108,56 @@ def classes_and_filters_are_checked(processor: Processor) -> None:
     processor.on(StepTransition, status=3)  # type: ignore[call-overload]
     processor.on(StepTransition, terminal="yes")  # type: ignore[call-overload]
     processor.subscribe(StepTransition, where=True)  # type: ignore[call-overload]
+
+
+def pause(attempt: int, failure: Exception) -> float:
+    return attempt + (failure.retry_after or 0 if isinstance(failure, APIError) else 0)
+
+
+def delivery_is_checked(processor: Processor) -> None:
+    processor.on(StepProgress, StepTransition, overflow="latest", min_interval=0.5, buffer=8, replay=True)(step_or_more)
+    processor.on(StepTransition, timeout=None, attempts=3, backoff=pause, concurrency=4, max_failures=None)(step)
+    processor.on(StepTransition, run_id="run_1", timeout=2, backoff=1)(step)
+    processor.subscribe(StepProgress, buffer=8, overflow="close", min_interval=1, replay=True, step_id="step_1")
+
+    processor.on(StepTransition, overflow="drop")  # type: ignore[call-overload]
+    processor.on(StepTransition, buffer="many")  # type: ignore[call-overload]
+    processor.on(StepTransition, buffer=None)  # type: ignore[call-overload]
+    processor.on(StepTransition, attempts=1.5)  # type: ignore[call-overload]
+    processor.on(StepTransition, backoff=lambda attempt: 1.0)  # type: ignore[arg-type,misc]
+    processor.on(StepTransition, retries=3)  # type: ignore[call-overload]
+    processor.add(StepTransition, step, min_interval="1 s")  # type: ignore[arg-type]
+    processor.add(StepTransition, step, retries=3)  # type: ignore[call-arg]
+    processor.subscribe(StepTransition, timeout=30)  # type: ignore[call-overload]
+    processor.subscribe(StepTransition, attempts=2)  # type: ignore[call-overload]
+
+
+def failures_are_told(processor: Processor) -> None:
+    @processor.on_failure
+    async def tell(failure: Failure) -> None:
+        assert_type((failure.subscription, failure.exception), tuple[Subscription, Exception])
+        assert_type((failure.attempt, failure.is_final), tuple[int, bool])
+
+    @processor.on_failure  # type: ignore[arg-type]
+    async def wrong(change: StepTransition) -> None: ...
+
+    statistics = processor.statistics()
+    assert_type((statistics.events, statistics.open_runs, statistics.unreported), tuple[int, int, int])
+    for one in statistics.subscribers:
+        assert_type((one.name, one.dropped, one.is_closed), tuple[str, int, bool])
+
+
+async def waiting_gives_what_was_waited_for(processor: Processor, outcome: Outcome) -> None:
+    assert_type(await processor.step("step_1"), RunStep)
+    assert_type(await processor.step("step_1", status="completed", timeout=30), RunStep)
+    assert_type(await processor.run_finished("run_1", timeout=None), Run)
+    async with processor.text_deltas(run_id="run_1") as pieces:
+        async for piece in pieces:
+            assert_type(piece, str)
+    await processor.step("step_1", status=3)  # type: ignore[arg-type]
+    await processor.run_finished()  # type: ignore[call-arg]
+    assert_type(outcome.final_run, Run | None)
+    assert_type((outcome.final_steps, outcome.final_messages), tuple[list[RunStep], list[Message]])
 
 
 def add_gives_a_subscription(processor: Processor) -> None:
