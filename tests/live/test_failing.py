@@ -393,7 +393,11 @@ async def test_closed_subscriber_gets_no_further_attempt(ending: str):
 
 
 async def test_statistics_add_up():
-    gate = anyio.Event()
+    gate, come = anyio.Event(), anyio.Event()
+
+    async def tell() -> None:
+        come.set()
+
     processor = Processor()
     async with processor:
         processor.add(StepProgress, Audience(gate), overflow="latest")
@@ -402,7 +406,8 @@ async def test_statistics_add_up():
         closed.close()
         sent = [run("queued"), step("created"), opens()]
         rest = [run("completed"), ("bogus", None), DONE]
-        processor.start(source(*frames(sent), quiet, *frames([grows("x")] * 4), gate, *frames(rest)))
+        processor.start(source(*frames(sent), quiet, *frames([grows("x")] * 4), tell, gate, *frames(rest)))
+        await come.wait()
         await quiet()
         now = processor.statistics()
         assert (now.events, now.streams, now.open_runs, now.finished_runs, now.unreported) == (7, 1, 1, 0, 0)

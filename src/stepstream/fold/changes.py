@@ -1,12 +1,13 @@
 """Changes: what one event did. They are what subscribers receive."""
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from stepstream.fold.growing import Growing
 from stepstream.wire.base import Maybe
-from stepstream.wire.deltas import MessageDeltaBody, RunStepDeltaBody
+from stepstream.wire.deltas import MessageDelta, MessageDeltaBody, RunStepDelta, RunStepDeltaBody
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 from stepstream.wire.tool_calls import AnyToolCall
@@ -30,6 +31,11 @@ AnomalyCode: TypeAlias = Literal[
     "type_conflict",
     "undecodable_event",
 ]
+
+
+_step_delta: Final = msgspec.json.Decoder(RunStepDelta).decode
+_message_delta: Final = msgspec.json.Decoder(MessageDelta).decode
+"""Decode the usual delta, which is decoded as what it is only where somebody reads it."""
 
 
 def _known(value: Maybe[T]) -> T | None:
@@ -94,14 +100,18 @@ class StepTransition(_StepChange, frozen=True):
         return f"<StepTransition {self.step_id} {self.previous} → {self.status}>"
 
 
-class StepProgress(_StepChange, frozen=True):
+class StepProgress(_StepChange, frozen=True, eq=False):
     """A step grew. With `late`, an ended step got what its terminal object had left out."""
 
-    delta: RunStepDeltaBody | None
-    """Exactly what came under the event's `delta`; None where it was a full object that added something."""
+    _delta: RunStepDeltaBody | UnsetType | None
     late: bool
     _growing: Growing[RunStep]
     _payload: bytes
+
+    @property
+    def delta(self) -> RunStepDeltaBody | None:
+        """Exactly what came under the event's `delta`; None where it was a full object that added something."""
+        return _step_delta(self._payload).delta if self._delta is UNSET else self._delta
 
     @property
     def step(self) -> RunStep:
@@ -215,14 +225,18 @@ class MessageTransition(_MessageChange, frozen=True):
         return f"<MessageTransition {self.message_id} {self.previous} → {self.status}>"
 
 
-class MessageProgress(_MessageChange, frozen=True):
+class MessageProgress(_MessageChange, frozen=True, eq=False):
     """A message grew. With `late`, an ended message got what its terminal object had left out."""
 
-    delta: MessageDeltaBody | None
-    """Exactly what came under the event's `delta`; None where it was a full object that added something."""
+    _delta: MessageDeltaBody | UnsetType | None
     late: bool
     _growing: Growing[Message]
     _payload: bytes
+
+    @property
+    def delta(self) -> MessageDeltaBody | None:
+        """Exactly what came under the event's `delta`; None where it was a full object that added something."""
+        return _message_delta(self._payload).delta if self._delta is UNSET else self._delta
 
     @property
     def message(self) -> Message:

@@ -49,9 +49,11 @@ def encode_change(change: Change) -> bytes:
     """Return `change` as one line of JSON, without the line end. `delta` is the server's own JSON."""
     kind = type(change)
     line: dict[str, Any] = {"change": KEYS[kind], "sequence": change.sequence}
-    line.update((column, getattr(change, column)) for column in COLUMNS[kind])
-    if isinstance(change, StepProgress | MessageProgress) and change.delta is not None:
-        line["delta"] = _as_sent(change)
+    if isinstance(change, StepProgress | MessageProgress):
+        line.update((column, getattr(change, column)) for column in COLUMNS[kind] if column != "delta")
+        line["delta"] = None if change._delta is None else _as_sent(change)
+    else:
+        line.update((column, getattr(change, column)) for column in COLUMNS[kind])
     return msgspec.json.encode(line)
 
 

@@ -1,22 +1,19 @@
 """Fan-out: each change goes to the subscriptions of its class, and of those with a filter only to the ones it may pass.
 
-How it works: publishing is synchronous, so what one event did reaches every queue or none, and no cancellation can
-come between. Only then does the stream wait, where a queue is at its bound. So a queue may exceed its bound by what
-one event of each stream does. A subscription that filters by a word is found by that word: however many others there
-are, they cost nothing.
+How it works: a change is handed on as it is made, without waiting, so what one event did reaches every queue or none,
+and no cancellation can come between. Only then does the stream wait, where a queue is at its bound. So a queue may
+exceed its bound by what one event of each stream does. A subscription that filters by a word is found by that word:
+however many others there are, they cost nothing. Progress that nobody wants is not made at all.
 """
 
-from collections.abc import Iterable
 from typing import Any, Final
 
-from stepstream.fold.changes import Change
+from stepstream.fold.changes import Change, MessageProgress, StepProgress
+from stepstream.fold.growing import Growing
 from stepstream.live.backlog import PROGRESS
 from stepstream.live.ledger import Ledger
 from stepstream.live.subscription import Subscription
-
-Ledgers = dict[Subscription, Ledger]
-"""What the changes of one stream owe to each subscription."""
-
+from stepstream.wire.objects import RunStep
 
 REMEMBERED: Final = 256
 """For so many steps or messages that grow, a route remembers who wants their progress."""
@@ -25,25 +22,19 @@ REMEMBERED: Final = 256
 class _Route:
     """The subscriptions that want one class of change."""
 
-    __slots__ = ("by_word", "found", "grown", "is_progress", "last", "plain", "quiet")
+    __slots__ = ("by_word", "found", "kind", "plain")
 
-    def __init__(self, wanted: type[Change]) -> None:
+    def __init__(self, kind: type[Change]) -> None:
+        self.kind: Any = kind
         self.plain: list[Subscription] = []
         self.by_word: dict[str, dict[Any, list[Subscription]]] = {}
         """By the attribute that is looked at, and its value."""
-        self.is_progress = wanted in PROGRESS
         self.found: dict[int, tuple[object, list[Subscription]]] = {}
-        """Those found for the object that grows, by its identity; it is kept so that this stays its own."""
-        self.grown: object = None
-        self.last: list[Subscription] = []
-        """Those found for `grown`, the object that grew last."""
-        self.quiet: object = None
-        """An object whose progress nobody wants."""
+        """Those found for each object that grows, by its identity; it is kept so that this stays its own."""
 
     def add(self, subscription: Subscription) -> None:
         """Add one. Who adds may be iterating over a list just now: it is replaced, not changed."""
         self.found.clear()
-        self.grown = self.quiet = None
         if subscription.key is None:
             self.plain = [*self.plain, subscription]
             return
@@ -54,23 +45,32 @@ class _Route:
         for word in words:
             table[word] = [*table.get(word, ()), subscription]
 
-    def by_words_of(self, change: Any) -> list[Subscription]:
-        """Return the subscriptions that a change may pass, of those with a filter."""
-        if not self.is_progress:
-            return self._look_up(change)
-        base = change._growing.base  # progress comes by the thousand, and what is looked at does not change with it
+    def of(self, change: Any) -> list[Subscription]:
+        """Return the subscriptions that a change may pass."""
+        if not self.by_word:
+            return self.plain
+        return self.of_growing(change._growing) if self.kind in PROGRESS else self._look_up(change)
+
+    def of_growing(self, growing: Growing[Any]) -> list[Subscription]:
+        """Return the subscriptions that may want the progress of a step or message.
+
+        Progress comes by the thousand, and what filters look at does not change with it: they are looked up once.
+        """
+        if not self.by_word:
+            return self.plain
+        base = growing.base
         known = self.found.get(id(base))
         if known is None:
             if len(self.found) >= REMEMBERED:
                 self.found.clear()
-            known = self.found[id(base)] = base, self._look_up(change)
-        self.grown, self.last = known
-        self.quiet = None if self.last or self.plain else base
-        return self.last
+            progress = self.kind("", 0, None, None, False, growing, b"")
+            known = self.found[id(base)] = base, self._look_up(progress)
+        return known[1]
 
     def _look_up(self, change: Any) -> list[Subscription]:
         tables = self.by_word.items()
-        return [one for attribute, table in tables for one in table.get(getattr(change, attribute), ())]
+        named = [one for attribute, table in tables for one in table.get(getattr(change, attribute), ())]
+        return [*self.plain, *named] if named else self.plain
 
 
 class Hub:
@@ -99,31 +99,9 @@ class Hub:
         subscription.on_close = self._count_closed
         self._route(subscription)
 
-    def publish(self, changes: Iterable[Any], ledgers: Ledgers) -> list[Subscription]:
-        """Hand `changes` to their subscriptions, in order. Return those that the stream must wait for now.
-
-        `ledgers` are told what each of them has not had.
-        """
-        full: list[Subscription] = []
-        routes = self._routes
-        for change in changes:
-            route = routes.get(type(change))
-            if route is None:
-                continue
-            quiet = route.quiet  # looked at first: it is why a filter that nothing passes costs nothing
-            if quiet is not None and change._growing.base is quiet:
-                continue
-            for subscription in route.plain:
-                ledger = ledgers.get(subscription)
-                if ledger is None:
-                    ledger = ledgers[subscription] = Ledger()
-                if subscription.offer(change, ledger):
-                    full.append(subscription)
-            if not route.by_word or (route.is_progress and route.grown is change._growing.base and not route.last):
-                continue
-            found = route.by_words_of(change)
-            full += [one for one in found if one.offer(change, ledgers.setdefault(one, Ledger()))]
-        return full
+    def route(self, kind: type[Any]) -> _Route | None:
+        """Return the way of a class of change, None where nobody wants it."""
+        return self._routes.get(kind)
 
     def _route(self, subscription: Subscription) -> None:
         for wanted in dict.fromkeys(subscription.classes):
@@ -131,3 +109,35 @@ class Hub:
 
     def _count_closed(self) -> None:
         self._closed += 1
+
+
+class Listeners:
+    """The subscriptions of a hub, as one stream meets them."""
+
+    __slots__ = ("_hub", "full", "ledgers")
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.full: list[Subscription] = []
+        """Those that the stream must wait for now."""
+        self.ledgers: dict[Subscription, Ledger] = {}
+        """What the changes of the stream owe to each of them."""
+
+    def is_wanted(self, growing: Growing[Any]) -> bool:
+        """Tell whether anybody may want to hear that a step or message grew."""
+        route = self._hub.route(StepProgress if type(growing.base) is RunStep else MessageProgress)
+        return route is not None and bool(route.of_growing(growing))
+
+    def hear(self, change: Change) -> bool:
+        """Hand a change to its subscriptions. Return whether the stream must wait for one now."""
+        route = self._hub.route(type(change))
+        if route is None:
+            return False
+        ledgers = self.ledgers
+        for subscription in route.of(change):
+            ledger = ledgers.get(subscription)
+            if ledger is None:
+                ledger = ledgers[subscription] = Ledger()
+            if subscription.offer(change, ledger):
+                self.full.append(subscription)
+        return bool(self.full)

@@ -19,14 +19,14 @@ from stepstream.fold.stream import StreamFold
 from stepstream.live.failure import Failure, Statistics
 from stepstream.live.filters import Wanted
 from stepstream.live.handle import StreamHandle
-from stepstream.live.hub import Hub, Ledgers
+from stepstream.live.hub import Hub, Listeners
 from stepstream.live.ledger import Ledger
 from stepstream.live.options import Delivery
 from stepstream.live.outcome import Outcome, outcome_of
 from stepstream.live.patience import Patience
 from stepstream.live.pump import pump
 from stepstream.live.reader import Reader
-from stepstream.live.source import END, Source, next_item, opened
+from stepstream.live.source import Source, opened, translated
 from stepstream.live.subscription import Subscription, checked_callback
 from stepstream.live.waiting import Waiting
 from stepstream.wire.events import DEFAULT_MAX_DEPTH
@@ -209,25 +209,26 @@ class Processor(Waiting):
         return Accumulator(max_depth=self._max_depth, context=context, state=self._state)
 
     async def _read(self, source: Source, accumulator: Accumulator) -> Outcome:
-        reader = Reader(accumulator, max_event_bytes=self._max_event_bytes, max_depth=self._max_depth)
-        ledgers: Ledgers = {}
+        limits: Any = {"max_event_bytes": self._max_event_bytes, "max_depth": self._max_depth}
+        listeners = Listeners(self._hub)
+        reader = Reader(accumulator, listeners, **limits)
         try:
-            await self._publish(reader, source, ledgers)
+            await self._publish(reader, source, listeners)
             outcome = reader.finish()
         except Exception as exc:
             if isinstance(exc, StepStreamError):
                 exc.outcome = outcome_of(accumulator.stream, None)
-            await self._delivered(ledgers)
+            await self._delivered(listeners)
             raise
-        await self._delivered(ledgers)
+        await self._delivered(listeners)
         return outcome
 
-    async def _publish(self, reader: Reader, source: Source, ledgers: Ledgers) -> None:
+    async def _publish(self, reader: Reader, source: Source, listeners: Listeners) -> None:
         stream = reader.accumulator.stream
         self._reading[id(stream)] = stream
         try:
             async with opened(source) as items:
-                await self._publish_items(reader, items, ledgers)
+                await self._publish_items(reader, items, listeners)
         except StepStreamError as exc:
             if not reader.is_done:
                 raise
@@ -244,21 +245,37 @@ class Processor(Waiting):
             for subscription in self._hub.open:
                 subscription.release()
 
-    async def _publish_items(self, reader: Reader, items: AsyncIterator[Any], ledgers: Ledgers) -> None:
-        events = 0
-        while not reader.is_done and (item := await next_item(items)) is not END:
+    async def _publish_items(self, reader: Reader, items: AsyncIterator[Any], listeners: Listeners) -> None:
+        stream, rested = reader.accumulator.stream, 0
+        while not reader.is_done:
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
+                return
+            except StepStreamError:
+                raise
+            except Exception as exc:
+                raise translated(exc) from exc
             if self._is_closed:
                 raise StreamTruncated("the Processor was left before the stream ended")
-            for changes in reader.read(item):
-                for subscription in self._hub.publish(changes, ledgers):
-                    await self._patience.wait(subscription, subscription.room.wait)
-                events += 1
-                if events % EVENTS_BETWEEN_CHECKPOINTS == 0:
-                    await anyio.lowlevel.checkpoint()
+            for _ in reader.read(item):
+                if listeners.full or stream.sequence - rested >= EVENTS_BETWEEN_CHECKPOINTS:
+                    rested = await self._rest(stream, listeners)
+            if listeners.full or stream.sequence - rested >= EVENTS_BETWEEN_CHECKPOINTS:
+                rested = await self._rest(stream, listeners)
 
-    async def _delivered(self, ledgers: Ledgers) -> None:
+    async def _rest(self, stream: StreamFold, listeners: Listeners) -> int:
+        """Wait for those who have no room, or let others run. Return how far the stream is."""
+        if not listeners.full:
+            await anyio.lowlevel.checkpoint()
+        while listeners.full:
+            subscription = listeners.full.pop(0)
+            await self._patience.wait(subscription, subscription.room.wait)
+        return stream.sequence
+
+    async def _delivered(self, listeners: Listeners) -> None:
         """Return when the callbacks have had everything."""
-        for subscription, ledger in ledgers.items():
+        for subscription, ledger in listeners.ledgers.items():
             if subscription.has_callback and ledger.owed:
                 await self._patience.wait(subscription, ledger.settled)
 

@@ -1,54 +1,100 @@
 """Reading one stream: items of a source in, changes out, and the verdict on how it ended. It awaits nothing."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
 from stepstream.errors import DecodeError, FrameTooLarge, StreamFailed, StreamTruncated
 from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.changes import Change
 from stepstream.fold.lifecycle import SETTLED_RUN
 from stepstream.fold.truth import Truth, missed
+from stepstream.fold.usual import Audience, fold_usual
 from stepstream.live.outcome import Outcome, outcome_of
 from stepstream.live.source import Reconnected, frame_of
 from stepstream.wire.events import Done, ErrorData, Event, decode_event
-from stepstream.wire.sse import Frame, FrameDecoder
+from stepstream.wire.scan import Scanner
+from stepstream.wire.sse import Frame
+
+MAX_PIECE: Final = 2**16
+"""Of a longer chunk, so much is looked at at a time."""
 
 
 class Reader:
     """Fold the items of one stream. It is spent once `is_done`: what follows `done` is not read."""
 
-    def __init__(self, accumulator: Accumulator, *, max_event_bytes: int, max_depth: int) -> None:
+    def __init__(self, accumulator: Accumulator, audience: Audience, *, max_event_bytes: int, max_depth: int) -> None:
         self.accumulator = accumulator
         self.is_done = False
+        self._audience = audience
         self._max_event_bytes = max_event_bytes
         self._max_depth = max_depth
-        self._decoder = FrameDecoder(max_event_bytes=max_event_bytes)
+        self._begin("")
 
-    def read(self, item: Any) -> Iterator[list[Change]]:
-        """Take one item and yield the changes of each event in it.
+    def read(self, item: Any) -> Iterable[None]:
+        """Take one item and fold it; the audience hears what it does. Between two turns it may be given room.
 
         Raises:
             StreamFailed: the stream carried an `error` event.
             FrameTooLarge: an event is longer than the limit; everything before it is folded.
             TypeError: the item is of no kind that a source may yield.
         """
+        if type(item) is bytes and len(item) <= MAX_PIECE:
+            return self._bytes(item)
+        if isinstance(item, bytes | bytearray | memoryview):
+            return self._pieces(bytes(item))
+        return self._other(item)
+
+    def _begin(self, last_event_id: str) -> None:
+        """Begin with the bytes of a connection."""
+        limits: Any = {"max_event_bytes": self._max_event_bytes, "last_event_id": last_event_id}
+        self._scanner = Scanner(**limits)
+
+    def _pieces(self, chunk: bytes) -> Iterator[None]:
+        for start in range(0, len(chunk), MAX_PIECE):
+            yield from self._bytes(chunk[start : start + MAX_PIECE])
+            yield
+
+    def _bytes(self, chunk: bytes) -> Iterable[None]:
+        scanner = self._scanner
+        try:
+            found = scanner.feed(chunk)
+        except FrameTooLarge as excess:
+            return self._each(excess.frames, 0, excess)
+        place = fold_usual(self.accumulator.stream, scanner.usual, found, 0, self._audience)
+        return self._each(found, place, None) if place < len(found) else ()
+
+    def _each(self, found: Sequence[Any], place: int, excess: FrameTooLarge | None) -> Iterator[None]:
+        """Go on where something is not usual, or after somebody had no more room."""
+        stream, scanner = self.accumulator.stream, self._scanner
+        yield
+        while place < len(found) and not self.is_done:
+            before, place = place, fold_usual(stream, scanner.usual, found, place, self._audience)
+            if place == before:
+                one = found[place]
+                for frame in scanner.frames_of(one) if type(one) is bytes else [one]:
+                    self._frame(frame)
+                    yield
+                    if self.is_done:
+                        return
+                place += 1
+            yield
+        if excess is not None and not self.is_done:
+            raise excess
+
+    def _other(self, item: Any) -> Iterator[None]:
         if isinstance(item, Event):
-            yield self._event(item)
+            self._event(item)
+            yield
         elif isinstance(item, Reconnected):
-            self._decoder = FrameDecoder(max_event_bytes=self._max_event_bytes, last_event_id=item.last_event_id)
+            self._begin(item.last_event_id)
         elif isinstance(item, Truth):
             self.accumulator.stream.is_reconciled = True
             for frame in missed(self.accumulator.state, item):
-                yield self._frame(frame)
+                self._frame(frame)
+                yield
             self.accumulator.stream.touch_run(item.run_id)
         else:
-            frames, excess = self._frames(item)
-            for frame in frames:
-                yield self._frame(frame)
-                if self.is_done:
-                    return
-            if excess is not None:
-                raise excess
+            self._frame(item if isinstance(item, Frame) else frame_of(item))
+            yield
 
     def finish(self) -> Outcome:
         """Return how the stream ended, now that its bytes have.
@@ -59,7 +105,7 @@ class Reader:
             StreamFailed: it ended with an `error` event.
             StreamTruncated: no `done` came, and its run neither ended nor waits for action.
         """
-        pending = None if self.is_done else self._decoder.pending()
+        pending = None if self.is_done else self._scanner.pending()
         if pending is not None and pending.event in ("done", "error"):
             self._frame(pending)
         stream = self.accumulator.stream
@@ -72,28 +118,18 @@ class Reader:
         events = f"{stream.sequence:,} event{'' if stream.sequence == 1 else 's'}"
         raise StreamTruncated(f"the stream ended after {events} without done, its run unfinished")
 
-    def _frames(self, item: Any) -> tuple[Sequence[Frame], FrameTooLarge | None]:
-        """Return the frames of an item, and the error that comes after them, if any."""
-        if isinstance(item, Frame):
-            return [item], None
-        if not isinstance(item, bytes | bytearray | memoryview):
-            return [frame_of(item)], None
-        try:
-            return self._decoder.feed(item), None
-        except FrameTooLarge as excess:
-            return excess.frames, excess
-
-    def _frame(self, frame: Frame) -> list[Change]:
+    def _frame(self, frame: Frame) -> None:
         try:
             event = decode_event(frame, max_depth=self._max_depth)
         except DecodeError as error:
-            return [self.accumulator.reject(error)]
-        return self._event(event)
+            self._audience.hear(self.accumulator.reject(error))
+        else:
+            self._event(event)
 
-    def _event(self, event: Event) -> list[Change]:
-        changes = self.accumulator.apply(event)
+    def _event(self, event: Event) -> None:
+        for change in self.accumulator.apply(event):
+            self._audience.hear(change)
         data = event.data
         if isinstance(data, ErrorData):
             raise StreamFailed(data.code, data.message, data.type, data.param)
         self.is_done = isinstance(data, Done)
-        return changes

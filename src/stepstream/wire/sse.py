@@ -70,6 +70,13 @@ class FrameDecoder:
     def __repr__(self) -> str:
         return f"<FrameDecoder {self._size + len(self._line):,} bytes pending, id {self.last_event_id!r}>"
 
+    @property
+    def is_between_blocks(self) -> bool:
+        """Whether nothing is kept of what came: the next byte begins a line of a new block."""
+        return self._opening is None and not (
+            self._size or self._line or self._dropping or self._skip_lf or self._event or self._data
+        )
+
     def feed(self, chunk: bytes | bytearray | memoryview) -> list[Frame]:
         """Take the next bytes and return the frames they complete, maybe none.
 
