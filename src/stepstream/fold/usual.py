@@ -3,8 +3,8 @@
 A delta that is not usual, whatever is unusual about it, is left to the rules that all events go by.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Container, Sequence
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import UNSET
@@ -21,49 +21,66 @@ from stepstream.wire.usual import USUAL, UsualCall, UsualMessageDelta, UsualStep
 class Audience(Protocol):
     """Those who are told what a stream does."""
 
-    def is_wanted(self, growing: Growing[Any]) -> bool:
-        """Tell whether anybody may want to hear that an object grew."""
+    @property
+    def wanted(self) -> Container[type[Change]]:
+        """The classes of change that somebody may want."""
+
+    def is_wanted(self, kind: type[Change], growing: Growing[Any]) -> bool:
+        """Tell whether anybody may want that kind of progress of an object."""
 
     def hear(self, change: Change) -> bool:
         """Take a change, and tell whether there is no room for more just now."""
 
 
-def fold_usual(stream: StreamFold, event: str, found: Sequence[object], start: int, audience: Audience) -> int:
-    """Fold the data of deltas, `found` from `start` on, and return the place of the first that is not folded.
+class UsualFold:
+    """The usual deltas of one stream."""
 
-    That is one which is not usual, or the next after one for which the audience had no more room. Progress is made,
-    and heard, only where it is wanted.
-    """
-    side: Any = stream.steps if event == "thread.run.step.delta" else stream.messages
-    decode, grow, known, touched = USUAL[event], GROW[event], side.known, side.touched
-    before = stream.sequence + 1 - start
-    place, identifier, wanted = start, None, False
-    growing: Any = None
-    try:
-        for place in range(start, len(found)):
-            data = found[place]
-            if type(data) is not bytes:
-                break
-            delta = decode(data)
-            if delta.id != identifier:
-                identifier = delta.id
-                growing = known.get(identifier)
-                if growing is None or growing.ended or identifier not in touched:
+    __slots__ = ("_audience", "_kinds", "_of", "_stream")
+
+    def __init__(self, stream: StreamFold, audience: Audience) -> None:
+        self._stream = stream
+        self._audience = audience
+        self._kinds = audience.wanted
+        self._of: dict[str, tuple[Any, ...]] = {
+            event: (USUAL[event], grow, side.known, side.touched, side.progress)
+            for event, grow, side in (
+                ("thread.run.step.delta", _grow_call, stream.steps),
+                ("thread.message.delta", _grow_text, stream.messages),
+            )
+        }
+
+    def apply(self, event: str, found: Sequence[object], start: int = 0) -> int:
+        """Fold the data of deltas, `found` from `start` on, and return the place of the first that is not folded.
+
+        That is one which is not usual, or the next after one for which the audience had no more room. Progress is
+        made, and heard, only where it is wanted.
+        """
+        stream, audience, kinds = self._stream, self._audience, self._kinds
+        decode, grow, known, touched, progress = self._of[event]
+        before, place = stream.sequence - start, start
+        identifier, growing, wanted = None, None, False
+        try:
+            for data in found[start:] if start else found:
+                if type(data) is not bytes:
                     break
-                wanted = audience.is_wanted(growing)
-            if not grow(growing, delta):
-                break
-            if wanted:
-                change = side.progress(event, before + place, stream.context, UNSET, False, growing, data)
-                if audience.hear(change):
-                    place += 1
+                delta = decode(data)
+                if delta.id != identifier:
+                    identifier = delta.id
+                    growing = known.get(identifier)
+                    if growing is None or growing.ended or identifier not in touched:
+                        break
+                    wanted = progress in kinds and audience.is_wanted(progress, growing)
+                if not grow(growing, delta):
                     break
-        else:
-            place = len(found)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    stream.sequence = before + place - 1
-    return place
+                place += 1
+                if wanted and audience.hear(
+                    progress(event, before + place, stream.context, UNSET, False, growing, data)
+                ):
+                    break
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass  # it is not that form: the rules for all events see to it
+        stream.sequence = before + place
+        return place
 
 
 def _grow_call(step: Growing[RunStep], delta: UsualStepDelta) -> bool:
@@ -114,9 +131,3 @@ def _append(growing: Growing[Any], have: object, piece: str) -> bool:
     growing.kept = None
     have.append(piece)
     return True
-
-
-GROW: Final[Mapping[str, Callable[[Growing[Any], Any], bool]]] = {
-    "thread.run.step.delta": _grow_call,
-    "thread.message.delta": _grow_text,
-}

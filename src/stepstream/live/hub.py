@@ -8,12 +8,11 @@ however many others there are, they cost nothing. Progress that nobody wants is 
 
 from typing import Any, Final
 
-from stepstream.fold.changes import Change, MessageProgress, StepProgress
+from stepstream.fold.changes import Change
 from stepstream.fold.growing import Growing
 from stepstream.live.backlog import PROGRESS
 from stepstream.live.ledger import Ledger
 from stepstream.live.subscription import Subscription
-from stepstream.wire.objects import RunStep
 
 REMEMBERED: Final = 256
 """For so many steps or messages that grow, a route remembers who wants their progress."""
@@ -77,7 +76,8 @@ class Hub:
     """The subscriptions of one processor."""
 
     def __init__(self) -> None:
-        self._routes: dict[type[Change], _Route] = {}
+        self.routes: dict[type[Change], _Route] = {}
+        """The way of each class of change that somebody wants."""
         self._all: list[Subscription] = []
         self._closed = 0
 
@@ -92,20 +92,17 @@ class Hub:
     def add(self, subscription: Subscription) -> None:
         """Route changes to one more subscription. Forget those that were closed, once they are many."""
         if self._closed > len(self._all) // 2:
-            self._all, self._routes, self._closed = self.open, {}, 0
+            self._all, self._closed = self.open, 0
+            self.routes.clear()
             for one in self._all:
                 self._route(one)
         self._all.append(subscription)
         subscription.on_close = self._count_closed
         self._route(subscription)
 
-    def route(self, kind: type[Any]) -> _Route | None:
-        """Return the way of a class of change, None where nobody wants it."""
-        return self._routes.get(kind)
-
     def _route(self, subscription: Subscription) -> None:
         for wanted in dict.fromkeys(subscription.classes):
-            self._routes.setdefault(wanted, _Route(wanted)).add(subscription)
+            self.routes.setdefault(wanted, _Route(wanted)).add(subscription)
 
     def _count_closed(self) -> None:
         self._closed += 1
@@ -114,23 +111,24 @@ class Hub:
 class Listeners:
     """The subscriptions of a hub, as one stream meets them."""
 
-    __slots__ = ("_hub", "full", "ledgers")
+    __slots__ = ("full", "ledgers", "wanted")
 
     def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+        self.wanted = hub.routes
+        """The classes of change that somebody may want, and their ways."""
         self.full: list[Subscription] = []
         """Those that the stream must wait for now."""
         self.ledgers: dict[Subscription, Ledger] = {}
         """What the changes of the stream owe to each of them."""
 
-    def is_wanted(self, growing: Growing[Any]) -> bool:
-        """Tell whether anybody may want to hear that a step or message grew."""
-        route = self._hub.route(StepProgress if type(growing.base) is RunStep else MessageProgress)
+    def is_wanted(self, kind: type[Change], growing: Growing[Any]) -> bool:
+        """Tell whether anybody may want that kind of progress of a step or message."""
+        route = self.wanted.get(kind)
         return route is not None and bool(route.of_growing(growing))
 
     def hear(self, change: Change) -> bool:
         """Hand a change to its subscriptions. Return whether the stream must wait for one now."""
-        route = self._hub.route(type(change))
+        route = self.wanted.get(type(change))
         if route is None:
             return False
         ledgers = self.ledgers

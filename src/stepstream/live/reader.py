@@ -7,7 +7,7 @@ from stepstream.errors import DecodeError, FrameTooLarge, StreamFailed, StreamTr
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.lifecycle import SETTLED_RUN
 from stepstream.fold.truth import Truth, missed
-from stepstream.fold.usual import Audience, fold_usual
+from stepstream.fold.usual import Audience, UsualFold
 from stepstream.live.outcome import Outcome, outcome_of
 from stepstream.live.source import Reconnected, frame_of
 from stepstream.wire.events import Done, ErrorData, Event, decode_event
@@ -25,6 +25,7 @@ class Reader:
         self.accumulator = accumulator
         self.is_done = False
         self._audience = audience
+        self._apply_usual = UsualFold(accumulator.stream, audience).apply
         self._max_event_bytes = max_event_bytes
         self._max_depth = max_depth
         self._begin("")
@@ -37,37 +38,27 @@ class Reader:
             FrameTooLarge: an event is longer than the limit; everything before it is folded.
             TypeError: the item is of no kind that a source may yield.
         """
-        if type(item) is bytes and len(item) <= MAX_PIECE:
-            return self._bytes(item)
-        if isinstance(item, bytes | bytearray | memoryview):
-            return self._pieces(bytes(item))
-        return self._other(item)
+        if type(item) is not bytes or len(item) > MAX_PIECE:
+            return self._other(item)
+        scanner = self._scanner
+        try:
+            found = scanner.feed(item)
+        except FrameTooLarge as excess:
+            return self._each(excess.frames, 0, excess)
+        place = self._apply_usual(scanner.usual, found)
+        return () if place == len(found) else self._each(found, place, None)
 
     def _begin(self, last_event_id: str) -> None:
         """Begin with the bytes of a connection."""
         limits: Any = {"max_event_bytes": self._max_event_bytes, "last_event_id": last_event_id}
         self._scanner = Scanner(**limits)
 
-    def _pieces(self, chunk: bytes) -> Iterator[None]:
-        for start in range(0, len(chunk), MAX_PIECE):
-            yield from self._bytes(chunk[start : start + MAX_PIECE])
-            yield
-
-    def _bytes(self, chunk: bytes) -> Iterable[None]:
-        scanner = self._scanner
-        try:
-            found = scanner.feed(chunk)
-        except FrameTooLarge as excess:
-            return self._each(excess.frames, 0, excess)
-        place = fold_usual(self.accumulator.stream, scanner.usual, found, 0, self._audience)
-        return self._each(found, place, None) if place < len(found) else ()
-
     def _each(self, found: Sequence[Any], place: int, excess: FrameTooLarge | None) -> Iterator[None]:
         """Go on where something is not usual, or after somebody had no more room."""
-        stream, scanner = self.accumulator.stream, self._scanner
+        scanner = self._scanner
         yield
         while place < len(found) and not self.is_done:
-            before, place = place, fold_usual(stream, scanner.usual, found, place, self._audience)
+            before, place = place, self._apply_usual(scanner.usual, found, place)
             if place == before:
                 one = found[place]
                 for frame in scanner.frames_of(one) if type(one) is bytes else [one]:
@@ -81,7 +72,11 @@ class Reader:
             raise excess
 
     def _other(self, item: Any) -> Iterator[None]:
-        if isinstance(item, Event):
+        if isinstance(item, bytes | bytearray | memoryview):
+            for start in range(0, len(item), MAX_PIECE):
+                yield from self.read(bytes(item[start : start + MAX_PIECE]))
+                yield
+        elif isinstance(item, Event):
             self._event(item)
             yield
         elif isinstance(item, Reconnected):

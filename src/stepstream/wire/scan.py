@@ -6,7 +6,7 @@ blocks lie in a chunk, one C call cuts them at these lines, and what lies betwee
 the same, but that a usual block gives the bytes of its data instead of a frame.
 """
 
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder
 from stepstream.wire.usual import USUAL
@@ -18,7 +18,7 @@ MAX_KEPT: Final = 8192
 """A longer part of a block is for the decoder to keep: it looks at each byte once, however they come."""
 
 _BLANK: Final = b"\n\n"
-_MARKS: Final = {name: b"\n\nevent: %b\ndata: " % name.encode() for name in USUAL}
+_LF: Final = 0x0A
 _LINE_ENDS: Final = 3
 """How many line ends a mark has: those of the block before it, and its own."""
 
@@ -29,16 +29,15 @@ class Scanner:
     `usual` names the event of such data in what `feed` returned last.
     """
 
-    __slots__ = ("_decoder", "_is_plain", "_kept", "_limit", "_mark", "_seen", "usual")
+    __slots__ = ("_decoder", "_head", "_is_inside", "_kept", "_limit", "_mark", "_newest", "usual")
 
     def __init__(self, *, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES, last_event_id: str = "") -> None:
-        self.usual = next(iter(_MARKS))
-        self._mark = _MARKS[self.usual]
-        self._seen = self.usual  # what the newest delta was that was not cut out
         self._limit = max_event_bytes
         self._decoder = FrameDecoder(max_event_bytes=max_event_bytes, last_event_id=last_event_id)
-        self._is_plain = True  # the decoder is inside of a block
+        self._is_inside = True  # the decoder is inside of a block
         self._kept = _BLANK  # the blank line before a block, and what there is of it
+        self._newest = ""  # the event of the newest delta that was not cut out
+        self._look_for(next(iter(USUAL)))
 
     def feed(self, chunk: bytes) -> list[Scanned]:
         """Take the next bytes and return what they complete, in order.
@@ -46,57 +45,61 @@ class Scanner:
         Raises:
             FrameTooLarge: as a `FrameDecoder` does, after which this is spent too.
         """
-        if not self._is_plain:
-            return self._scan(chunk)
-        end = chunk.find(_BLANK) + len(_BLANK)
-        if end < len(_BLANK) or len(chunk) > self._limit:
-            return self._plain(chunk)
-        return [*self._plain(chunk[:end]), *self._scan(chunk[end:])]
+        if self._is_inside:
+            return self._leave_block(chunk)
+        head, size = self._head, len(self._head)
+        if self._kept is _BLANK and chunk[:size] == head and chunk.find(b"\n", size) == len(chunk) - 2:
+            if chunk[-1] == _LF and chunk.find(b"\r") < 0 and len(chunk) <= self._limit:
+                return [chunk[size:-2]]  # one block in one chunk, as most servers send them
+        data = self._kept + chunk
+        end = data.rfind(_BLANK)
+        if data.find(b"\r") >= 0 or len(data) - end > MAX_KEPT or len(data) > self._limit:
+            self._kept = _BLANK
+            return self._decoded(data[len(_BLANK) :])
+        self._kept = data[end:] if len(data) - end > len(_BLANK) else _BLANK
+        blocks = data[:end]
+        found = blocks.split(self._mark)
+        if found[0] or blocks.count(b"\n") != _LINE_ENDS * (len(found) - 1):
+            return self._sorted(found)
+        del found[0]
+        return cast(list[Scanned], found)
 
     def frames_of(self, data: bytes) -> list[Frame]:
         """Return what a decoder makes of a block that was given as its data."""
-        return self._decoder.feed(self._mark[len(_BLANK) :] + data + _BLANK)
+        return self._decoder.feed(self._head + data + _BLANK)
 
     def pending(self) -> Frame | None:
         """Return the block that still lacks its blank line, or None where it has no data. The stream has ended."""
         self._decoder.feed(self._kept[len(_BLANK) :])
-        self._kept, self._is_plain = _BLANK, True
+        self._kept, self._is_inside = _BLANK, True
         return self._decoder.pending()
 
-    def _scan(self, chunk: bytes) -> list[Scanned]:
-        """Take bytes at the beginning of a block, or after what is kept of it."""
-        data = self._kept + chunk
-        end = data.rfind(_BLANK)
-        if b"\r" in data or len(data) > self._limit or len(data) - end > MAX_KEPT:
-            self._kept = _BLANK
-            return self._plain(data[len(_BLANK) :])
-        self._kept = data[end:]
-        return self._cut(data[:end]) if end else []
+    def _look_for(self, event: str) -> None:
+        self.usual = self._newest = event
+        self._head = b"event: %b\ndata: " % event.encode()
+        self._mark = _BLANK + self._head
 
-    def _plain(self, data: bytes) -> list[Scanned]:
-        """Leave bytes to the decoder."""
-        frames = self._decoder.feed(data)
-        self._is_plain = not self._decoder.is_between_blocks
-        return self._noted(frames)
+    def _leave_block(self, chunk: bytes) -> list[Scanned]:
+        """Let the decoder come to the end of its block. What follows may be cut."""
+        end = chunk.find(_BLANK) + len(_BLANK)
+        if end < len(_BLANK) or len(chunk) > self._limit:
+            return self._decoded(chunk)
+        return [*self._decoded(chunk[:end]), *self.feed(chunk[end:])]
 
-    def _noted(self, frames: list[Frame]) -> list[Scanned]:
-        """Note which deltas come."""
-        self._seen = next((frame.event for frame in reversed(frames) if frame.event in _MARKS), self._seen)
-        return [*frames]
-
-    def _cut(self, blocks: bytes) -> list[Scanned]:
-        """Cut complete blocks, each with the blank line before it, at the marks."""
-        if self._seen != self.usual:
-            self.usual, self._mark = self._seen, _MARKS[self._seen]
-        others, *parts = blocks.split(self._mark)
-        if not others and blocks.count(b"\n") == _LINE_ENDS * len(parts):
-            return [*parts]
+    def _sorted(self, parts: list[bytes]) -> list[Scanned]:
+        """Return the data of blocks of two lines as it is, and all else decoded."""
         found: list[Scanned] = []
+        others, *rest = parts
         if others:
-            found += self._noted(self._decoder.feed(others[len(_BLANK) :] + _BLANK))
-        for part in parts:
-            if b"\n" in part:
-                found += self._noted(self._decoder.feed(self._mark[len(_BLANK) :] + part + _BLANK))
-            else:
-                found.append(part)
+            found += self._decoded(others[len(_BLANK) :] + _BLANK)
+        for part in rest:
+            found += self._decoded(self._head + part + _BLANK) if b"\n" in part else [part]
+        if self._newest != self.usual and not any(type(one) is bytes for one in found):
+            self._look_for(self._newest)
         return found
+
+    def _decoded(self, data: bytes) -> list[Scanned]:
+        frames = self._decoder.feed(data)
+        self._is_inside = not self._decoder.is_between_blocks
+        self._newest = next((frame.event for frame in reversed(frames) if frame.event in USUAL), self._newest)
+        return [*frames]
