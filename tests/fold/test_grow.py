@@ -95,7 +95,7 @@ DELTAS = {
 def long_way() -> Accumulator:
     accumulator = Accumulator()
     for side in (accumulator.stream.steps, accumulator.stream.messages):
-        side.grow = lambda growing, body: False
+        side.piece_of = lambda growing, body: None
     return accumulator
 
 
@@ -119,7 +119,7 @@ def test_usual_delta_takes_the_short_cut(name: str) -> None:
     fold(accumulator, OPENING)
     side: Any = accumulator.stream.messages if name.startswith("word") else accumulator.stream.steps
     growing = side.known[MESSAGE if name.startswith("word") else STEP]
-    assert side.grow(growing, decode_event(DELTAS[name]).data.delta) is True
+    assert side.piece_of(growing, decode_event(DELTAS[name]).data.delta) is not None
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_step_that_is_said_to_be_in_progress_again_keeps_the_short_cut() -> None
     again = frame("thread.run.step.in_progress", {"id": STEP, "type": "tool_calls"})
     fold(accumulator, [*OPENING, again])
     side: Any = accumulator.stream.steps
-    assert side.grow(side.known[STEP], decode_event(DELTAS["arguments"]).data.delta) is True
+    assert side.piece_of(side.known[STEP], decode_event(DELTAS["arguments"]).data.delta) is not None
 
 
 def test_step_that_changes_its_type_takes_the_long_way() -> None:

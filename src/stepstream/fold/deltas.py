@@ -25,7 +25,9 @@ def apply_delta(stream: StreamFold, side: Side[Any], event: Event) -> list[Chang
         touch(side.touched, identifier, growing)
     if body is None:
         return []
-    if not growing.ended and side.grow(growing, body):
+    addition = None if growing.ended else side.piece_of(growing, body)
+    if addition is not None:
+        growing.append(*addition)
         payload = event.raw if event.raw is not None else event.payload
         return [side.progress(event.name, stream.sequence, stream.context, body, False, growing, payload)]
     return add(stream, Cause(event, stream.sequence), side, growing)

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET
 
 from stepstream.fold.settle import contradicts, restore, supply
-from stepstream.fold.tree import Node, freeze, load_value
+from stepstream.fold.tree import Node, Pieces, freeze, load_value
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RunStep
 
@@ -23,7 +23,19 @@ class Growing(Generic[Obj]):
     `base` is the newest full object; its fields that grow are out of date as soon as there is a tree of them.
     """
 
-    __slots__ = ("_tree", "base", "created", "ended", "finished", "group", "kept", "sent", "slots", "started")
+    __slots__ = (
+        "_tree",
+        "base",
+        "created",
+        "ended",
+        "finished",
+        "group",
+        "kept",
+        "sent",
+        "slots",
+        "started",
+        "version",
+    )
 
     def __init__(self, base: Obj, group: str) -> None:
         self.base: Obj = base
@@ -40,6 +52,8 @@ class Growing(Generic[Obj]):
         """The ids of the tool calls reported as finished."""
         self.slots: dict[int, Node] = {}
         """The calls that the short cut of `grow` is for, by index."""
+        self.version = 0
+        """Changes with everything that happens to it but `append`: what was found out about it may not hold then."""
         self._tree: Node | None = None
         self.kept: Obj | None = base
         """The snapshot built last; None once something grew."""
@@ -59,11 +73,18 @@ class Growing(Generic[Obj]):
     def plant(self, tree: Node) -> None:
         """Take `tree` for the fields that grow."""
         self._tree, self.kept = tree, None
+        self.version += 1
 
     def touch(self) -> Node:
         """Return the fields that grow, to be changed."""
         self.kept = None
+        self.version += 1
         return self.tree
+
+    def append(self, text: Pieces, piece: str) -> None:
+        """Add one more piece to one of its texts."""
+        self.kept = None
+        text.append(piece)
 
     def snapshot(self) -> Obj:
         """Return the object as of now."""
@@ -85,6 +106,7 @@ class Growing(Generic[Obj]):
             self.slots.clear()  # the step may be at odds with its calls now
         self.base = msgspec.structs.replace(self.base, **news)
         self.kept = None
+        self.version += 1
         return added
 
     def settle(self, full: Obj) -> None:
@@ -95,6 +117,7 @@ class Growing(Generic[Obj]):
         self._tree = _load(full)
         restore(self._tree, before, settling=True)
         self.kept = None
+        self.version += 1
 
     def knows(self, full: Obj) -> bool:
         """Tell whether `full` says nothing, nulls aside, that is not known."""

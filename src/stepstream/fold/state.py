@@ -87,10 +87,12 @@ class State:
     def _forget(self, group: Group) -> None:
         if group.run is not None:
             self.runs.pop(group.run.id, None)
-        for identifier in group.steps:
+        for identifier, step in group.steps.items():
             self.steps.pop(identifier, None)
-        for identifier in group.messages:
+            step.version += 1
+        for identifier, message in group.messages.items():
             self.messages.pop(identifier, None)
+            message.version += 1
 
 
 def group_key(run_id: object, otherwise: str) -> str:

@@ -12,7 +12,7 @@ from stepstream.fold.changes import (
     StepProgress,
     StepTransition,
 )
-from stepstream.fold.grow import grow_message, grow_step
+from stepstream.fold.grow import Addition, piece_of_message, piece_of_step
 from stepstream.fold.growing import Growing
 from stepstream.fold.state import State
 from stepstream.fold.waiting import Cause, Waiting
@@ -32,14 +32,14 @@ MAX_TOUCHED: Final = 100_000
 class Side(Generic[Obj]):
     """One side of a stream, its steps or its messages: what differs between the two. All rules are the same."""
 
-    __slots__ = ("add", "grow", "is_steps", "known", "name", "progress", "touched", "transition")
+    __slots__ = ("add", "is_steps", "known", "name", "piece_of", "progress", "touched", "transition")
 
     def __init__(
         self,
         name: str,
         transition: type[StepTransition | MessageTransition],
         progress: type[StepProgress | MessageProgress],
-        grow: Callable[[Growing[Obj], Any], bool],
+        piece_of: Callable[[Growing[Obj], Any], Addition | None],
         known: dict[str, Growing[Obj]],
         add: Callable[[Growing[Obj]], None],
     ) -> None:
@@ -47,7 +47,7 @@ class Side(Generic[Obj]):
         self.is_steps = name == "step"
         self.transition: Callable[..., Change] = transition
         self.progress: Callable[..., Change] = progress
-        self.grow: Callable[[Growing[Obj], Any], bool] = grow
+        self.piece_of: Callable[[Growing[Obj], Any], Addition | None] = piece_of
         """The short cut for the usual delta."""
         self.known: dict[str, Growing[Obj]] = known
         """All that are known, by id."""
@@ -84,9 +84,9 @@ class StreamFold:
         """Whether the server was asked for what the stream did not tell."""
         self.runs: dict[str, Run] = {}
         """The runs that this stream touched, in order of first sight."""
-        self.steps = Side[RunStep]("step", StepTransition, StepProgress, grow_step, state.steps, state.add_step)
+        self.steps = Side[RunStep]("step", StepTransition, StepProgress, piece_of_step, state.steps, state.add_step)
         self.messages = Side[Message](
-            "message", MessageTransition, MessageProgress, grow_message, state.messages, state.add_message
+            "message", MessageTransition, MessageProgress, piece_of_message, state.messages, state.add_message
         )
         self.waiting = Waiting()
 
@@ -118,4 +118,6 @@ def touch(seen: dict[str, V], identifier: str, value: V) -> None:
     """Note `value` as the newest under its id. Beyond the bound, what was seen first is dropped."""
     seen[identifier] = value
     if len(seen) > MAX_TOUCHED:
-        del seen[next(iter(seen))]
+        dropped = seen.pop(next(iter(seen)))
+        if isinstance(dropped, Growing):
+            dropped.version += 1

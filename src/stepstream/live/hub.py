@@ -80,6 +80,8 @@ class Hub:
         """The way of each class of change that somebody wants."""
         self._all: list[Subscription] = []
         self._closed = 0
+        self.version = 0
+        """Another one with every subscription that comes or goes."""
 
     def __len__(self) -> int:
         return len(self._all) - self._closed
@@ -96,9 +98,15 @@ class Hub:
             self.routes.clear()
             for one in self._all:
                 self._route(one)
+        self.version += 1
         self._all.append(subscription)
         subscription.on_close = self._count_closed
         self._route(subscription)
+
+    def is_wanted(self, kind: type[Change], growing: Growing[Any]) -> bool:
+        """Tell whether anybody may want that kind of progress of a step or message."""
+        route = self.routes.get(kind)
+        return route is not None and any(not one.is_closed for one in route.of_growing(growing))
 
     def _route(self, subscription: Subscription) -> None:
         for wanted in dict.fromkeys(subscription.classes):
@@ -106,29 +114,24 @@ class Hub:
 
     def _count_closed(self) -> None:
         self._closed += 1
+        self.version += 1
 
 
 class Listeners:
     """The subscriptions of a hub, as one stream meets them."""
 
-    __slots__ = ("full", "ledgers", "wanted")
+    __slots__ = ("_routes", "full", "ledgers")
 
     def __init__(self, hub: Hub) -> None:
-        self.wanted = hub.routes
-        """The classes of change that somebody may want, and their ways."""
+        self._routes = hub.routes
         self.full: list[Subscription] = []
         """Those that the stream must wait for now."""
         self.ledgers: dict[Subscription, Ledger] = {}
         """What the changes of the stream owe to each of them."""
 
-    def is_wanted(self, kind: type[Change], growing: Growing[Any]) -> bool:
-        """Tell whether anybody may want that kind of progress of a step or message."""
-        route = self.wanted.get(kind)
-        return route is not None and bool(route.of_growing(growing))
-
     def hear(self, change: Change) -> bool:
         """Hand a change to its subscriptions. Return whether the stream must wait for one now."""
-        route = self.wanted.get(type(change))
+        route = self._routes.get(type(change))
         if route is None:
             return False
         ledgers = self.ledgers

@@ -211,7 +211,7 @@ class Processor(Waiting):
     async def _read(self, source: Source, accumulator: Accumulator) -> Outcome:
         limits: Any = {"max_event_bytes": self._max_event_bytes, "max_depth": self._max_depth}
         listeners = Listeners(self._hub)
-        reader = Reader(accumulator, listeners, **limits)
+        reader = Reader(accumulator, self._hub, listeners.hear, **limits)
         try:
             await self._publish(reader, source, listeners)
             outcome = reader.finish()

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from stepstream.errors import DecodeError, FrameTooLarge, StreamFailed, StreamTruncated
 from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.alike import Alike, Hear, Interest
 from stepstream.fold.lifecycle import SETTLED_RUN
 from stepstream.fold.truth import Truth, missed
-from stepstream.fold.usual import Audience, UsualFold
 from stepstream.live.outcome import Outcome, outcome_of
 from stepstream.live.source import Reconnected, frame_of
 from stepstream.wire.events import Done, ErrorData, Event, decode_event
@@ -21,31 +21,35 @@ MAX_PIECE: Final = 2**16
 class Reader:
     """Fold the items of one stream. It is spent once `is_done`: what follows `done` is not read."""
 
-    def __init__(self, accumulator: Accumulator, audience: Audience, *, max_event_bytes: int, max_depth: int) -> None:
+    def __init__(
+        self, accumulator: Accumulator, interest: Interest, hear: Hear, *, max_event_bytes: int, max_depth: int
+    ) -> None:
         self.accumulator = accumulator
         self.is_done = False
-        self._audience = audience
-        self._apply_usual = UsualFold(accumulator.stream, audience).apply
+        self._hear = hear
+        self._alike = Alike(accumulator.stream, interest, hear)
+        self._most = min(MAX_PIECE, max_event_bytes)
         self._max_event_bytes = max_event_bytes
         self._max_depth = max_depth
         self._begin("")
 
     def read(self, item: Any) -> Iterable[None]:
-        """Take one item and fold it; the audience hears what it does. Between two turns it may be given room.
+        """Take one item and fold it, so that what it does is heard. Between two turns there may be waited for room.
 
         Raises:
             StreamFailed: the stream carried an `error` event.
             FrameTooLarge: an event is longer than the limit; everything before it is folded.
             TypeError: the item is of no kind that a source may yield.
         """
-        if type(item) is not bytes or len(item) > MAX_PIECE:
+        if type(item) is not bytes or len(item) > self._most:
             return self._other(item)
-        scanner = self._scanner
+        if self._scanner.is_between_blocks and self._alike.take(item):
+            return ()
         try:
-            found = scanner.feed(item)
+            found = self._scanner.feed(item)
         except FrameTooLarge as excess:
             return self._each(excess.frames, 0, excess)
-        place = self._apply_usual(scanner.usual, found)
+        place = self._alike.fold(found)
         return () if place == len(found) else self._each(found, place, None)
 
     def _begin(self, last_event_id: str) -> None:
@@ -58,7 +62,7 @@ class Reader:
         scanner = self._scanner
         yield
         while place < len(found) and not self.is_done:
-            before, place = place, self._apply_usual(scanner.usual, found, place)
+            before, place = place, self._alike.fold(found, place)
             if place == before:
                 one = found[place]
                 for frame in scanner.frames_of(one) if type(one) is bytes else [one]:
@@ -73,8 +77,8 @@ class Reader:
 
     def _other(self, item: Any) -> Iterator[None]:
         if isinstance(item, bytes | bytearray | memoryview):
-            for start in range(0, len(item), MAX_PIECE):
-                yield from self.read(bytes(item[start : start + MAX_PIECE]))
+            for start in range(0, len(item), self._most):
+                yield from self.read(bytes(item[start : start + self._most]))
                 yield
         elif isinstance(item, Event):
             self._event(item)
@@ -117,13 +121,14 @@ class Reader:
         try:
             event = decode_event(frame, max_depth=self._max_depth)
         except DecodeError as error:
-            self._audience.hear(self.accumulator.reject(error))
+            self._hear(self.accumulator.reject(error))
         else:
             self._event(event)
 
     def _event(self, event: Event) -> None:
         for change in self.accumulator.apply(event):
-            self._audience.hear(change)
+            self._hear(change)
+        self._alike.learn(event)
         data = event.data
         if isinstance(data, ErrorData):
             raise StreamFailed(data.code, data.message, data.type, data.param)

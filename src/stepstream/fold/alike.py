@@ -1,0 +1,190 @@
+"""Deltas that are alike but for a piece of text: nearly all of them, folded without decoding anything else.
+
+How it works: what one delta says is fixed by its bytes. So when a delta that `grow` has a short cut for was folded,
+its bytes before and after the piece are kept: its head and its tail. Data with the same head and tail says the same
+of another piece, if what lies between is the inside of a JSON string, which decoding it tells. A head is found by a
+look into a table, however many texts grow at once. It holds until anything else happens to its step or message,
+which the `version` of that tells. All that is not alike is left to the rules that all events go by.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeAlias
+
+import msgspec
+from msgspec import UNSET
+
+from stepstream.fold.changes import Change, MessageProgress, StepProgress
+from stepstream.fold.growing import Growing
+from stepstream.fold.stream import StreamFold
+from stepstream.fold.tree import Pieces
+from stepstream.wire.deltas import MessageDelta, RunStepDelta
+from stepstream.wire.events import TYPES, Event
+from stepstream.wire.scan import DELTAS, head_of
+
+MAX_HEADS: Final = 1024
+"""So many heads are kept. Of more, all are forgotten: they are soon found again."""
+
+MAX_VAIN: Final = 2 * MAX_HEADS
+"""After so many heads that were kept, or could not be, without one that was found again, no more are looked for."""
+
+_OPENINGS: Final = (b'":"', b'": "')
+"""What ends a head: the inside of a JSON string does not hold it, for its last quote would be escaped."""
+
+_INSIDE: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_PROBES: Final = ("?", "!")
+
+_decode_text: Final = msgspec.json.Decoder(str).decode
+_DECODE: Final[Mapping[str, Callable[[bytes], Any]]] = {
+    event: msgspec.json.Decoder(TYPES[event]).decode for event in DELTAS
+}
+_DELTAS: Final = (RunStepDelta, MessageDelta)
+_PROGRESS: Final[Mapping[str, type[Change]]] = dict(zip(DELTAS, (StepProgress, MessageProgress), strict=True))
+
+
+class Interest(Protocol):
+    """What those who listen want to hear."""
+
+    version: int
+    """Another one when that may have changed."""
+
+    def is_wanted(self, kind: type[Change], growing: Growing[Any]) -> bool:
+        """Tell whether anybody may want that kind of progress of an object."""
+
+
+Hear: TypeAlias = Callable[[Change], bool]
+"""Takes a change, and tells whether there is no room for more just now."""
+
+
+class _Head:
+    """What a delta begins with, and what follows from that."""
+
+    __slots__ = ("asked", "closing", "event", "growing", "is_wanted", "opening", "tail", "text", "version")
+
+    def __init__(self, event: str, head: bytes, tail: bytes, growing: Growing[Any], text: Pieces) -> None:
+        self.event = event
+        self.tail = tail
+        self.opening, self.closing = head_of(event) + head, tail + b"\n\n"  # of a whole block
+        self.growing = growing
+        self.version = growing.version
+        self.text = text
+        self.asked = -1  # the version of the interest that `is_wanted` was asked for
+        self.is_wanted = False
+
+
+class Alike:
+    """The deltas of one stream that are like one before."""
+
+    __slots__ = ("_heads", "_hear", "_interest", "_last", "_opening", "_stream", "_vain")
+
+    def __init__(self, stream: StreamFold, interest: Interest, hear: Hear) -> None:
+        self._stream = stream
+        self._interest = interest
+        self._hear = hear
+        self._opening = _OPENINGS[0]
+        self._heads: dict[bytes, _Head] = {}
+        self._last: _Head | None = None  # that of the newest delta
+        self._vain = 0
+
+    def take(self, chunk: bytes) -> bool:
+        """Fold a chunk that is one block, the next delta that is like the newest. Return whether it is.
+
+        It is what most servers send in one chunk. Nothing may be left of the chunk before.
+        """
+        head = self._last
+        if head is None or head.version != head.growing.version:
+            return False
+        begin, end = len(head.opening), len(chunk) - len(head.closing)
+        if end < begin or chunk[:begin] != head.opening or chunk[end:] != head.closing:
+            return False
+        try:
+            piece = _decode_text(chunk[begin - 1 : end + 1])  # with its quotes
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False
+        head.growing.append(head.text, piece)
+        self._stream.sequence += 1
+        if head.is_wanted if head.asked == self._interest.version else self._ask(head):
+            self._tell(head, self._stream.sequence, chunk[len(head_of(head.event)) : -2])
+        return True
+
+    def fold(self, found: Sequence[object], start: int = 0) -> int:
+        """Fold the data of deltas, `found` from `start` on, and return the place of the first that is not folded.
+
+        That is one which is like none before, or the next after one for which there was no more room. Progress is made,
+        and heard, only where it is wanted.
+        """
+        heads, opening, size, interest = self._heads, self._opening, len(self._opening), self._interest
+        head, place, before = self._last, start, self._stream.sequence - start
+        try:
+            for data in found[start:] if start else found:
+                if type(data) is not bytes:
+                    break
+                begin = data.rfind(opening) + size
+                head = heads.get(data[:begin])
+                if head is None:  # the piece may be a colon, in its quotes
+                    begin = data.rfind(opening, 0, begin - 1) + size
+                    head = heads.get(data[:begin])
+                if head is None or head.version != head.growing.version:
+                    break
+                tail = head.tail
+                end = len(data) - len(tail)
+                if end < begin or data[end:] != tail:
+                    break
+                piece = _decode_text(data[begin - 1 : end + 1])  # with its quotes
+                head.growing.kept = None
+                head.text.append(piece)
+                place += 1
+                is_wanted = head.is_wanted if head.asked == interest.version else self._ask(head)
+                if is_wanted and self._tell(head, before + place, data):
+                    break
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass  # what is wrong with it is for the other rules to say
+        self._last = head
+        if place > start:
+            self._vain = 0
+            self._stream.sequence = before + place
+        return place
+
+    def learn(self, event: Event) -> None:
+        """Keep the head of a delta that was just folded, where it added one piece to one text."""
+        delta: Any = event.data
+        if self._vain >= MAX_VAIN or event.raw is None or type(delta) not in _DELTAS or delta.delta is None:
+            return
+        side: Any = self._stream.steps if event.name == DELTAS[0] else self._stream.messages
+        growing = side.known.get(delta.id)
+        addition = None if growing is None or growing.ended else side.piece_of(growing, delta.delta)
+        if addition is None:
+            return
+        self._vain += 1
+        for opening in _OPENINGS:
+            begin = event.raw.rfind(opening) + len(opening)
+            inside = _INSIDE.match(event.raw, begin)
+            head, tail = event.raw[:begin], event.raw[inside.end() if inside else begin :]
+            if _is_split(event.name, head, tail, side, growing, *addition):
+                if len(self._heads) >= MAX_HEADS:
+                    self._heads.clear()
+                self._opening = opening
+                self._heads[head] = _Head(event.name, head, tail, growing, addition[0])
+                return
+
+    def _ask(self, head: _Head) -> bool:
+        """Find out whether anybody may want to hear of what begins so."""
+        head.is_wanted = self._interest.is_wanted(_PROGRESS[head.event], head.growing)
+        head.asked = self._interest.version
+        return head.is_wanted
+
+    def _tell(self, head: _Head, sequence: int, data: bytes) -> bool:
+        """Let it be heard. Return whether there is no room for more."""
+        progress: Any = _PROGRESS[head.event]
+        return self._hear(progress(head.event, sequence, self._stream.context, UNSET, False, head.growing, data))
+
+
+def _is_split(event: str, head: bytes, tail: bytes, side: Any, growing: Any, text: Pieces, piece: str) -> bool:
+    """Tell whether that piece of text is what stood between: another one there is another piece, and nothing else."""
+    probe = _PROBES[piece == _PROBES[0]]
+    try:
+        delta = _DECODE[event](b"%b%b%b" % (head, probe.encode(), tail))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    found = side.piece_of(growing, delta.delta) if delta.id == growing.base.id and delta.delta else None
+    return found is not None and found[0] is text and found[1] == probe
