@@ -19,7 +19,7 @@ from stepstream.live.outcome import Outcome
 from stepstream.live.processor import Processor
 from stepstream.sources.http import ATTEMPTS, CONNECT_TIMEOUT, EVENT_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT
 from stepstream.sources.opening import may_pass
-from stepstream.sources.options import check_attempts, check_client, check_seconds
+from stepstream.sources.options import check_attempts, check_client, check_fast, check_seconds
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 
@@ -42,7 +42,7 @@ class RunsClient:
     returns a fresh token for each request, awaited if need be. It is sent as a bearer token, or, where `auth` is
     "api-key" or a key comes with an `api_version`, as Azure wants it, in the header `api-key`. `headers` go with every
     request. `client` is an `httpx.AsyncClient` or `httpx2.AsyncClient` to use; it stays open. Without one, a connection
-    lasts for one call, or for the block of `async with`.
+    lasts for one call, or for the block of `async with`; with `fast`, over aiohttp, as `connect` has it.
 
     Timeouts are in seconds: those of `connect` for streams, `timeout` for a plain answer, `reconcile_timeout` for
     asking what became of a run whose stream broke. `attempts` are made where it is harmless.
@@ -57,6 +57,7 @@ class RunsClient:
         api_version: str | None = None,
         headers: Mapping[str, str] | None = None,
         client: Any = None,
+        fast: bool = False,
         attempts: int = ATTEMPTS,
         connect_timeout: float = CONNECT_TIMEOUT,
         first_byte_timeout: float = FIRST_BYTE_TIMEOUT,
@@ -68,6 +69,7 @@ class RunsClient:
         check_attempts(attempts)
         check_seconds(reconcile_timeout=reconcile_timeout)
         check_client(client)
+        check_fast(fast, client)
         is_azure = isinstance(api_key, str) and api_version is not None
         self._endpoint = Endpoint(
             base_url=base_url,
@@ -84,7 +86,7 @@ class RunsClient:
             event_timeout=event_timeout,
             timeout=timeout,
         )
-        self._api = Api(self._endpoint, client, timeouts, attempts)
+        self._api = Api(self._endpoint, client, timeouts, attempts, fast=fast)
         self._reconcile_timeout = reconcile_timeout
         self._block = AsyncExitStack()
 

@@ -37,3 +37,13 @@ def check_client(client: Any) -> None:
     """
     if client is not None and not hasattr(client, "aclose"):
         raise TypeError(f"expected an httpx.AsyncClient or httpx2.AsyncClient as client, got {type(client).__name__}")
+
+
+def check_fast(fast: bool, client: Any) -> None:
+    """Check that `fast`, which is about our own client, does not come with one of the caller's.
+
+    Raises:
+        TypeError: it does.
+    """
+    if fast and client is not None:
+        raise TypeError("expected client or fast=True, got both: a client brings its own transport")
