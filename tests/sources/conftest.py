@@ -6,6 +6,7 @@ import sys
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from reading import Clock
 
 from stepstream.sources import event_stream, http
 from stepstream.sources.backoff import Backoff
+from stepstream.sources.fast_transport import FastClient
 
 FAST = "fast over "
 BACKENDS = [
@@ -35,6 +37,13 @@ def anyio_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     if name.startswith(FAST):
         monkeypatch.setattr(http, "new_client", partial(http.new_client, fast=True))
     return name.removeprefix(FAST), options
+
+
+@pytest.fixture
+def new_client(request: pytest.FixtureRequest, anyio_backend: Any) -> Any:
+    """A class of clients that the caller may bring."""
+    is_fast = request.node.callspec.params["anyio_backend"][0].startswith(FAST)
+    return FastClient if is_fast else request.param
 
 
 @pytest.fixture(autouse=True)

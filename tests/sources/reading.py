@@ -9,22 +9,9 @@ import httpx2
 import pytest
 
 from stepstream import APIError, Outcome, Processor, connect
-from stepstream.sources.fast_transport import FastClient
 
-
-def fast_client(**options: Any) -> FastClient:
-    """Return a client over the fast transport, where it runs."""
-    if "asyncio" not in anyio.get_cancelled_exc_class().__module__:
-        pytest.skip("aiohttp runs on asyncio only")
-    return FastClient(**options)
-
-
-CLIENTS = [
-    pytest.param(httpx.AsyncClient, id="httpx"),
-    pytest.param(httpx2.AsyncClient, id="httpx2"),
-    pytest.param(fast_client, id="fast", marks=pytest.mark.slow),
-]
-both_clients = pytest.mark.parametrize("new_client", CLIENTS)
+CLIENTS = [httpx.AsyncClient, httpx2.AsyncClient]
+both_clients = pytest.mark.parametrize("new_client", CLIENTS, ids=["httpx", "httpx2"], indirect=True)
 
 WITHIN = 10
 """Seconds that anything may take. It takes far less; this bounds a failure."""

@@ -26,6 +26,7 @@ KINDS: Final[tuple[tuple[type[Exception], type[httpx.TransportError]], ...]] = (
     (aiohttp.ClientConnectorError, httpx.ConnectError),
     (aiohttp.ClientHttpProxyError, httpx.ProxyError),
     (aiohttp.InvalidURL, httpx.UnsupportedProtocol),
+    (aiohttp.NonHttpUrlClientError, httpx.UnsupportedProtocol),
     (aiohttp.ClientOSError, httpx.ReadError),
 )
 """What an exception of aiohttp is to httpx: the first that fits. Only the connector fails before a byte went out."""
@@ -72,8 +73,8 @@ class FastTransport(AiohttpTransport):
                 server_hostname=request.extensions.get("sni_hostname"),
                 **self._by_proxy(),
             )
-        except SILENT_ON_URL as exc:
-            raise _translated(exc) from exc
+        except httpx.TransportError:
+            raise
         except Exception as exc:  # noqa: BLE001 - whatever it is, nothing of it but its kind is told
             raise _translated(exc) from None
         return httpx.Response(
@@ -90,7 +91,9 @@ class FastTransport(AiohttpTransport):
                 limit=limits.max_connections or 0, keepalive_timeout=limits.keepalive_expiry, ssl=self.ssl_context
             )
             jar = aiohttp.DummyCookieJar()
-            self.client = aiohttp.ClientSession(connector=connector, cookie_jar=jar, auto_decompress=False)
+            self.client = aiohttp.ClientSession(
+                connector=connector, cookie_jar=jar, auto_decompress=False, middlewares=(_once,)
+            )
         return self.client
 
     def _by_proxy(self) -> dict[str, Any]:
@@ -126,6 +129,15 @@ class _Body(httpx.AsyncByteStream):
         """Tell whether a body that ends with its connection ended by a reset: aiohttp takes that for its end."""
         is_framed = not {"content-length", "transfer-encoding"}.isdisjoint(map(str.lower, self._response.headers))
         return not is_framed and self._protocol is not None and isinstance(self._protocol.exception(), OSError)
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send a request once: aiohttp sends another than a POST again where its connection breaks, unless it sees other
+    exceptions than its own."""
+    try:
+        return await send(request)
+    except SILENT_ON_URL as exc:
+        raise _translated(exc) from exc
 
 
 def _left(content: aiohttp.StreamReader) -> bytes:
