@@ -19,7 +19,7 @@ from stepstream.live.outcome import Outcome
 from stepstream.live.processor import Processor
 from stepstream.sources.http import ATTEMPTS, CONNECT_TIMEOUT, EVENT_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT
 from stepstream.sources.opening import may_pass
-from stepstream.sources.options import check_attempts, check_client, check_fast, check_seconds
+from stepstream.sources.options import check_attempts, check_client, check_seconds
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 
@@ -68,8 +68,7 @@ class RunsClient:
     ) -> None:
         check_attempts(attempts)
         check_seconds(reconcile_timeout=reconcile_timeout)
-        check_client(client)
-        check_fast(fast, client)
+        check_client(client, fast=fast)
         is_azure = isinstance(api_key, str) and api_version is not None
         self._endpoint = Endpoint(
             base_url=base_url,

@@ -63,6 +63,7 @@ class FastTransport(AiohttpTransport):
                 url,
                 headers=request.headers,
                 data=BytesIO(content) if len(content) > LARGE else content or None,
+                skip_auto_headers=("content-type",),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(
                     connect=timeout.get("pool"),

@@ -10,7 +10,7 @@ import httpx
 
 from stepstream.sources.event_stream import EventStream, Limits
 from stepstream.sources.opening import Request, Unsendable, is_unread, may_pass, sendable
-from stepstream.sources.options import check_attempts, check_client, check_fast, check_seconds
+from stepstream.sources.options import check_attempts, check_client, check_seconds
 
 CONNECT_TIMEOUT: Final = 10.0
 FIRST_BYTE_TIMEOUT: Final = 60.0
@@ -63,8 +63,7 @@ async def connect(
     """
     check_attempts(attempts)
     check_seconds(total_timeout=total_timeout)
-    check_client(client)
-    check_fast(fast, client)
+    check_client(client, fast=fast)
     verb = (method or ("GET" if json is None else "POST")).upper()
     limits = Limits(
         idle_timeout=idle_timeout,
