@@ -8,6 +8,7 @@ from typing import Any, Final
 import anyio
 import httpx
 
+from stepstream.sources.default_client import DefaultClient
 from stepstream.sources.event_stream import EventStream, Limits
 from stepstream.sources.opening import Request, Unsendable, is_unread, may_pass, sendable
 from stepstream.sources.options import check_attempts, check_client, check_seconds
@@ -95,7 +96,7 @@ def new_client(url: str, *, fast: bool = False) -> httpx.AsyncClient:
     """
     is_plain = url.lower().startswith("http://")
     if not fast:
-        return httpx.AsyncClient(verify=not is_plain)
+        return DefaultClient(verify=not is_plain)
     loop = anyio.get_cancelled_exc_class().__module__.partition(".")[0]
     if loop != "asyncio":
         raise FastUnavailable(f"expected asyncio for fast=True, got {loop}: leave fast out there")
