@@ -3,7 +3,10 @@ whatever pytest's import mode."""
 
 import socket
 import sys
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,34 @@ from reading import Clock
 
 from stepstream.sources import event_stream, http
 from stepstream.sources.backoff import Backoff
+from stepstream.sources.fast_transport import FastClient
+
+FAST = "fast over "
+BACKENDS = [
+    pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
+    pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop"),
+    pytest.param(("trio", {}), id="trio"),
+    pytest.param((f"{FAST}asyncio", {"use_uvloop": False}), id="fast-asyncio", marks=pytest.mark.slow),
+    pytest.param((f"{FAST}asyncio", {"use_uvloop": True}), id="fast-uvloop", marks=pytest.mark.slow),
+]
+
+
+@pytest.fixture(params=BACKENDS)
+def anyio_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, bool]]:
+    """Every asynchronous test runs on every event loop, and the slow form of it over the fast transport as well."""
+    name, options = request.param
+    if options.get("use_uvloop") and find_spec("uvloop") is None:
+        pytest.skip("uvloop is not installed")
+    if name.startswith(FAST):
+        monkeypatch.setattr(http, "new_client", partial(http.new_client, fast=True))
+    return name.removeprefix(FAST), options
+
+
+@pytest.fixture
+def new_client(request: pytest.FixtureRequest, anyio_backend: Any) -> Any:
+    """A class of clients that the caller may bring."""
+    is_fast = request.node.callspec.params["anyio_backend"][0].startswith(FAST)
+    return FastClient if is_fast else request.param
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """Connects to a server that means no good, in a process of its own, and prints how that ended and what memory it took.
 
-`python hostile.py BACKEND URL`
+`python hostile.py BACKEND URL`, or for the fast transport `python hostile.py fast URL`
 """
 
 import json
@@ -29,11 +29,11 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-async def main(url: str) -> dict[str, Any]:
+async def main(url: str, fast: bool) -> dict[str, Any]:
     before = peak()
     try:
         async with Processor() as processor:
-            await processor.run(connect(url, attempts=1))
+            await processor.run(connect(url, attempts=1, fast=fast))
         error, text = "none", ""
     except StepStreamError as exc:
         error, text = type(exc).__name__, str(exc)
@@ -42,4 +42,5 @@ async def main(url: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     backend, url = sys.argv[1:]
-    print(json.dumps(anyio.run(main, url, backend=backend)))  # noqa: T201
+    fast = backend == "fast"
+    print(json.dumps(anyio.run(main, url, fast, backend="asyncio" if fast else backend)))  # noqa: T201

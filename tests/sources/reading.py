@@ -11,7 +11,7 @@ import pytest
 from stepstream import APIError, Outcome, Processor, connect
 
 CLIENTS = [httpx.AsyncClient, httpx2.AsyncClient]
-both_clients = pytest.mark.parametrize("new_client", CLIENTS, ids=["httpx", "httpx2"])
+both_clients = pytest.mark.parametrize("new_client", CLIENTS, ids=["httpx", "httpx2"], indirect=True)
 
 WITHIN = 10
 """Seconds that anything may take. It takes far less; this bounds a failure."""

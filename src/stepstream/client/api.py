@@ -1,7 +1,7 @@
 """The API as one talks to it: over which connections, for how long, how often."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -36,11 +36,12 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 class Api:
     """The requests to an API. Without a client of the caller's, a connection lasts for one call, or while `kept`."""
 
-    def __init__(self, endpoint: Endpoint, client: Any, timeouts: Timeouts, attempts: int) -> None:
+    def __init__(self, endpoint: Endpoint, client: Any, timeouts: Timeouts, attempts: int, *, fast: bool) -> None:
         self._endpoint = endpoint
         self._client = client
         self._timeouts = timeouts
         self._attempts = attempts
+        self._fast = fast
 
     def __repr__(self) -> str:
         return f"<Api {self._endpoint!r}>"
@@ -51,11 +52,14 @@ class Api:
         if self._client is not None:
             yield
             return
-        async with new_client(self._endpoint.base_url) as self._client:
+        async with self._new_client() as self._client:
             try:
                 yield
             finally:
                 self._client = None
+
+    def _new_client(self) -> AbstractAsyncContextManager[Any]:
+        return new_client(self._endpoint.base_url, fast=self._fast)
 
     async def get(self, *path: str) -> msgspec.Raw:
         """Return an object as it stands."""
@@ -90,15 +94,14 @@ class Api:
         timeouts = msgspec.structs.asdict(self._timeouts)
         del timeouts["timeout"]
         headers = await self._endpoint.headers()
-        async with connect(
-            url, json=body, headers=headers, client=self._client, attempts=self._attempts, **timeouts
-        ) as stream:
+        own = {"fast": self._fast} if self._client is None else {"client": self._client}
+        async with connect(url, json=body, headers=headers, attempts=self._attempts, **own, **timeouts) as stream:
             yield stream
 
     async def _call(self, method: str, url: str, type_: type[T], json: Any = None) -> T:
         headers = await self._endpoint.headers()
         async with AsyncExitStack() as stack:
-            client = self._client or await stack.enter_async_context(new_client(self._endpoint.base_url))
+            client = self._client or await stack.enter_async_context(self._new_client())
             call = Call(
                 client=client,
                 method=method,

@@ -42,7 +42,7 @@ class RunsClient:
     returns a fresh token for each request, awaited if need be. It is sent as a bearer token, or, where `auth` is
     "api-key" or a key comes with an `api_version`, as Azure wants it, in the header `api-key`. `headers` go with every
     request. `client` is an `httpx.AsyncClient` or `httpx2.AsyncClient` to use; it stays open. Without one, a connection
-    lasts for one call, or for the block of `async with`.
+    lasts for one call, or for the block of `async with`; with `fast`, over aiohttp, as `connect` has it.
 
     Timeouts are in seconds: those of `connect` for streams, `timeout` for a plain answer, `reconcile_timeout` for
     asking what became of a run whose stream broke. `attempts` are made where it is harmless.
@@ -57,6 +57,7 @@ class RunsClient:
         api_version: str | None = None,
         headers: Mapping[str, str] | None = None,
         client: Any = None,
+        fast: bool = False,
         attempts: int = ATTEMPTS,
         connect_timeout: float = CONNECT_TIMEOUT,
         first_byte_timeout: float = FIRST_BYTE_TIMEOUT,
@@ -67,7 +68,7 @@ class RunsClient:
     ) -> None:
         check_attempts(attempts)
         check_seconds(reconcile_timeout=reconcile_timeout)
-        check_client(client)
+        check_client(client, fast=fast)
         is_azure = isinstance(api_key, str) and api_version is not None
         self._endpoint = Endpoint(
             base_url=base_url,
@@ -84,7 +85,7 @@ class RunsClient:
             event_timeout=event_timeout,
             timeout=timeout,
         )
-        self._api = Api(self._endpoint, client, timeouts, attempts)
+        self._api = Api(self._endpoint, client, timeouts, attempts, fast=fast)
         self._reconcile_timeout = reconcile_timeout
         self._block = AsyncExitStack()
 

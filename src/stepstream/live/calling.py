@@ -19,7 +19,7 @@ async def finished(
     """
     scope.deadline = anyio.current_time() + limit
     try:
-        await _Resumed(coroutine, waited_for)
+        await Resumed(coroutine, waited_for)
     except anyio.get_cancelled_exc_class() as exc:
         if is_cancelled_from_outside():
             raise
@@ -36,7 +36,7 @@ def foreign(exc: BaseException) -> Exception:
     return RuntimeError(f"the callback was cancelled by what it awaited ({type(exc).__name__})")
 
 
-class _Resumed:
+class Resumed:
     """Awaits the rest of a coroutine that waits for something already, in the task that awaits this."""
 
     __slots__ = ("_coroutine", "_waited_for")

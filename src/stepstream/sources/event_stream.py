@@ -11,6 +11,7 @@ import msgspec
 from stepstream.errors import APIError, IdleTimeout, StepStreamError, TransportError
 from stepstream.live.source import Reconnected
 from stepstream.sources.backoff import Backoff
+from stepstream.sources.chunks import next_chunk
 from stepstream.sources.opening import NO_CONTENT, Request, leave, may_pass, opened, translated
 from stepstream.sources.options import check_seconds
 from stepstream.sources.pulse import Pulse
@@ -52,6 +53,7 @@ class EventStream:
         self._response: Any = None
         self._chunks: Any = None
         self._waited = 0.0  # for bytes, in seconds: what the reader does in between is not the server's doing
+        self._nearest: Limited = "idle"
         self._is_over = False
 
     def __repr__(self) -> str:
@@ -150,26 +152,29 @@ class EventStream:
 
     async def _next(self) -> bytes | None:
         """Return the next chunk, empty where it says nothing before the end, or None at the end of the response."""
-        limits, begun = self._limits, self._pulse.began_at
-        event_left = math.inf if begun is None else begun + limits.event_timeout - self._waited
-        left: dict[Limited, float] = {"all": self._time_left(), "event": event_left, "idle": limits.idle_timeout}
-        nearest = min(left, key=left.__getitem__)
-        asked_at = anyio.current_time()
+        limits = self._limits
         try:
-            with anyio.fail_after(_bounded(left[nearest])):
-                chunk = await anext(self._chunks, None)
+            chunk, waited = await next_chunk(self._chunks, self._patience)
         except TimeoutError as exc:
-            raise self._late(nearest) from exc
+            raise self._late(self._nearest) from exc
         except Exception as exc:
             raise translated(exc, self._place, limits.idle_timeout) from exc
-        self._waited += anyio.current_time() - asked_at
+        self._waited += waited
         if chunk is None:
             return None
         if limits.is_resumed:
             self._resumption.feed(chunk)
         done_at = self._pulse.feed(chunk, self._waited)
         self._is_over = done_at is not None
-        return bytes(chunk if done_at is None else chunk[:done_at])
+        return chunk if done_at is None else chunk[:done_at]
+
+    def _patience(self) -> float:
+        """Return for how many seconds the next chunk may be waited for."""
+        limits, begun = self._limits, self._pulse.began_at
+        event_left = math.inf if begun is None else begun + limits.event_timeout - self._waited
+        left: dict[Limited, float] = {"all": self._time_left(), "event": event_left, "idle": limits.idle_timeout}
+        self._nearest = min(left, key=left.__getitem__)
+        return max(0.0, left[self._nearest])
 
     def _late(self, limited: Limited) -> TransportError:
         """Return the error for what took too long."""

@@ -8,8 +8,9 @@ from typing import Any, Final
 import anyio
 import httpx
 
+from stepstream.sources.default_client import DefaultClient
 from stepstream.sources.event_stream import EventStream, Limits
-from stepstream.sources.opening import Request, is_unread, may_pass, sendable
+from stepstream.sources.opening import Request, Unsendable, is_unread, may_pass, sendable
 from stepstream.sources.options import check_attempts, check_client, check_seconds
 
 CONNECT_TIMEOUT: Final = 10.0
@@ -17,6 +18,10 @@ FIRST_BYTE_TIMEOUT: Final = 60.0
 IDLE_TIMEOUT: Final = 300.0
 EVENT_TIMEOUT: Final = 300.0
 ATTEMPTS: Final = 3
+
+
+class FastUnavailable(Unsendable, RuntimeError):
+    """What `fast` needs is not there."""
 
 
 @asynccontextmanager
@@ -27,6 +32,7 @@ async def connect(
     json: Any = None,
     headers: Mapping[str, str] | None = None,
     client: Any = None,
+    fast: bool = False,
     attempts: int = ATTEMPTS,
     reconnect: bool = True,
     connect_timeout: float = CONNECT_TIMEOUT,
@@ -37,8 +43,9 @@ async def connect(
 ) -> AsyncIterator[EventStream]:
     """Open `url` and give its stream of events. With `json` it is a POST of that, else a GET, unless `method` says.
 
-    `client` is an `httpx.AsyncClient` or `httpx2.AsyncClient` to use; it stays open. Timeouts are in seconds: to
-    connect, until the response begins, between two chunks of it, from the first byte of an event to its last, and for
+    `client` is an `httpx.AsyncClient` or `httpx2.AsyncClient` to use; it stays open. With `fast`, aiohttp speaks HTTP
+    instead of httpcore: the same, on asyncio only, and cheaper for each event. Timeouts are in seconds: to connect,
+    until the response begins, between two chunks of it, from the first byte of an event to its last, and for
     everything.
 
     The first connection is tried `attempts` times where none could be made, and after 408, 429, 500, 502, 503 and 504,
@@ -52,11 +59,12 @@ async def connect(
         TransportError: the connection failed, or `total_timeout` has passed.
         TypeError: `json` is none.
         ValueError: `json` is none, a header cannot be sent, `attempts` is below 1, or a timeout below 0.
-        TypeError: `client` is no async client.
+        TypeError: `client` is no async client, or there is `fast` beside it.
+        RuntimeError: `fast` without its extra, or on trio. It is a `TransportError` too.
     """
     check_attempts(attempts)
     check_seconds(total_timeout=total_timeout)
-    check_client(client)
+    check_client(client, fast=fast)
     verb = (method or ("GET" if json is None else "POST")).upper()
     limits = Limits(
         idle_timeout=idle_timeout,
@@ -65,7 +73,7 @@ async def connect(
         deadline=math.inf if total_timeout is None else anyio.current_time() + total_timeout,
         is_resumed=reconnect and verb == "GET",
     )
-    async with nullcontext(client) if client is not None else new_client(url) as used:
+    async with nullcontext(client) if client is not None else new_client(url, fast=fast) as used:
         request = Request(
             method=verb,
             url=url,
@@ -80,6 +88,20 @@ async def connect(
             yield stream
 
 
-def new_client(url: str) -> httpx.AsyncClient:
-    """Return a client for one origin. Where that has no TLS, no certificates are read, which takes a while."""
-    return httpx.AsyncClient(verify=not url.lower().startswith("http://"))
+def new_client(url: str, *, fast: bool = False) -> httpx.AsyncClient:
+    """Return a client for one origin. Where that has no TLS, no certificates are read, which takes a while.
+
+    Raises:
+        FastUnavailable: `fast` without its extra, or on trio.
+    """
+    is_plain = url.lower().startswith("http://")
+    if not fast:
+        return DefaultClient(verify=not is_plain)
+    loop = anyio.get_cancelled_exc_class().__module__.partition(".")[0]
+    if loop != "asyncio":
+        raise FastUnavailable(f"expected asyncio for fast=True, got {loop}: leave fast out there")
+    try:
+        from stepstream.sources.fast_transport import FastClient
+    except ImportError as exc:
+        raise FastUnavailable("expected httpx-aiohttp for fast=True: pip install 'stepstream[fast]'") from exc
+    return FastClient(verify=not is_plain)

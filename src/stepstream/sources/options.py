@@ -29,11 +29,13 @@ def check_seconds(**timeouts: float | None) -> None:
             raise ValueError(f"expected {name} of at least 0 seconds, got {seconds}")
 
 
-def check_client(client: Any) -> None:
+def check_client(client: Any, *, fast: bool) -> None:
     """Check that a client is an async one, of httpx or a look-alike. None is none.
 
     Raises:
-        TypeError: it is not.
+        TypeError: it is not, or there is `fast`, which is about our own client, beside it.
     """
     if client is not None and not hasattr(client, "aclose"):
         raise TypeError(f"expected an httpx.AsyncClient or httpx2.AsyncClient as client, got {type(client).__name__}")
+    if client is not None and fast:
+        raise TypeError("expected client or fast=True, got both: a client brings its own transport")
