@@ -56,7 +56,7 @@ async def test_stuck_subscriber_is_waited_for_while_the_block_goes_on():
     "options",
     [
         {"drain_timeout": -1},
-        {"drain_timeout": None},
+        {"drain_timeout": float("nan")},
         {"retain": -1},
         {"max_open_runs": 0},
         {"max_depth": 0},
@@ -65,4 +65,10 @@ async def test_stuck_subscriber_is_waited_for_while_the_block_goes_on():
 )
 def test_option_that_makes_no_sense_is_a_value_error(options: dict[str, Any]):
     with pytest.raises(ValueError, match=next(iter(options))):
+        Processor(**options)
+
+
+@pytest.mark.parametrize("options", [{"drain_timeout": None}, {"retain": 1.5}, {"retain": True}, {"max_depth": "9"}])
+def test_option_of_a_wrong_type_is_a_type_error(options: dict[str, Any]):
+    with pytest.raises(TypeError, match=next(iter(options))):
         Processor(**options)

@@ -126,8 +126,9 @@ def delivery_is_checked(processor: Processor) -> None:
     processor.on(StepTransition, attempts=1.5)  # type: ignore[call-overload]
     processor.on(StepTransition, backoff=lambda attempt: 1.0)  # type: ignore[arg-type,misc]
     processor.on(StepTransition, retries=3)  # type: ignore[call-overload]
-    processor.add(StepTransition, step, min_interval="1 s")  # type: ignore[arg-type]
-    processor.add(StepTransition, step, retries=3)  # type: ignore[call-arg]
+    processor.add(StepTransition, step, min_interval="1 s")  # type: ignore[call-overload]
+    processor.add(StepTransition, step, retries=3)  # type: ignore[call-overload]
+    processor.add(StepProgress, step)  # type: ignore[arg-type]
     processor.subscribe(StepTransition, timeout=30)  # type: ignore[call-overload]
     processor.subscribe(StepTransition, attempts=2)  # type: ignore[call-overload]
 
@@ -136,7 +137,7 @@ def failures_are_told(processor: Processor) -> None:
     @processor.on_failure
     async def tell(failure: Failure) -> None:
         assert_type((failure.subscription, failure.exception), tuple[Subscription, Exception])
-        assert_type((failure.attempt, failure.is_final), tuple[int, bool])
+        assert_type((failure.change, failure.attempt, failure.is_final), tuple[Change | None, int, bool])
 
     @processor.on_failure  # type: ignore[arg-type]
     async def wrong(change: StepTransition) -> None: ...

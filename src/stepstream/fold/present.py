@@ -12,7 +12,7 @@ from stepstream.fold.changes import (
     StepTransition,
 )
 from stepstream.fold.growing import Growing
-from stepstream.fold.state import State
+from stepstream.fold.state import State, group_key
 
 V = TypeVar("V")
 
@@ -27,25 +27,27 @@ def present(state: State, classes: Collection[type[Any]], key: Key | None = None
     """Yield a transition for each run, step and message known, from None to its status.
 
     A step or message that has not ended gives a progress after it, without a delta. The sequence of all is 0, the
-    context None. What is of none of `classes`, or cannot pass `key`, may be left out: nothing is built for it.
+    context that of the stream which told of their run last. What is of none of `classes`, or cannot pass `key`, may be
+    left out: nothing is built for it.
     """
     if RunTransition in classes:
         for run in _asked_for(state.runs, "run_id", key, lambda run: run):
             if run.status:
-                yield RunTransition(REPLAYED, 0, None, run, None, run.status, run.is_terminal)
+                context = state.context_of(group_key(run.id, ""))
+                yield RunTransition(REPLAYED, 0, context, run, None, run.status, run.is_terminal)
     if StepTransition in classes or StepProgress in classes:
         for step in _asked_for(state.steps, "step_id", key, _base_of):
-            yield from _of(step, StepTransition, StepProgress)
+            yield from _of(state, step, StepTransition, StepProgress)
     if MessageTransition in classes or MessageProgress in classes:
         for message in _asked_for(state.messages, "message_id", key, _base_of):
-            yield from _of(message, MessageTransition, MessageProgress)
+            yield from _of(state, message, MessageTransition, MessageProgress)
 
 
-def _of(growing: Growing[Any], transition: Any, progress: Any) -> Iterator[Change]:
-    snapshot = growing.snapshot()
-    yield transition(REPLAYED, 0, None, snapshot, None, str(snapshot.status or ""), growing.ended)
+def _of(state: State, growing: Growing[Any], transition: Any, progress: Any) -> Iterator[Change]:
+    snapshot, context = growing.snapshot(), state.context_of(growing.group)
+    yield transition(REPLAYED, 0, context, snapshot, None, str(snapshot.status or ""), growing.ended)
     if not growing.ended:
-        yield progress(REPLAYED, 0, None, None, False, growing, b"")
+        yield progress(REPLAYED, 0, context, None, False, growing, b"")
 
 
 def _asked_for(known: Mapping[str, V], own: str, key: Key | None, base_of: Callable[[V], Any]) -> Iterable[V]:

@@ -17,11 +17,13 @@ DEFAULT_MAX_OPEN_RUNS: Final = 10_000
 class Group:
     """A run with its steps and messages. A step or message without a run makes a group of its own."""
 
-    __slots__ = ("key", "messages", "run", "steps")
+    __slots__ = ("context", "key", "messages", "run", "steps")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.run: Run | None = None
+        self.context: Any = None
+        """That of the stream which told of it last."""
         self.steps: dict[str, Growing[RunStep]] = {}
         self.messages: dict[str, Growing[Message]] = {}
 
@@ -66,6 +68,17 @@ class State:
     def set_run(self, run: Run) -> None:
         """Keep the newest object of a run."""
         self.runs[run.id] = self.group(group_key(run.id, "")).run = run
+
+    def context_of(self, key: str) -> Any:
+        """Return the context of the stream that told of a group last."""
+        found = self._open.get(key) or self._finished.get(key)
+        return found.context if found is not None else None
+
+    def remember(self, key: str, context: Any) -> None:
+        """Note the context of the stream that tells of a group."""
+        found = self._open.get(key) or self._finished.get(key)
+        if found is not None:
+            found.context = context
 
     @property
     def order(self) -> tuple[list[str], list[str]]:

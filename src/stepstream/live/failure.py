@@ -1,8 +1,10 @@
 """What went wrong at a subscriber."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
+
+from stepstream.fold.changes import Change
 
 if TYPE_CHECKING:
     from stepstream.live.subscription import Subscription
@@ -13,7 +15,7 @@ class Failure(msgspec.Struct, frozen=True):
 
     subscription: "Subscription"
     """The one that failed."""
-    change: Any
+    change: Change | None
     """None where the subscription was closed because too much waited for it."""
     exception: Exception
     """What it raised: a `TimeoutError` where it took too long."""
@@ -61,4 +63,4 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     unreported: int
     """How many failures an `on_failure` callback was too slow for."""
     subscribers: tuple[SubscriberStatistics, ...]
-    """Those that are not closed; after the block, those that were not when it was left."""
+    """The newest 100 that were closed for what went wrong, and those that are open: after the block, that were then."""

@@ -6,6 +6,8 @@ exceed its bound by what one event of each stream does. A subscription that filt
 however many others there are, they cost nothing. Progress that nobody wants is not made at all.
 """
 
+from collections import deque
+from functools import partial
 from typing import Any, Final
 
 from stepstream.fold.changes import Change
@@ -16,6 +18,9 @@ from stepstream.live.subscription import Subscription
 
 REMEMBERED: Final = 256
 """For so many steps or messages that grow, a route remembers who wants their progress."""
+
+REMEMBERED_FAILED: Final = 100
+"""So many subscriptions are remembered that were closed for what went wrong."""
 
 
 class _Route:
@@ -80,6 +85,8 @@ class Hub:
         """The way of each class of change that somebody wants."""
         self._all: list[Subscription] = []
         self._closed = 0
+        self.failed: deque[Subscription] = deque(maxlen=REMEMBERED_FAILED)
+        """The newest that were closed for what went wrong."""
         self.version = 0
         """Another one with every subscription that comes or goes."""
 
@@ -100,7 +107,7 @@ class Hub:
                 self._route(one)
         self.version += 1
         self._all.append(subscription)
-        subscription.on_close = self._count_closed
+        subscription.on_close = partial(self._note_closed, subscription)
         self._route(subscription)
 
     def is_wanted(self, kind: type[Change], growing: Growing[Any]) -> bool:
@@ -112,7 +119,9 @@ class Hub:
         for wanted in dict.fromkeys(subscription.classes):
             self.routes.setdefault(wanted, _Route(wanted)).add(subscription)
 
-    def _count_closed(self) -> None:
+    def _note_closed(self, subscription: Subscription) -> None:
+        if subscription.failure is not None:
+            self.failed.append(subscription)
         self._closed += 1
         self.version += 1
 

@@ -118,7 +118,7 @@ def _check_number(name: str, value: Any, kind: Any, what: str, *, least: int) ->
     if isinstance(value, bool) or not isinstance(value, kind):
         raise TypeError(f"expected {name} as {what}, got {type(value).__name__}")
     if not least <= value < math.inf:
-        raise ValueError(f"expected {name} of at least {least}, got {value!r}")
+        raise ValueError(f"expected {name} of at least {least}, and finite, got {value!r}")
 
 
 def _is_function(value: Any) -> bool:

@@ -39,6 +39,6 @@ class Patience:
             finally:
                 del self._waits[scope]
         if scope.cancelled_caught and not subscription.is_closed:
-            left = subscription.left
-            _log.error("gave up a subscriber after %s s with %d changes undelivered", self._limit, left)
-            subscription.abandon()
+            seconds, left = self._limit + pace, subscription.left
+            _log.error("gave up a subscriber after %s s with %d changes undelivered", seconds, left)
+            subscription.give_up(f"gave up a subscriber that kept a stream waiting for {seconds:g} s")

@@ -66,8 +66,9 @@ class Processor(Waiting):
         max_open_runs: int = DEFAULT_MAX_OPEN_RUNS,
     ) -> None:
         super().__init__(self._admit)
-        _check_at_least(0, drain_timeout=drain_timeout, retain=retain)
-        _check_at_least(1, max_event_bytes=max_event_bytes, max_depth=max_depth, max_open_runs=max_open_runs)
+        _check_at_least(0, int | float, drain_timeout=drain_timeout)
+        _check_at_least(0, int, retain=retain)
+        _check_at_least(1, int, max_event_bytes=max_event_bytes, max_depth=max_depth, max_open_runs=max_open_runs)
         self._strict = strict
         self._drain_timeout = drain_timeout
         self._max_event_bytes = max_event_bytes
@@ -153,7 +154,7 @@ class Processor(Waiting):
             open_runs=len(opened),
             finished_runs=len(finished),
             unreported=sum(one.dropped for one in self._failures.open),
-            subscribers=tuple(subscription.statistics() for subscription in self._last or self._hub.open),
+            subscribers=tuple(one.statistics() for one in (*self._hub.failed, *(self._last or self._hub.open))),
         )
 
     def _counts(self) -> tuple[int, int]:
@@ -179,29 +180,33 @@ class Processor(Waiting):
     @asynccontextmanager
     async def _live(self) -> AsyncIterator[None]:
         """Hold the tasks. Those that call callbacks outlive those that read, so that all that was folded arrives."""
-        async with anyio.create_task_group() as self._pumps:
-            for subscription in (*self._hub.open, *self._failures.open):
-                self._start_pump(subscription)
-            try:
-                async with anyio.create_task_group() as self._streams:
-                    try:
-                        yield
-                    except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - raised below
-                        if not self._stop(exc):
-                            _log.error("the block failed while a subscriber's failure ended it", exc_info=exc)
-                    self._patience.end_in(self._drain_timeout)
-                    self._release()
-            finally:
-                self._is_closed = True
-                self._last = self._hub.open
-                draining = [*self._last, *self._failures.open]
-                for subscription in draining:
-                    subscription.end()
-            timeout = 0 if isinstance(self._failure, KeyboardInterrupt) else self._drain_timeout
-            self._pumps.cancel_scope.deadline = anyio.current_time() + timeout
-        if self._pumps.cancel_scope.cancelled_caught:
-            left = sum(one.left for one in draining if one.has_callback)
-            _log.error("closed after %s s with %d changes undelivered", timeout, left)
+        draining: list[Subscription] = []
+        try:
+            async with anyio.create_task_group() as self._pumps:
+                for subscription in (*self._hub.open, *self._failures.open):
+                    self._start_pump(subscription)
+                try:
+                    async with anyio.create_task_group() as self._streams:
+                        try:
+                            yield
+                        except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - raised below
+                            if not self._stop(exc):
+                                _log.error("the block failed while a subscriber's failure ended it", exc_info=exc)
+                        self._patience.end_in(self._drain_timeout)
+                        self._release()
+                finally:
+                    self._is_closed = True
+                    self._last = self._hub.open
+                    draining += [*self._last, *self._failures.open]
+                    for subscription in draining:
+                        subscription.end()
+                timeout = 0 if isinstance(self._failure, KeyboardInterrupt) else self._drain_timeout
+                self._pumps.cancel_scope.deadline = anyio.current_time() + timeout
+        except BaseExceptionGroup as group:
+            raise _lone(group) from None
+        left = sum(one.left for one in draining if one.has_callback)
+        if self._pumps.cancel_scope.cancelled_caught and left:
+            _log.error("closed after %s s with %d changes undelivered", self._drain_timeout, left)
         if self._failure is not None:
             raise self._failure
 
@@ -304,6 +309,7 @@ class Processor(Waiting):
                 one.offer(failure, Ledger())
         if not self._strict or not failure.is_final:
             return False
+        subscription.failure = failure.exception
         subscription.close()  # its failure ends the processor: it is not called again
         return self._stop(failure.exception)
 
@@ -327,7 +333,17 @@ class Processor(Waiting):
             raise RuntimeError(f"{what} in a callback would wait for that callback: {instead}")
 
 
-def _check_at_least(least: int, **options: float) -> None:
+def _lone(group: BaseExceptionGroup[Any]) -> BaseException:
+    """Return what a task raised, where it is the only one; else the group."""
+    inner: BaseException = group
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    return group if isinstance(inner, BaseExceptionGroup) else inner
+
+
+def _check_at_least(least: int, kind: Any, **options: float) -> None:
     for name, value in options.items():
-        if not isinstance(value, int | float) or value < least:
+        if isinstance(value, bool) or not isinstance(value, kind):
+            raise TypeError(f"expected {name} as a number, got {type(value).__name__}")
+        if not value >= least:
             raise ValueError(f"expected {name} of at least {least}, got {value!r}")

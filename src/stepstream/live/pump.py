@@ -8,6 +8,7 @@ import anyio.lowlevel
 
 from stepstream.live.backlog import Entry
 from stepstream.live.calling import finished, foreign
+from stepstream.live.cancellation import is_cancelled_from_outside
 from stepstream.live.failure import Failure
 from stepstream.live.subscription import Subscription
 
@@ -88,7 +89,7 @@ class _Worker:
         while True:
             entry = self._entry
             if entry is None:
-                entry = self._entry = take_now() or await subscription.take()
+                entry = self._entry = take_now() or await self._next()
                 if entry is None:
                     self._is_over = True
                     return None
@@ -108,6 +109,15 @@ class _Worker:
                 self._delivered()
                 if scope.cancel_called:
                     return None  # it was done in spite of that: the next call needs a scope that is not cancelled
+
+    async def _next(self) -> Entry | None:
+        while True:
+            try:
+                return await self._subscription.take()
+            except anyio.get_cancelled_exc_class() as exc:
+                if is_cancelled_from_outside():
+                    raise
+                _log.error("somebody cancelled the task that calls %s", self._subscription.name, exc_info=exc)
 
     def _delivered(self) -> None:
         subscription, entry = self._subscription, self._entry
@@ -136,7 +146,7 @@ class _Worker:
         is_final = self._attempt >= subscription.delivery.attempts or subscription.is_closed
         subscription.tell(Failure(subscription, entry[0], failure, self._attempt, is_final))
         if is_final:
-            self._give_up()
+            self._give_up(failure)
             await anyio.lowlevel.checkpoint_if_cancelled()  # where it raised instead of being cancelled
             return
         with anyio.CancelScope() as self._pausing:
@@ -159,7 +169,7 @@ class _Worker:
             _log.error("the backoff of the subscriber %s failed", self._subscription.name, exc_info=exc)
             return 1.0
 
-    def _give_up(self) -> None:
+    def _give_up(self, failure: Exception) -> None:
         subscription = self._subscription
         subscription.failed += 1
         subscription.delivered += 1
@@ -168,4 +178,5 @@ class _Worker:
         if subscription.failures_in_a_row == subscription.delivery.max_failures:
             count = subscription.failures_in_a_row
             _log.error("closed the subscriber %s after %d failures in a row", subscription.name, count)
+            subscription.failure = subscription.failure or failure
             subscription.close()

@@ -68,8 +68,14 @@ class Subscribing:
 
         return register
 
+    @overload
     def add(
-        self, classes: type[Change] | Sequence[type[Change]], callback: Callback, **options: Unpack[Options]
+        self, classes: type[C1], callback: Callable[[C1], Awaitable[object]], **options: Unpack[Options]
+    ) -> Subscription: ...
+    @overload
+    def add(self, classes: Sequence[type[Change]], callback: Callback, **options: Unpack[Options]) -> Subscription: ...
+    def add(
+        self, classes: type[Any] | Sequence[type[Change]], callback: Callback, **options: Unpack[Options]
     ) -> Subscription:
         """Register `callback` for changes of `classes`, from the next change on, and return its subscription.
 

@@ -10,6 +10,7 @@ import anyio.lowlevel
 
 from stepstream.errors import SubscriberTooSlow
 from stepstream.fold.changes import Change
+from stepstream.fold.present import REPLAYED
 from stepstream.live.backlog import PROGRESS, Entry, Queue, backlog_of
 from stepstream.live.failure import Failure, SubscriberStatistics
 from stepstream.live.filters import Wanted
@@ -55,7 +56,7 @@ class Subscription:
         self.failures_in_a_row = 0
         self.is_closed = False
         self.is_ending = False
-        self.failure: SubscriberTooSlow | None = None
+        self.failure: Exception | None = None
         """Why it was closed, where it was not asked to."""
         self.on_failure: Callable[[Failure], bool] | None = None
         """Told of each failure by the processor; whether it took it."""
@@ -69,6 +70,8 @@ class Subscription:
         self.take_now: Callable[[], Entry | None] = self.backlog.pop if isinstance(self.backlog, Queue) else _nothing
         """Returns the next entry where nothing can stand against that, else None: see `take`."""
         self._is_paced = delivery.min_interval > 0
+        self._replays = delivery.replay
+        self._holds = self._is_paced or self._replays
         self._is_shared = delivery.concurrency > 1
         self._blocks = delivery.overflow == "block"
         self.hands: list[Hand] = []
@@ -131,6 +134,12 @@ class Subscription:
         for hand in self.hands:
             hand.cancel()
 
+    def give_up(self, reason: str) -> None:
+        """Close it because it is too slow. Whoever iterates is told."""
+        self.failure = SubscriberTooSlow(reason)
+        self.tell(Failure(self, None, self.failure, 1, True))
+        self.abandon()
+
     def release(self) -> None:
         """Let what is held back be delivered now."""
         self.backlog.release()
@@ -153,13 +162,13 @@ class Subscription:
 
         The queue may pass its bound, see `hub`.
         """
-        if self.is_ending or (self.tests and not self._matches(change)):
+        if self.is_ending or (self.tests and not self._matches(change)) or self.is_ending:  # a test may close it
             return False
         self.offered += 1
         ledger.owed += 1
         room = self.room
         room.taken += 1
-        if self._is_paced and isinstance(change, PROGRESS):
+        if self._holds and self._brings_room(change):
             room.held += 1
         replaced = self._put((change, ledger))
         if replaced is not None:
@@ -182,10 +191,8 @@ class Subscription:
         closes = self.delivery.overflow == "close"
         waiting, limit = (self.room.counted, self.room.size) if closes else (self.room.taken, MAX_WAITING)
         if waiting > limit:
-            self.failure = SubscriberTooSlow(f"closed a subscriber for which {waiting:,} changes waited")
             _log.error("closed the subscriber %s: %d changes waited for it", self.name, waiting)
-            self.tell(Failure(self, None, self.failure, 1, True))
-            self.abandon()
+            self.give_up(f"closed a subscriber for which {waiting:,} changes waited")
         return False
 
     def settle(self, entry: Entry) -> None:
@@ -200,13 +207,17 @@ class Subscription:
         """Count an entry as dealt with."""
         room, ledger = self.room, entry[1]
         room.taken -= 1
-        if self._is_paced and isinstance(entry[0], PROGRESS):
+        if self._holds and self._brings_room(entry[0]):
             room.held -= 1
         if room.line:
             room.wake()
         ledger.owed -= 1
         if not ledger.owed:
             ledger.wake()
+
+    def _brings_room(self, change: Any) -> bool:
+        """Tell whether a change is no reason to wait, or to close: it may be held back, or is what was known before."""
+        return (self._is_paced and isinstance(change, PROGRESS)) or (self._replays and change.event == REPLAYED)
 
     def tell(self, failure: Failure) -> None:
         """Log a failure, and tell the processor."""
@@ -243,7 +254,8 @@ def checked_callback(callback: Callback) -> Callback:
         TypeError: it is not.
     """
     call = getattr(callback, "__call__", None)  # noqa: B004 - looked into, not only tested
-    if not inspect.iscoroutinefunction(callback) and not inspect.iscoroutinefunction(call):
+    is_async = inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(call)
+    if not is_async or isinstance(callback, type):
         raise TypeError(f"expected an async function as callback, got {callback!r}: declare it with async def")
     return callback
 

@@ -1,0 +1,174 @@
+"""How a subscriber comes to its end without having asked for it, and what is known of it then."""
+
+from typing import Any
+
+import anyio
+import pytest
+from plays import DONE, Audience, frames, grows, opens, play, played, quiet, run, says, source, step, virtually
+from plays import message as message_event
+
+from stepstream import (
+    MessageProgress,
+    Processor,
+    RunTransition,
+    StepProgress,
+    StepTransition,
+    SubscriberTooSlow,
+)
+from stepstream.live.hub import REMEMBERED_FAILED
+
+MANY = [run("queued"), step("created"), opens(), *[grows("x")] * 400, step("completed"), run("completed"), DONE]
+
+
+def test_reader_of_an_iterator_that_was_given_up_is_told():
+    async def check() -> None:
+        got: list[Any] = []
+
+        async def read(processor: Processor) -> None:
+            async with processor.subscribe(StepProgress, buffer=2) as changes:
+                got.append(await anext(changes))
+                await anyio.sleep(10)
+                with pytest.raises(SubscriberTooSlow, match=r"kept a stream waiting for 0\.3 s"):
+                    await anext(changes)
+                got.append("told")
+
+        async with anyio.create_task_group() as tasks, Processor(drain_timeout=0.3) as processor:
+            tasks.start_soon(read, processor)
+            await quiet()
+            processor.start(played(MANY))
+        assert [type(one).__name__ for one in got] == ["StepProgress", "str"]
+
+    virtually(check)
+
+
+def test_reader_of_text_that_was_given_up_is_told():
+    async def check() -> None:
+        sent = [message_event("created"), *[says("x")] * 400, message_event("completed", text="x" * 400), DONE]
+        got: list[str] = []
+
+        async def read(processor: Processor) -> None:
+            async with processor.text_deltas() as pieces:
+                got.append(await anext(pieces))
+                await anyio.sleep(10)
+                with pytest.raises(SubscriberTooSlow):
+                    await anext(pieces)
+                got.append("told")
+
+        async with anyio.create_task_group() as tasks, Processor(drain_timeout=0.3) as processor:
+            tasks.start_soon(read, processor)
+            await quiet()
+            processor.start(played(sent))
+        assert got == ["x", "told"]
+
+    virtually(check)
+
+
+async def test_those_closed_for_what_went_wrong_stay_in_the_statistics():
+    gate = anyio.Event()
+
+    async def fail(change: RunTransition) -> None:
+        raise ValueError("no")
+
+    async with Processor() as processor:
+        processor.add(StepProgress, Audience(gate), overflow="close", buffer=1)
+        processor.add(RunTransition, fail, max_failures=1)
+        processor.add(StepTransition, Audience()).close()
+        await processor.run(source(*frames(play())))
+        told = {one.name: one for one in processor.statistics().subscribers}
+        assert {name: (one.is_closed, one.dropped > 0, one.failed) for name, one in told.items()} == {
+            "Audience": (True, True, 0),
+            fail.__qualname__: (True, True, 1),
+        }
+
+
+async def test_so_many_of_those_are_remembered():
+    async def fail(change: RunTransition) -> None:
+        raise ValueError("no")
+
+    async with Processor() as processor:
+        for _ in range(REMEMBERED_FAILED + 50):
+            processor.add(RunTransition, fail, max_failures=1)
+        await processor.run(played(play()))
+        assert len(processor.statistics().subscribers) == REMEMBERED_FAILED
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_callback_that_cancels_its_own_task_by_hand_ends_nothing(anyio_backend: str):
+    import asyncio  # noqa: TID251 - what users do
+
+    audience = Audience()
+
+    async def cancel(change: RunTransition) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+
+    async with Processor() as processor:
+        subscription = processor.add(RunTransition, cancel)
+        processor.add(RunTransition, audience)
+        outcome = await processor.run(source(*(one for frame in frames(play()) for one in (frame, quiet))))
+    assert outcome.reason == "done"
+    assert len(audience) == subscription.offered == 3
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_what_ends_the_program_leaves_the_block_as_it_is(failure: type[BaseException], anyio_backend: str):
+    async def end(change: RunTransition) -> None:
+        raise failure(3)
+
+    async def check() -> None:
+        async with Processor() as processor:
+            processor.add(RunTransition, end)
+            await processor.run(played(play()))
+
+    with pytest.raises(failure):
+        await check()
+
+
+async def test_predicate_that_closes_its_subscription_lets_nothing_pass():
+    audience = Audience()
+
+    def leave(change: object) -> bool:
+        subscription.close()
+        return True
+
+    async with Processor() as processor:
+        subscription = processor.add(RunTransition, audience, where=leave)
+        await processor.run(played(play()))
+    assert (audience, subscription.offered) == ([], 0)
+
+
+@pytest.mark.parametrize("overflow", ["block", "latest", "close"])
+async def test_what_is_replayed_does_not_count_against_the_buffer(overflow: Any):
+    audience = Audience()
+    async with Processor() as processor:
+        for number in range(20):
+            await processor.run(played(play(number)))
+        subscription = processor.add(
+            (RunTransition, StepTransition), audience, buffer=10, overflow=overflow, replay=True
+        )
+        await processor.run(played(play(99)))
+        assert (len(audience), subscription.dropped, subscription.is_closed) == (20 * 3 + 7, 0, False)
+
+
+async def test_what_is_replayed_has_the_context_of_its_stream():
+    gate, audience = anyio.Event(), Audience()
+    async with Processor() as processor:
+        await processor.run(played(play(1)), context="first")
+        processor.start(source(*frames(play(2)[:10]), gate, *frames(play(2)[10:])), context="second")
+        await quiet()
+        processor.add((RunTransition, StepTransition, StepProgress, MessageProgress), audience, replay=True)
+        await quiet()
+        assert {(one.run_id, one.context) for one in audience} == {("run_1", "first"), ("run_2", "second")}
+        gate.set()
+
+
+def test_block_that_drains_for_no_time_tells_of_no_loss_where_there_is_none(caplog: pytest.LogCaptureFixture):
+    async def check() -> None:
+        async with Processor(drain_timeout=0) as processor:
+            processor.add(RunTransition, Audience())
+            await processor.run(played(play()))
+
+    anyio.run(check)
+    assert caplog.records == []
