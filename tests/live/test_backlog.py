@@ -297,4 +297,6 @@ def test_queue_is_a_queue():
         queue.put(one)
     assert (len(queue), queue.has_newer(made[1])) == (3, False)
     assert (queue.pop(), queue.take(0), queue.clear()) == (made[0], made[1], made[2:])
-    assert (len(queue), queue.pop(), queue.take(0)) == (0, None, None)
+    assert (len(queue), queue.take(0)) == (0, None)
+    with pytest.raises(IndexError):
+        queue.pop()

@@ -39,7 +39,7 @@ _DECODE: Final[Mapping[str, Callable[[bytes], Any]]] = {
     event: msgspec.json.Decoder(TYPES[event]).decode for event in DELTAS
 }
 _DELTAS: Final = (RunStepDelta, MessageDelta)
-_PROGRESS: Final[Mapping[str, type[Change]]] = dict(zip(DELTAS, (StepProgress, MessageProgress), strict=True))
+_PROGRESS: Final[Mapping[str, Any]] = dict(zip(DELTAS, (StepProgress, MessageProgress), strict=True))
 
 
 class Interest(Protocol):
@@ -48,28 +48,29 @@ class Interest(Protocol):
     version: int
     """Another one when that may have changed."""
 
-    def is_wanted(self, kind: type[Change], growing: Growing[Any]) -> bool:
-        """Tell whether anybody may want that kind of progress of an object."""
+    def listeners(self, kind: type[Change], growing: Growing[Any]) -> Sequence[Any]:
+        """Return those who may want that kind of progress of an object."""
 
 
-Hear: TypeAlias = Callable[[Change], bool]
-"""Takes a change, and tells whether there is no room for more just now."""
+Hear: TypeAlias = Callable[[Change, Sequence[Any]], bool]
+"""Takes a change for those listeners, and tells whether there is no room for more just now."""
 
 
 class _Head:
     """What a delta begins with, and what follows from that."""
 
-    __slots__ = ("asked", "closing", "event", "growing", "is_wanted", "opening", "tail", "text", "version")
+    __slots__ = ("asked", "closing", "event", "growing", "listeners", "opening", "progress", "tail", "text", "version")
 
     def __init__(self, event: str, head: bytes, tail: bytes, growing: Growing[Any], text: Pieces) -> None:
         self.event = event
         self.tail = tail
         self.opening, self.closing = head_of(event) + head, tail + b"\n\n"  # of a whole block
+        self.progress: Any = _PROGRESS[event]
         self.growing = growing
         self.version = growing.version
         self.text = text
-        self.asked = -1  # the version of the interest that `is_wanted` was asked for
-        self.is_wanted = False
+        self.asked = -1  # the version of the interest for which these are the listeners
+        self.listeners: Sequence[Any] = ()
 
 
 class Alike:
@@ -103,8 +104,11 @@ class Alike:
             return False
         head.growing.append(head.text, piece)
         self._stream.sequence += 1
-        if head.is_wanted if head.asked == self._interest.version else self._ask(head):
-            self._tell(head, self._stream.sequence, chunk[len(head_of(head.event)) : -2])
+        listeners = head.listeners if head.asked == self._interest.version else self._ask(head)
+        if listeners:
+            event, stream, data = head.event, self._stream, chunk[len(head_of(head.event)) : -2]
+            progress = head.progress(event, stream.sequence, stream.context, UNSET, False, head.growing, data)
+            self._hear(progress, listeners)
         return True
 
     def fold(self, found: Sequence[object], start: int = 0) -> int:
@@ -114,7 +118,8 @@ class Alike:
         and heard, only where it is wanted.
         """
         heads, opening, size, interest = self._heads, self._opening, len(self._opening), self._interest
-        head, place, before = self._last, start, self._stream.sequence - start
+        head, hear, context = self._last, self._hear, self._stream.context
+        place, before = start, self._stream.sequence - start
         try:
             for data in found[start:] if start else found:
                 if type(data) is not bytes:
@@ -134,9 +139,11 @@ class Alike:
                 head.growing.kept = None
                 head.text.append(piece)
                 place += 1
-                is_wanted = head.is_wanted if head.asked == interest.version else self._ask(head)
-                if is_wanted and self._tell(head, before + place, data):
-                    break
+                listeners = head.listeners if head.asked == interest.version else self._ask(head)
+                if listeners:
+                    progress = head.progress(head.event, before + place, context, UNSET, False, head.growing, data)
+                    if hear(progress, listeners):
+                        break
         except (msgspec.DecodeError, UnicodeDecodeError):
             pass  # what is wrong with it is for the other rules to say
         self._last = head
@@ -167,16 +174,11 @@ class Alike:
                 self._heads[head] = _Head(event.name, head, tail, growing, addition[0])
                 return
 
-    def _ask(self, head: _Head) -> bool:
-        """Find out whether anybody may want to hear of what begins so."""
-        head.is_wanted = self._interest.is_wanted(_PROGRESS[head.event], head.growing)
+    def _ask(self, head: _Head) -> Sequence[Any]:
+        """Find out who may want to hear of what begins so."""
+        head.listeners = self._interest.listeners(head.progress, head.growing)
         head.asked = self._interest.version
-        return head.is_wanted
-
-    def _tell(self, head: _Head, sequence: int, data: bytes) -> bool:
-        """Let it be heard. Return whether there is no room for more."""
-        progress: Any = _PROGRESS[head.event]
-        return self._hear(progress(head.event, sequence, self._stream.context, UNSET, False, head.growing, data))
+        return head.listeners
 
 
 def _is_split(event: str, head: bytes, tail: bytes, side: Any, growing: Any, text: Pieces, piece: str) -> bool:

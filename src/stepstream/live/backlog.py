@@ -77,13 +77,11 @@ class Queue:
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque()
         self.put: Callable[[Entry], Entry | None] = self._entries.append
+        self.pop: Callable[[], Entry] = self._entries.popleft
+        """Returns the first entry, or raises `IndexError`."""
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    def pop(self) -> Entry | None:
-        """Return the first entry, or None."""
-        return self._entries.popleft() if self._entries else None
 
     def take(self, now: float) -> Entry | None:
         """Return the first entry, or None."""

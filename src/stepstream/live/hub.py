@@ -7,6 +7,7 @@ however many others there are, they cost nothing. Progress that nobody wants is 
 """
 
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -110,10 +111,10 @@ class Hub:
         subscription.on_close = partial(self._note_closed, subscription)
         self._route(subscription)
 
-    def is_wanted(self, kind: type[Change], growing: Growing[Any]) -> bool:
-        """Tell whether anybody may want that kind of progress of a step or message."""
+    def listeners(self, kind: type[Change], growing: Growing[Any]) -> list[Subscription]:
+        """Return the open subscriptions that may want that kind of progress of a step or message."""
         route = self.routes.get(kind)
-        return route is not None and any(not one.is_closed for one in route.of_growing(growing))
+        return [] if route is None else [one for one in route.of_growing(growing) if not one.is_closed]
 
     def _route(self, subscription: Subscription) -> None:
         for wanted in dict.fromkeys(subscription.classes):
@@ -138,13 +139,13 @@ class Listeners:
         self.ledgers: dict[Subscription, Ledger] = {}
         """What the changes of the stream owe to each of them."""
 
-    def hear(self, change: Change) -> bool:
-        """Hand a change to its subscriptions. Return whether the stream must wait for one now."""
-        route = self._routes.get(type(change))
-        if route is None:
-            return False
+    def hear(self, change: Change, listeners: Sequence[Subscription] | None = None) -> bool:
+        """Hand a change to its listeners, found out where they are not known. Return whether to wait for one now."""
+        if listeners is None:
+            route = self._routes.get(type(change))
+            listeners = () if route is None else route.of(change)
         ledgers = self.ledgers
-        for subscription in route.of(change):
+        for subscription in listeners:
             ledger = ledgers.get(subscription)
             if ledger is None:
                 ledger = ledgers[subscription] = Ledger()

@@ -271,11 +271,11 @@ class Processor(Waiting):
 
     async def _rest(self, stream: StreamFold, listeners: Listeners) -> int:
         """Wait for those who have no room, or let others run. Return how far the stream is."""
-        if not listeners.full:
-            await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()  # mostly they make room meanwhile
         while listeners.full:
             subscription = listeners.full.pop(0)
-            await self._patience.wait(subscription, subscription.room.wait)
+            if subscription.room.is_full or subscription.room.line:
+                await self._patience.wait(subscription, subscription.room.wait)
         return stream.sequence
 
     async def _delivered(self, listeners: Listeners) -> None:

@@ -2,6 +2,8 @@
 
 import logging
 import math
+from collections.abc import Coroutine
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -89,26 +91,36 @@ class _Worker:
         while True:
             entry = self._entry
             if entry is None:
-                entry = self._entry = take_now() or await self._next()
-                if entry is None:
-                    self._is_over = True
-                    return None
+                try:
+                    entry = self._entry = take_now()
+                except IndexError:
+                    entry = self._entry = await self._next()
+            if entry is None:
+                self._is_over = True
+                return None
             try:
                 coroutine = callback(entry[0])
                 waited_for = coroutine.send(None)  # its first step, at once: most callbacks need no more
             except StopIteration:
-                self._delivered()
-            except Exception as exc:  # noqa: BLE001 - the user's callback: its trouble is its own
-                return exc
-            except anyio.get_cancelled_exc_class() as exc:
-                return foreign(exc)
+                if self._is_let_go or self._attempt > 1:
+                    self._delivered()
+                else:
+                    self._entry = None
+                    subscription.take_in(entry)
+            except (Exception, anyio.get_cancelled_exc_class()) as exc:  # noqa: BLE001 - its trouble is its own
+                return exc if isinstance(exc, Exception) else foreign(exc)
             else:
-                failure = await finished(coroutine, waited_for, scope, self._timeout)
-                if failure is not None:
-                    return failure
-                self._delivered()
-                if scope.cancel_called:
-                    return None  # it was done in spite of that: the next call needs a scope that is not cancelled
+                failure = await self._finish(coroutine, waited_for, scope)
+                if failure is not None or scope.cancel_called:
+                    return (
+                        failure  # where it was done in spite of that, the next call needs a scope that is not cancelled
+                    )
+
+    async def _finish(self, coroutine: Coroutine[Any, Any, object], waited_for: Any, scope: Any) -> Exception | None:
+        failure = await finished(coroutine, waited_for, scope, self._timeout)
+        if failure is None:
+            self._delivered()
+        return failure
 
     async def _next(self) -> Entry | None:
         while True:
@@ -120,14 +132,9 @@ class _Worker:
                 _log.error("somebody cancelled the task that calls %s", self._subscription.name, exc_info=exc)
 
     def _delivered(self) -> None:
-        subscription, entry = self._subscription, self._entry
-        subscription.failures_in_a_row = 0
-        subscription.delivered += 1
-        if entry is None or self._is_let_go or self._attempt > 1:
-            self._done()
-        else:
-            self._entry = None
-            subscription.settle(entry)
+        self._subscription.failures_in_a_row = 0
+        self._subscription.delivered += 1
+        self._done()
 
     def _done(self) -> None:
         entry, self._entry, self._attempt = self._entry, None, 1

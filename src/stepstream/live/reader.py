@@ -1,11 +1,11 @@
 """Reading one stream: items of a source in, changes out, and the verdict on how it ended. It awaits nothing."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from stepstream.errors import DecodeError, FrameTooLarge, StreamFailed, StreamTruncated
 from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.alike import Alike, Hear, Interest
+from stepstream.fold.alike import Alike, Interest
 from stepstream.fold.lifecycle import SETTLED_RUN
 from stepstream.fold.truth import Truth, missed
 from stepstream.live.outcome import Outcome, outcome_of
@@ -22,7 +22,13 @@ class Reader:
     """Fold the items of one stream. It is spent once `is_done`: what follows `done` is not read."""
 
     def __init__(
-        self, accumulator: Accumulator, interest: Interest, hear: Hear, *, max_event_bytes: int, max_depth: int
+        self,
+        accumulator: Accumulator,
+        interest: Interest,
+        hear: Callable[..., bool],
+        *,
+        max_event_bytes: int,
+        max_depth: int,
     ) -> None:
         self.accumulator = accumulator
         self.is_done = False

@@ -65,15 +65,14 @@ class Subscription:
         self.backlog = backlog_of(delivery)
         self.room = Room(delivery.buffer)
         self._put = self.backlog.put
-        is_plain = isinstance(self.backlog, Queue)
-        self._finish: Callable[[Entry], None] | None = None if is_plain else self.backlog.finish
-        self.take_now: Callable[[], Entry | None] = self.backlog.pop if isinstance(self.backlog, Queue) else _nothing
-        """Returns the next entry where nothing can stand against that, else None: see `take`."""
+        self.take_now: Callable[[], Entry] = self.backlog.pop if isinstance(self.backlog, Queue) else _nothing
+        """Returns the next entry where nothing can stand against that; else raises `IndexError`: see `take`."""
         self._is_paced = delivery.min_interval > 0
         self._replays = delivery.replay
         self._holds = self._is_paced or self._replays
         self._is_shared = delivery.concurrency > 1
         self._blocks = delivery.overflow == "block"
+        self._is_plain = isinstance(self.backlog, Queue) and not self._holds
         self.hands: list[Hand] = []
         """Those who call the callback."""
 
@@ -195,10 +194,24 @@ class Subscription:
             self.give_up(f"closed a subscriber for which {waiting:,} changes waited")
         return False
 
+    def take_in(self, entry: Entry) -> None:
+        """Count an entry as delivered, and dealt with."""
+        self.failures_in_a_row = 0
+        self.delivered += 1
+        if not self._is_plain or self.is_ending:
+            self.settle(entry)
+            return
+        room, ledger = self.room, entry[1]  # as `settle` does, for most
+        room.taken -= 1
+        if room.line:
+            room.wake()
+        ledger.owed -= 1
+        if not ledger.owed:
+            ledger.wake()
+
     def settle(self, entry: Entry) -> None:
         """Note that an entry that was taken has been dealt with."""
-        if self._finish is not None:
-            self._finish(entry)
+        self.backlog.finish(entry)
         self.forget(entry)
         if self.is_ending or self._is_shared:  # the next of its run is for whoever is free
             self.arrived.notify()
@@ -243,8 +256,9 @@ class Subscription:
                 await self.arrived.wait()
 
 
-def _nothing() -> None:
-    """Return that there may be an entry, but that it takes a look at the clock, or at what is being called for."""
+def _nothing() -> Entry:
+    """Tell that there may be an entry, but that it takes a look at the clock, or at what is being called for."""
+    raise IndexError
 
 
 def checked_callback(callback: Callback) -> Callback:
