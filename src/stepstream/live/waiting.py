@@ -28,6 +28,8 @@ class Waiting(Subscribing):
     ) -> RunStep:
         """Return a step as soon as it has that status, or, where none is given, has ended. It may have already.
 
+        A step that its run left open, or that is not remembered any more, is waited for until `timeout`.
+
         Raises:
             NeverHappens: it ended otherwise, or the processor was left before.
             TimeoutError: that took longer than `timeout` seconds.
