@@ -1,7 +1,7 @@
 """`stepstream demo`: a run in the embedded simulator, over real HTTP, with the public API only."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 from stepstream import (
@@ -16,6 +16,7 @@ from stepstream import (
     connect,
 )
 from stepstream.cli.output import counted, write_line
+from stepstream.cli.view.ability import check_rich, is_drawable
 from stepstream.cli.watch import write_change
 from stepstream.simulator import app, serve
 
@@ -27,25 +28,59 @@ RUNS: Final = "/v1/threads/thread_demo/runs"
 SHOWN: Final = (RunTransition, StepTransition, MessageTransition, ToolCallStarted)
 
 
-async def demo(*, fast: bool) -> None:
-    """Run the simulator's story and show it as it happens, answering the function calls on the way."""
+async def demo(*, fast: bool, plain: bool = False) -> int | None:
+    """Run the simulator's story and show it as it happens, answering the function calls on the way.
+
+    Raises:
+        ImportError: what serves or what draws is not installed.
+    """
+    draws = not plain and is_drawable()
+    if draws:
+        check_rich()
     async with serve(app(pace="fast" if fast else "real")) as base_url, Processor(strict=True) as processor:
+        if draws:
+            return await _drawn(processor, base_url)
         processor.add(SHOWN, write_change)
         write_line(f"simulator at {base_url}")
-        outcomes = [outcome async for outcome in _streams(processor, base_url)]
+        outcomes = [outcome async for outcome in _streams(processor, base_url, write_line)]
+    _write_answer(outcomes)
+    return None
+
+
+async def _drawn(processor: Processor, base_url: str) -> int | None:
+    from stepstream.cli.drawing import watched
+    from stepstream.cli.view.driver import die_of
+
+    async def body() -> list[Outcome]:
+        return [outcome async for outcome in _streams(processor, base_url, lambda _: None)]
+
+    ending = await watched(processor, body, _totals, source="the simulator")
+    if ending.signal is not None:
+        return die_of(ending.signal)
+    if ending.result:
+        write_line()
+        _write_text(ending.result)
+    return None
+
+
+def _write_answer(outcomes: Sequence[Outcome]) -> None:
     write_line()
-    for message in outcomes[-1].messages.values():
-        for line in message.text.splitlines():
-            write_line(line)
+    _write_text(outcomes)
     write_line()
     write_line(_totals(outcomes))
 
 
-async def _streams(processor: Processor, base_url: str) -> AsyncIterator[Outcome]:
+def _write_text(outcomes: Sequence[Outcome]) -> None:
+    for message in outcomes[-1].messages.values():
+        for line in message.text.splitlines():
+            write_line(line)
+
+
+async def _streams(processor: Processor, base_url: str, tell: Callable[[str], None]) -> AsyncIterator[Outcome]:
     """Open a run and yield its outcome; while it waits for function outputs, send them and go on."""
     path, body = RUNS, {"assistant_id": "asst_demo", "stream": True}
     while True:
-        write_line(f"POST {path}")
+        tell(f"POST {path}")
         outcome = await processor.run(connect(base_url + path, json=body))
         yield outcome
         if not isinstance(outcome.required_action, RequiredAction):
