@@ -106,7 +106,9 @@ def _command(options: argparse.Namespace) -> Callable[[], Awaitable[int | None]]
 
 def _request(options: argparse.Namespace) -> Request:
     """Return what a URL is asked with."""
-    return Request(method=options.method, json=options.json, header=options.header, api_key_env=options.api_key_env)
+    return Request(
+        method=options.method, json=options.json, header=tuple(options.header), api_key_env=options.api_key_env
+    )
 
 
 def _reading(options: argparse.Namespace) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ class Request(Struct, frozen=True, kw_only=True):
     method: str | None = None
     json: str | None = None
     """JSON, or the name of a file with it after `@`."""
-    header: Sequence[str] = ()
+    header: tuple[str, ...] = ()
     """Each `Name: value`."""
     api_key_env: str | None = None
     """The variable that holds the key, maybe after the header for it and a colon."""

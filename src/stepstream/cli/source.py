@@ -48,9 +48,8 @@ async def named(
         _check_url(source)
         from stepstream.sources.http import connect
 
-        async with connect(
-            source, attempts=1, reconnect=False, **(request or {})
-        ) as stream:  # whoever types it again can wait himself
+        options = request or {}
+        async with connect(source, attempts=1, reconnect=False, **options) as stream:  # whoever waits can type it again
             yield _in_pieces(aiter(stream), chunk_size)
     elif source == "-":
         yield _in_pieces(read_standard_input(), chunk_size)

@@ -93,7 +93,7 @@ class Lookout:
             tokens=_tokens(group),
             rate=self._rate(group, now),
             anomalies=self._of_run[run.id] if run else 0,
-            reason=self._reason(run),
+            reason=self._reason(run, is_open=not all(one.ended for one in shown)),
             steps=tuple(self._entry(group, one, times, asked, selected) for one in shown),
             earlier=len(group.steps) - sum(isinstance(one.base, RunStep) for one in shown),
         )
@@ -108,7 +108,8 @@ class Lookout:
         (since, before), (until, after) = counts[0], counts[-1]
         return max(0.0, (after - before) / (until - since)) if until > since else 0.0
 
-    def _reason(self, run: Run | None) -> str:
+    def _reason(self, run: Run | None, *, is_open: bool) -> str:
+        """Return why a run ended as it did, or what it waits for where one of its steps does."""
         if run is None:
             return ""
         if run.last_error:
@@ -116,10 +117,10 @@ class Lookout:
         if run.incomplete_details and run.incomplete_details.reason:
             return self._one(run.incomplete_details.reason)
         asked = len(_asked(run))
-        what = "approval" if isinstance(run.required_action, RequiredAction) and _is_approval(run) else "output"
-        return f"waits for the {what}{'' if asked == 1 else 's'} of {asked} call{'' if asked == 1 else 's'}" * bool(
-            asked
-        )
+        if not asked or not is_open:
+            return ""
+        what = "approval" if _is_approval(run) else "output" if asked == 1 else "outputs"
+        return f"waits for the {what} of {asked} call{'' if asked == 1 else 's'}"
 
     def _error(self, error: LastError) -> str:
         told = [error.code, None if self.theme.redact else error.message]

@@ -48,6 +48,7 @@ class Painter:
         for at in range(max(len(lines), len(shown))):
             new = lines[at] if at < len(lines) else Text()
             if at >= len(shown) or shown[at] != new:
-                parts.append(f"\x1b[{at + 1};1H{self.painted(new)}{CLEAR_REST}")
+                rest = CLEAR_REST if new.cell_len < width else ""  # at the last column it would take that one away
+                parts.append(f"\x1b[{at + 1};1H{self.painted(new)}{rest}")
         self._shown = list(lines)
         return "".join(parts).encode("utf-8", "backslashreplace")
