@@ -157,14 +157,14 @@ def _some(entries: Iterator[tuple[str, object]], limit: int) -> Iterator[str]:
             return
 
 
-def digest_of(call: Mapping[str, Any]) -> str:
-    """Return what a finished call was about, in one line."""
+def digest_of(call: Mapping[str, Any], arrow: str) -> str:
+    """Return what a finished call was about, in one line; the arrow leads to its output."""
     kind = str(call.get("type"))
     if kind == "code_interpreter":
         content = call.get("code_interpreter")
         outputs = _last(content.get("outputs"), 2) if isinstance(content, dict) else []
         ends = [tail(output.get("logs"), DIGEST)[0].strip().rpartition("\n")[2] for output in outputs]
-        return _flat(next((f"→ {end}" for end in ends if end), ""))
+        return _flat(next((f"{arrow} {end}" for end in ends if end), ""))
     if kind == "file_search":
         found = next(_hits(call.get("file_search")), None)
         return "" if found is None else f"{found.text.count(chr(10)) + 1} hits" if "\n" in found.text else "1 hit"
@@ -173,7 +173,7 @@ def digest_of(call: Mapping[str, Any]) -> str:
     key, texts = FIELDS[kind]
     content = call.get(key) if key else call
     given, got = (head(content.get(field)) if isinstance(content, dict) else "" for field, _ in texts)
-    return _flat(" → ".join(part for part in (given, got) if part))
+    return _flat(f" {arrow} ".join(part for part in (given, got) if part))
 
 
 def _flat(text: str) -> str:

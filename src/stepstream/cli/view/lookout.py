@@ -220,7 +220,8 @@ class Lookout:
     def _digest(self, nodes: list[Node], message: Growing[Message] | None) -> str:
         if message is not None:
             return self._one(message_digest(message.tree))
-        digests = [digest for digest in map(digest_of, nodes[:4]) if digest]
+        arrow = "\N{RIGHTWARDS ARROW}" if self.theme.unicode else "->"
+        digests = [digest for node in nodes[:4] if (digest := digest_of(node, arrow))]
         return self._one("; ".join(digests))
 
     def _call(self, node: Node, of_step: Mood, asked: frozenset[str]) -> CallPicture:

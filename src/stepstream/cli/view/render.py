@@ -175,7 +175,8 @@ def _figures(run: RunPicture, elapsed: float) -> list[tuple[str, str]]:
     if run.tokens:
         figures.append((f"{run.tokens:,} token{'' if run.tokens == 1 else 's'}", "plain"))
     if run.ended is None:
-        figures.append((f"{run.rate:,.0f} events/s", "faint"))
+        rate = f"{run.rate:,.0f}"
+        figures.append((f"{rate} event{'' if rate == '1' else 's'}/s", "faint"))
     if run.anomalies:
         figures.append((f"{run.anomalies:,} anomal{'y' if run.anomalies == 1 else 'ies'}", "waiting"))
     return figures
@@ -184,7 +185,7 @@ def _figures(run: RunPicture, elapsed: float) -> list[tuple[str, str]]:
 def _row(step: StepPicture, picture: Picture, width: int, now: float, elapsed: float, total: float) -> Row:
     theme = picture.theme
     ended = step.ended if step.ended is not None else max(elapsed, step.begun)
-    bar = 0 if width < NARROW else min(max(width // 4, 8), 40)
+    bar = 0 if width < NARROW else min(max(width // (4 if width >= 60 else 5), 6), 40)
     space = width - 2 - _TIME - (bar + 1 if bar else 0)
     is_selected = step.key == picture.selected
     is_waiting = step.ended is None
