@@ -103,13 +103,13 @@ def _body(body: Body, width: int, theme: Theme) -> list[Text]:
             rows = highlighted("\n".join(cut), "python" if body.kind == "code" else "json")
             return [fitted(row, width, theme) for row in rows]
         case "hidden":
-            return [line((text, "faint"))]
+            return [fitted(line((text, "faint")), width, theme)]
         case "hits":
             return [_hit(row, width, theme) for row in text.split("\n")[:MOST_LINES]]
         case _:
             newest = text.split("\n")[-MOST_LINES:]
             pieces = [piece for row in newest for piece in wrapped(row, width)]
-            return [line((piece, "plain")) for piece in pieces[-MOST_LINES:]]
+            return [fitted(line((piece, "plain")), width, theme) for piece in pieces[-MOST_LINES:]]
 
 
 def _hit(row: str, width: int, theme: Theme) -> Text:

@@ -84,17 +84,20 @@ def padded(text: Text, width: int, theme: Theme) -> Text:
 
 def wrapped(text: str, width: int) -> Iterator[str]:
     """Yield a line in pieces of at most `width` cells, broken between words where that goes."""
-    rest = ""
-    for word in text.split(" "):
-        joined = f"{rest} {word}" if rest else word
-        if cell_len(joined) <= width:
-            rest = joined
+    row, taken = "", 0
+    for at, word in enumerate(text.split(" ")):
+        needs = cell_len(word)
+        if at and taken + 1 + needs <= width:
+            row, taken = f"{row} {word}", taken + 1 + needs
             continue
-        if rest:
-            yield rest
-        *full, rest = chop_cells(word, width) or [""] if cell_len(word) > width else [word]
-        yield from full
-    yield rest
+        if at:
+            yield row
+        if needs > width:
+            *full, word = chop_cells(word, width)
+            yield from full
+            needs = cell_len(word)
+        row, taken = word, needs
+    yield row
 
 
 @lru_cache(64)
