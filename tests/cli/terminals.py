@@ -64,8 +64,12 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait(WITHIN)
-        os.close(self._ours)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the terminal, whoever is still on it."""
         os.close(self._theirs)
+        os.close(self._ours)
 
     def resize(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
@@ -73,9 +77,9 @@ class Terminal:
     def type(self, keys: bytes) -> None:
         os.write(self._ours, keys)
 
-    def read(self) -> bool:
-        """Take what is written next. Return whether there was anything, within a tenth of a second."""
-        ready, _, _ = select.select([self._ours], [], [], 0.1)
+    def read(self, within: float = 0.1) -> bool:
+        """Take what is written next. Return whether there was anything, within so many seconds."""
+        ready, _, _ = select.select([self._ours], [], [], within)
         if ready:
             self.written += os.read(self._ours, 65_536)
         return bool(ready)

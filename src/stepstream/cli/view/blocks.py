@@ -103,7 +103,7 @@ def _body(body: Body, width: int, theme: Theme) -> list[Text]:
             rows = highlighted("\n".join(cut), "python" if body.kind == "code" else "json")
             return [fitted(row, width, theme) for row in rows]
         case "hidden":
-            return [fitted(line((text, "faint")), width, theme)]
+            return [fitted(line((row, "faint")), width, theme) for row in text.split("\n")]
         case "hits":
             return [_hit(row, width, theme) for row in text.split("\n")[:MOST_LINES]]
         case _:

@@ -48,7 +48,7 @@ def render(picture: Picture, width: int, height: int, now: float) -> list[Text]:
     lines = lines[-room:]
     if height > 4:
         lines += [Text(end="")] * (height - 1 - len(lines)) + [_footer(picture, width)]
-    return lines
+    return [fitted(one, width, theme) for one in lines]
 
 
 def _footer(picture: Picture, width: int) -> Text:

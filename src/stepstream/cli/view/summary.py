@@ -25,7 +25,7 @@ def summary(picture: Picture, anomalies: Mapping[str, int], verdict: str, width:
         text = f"against the protocol: {told}{more}"
         lines += [line((one, "waiting")) for one in wrapped(text, width)]
     lines += [line((one, "plain")) for one in wrapped(verdict, width)]
-    return lines
+    return [fitted(one, width, theme) for one in lines]
 
 
 def _table(run: RunPicture, theme: Theme, width: int, now: float) -> list[Text]:
@@ -75,4 +75,4 @@ def _columns(first: Text, took: str, tokens: str, width: int, theme: Theme) -> T
         right = took.rjust(8)
     text = padded(first, max(1, width - len(right)), theme) + line((right, "plain"))
     text.rstrip()
-    return fitted(text, width, theme)
+    return text
