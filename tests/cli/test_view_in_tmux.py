@@ -76,7 +76,7 @@ def test_selected_step_stays_open_when_it_has_ended(screen: Screen, pipe: Pipe):
 
 def test_enter_opens_the_step_in_the_pager_and_leaves_it_again(tmux: Tmux, tmp_path: Path, pipe: Pipe):
     pager = tmp_path / "pager"
-    pager.write_text("#!/bin/sh\ncat\necho END OF PAGE\nread line < /dev/tty\n")
+    pager.write_text("#!/bin/sh\ntrap '' INT\ncat\necho END OF PAGE\nread line < /dev/tty\n")
     pager.chmod(0o755)
     pipe.send(RUN, opened(), grown("first = 1\n"), grown("second = 2"))
     screen = Screen(tmux, tmp_path, "watch", pipe.path, PAGER=str(pager))
