@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from rich.console import Console
+from rich.style import Style
 from rich.text import Text
 
 from stepstream import Accumulator, Frame, decode_event
@@ -171,7 +172,10 @@ def readme_picture() -> str:
     """Return the README's picture. Its fonts are the reader's: it loads nothing."""
     console: Any = Console(record=True, width=80, file=io.StringIO(), force_terminal=True, legacy_windows=False)
     for line in readme_lines():
-        console.print(line, no_wrap=True, crop=True)
+        apart = line.copy()
+        for words in re.finditer(r"\S+", line.plain):  # spaces before a word are not drawn everywhere
+            apart.stylize(Style(meta={"word": True}), *words.span())
+        console.print(apart, no_wrap=True, crop=True)
     svg: str = console.export_svg(title="stepstream demo", unique_id="stepstream")
     return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
 
