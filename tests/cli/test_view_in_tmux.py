@@ -123,7 +123,7 @@ def ends(screen: Screen, pipe: Pipe, how: str) -> None:
     ("how", "status", "told"),
     [
         ("quit", 0, "quit after 3 events"),
-        ("interrupt", 130, "status 130"),
+        ("interrupt", 130, "quit after 3 events"),
         ("terminate", 143, "status 143"),
         ("crash", 3, "the stream ended after 3 events without done"),
         ("error event", 4, "out of order"),

@@ -177,7 +177,7 @@ def test_events_a_second_are_those_of_the_run():
          (Body("code", "print(1)\n"),)),
         ({"type": "code_interpreter", "code_interpreter": {"input": "1", "outputs": [
             {"type": "logs", "logs": "1\n"}, {"type": "image", "image": {"file_id": "file_1"}}]}},
-         (Body("code", "1"), Body("output", "1\n"), Body("output", "image file_1"))),
+         (Body("code", "1"), Body("logs", "1\n"), Body("output", "image file_1"))),
         ({"type": "file_search", "file_search": {"results": [
             {"file_name": "tides.pdf", "score": 0.5, "content": [{"type": "text", "text": "High  water"}]},
             {"file_id": "file_2"}]}},

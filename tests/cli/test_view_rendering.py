@@ -1,6 +1,6 @@
 """Rendering: lines that fit, whatever is drawn, and what each sign and key means."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -13,7 +13,7 @@ from stepstream.cli.view.full import full_text
 from stepstream.cli.view.keys import actions
 from stepstream.cli.view.line import span_text, wrapped
 from stepstream.cli.view.paint import Painter
-from stepstream.cli.view.picture import MOODS, Body, CallPicture, Picture, RunPicture, StepPicture, Theme
+from stepstream.cli.view.picture import MOODS, Body, CallPicture, Kind, Picture, RunPicture, StepPicture, Theme
 from stepstream.cli.view.render import render
 from stepstream.cli.view.summary import summary
 from stepstream.wire.objects import RunStep, StepDetails
@@ -29,7 +29,7 @@ moods = st.sampled_from(sorted({*MOODS.values(), "unknown"}))
 seconds = st.floats(0, 1e9)
 ends = st.none() | seconds
 bodies = st.lists(
-    st.builds(Body, st.sampled_from(["code", "json", "raw", "text", "output", "hits", "hidden"]), lines, st.booleans()),
+    st.builds(Body, st.sampled_from(get_args(Kind)), lines, st.booleans()),
     max_size=2,
 ).map(tuple)
 calls = st.lists(st.builds(CallPicture, line, line, moods, bodies), max_size=6).map(tuple)

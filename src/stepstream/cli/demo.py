@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from stepstream import (
@@ -34,43 +35,41 @@ async def demo(*, fast: bool, plain: bool = False) -> int | None:
     Raises:
         ImportError: what serves or what draws is not installed.
     """
-    draws = not plain and is_drawable()
-    if draws:
-        check_rich()
-    async with serve(app(pace="fast" if fast else "real")) as base_url, Processor(strict=True) as processor:
-        if draws:
-            return await _drawn(processor, base_url)
+    pace = "fast" if fast else "real"
+    if plain or not is_drawable():
+        await _written(pace)
+        return None
+    check_rich()
+    return await _drawn(pace)
+
+
+async def _written(pace: str) -> None:
+    async with serve(app(pace=pace)) as base_url, Processor(strict=True) as processor:
         processor.add(SHOWN, write_change)
         write_line(f"simulator at {base_url}")
-        outcomes = [outcome async for outcome in _streams(processor, base_url, write_line)]
+        outcomes = await _outcomes(processor, base_url, write_line)
     _write_answer(outcomes)
-    return None
-
-
-async def _drawn(processor: Processor, base_url: str) -> int | None:
-    from stepstream.cli.drawing import watched
-    from stepstream.cli.view.driver import die_of
-
-    async def body() -> list[Outcome]:
-        return [outcome async for outcome in _streams(processor, base_url, lambda _: None)]
-
-    ending = await watched(processor, body, _totals, source="the simulator")
-    if ending.signal is not None:
-        return die_of(ending.signal)
-    if ending.result:
-        write_line()
-        _write_text(ending.result)
-    return None
-
-
-def _write_answer(outcomes: Sequence[Outcome]) -> None:
-    write_line()
-    _write_text(outcomes)
     write_line()
     write_line(_totals(outcomes))
 
 
-def _write_text(outcomes: Sequence[Outcome]) -> None:
+async def _drawn(pace: str) -> int | None:
+    from stepstream.cli.drawing import status_after, watched
+
+    async with serve(app(pace=pace)) as base_url, Processor(strict=True) as processor:
+        body = partial(_outcomes, processor, base_url, lambda _: None)
+        ending = await watched(processor, body, _totals, source="the simulator")
+    if ending.result:
+        _write_answer(ending.result)
+    return status_after(ending)
+
+
+async def _outcomes(processor: Processor, base_url: str, tell: Callable[[str], None]) -> list[Outcome]:
+    return [outcome async for outcome in _streams(processor, base_url, tell)]
+
+
+def _write_answer(outcomes: Sequence[Outcome]) -> None:
+    write_line()
     for message in outcomes[-1].messages.values():
         for line in message.text.splitlines():
             write_line(line)

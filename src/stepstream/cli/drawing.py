@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -35,6 +36,11 @@ async def drawn(stream: Source, source: str, *, speed: float = 1, redact: bool =
         ending = await watched(
             processor, lambda: processor.run(stream), _verdict, source=source, speed=speed, redact=redact
         )
+    return status_after(ending)
+
+
+def status_after(ending: Ending) -> int | None:
+    """Return the exit status where a signal ended the drawing. Of one that kills, the program dies here."""
     return None if ending.signal is None else die_of(ending.signal)
 
 
@@ -62,7 +68,7 @@ async def watched(
         ending = await shown(body, state, lookout, clock)
         if ending.result is not None:
             told = verdict(ending.result)
-        elif ending.signal is None:
+        elif ending.signal in (None, signal.SIGINT):
             told = f"quit after {counted(processor.statistics().events, 'event')}"
     except StepStreamError as error:
         told = _verdict(error.outcome) if error.outcome is not None else ""

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from stepstream.cli.output import summary, write_anomalies, write_line
 from stepstream.cli.request import Request
 from stepstream.cli.source import named
-from stepstream.cli.view.ability import check_rich, is_drawable
+from stepstream.cli.view.ability import check_rich, is_drawable, is_typed
 from stepstream.errors import StepStreamError
 from stepstream.fold.changes import MessageTransition, RunTransition, StepTransition, ToolCallStarted
 from stepstream.live.processor import Processor
@@ -27,7 +27,7 @@ async def watch(
         UsageError: `request` cannot be sent.
     """
     stream = named(source, chunk_size=chunk_size, speed=speed, request=request.options(source))
-    if plain or not is_drawable():
+    if plain or not is_drawable() or (source == "-" and is_typed()):
         await _written(stream)
         return None
     check_rich()

@@ -19,6 +19,11 @@ def is_drawable() -> bool:
         return False
 
 
+def is_typed() -> bool:
+    """Tell whether standard input is a terminal: then its keys are the stream, and none are left for a view."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def theme_of(environment: Mapping[str, str], encoding: str, *, redact: bool) -> Theme:
     """Return what a terminal can show: colours unless `NO_COLOR` is set, Unicode where it is spoken."""
     is_plain = environment.get("LC_ALL") in ("C", "POSIX") or environment.get("TERM") == "linux"

@@ -85,7 +85,7 @@ def _lines(bodies: tuple[Body, ...], width: int, theme: Theme) -> list[Text]:
     for body in bodies:
         shown = _body(body, max(1, width - 2), theme)
         for at, one in enumerate(shown):
-            is_output = body.kind == "output" and at == 0 and not body.is_cut
+            is_output = body.kind in ("logs", "output") and at == 0 and not body.is_cut
             gutter = line((f"{sign(theme, 'output' if is_output else 'gutter')} ", "faint"))
             lines.append(gutter + one)
     return lines
@@ -102,6 +102,8 @@ def _body(body: Body, width: int, theme: Theme) -> list[Text]:
             cut = [row[: 4 * width] for row in newest]
             rows = highlighted("\n".join(cut), "python" if body.kind == "code" else "json")
             return [fitted(row, width, theme) for row in rows]
+        case "logs":
+            return [fitted(line((row[: 4 * width], "plain")), width, theme) for row in text.split("\n")[-MOST_LINES:]]
         case "hidden":
             return [fitted(line((row, "faint")), width, theme) for row in text.split("\n")]
         case "hits":

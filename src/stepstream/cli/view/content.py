@@ -101,7 +101,7 @@ def _code(content: Any) -> Iterator[Body]:
     outputs = content.get("outputs")
     for output in _last(outputs):
         if "logs" in output:
-            yield from body("output", output["logs"])
+            yield from body("logs", output["logs"])
         elif isinstance(output.get("image"), dict):
             yield from body("output", f"image {one_line(output['image'].get('file_id'))}")
 

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import anyio
 import anyio.to_thread
 import msgspec
+from anyio.abc import TaskStatus
 
 from stepstream.cli.view.full import full_text
 from stepstream.cli.view.keys import Action, actions
@@ -25,7 +26,7 @@ from stepstream.cli.view.pager import page, pager_of
 from stepstream.cli.view.paint import Painter
 from stepstream.cli.view.picture import Picture, StepPicture
 from stepstream.cli.view.render import render
-from stepstream.cli.view.terminal import Terminal, taken
+from stepstream.cli.view.terminal import Terminal, opened
 from stepstream.fold.state import State
 
 FRAME: Final = 1 / 15
@@ -37,7 +38,7 @@ SHARE: Final = 0.1
 NOTICED_FOR: Final = 4.0
 """Seconds that what a key did is told."""
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT)
 
 
 class Ending(NamedTuple):
@@ -56,12 +57,17 @@ async def shown(
     Raises:
         OSError: the terminal cannot be drawn on any more.
     """
-    with taken() as terminal:
+    with opened() as terminal:
         view = View(state, lookout, terminal, clock)
         async with anyio.create_task_group() as tasks:
-            for task in (view.draw, view.listen, view.heed_signals):
-                tasks.start_soon(view.guarded, task)
-            result = await view.follow(body)
+            await tasks.start(view.heed_signals)  # before there is anything to restore
+            try:
+                terminal.enter()
+                for task in (view.draw, view.listen):
+                    tasks.start_soon(view.guarded, task)
+                result = await view.follow(body)
+            finally:
+                terminal.leave()
             tasks.cancel_scope.cancel()
     if view.failure is not None:
         raise view.failure
@@ -242,27 +248,28 @@ class View:
         self._painter.forget()
         self._terminal.enter()
 
-    async def heed_signals(self) -> None:
+    async def heed_signals(self, *, task_status: TaskStatus[None]) -> None:
         """Give the terminal back where a signal asks for it."""
         with anyio.open_signal_receiver(*SIGNALS) as signals:
+            task_status.started()
             async for number in signals:
-                match number:
-                    case signal.SIGWINCH:
-                        pass  # the size is asked for at each drawing
-                    case signal.SIGTSTP if self._paging is None:
-                        self._terminal.leave()
-                        os.kill(os.getpid(), signal.SIGSTOP)
-                    case signal.SIGTSTP:
-                        os.kill(os.getpid(), signal.SIGSTOP)
-                    case signal.SIGCONT if self._paging is None:
-                        self._enter()
-                    case signal.SIGINT if self._paging is not None:
-                        pass  # it is the pager's
-                    case signal.SIGCONT:
-                        pass
-                    case _:
-                        self.signal = number
-                        self._quit()
+                self._heed(number)
+
+    def _heed(self, number: int) -> None:
+        is_paging = self._paging is not None  # the pager has the terminal, and hears of these signals as well
+        match number:
+            case signal.SIGTSTP:
+                if not is_paging:
+                    self._terminal.leave()
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case signal.SIGCONT:
+                if not is_paging:
+                    self._enter()
+            case signal.SIGINT if is_paging:
+                pass
+            case _:
+                self.signal = number
+                self._quit()
 
 
 def _save_as(path: Path, encoded: bytes) -> None:

@@ -27,12 +27,12 @@ STYLES: Final = {
 """Sixteen colours only: they are the ones that the terminal's owner has chosen."""
 
 _UNICODE: Final = {
-    "good": "✓", "bad": "✗", "waiting": "◆", "stopped": "⊘", "partial": "◐", "unknown": "•", "cut": "…", "dot": "·",
-    "chosen": "▸", "gutter": "│", "output": "→", "child": "├", "bar": "━", "more": "⋮",
+    "good": "✓", "busy": "○", "bad": "✗", "waiting": "◆", "stopped": "⊘", "partial": "◐", "unknown": "•", "cut": "…",
+    "dot": "·", "chosen": "▸", "gutter": "│", "output": "→", "child": "├", "bar": "━", "more": "⋮",
 }  # fmt: skip
 _ASCII: Final = {
-    "good": "+", "bad": "x", "waiting": "?", "stopped": "-", "partial": "~", "unknown": "*", "cut": "...", "dot": "|",
-    "chosen": ">", "gutter": "|", "output": ">", "child": "|", "bar": "=", "more": ":",
+    "good": "+", "busy": "o", "bad": "x", "waiting": "?", "stopped": "-", "partial": "~", "unknown": "*", "cut": "...",
+    "dot": "|", "chosen": ">", "gutter": "|", "output": ">", "child": "|", "bar": "=", "more": ":",
 }  # fmt: skip
 _SPINNERS: Final = {True: "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", False: "|/-\\"}
 TURNS: Final = 8

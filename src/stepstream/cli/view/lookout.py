@@ -230,7 +230,7 @@ class Lookout:
         mood: Mood = of_step
         if of_step == "busy" and identifier in asked:
             mood = "waiting"
-        elif of_step == "busy" and any(one.kind in ("output", "hits") for one in bodies[-1:]):
+        elif of_step == "busy" and any(one.kind in ("output", "logs", "hits") for one in bodies[-1:]):
             mood = "good"
         return CallPicture(self._one(identifier), self._one(_name(node)), mood, self._bodies(bodies))
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 Mood: TypeAlias = Literal["busy", "waiting", "good", "bad", "stopped", "partial", "unknown"]
 """What a status comes down to: it decides glyph and colour."""
 
-Kind: TypeAlias = Literal["code", "json", "raw", "text", "output", "hits", "hidden"]
+Kind: TypeAlias = Literal["code", "json", "raw", "text", "output", "logs", "hits", "hidden"]
 """How a text is laid out and coloured."""
 
 MOODS: dict[str, Mood] = {

@@ -5,7 +5,7 @@ from typing import Final
 
 from rich.text import Text
 
-from stepstream.cli.view.line import fitted, glyph, line, padded, sign, span_text, wrapped
+from stepstream.cli.view.line import fitted, line, padded, sign, span_text, wrapped
 from stepstream.cli.view.picture import Picture, RunPicture, StepPicture, Theme
 
 ANOMALIES: Final = 6
@@ -32,7 +32,7 @@ def _table(run: RunPicture, theme: Theme, width: int, now: float) -> list[Text]:
     elapsed = run.ended if run.ended is not None else max(0.0, now - run.zero)
     tokens = f"{run.tokens:,}" if run.tokens else ""
     first = line(
-        (f"{glyph(theme, run.mood, 0)} ", run.mood), (run.id, "head"), (f"  {run.model}" if run.model else "", "faint"),
+        (f"{sign(theme, run.mood)} ", run.mood), (run.id, "head"), (f"  {run.model}" if run.model else "", "faint"),
         (f"  {run.status.replace('_', ' ')}", run.mood),
     )  # fmt: skip
     lines = [_columns(first, span_text(elapsed, is_exact=run.is_exact), tokens, width, theme)]
@@ -57,7 +57,7 @@ def _step(step: StepPicture, theme: Theme, width: int, elapsed: float, *, is_slo
     took = span_text((step.ended if step.ended is not None else elapsed) - step.begun, is_exact=step.is_exact)
     is_plain = step.mood == "good"
     first = line(
-        (f"  {glyph(theme, step.mood, 0)} ", step.mood),
+        (f"  {sign(theme, step.mood)} ", step.mood),
         (step.title, "plain"),
         ("" if is_plain else f"  {step.status.replace('_', ' ')}", step.mood),
         ("  slowest" if is_slowest else "", "waiting"),

@@ -96,14 +96,13 @@ class Terminal:
 
 
 @contextmanager
-def taken() -> Iterator[Terminal]:
-    """Take over the terminal of standard output for the time of the block."""
+def opened() -> Iterator[Terminal]:
+    """Open the terminal of standard output. What is changed in the block is undone at its end."""
     name = os.ttyname(sys.stdout.fileno())
     descriptor = os.open(name, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     try:
         terminal = Terminal(descriptor)
         try:
-            terminal.enter()
             yield terminal
         finally:
             terminal.leave()
