@@ -46,13 +46,13 @@ class Terminal:
 
     def __init__(
         self, *arguments: object, size: tuple[int, int] = (80, 24), environ: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
+        cwd: Path | None = None, program: tuple[str, ...] = ("-m", "stepstream"),
     ) -> None:  # fmt: skip
         self.written = b""
         self._ours, theirs = pty.openpty()
         self.resize(*size)
         self.before = termios.tcgetattr(theirs)
-        command = [sys.executable, "-c", TAKE_IT, sys.executable, "-m", "stepstream", *map(str, arguments)]
+        command = [sys.executable, "-c", TAKE_IT, sys.executable, *program, *map(str, arguments)]
         self.process = subprocess.Popen(
             command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(environ), cwd=cwd
         )

@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from terminals import RUN, Pipe, Terminal, grown, opened
+from terminals import RUN, STEP, Pipe, Terminal, grown, opened
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the benchmarks are no part of the installed package
 
@@ -100,6 +100,67 @@ def test_end_of_the_terminal_ends_the_program(tmp_path: Path):
         terminal.until("run_1")
         terminal.hang_up()
         assert terminal.process.wait(20) != 0
+
+
+BROKEN = """
+import sys
+from stepstream.cli import main
+from stepstream.cli.view import driver
+
+def render(*_):
+    raise RuntimeError("cannot draw this")
+
+driver.render = render
+sys.exit(main())
+"""
+
+
+def test_view_that_breaks_gives_the_terminal_back(streams: Path):
+    with Terminal("watch", streams / "tides.sse", program=("-c", BROKEN)) as terminal:
+        assert terminal.wait() == 1
+        assert terminal.modes == terminal.before
+    left, told = terminal.written.split(b"\x1b[?25h\x1b[?1049l")
+    assert left.startswith(b"\x1b[?1049h")
+    assert told.decode().strip().endswith("cannot draw this")
+    assert b"Traceback" not in told
+
+
+def test_pager_is_ended_with_the_program(tmp_path: Path):
+    pager = "sh -c 'cat; stty -echo < /dev/tty; echo READ ON; exec sleep 60'"
+    with (
+        Pipe(tmp_path / "events") as pipe,
+        Terminal("watch", pipe.path, environ={"PAGER": pager}) as terminal,
+    ):
+        pipe.send(RUN, opened(), grown("tides"))
+        terminal.until("tides")
+        terminal.type(b"\r")
+        at = terminal.until("READ ON")
+        assert terminal.modes != terminal.before
+        terminal.process.terminate()
+        assert terminal.wait() == -15
+        assert terminal.modes == terminal.before
+    assert b"\x1b[?1049h" not in terminal.written[at:]
+
+
+def test_redacted_view_tells_no_content(tmp_path: Path):
+    failed = {**STEP, "id": "step_2", "status": "failed", "last_error": {"code": "server_error", "message": "SECRET"}}
+    content = [{"type": "text", "text": {"value": "SECRET"}}]
+    message = {"id": "msg_1", "run_id": "run_1", "role": "user", "status": "completed", "content": content}
+    with Pipe(tmp_path / "events") as pipe, Terminal("watch", pipe.path, "--redact", cwd=tmp_path) as terminal:
+        pipe.send(RUN, opened(), grown("SECRET"), ("thread.message.completed", message))
+        pipe.send(("thread.run.step.failed", failed))
+        terminal.until("server_error")
+        terminal.type(b"kk")
+        terminal.until("hidden")
+        terminal.type(b"s")
+        terminal.until("not saved")
+        terminal.type(b"\r")
+        terminal.until("(hidden)")
+        terminal.until("\x1b[?1049h", after=terminal.until("\x1b[?1049l"))
+        terminal.type(b"q")
+        assert terminal.wait() == 0
+    assert b"SECRET" not in terminal.written
+    assert list(tmp_path.glob("*.json")) == []
 
 
 @pytest.fixture
