@@ -89,7 +89,10 @@ def foreign(written: bytes) -> list[str]:
     return CONTROL.findall(text.replace("\r\n", "\n").replace("\n", ""))
 
 
-@pytest.mark.parametrize(("columns", "environ"), [(200, {}), (40, {"NO_COLOR": "1"}), (80, {"LC_ALL": "C"})])
+@pytest.mark.parametrize(
+    ("columns", "environ"),
+    [(200, {}), (40, {"NO_COLOR": "1"}), pytest.param(80, {"LC_ALL": "C"}, marks=pytest.mark.slow)],
+)
 def test_raw_output_holds_no_escape_byte_of_the_stream(tmp_path: Path, columns: int, environ: dict[str, str]):
     with (
         Pipe(tmp_path / f"events{EVIL[:9]}") as pipe,

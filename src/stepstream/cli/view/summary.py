@@ -16,6 +16,8 @@ def summary(picture: Picture, anomalies: Mapping[str, int], verdict: str, width:
     """Return the runs of `picture` as tables, what was against the protocol, and how it ended, in lines."""
     theme = picture.theme
     lines: list[Text] = []
+    if picture.earlier:
+        lines = [line((f"{sign(theme, 'more')} {picture.earlier:,} earlier runs", "faint")), Text(end="")]
     for run in picture.runs:
         lines += [*_table(run, theme, width, now), Text(end="")]
     if anomalies:
