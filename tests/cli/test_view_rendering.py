@@ -35,8 +35,8 @@ bodies = st.lists(
 calls = st.lists(st.builds(CallPicture, line, line, moods, bodies), max_size=6).map(tuple)
 steps = st.lists(
     st.builds(
-        StepPicture, line, line, line, moods, seconds, ends, line, st.booleans(), line, line, st.integers(0, 10**9),
-        calls, bodies,
+        StepPicture, line, line, line, moods, seconds, ends, line, st.booleans(), line, line, line,
+        st.integers(0, 10**9), calls, bodies,
     ),
     max_size=5,
 ).map(tuple)  # fmt: skip

@@ -45,7 +45,6 @@ class Ending(NamedTuple):
     """How it ended: with what the body returned, or because somebody asked for it."""
 
     result: Any
-    was_quit: bool
     signal: int | None
 
 
@@ -71,7 +70,7 @@ async def shown(
             tasks.cancel_scope.cancel()
     if view.failure is not None:
         raise view.failure
-    return Ending(result, view.is_quit, view.signal)
+    return Ending(result, view.signal)
 
 
 def die_of(number: int) -> int:

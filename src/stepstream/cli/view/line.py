@@ -15,7 +15,6 @@ STYLES: Final = {
     "plain": Style.null(),
     "head": Style(bold=True),
     "faint": Style(dim=True),
-    "chosen": Style(bold=True, reverse=False),
     "busy": Style(color="cyan"),
     "waiting": Style(color="yellow"),
     "good": Style(color="green"),
@@ -28,11 +27,11 @@ STYLES: Final = {
 
 _UNICODE: Final = {
     "good": "✓", "busy": "○", "bad": "✗", "waiting": "◆", "stopped": "⊘", "partial": "◐", "unknown": "•", "cut": "…",
-    "dot": "·", "chosen": "▸", "gutter": "│", "output": "→", "child": "├", "bar": "━", "more": "⋮",
+    "dot": "·", "chosen": "▸", "gutter": "│", "output": "→", "bar": "━", "more": "⋮",
 }  # fmt: skip
 _ASCII: Final = {
     "good": "+", "busy": "o", "bad": "x", "waiting": "?", "stopped": "-", "partial": "~", "unknown": "*", "cut": "...",
-    "dot": "|", "chosen": ">", "gutter": "|", "output": ">", "child": "|", "bar": "=", "more": ":",
+    "dot": "|", "chosen": ">", "gutter": "|", "output": ">", "bar": "=", "more": ":",
 }  # fmt: skip
 _SPINNERS: Final = {True: "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", False: "|/-\\"}
 TURNS: Final = 8

@@ -170,6 +170,7 @@ class Lookout:
             begun=span.begun,
             ended=span.ended,
             is_exact=span.is_exact,
+            kind=self._one(_kind(nodes)),
             digest="" if self.theme.redact else self._digest(nodes, message),
             error=self._error(step.last_error) if step.last_error else "",
             tokens=(step.usage.total_tokens or 0) if step.usage else 0,
@@ -268,6 +269,12 @@ def _name(node: Mapping[str, Any]) -> str:
     inner = (content if isinstance(content, dict) else node.get("function")) or {}
     names = (node.get("name"), inner.get("name") if isinstance(inner, dict) else None, kind)
     return next((name[:200] for name in names if isinstance(name, str) and name), "?")
+
+
+def _kind(nodes: list[Node]) -> str:
+    """Return the kind that calls have in common, where they have names beside."""
+    kinds = {str(node.get("type") or "") for node in nodes if _name(node) != node.get("type")}
+    return kinds.pop() if len(kinds) == 1 else ""
 
 
 def _asked(run: Run | None) -> frozenset[str]:

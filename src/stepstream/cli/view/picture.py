@@ -64,6 +64,8 @@ class StepPicture(Struct, frozen=True):
     """Its id as the server sent it. It is never drawn."""
     is_exact: bool = True
     """Whether the times were measured here. Those of a server are whole seconds."""
+    kind: str = ""
+    """The kind of its calls, where their names do not tell."""
     digest: str = ""
     """What it was about, in one line, once it has ended."""
     error: str = ""

@@ -12,6 +12,9 @@ KEYS: Final = (("q", "quit"), ("space", "pause"), ("j k", "select"), ("enter", "
 NARROW: Final = 30
 """Below so many columns there is no timeline."""
 
+ROOMY: Final = 60
+"""From so many columns on, there is room for what names do not tell."""
+
 _TIME: Final = 8
 """Cells for a duration."""
 
@@ -185,7 +188,7 @@ def _figures(run: RunPicture, elapsed: float) -> list[tuple[str, str]]:
 def _row(step: StepPicture, picture: Picture, width: int, now: float, elapsed: float, total: float) -> Row:
     theme = picture.theme
     ended = step.ended if step.ended is not None else max(elapsed, step.begun)
-    bar = 0 if width < NARROW else min(max(width // (4 if width >= 60 else 5), 6), 40)
+    bar = 0 if width < NARROW else min(max(width // (4 if width >= ROOMY else 5), 6), 40)
     space = width - 2 - _TIME - (bar + 1 if bar else 0)
     is_selected = step.key == picture.selected
     is_waiting = step.ended is None
@@ -193,6 +196,7 @@ def _row(step: StepPicture, picture: Picture, width: int, now: float, elapsed: f
         (f"{sign(theme, 'chosen') if is_selected else ' '} ", "busy"),
         (f"{glyph(theme, step.mood, now)} ", step.mood),
         (step.title, "head" if is_waiting or is_selected else "plain"),
+        (f"  {step.kind}" if step.kind and width >= ROOMY else "", "faint"),
         (f"  {step.status}" if step.mood in ("bad", "stopped", "partial", "unknown") else "", step.mood),
         (f"  {step.digest}" if step.digest and not is_waiting else "", "faint"),
     )

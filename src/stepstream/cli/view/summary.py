@@ -7,6 +7,7 @@ from rich.text import Text
 
 from stepstream.cli.view.line import fitted, line, padded, sign, span_text, wrapped
 from stepstream.cli.view.picture import Picture, RunPicture, StepPicture, Theme
+from stepstream.cli.view.render import ROOMY
 
 ANOMALIES: Final = 6
 """So many codes are named."""
@@ -34,9 +35,11 @@ def _table(run: RunPicture, theme: Theme, width: int, now: float) -> list[Text]:
     elapsed = run.ended if run.ended is not None else max(0.0, now - run.zero)
     tokens = f"{run.tokens:,}" if run.tokens else ""
     first = line(
-        (f"{sign(theme, run.mood)} ", run.mood), (run.id, "head"), (f"  {run.model}" if run.model else "", "faint"),
+        (f"{sign(theme, run.mood)} ", run.mood),
+        (run.id, "head"),
+        (f"  {run.model}" if run.model and width >= ROOMY else "", "faint"),
         (f"  {run.status.replace('_', ' ')}", run.mood),
-    )  # fmt: skip
+    )
     lines = [_columns(first, span_text(elapsed, is_exact=run.is_exact), tokens, width, theme)]
     if run.reason:
         lines += [line(("  ", "plain"), (one, run.mood)) for one in wrapped(run.reason, max(1, width - 2))]
@@ -61,6 +64,7 @@ def _step(step: StepPicture, theme: Theme, width: int, elapsed: float, *, is_slo
     first = line(
         (f"  {sign(theme, step.mood)} ", step.mood),
         (step.title, "plain"),
+        (f"  {step.kind}" if step.kind and width >= ROOMY else "", "faint"),
         ("" if is_plain else f"  {step.status.replace('_', ' ')}", step.mood),
         ("  slowest" if is_slowest else "", "waiting"),
         (f"  {step.digest}" if step.digest else "", "faint"),
