@@ -39,6 +39,32 @@ def test_terminal_is_drawn_on(streams: Path):
     assert b"215 tok" in terminal.written
 
 
+def test_stream_that_is_typed_gets_lines():
+    with Terminal("watch", "-") as terminal:
+        terminal.type(b'event: thread.run.created\ndata: {"id": "run_1"}\n\n')
+        terminal.until("queued")
+        terminal.type(b"event: done\ndata: [DONE]\n\n")
+        assert terminal.wait() == 0
+    assert b"\x1b" not in terminal.written
+
+
+@pytest.mark.parametrize("speed", ["200", "max"])
+def test_recording_that_is_replayed_fast_tells_its_own_times(tmp_path: Path, speed: str):
+    run, step = {"id": "run_1", "created_at": 1_800_000_000}, {**STEP, "created_at": 1_800_000_001}
+    ended = {"status": "completed", "completed_at": 1_800_000_020}
+    events = [
+        (0, "run.created", run), (1, "run.step.created", step), (20, "run.step.completed", {**step, **ended}),
+        (20, "run.completed", {**run, **ended}),
+    ]  # fmt: skip
+    blocks = [f": at {at}\nevent: thread.{name}\ndata: {json.dumps(data)}\n\n" for at, name, data in events]
+    path = tmp_path / "run.sse"
+    path.write_text("".join([": stepstream recording 1\n", *blocks]))
+    with Terminal("watch", "--speed", speed, path, environ={"NO_COLOR": "1"}) as terminal:
+        assert terminal.wait() == 0
+    table = terminal.written.rpartition(b"\x1b[?1049l")[2].decode().splitlines()
+    assert [line.split()[-1] for line in table[:2]] == ["20s", "19s"]
+
+
 def test_pipe_gets_lines_without_what_draws(process: Callable[..., Any], streams: Path):
     one = process("watch", streams / "tides.sse", program=(sys.executable, "-c", NO_RICH))
     out, err = one.communicate(timeout=20)

@@ -240,6 +240,21 @@ def test_run_joined_late_began_before_it_was_seen():
     assert times.of_step("step_1", RunStep("step_1", created_at=1_030)) == (30.0, None, False)
 
 
+def test_run_that_is_replayed_too_fast_has_the_times_of_its_server():
+    times = RunTimes(5.0, is_coarse=True)
+    times.see_run(Run("run_1", created_at=1_000), 5.0)
+    times.see_step("step_1", 5.5, ended=False, stamps=(1_001,))
+    times.see_step("step_1", 9.75, ended=True, stamps=(1_001, 1_004))
+    assert times.of_step("step_1", RunStep("step_1", created_at=1_001, completed_at=1_004)) == (1.0, 4.0, False)
+
+
+def test_run_that_is_replayed_too_fast_and_has_no_timestamps_is_timed_roughly():
+    times = RunTimes(5.0, is_coarse=True)
+    times.see_step("step_1", 5.5, ended=False)
+    times.see_step("step_1", 9.75, ended=True)
+    assert times.of_step("step_1", RunStep("step_1")) == (0.5, 4.75, False)
+
+
 @pytest.mark.parametrize("nonsense", [0, -5, True, 1e300, None])
 def test_nonsense_of_a_server_is_no_time(nonsense: Any):
     times = run_times((5.0, Run("run_1", created_at=1_000, completed_at=nonsense)))

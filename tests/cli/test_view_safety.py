@@ -108,8 +108,7 @@ def test_raw_output_holds_no_escape_byte_of_the_stream(tmp_path: Path, columns: 
         terminal.type(b"s")
         terminal.until("saved")
         terminal.type(b"\r")
-        terminal.until("\x1b[?1049l")
-        terminal.until("\x1b[?1049h", after=len(terminal.written) - 1)
+        terminal.until("\x1b[?1049h", after=terminal.until("\x1b[?1049l"))
         pipe.send(*ENDS)
         assert terminal.wait() == 4
     assert foreign(terminal.written) == []

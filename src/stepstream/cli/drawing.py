@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from stepstream.cli.output import counted, summary
 from stepstream.cli.view.ability import theme_of
-from stepstream.cli.view.driver import Ending, die_of, shown, write_lines
+from stepstream.cli.view.driver import FRAME, Ending, die_of, shown, write_lines
 from stepstream.cli.view.lookout import Lookout
 from stepstream.cli.view.paint import Painter
 from stepstream.cli.view.summary import summary as table
@@ -24,6 +24,9 @@ from stepstream.live.source import Source
 T = TypeVar("T")
 
 RUNS_TOLD: Final = 20
+
+COARSE: Final = 0.5
+"""Seconds of a recording between two looks: from there on they do not tell how long something took."""
 
 
 async def drawn(stream: Source, source: str, *, speed: float = 1, redact: bool = False) -> int | None:
@@ -60,7 +63,7 @@ async def watched(
     """Draw what `processor` knows while `body` runs, then write the summary, whose last line is the verdict."""
     theme = theme_of(os.environ, sys.stdout.encoding, redact=redact)
     state = state_of(processor)
-    lookout = Lookout(state, theme, source)
+    lookout = Lookout(state, theme, source, is_coarse=speed * FRAME > COARSE)
     processor.add((Anomaly,), lookout.note)
     clock = _clock(speed)
     told = ""

@@ -26,14 +26,18 @@ HIDDEN: Final = Body("hidden", "hidden")
 
 
 class Lookout:
-    """Look at a state again and again. It notes when it saw what first, and counts what it is told of anomalies."""
+    """Look at a state again and again. It notes when it saw what first, and counts what it is told of anomalies.
 
-    def __init__(self, state: State, theme: Theme, source: str = "") -> None:
+    With `is_coarse`, its clock runs too fast for looks to tell how long something took: the server's timestamps do.
+    """
+
+    def __init__(self, state: State, theme: Theme, source: str = "", *, is_coarse: bool = False) -> None:
         self.theme = theme
         self.anomalies: Counter[str] = Counter()
         """By code."""
         self._state = state
         self._source = one_line(source)
+        self._is_coarse = is_coarse
         self._times: dict[str, RunTimes] = {}
         self._counts: dict[str, deque[tuple[float, int]]] = {}
         self._of_run: Counter[str] = Counter()
@@ -71,7 +75,9 @@ class Lookout:
             self._drawn.clear()
 
     def _run(self, group: Group, now: float, selected: str | None, most: int) -> RunPicture:
-        times = self._times.setdefault(group.key, RunTimes(now))
+        times = self._times.get(group.key)
+        if times is None:
+            times = self._times[group.key] = RunTimes(now, is_coarse=self._is_coarse)
         run, shown = group.run, _newest(group, most)
         if run is not None:
             times.see_run(run, now)

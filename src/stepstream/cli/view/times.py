@@ -24,10 +24,11 @@ class Span(NamedTuple):
 
 
 class RunTimes:
-    """The times of one run and its steps, as they are seen."""
+    """The times of one run and its steps, as they are seen; `is_coarse` where that is too seldom to tell durations."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, *, is_coarse: bool = False) -> None:
         self.first = now
+        self._is_coarse = is_coarse
         self._last = now
         self._stamp = 0.0
         """The newest timestamp of the server's, and when it came."""
@@ -61,8 +62,8 @@ class RunTimes:
     @property
     def is_exact(self) -> bool:
         """Whether our own clock saw it happen."""
-        if self._created is None:
-            return True
+        if self._created is None or self._is_coarse:
+            return not self._is_coarse
         theirs, ours = self._stamp - self._created, self._stamp_at - self.first
         return not APART < theirs - ours < _LONGEST
 
