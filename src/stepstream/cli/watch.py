@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from stepstream.cli.output import summary, write_anomalies, write_line
 from stepstream.cli.request import Request
-from stepstream.cli.source import named
+from stepstream.cli.source import is_url, named
 from stepstream.cli.view.ability import check_rich, is_drawable, is_typed
 from stepstream.errors import StepStreamError
 from stepstream.fold.changes import MessageTransition, RunTransition, StepTransition, ToolCallStarted
@@ -33,7 +33,8 @@ async def watch(
     check_rich()
     from stepstream.cli.drawing import drawn
 
-    return await drawn(stream, source.partition("?")[0], speed=speed, redact=redact)
+    has_pace = source != "-" and not is_url(source)  # as only a recording may
+    return await drawn(stream, source.partition("?")[0], speed=speed if has_pace else 1, redact=redact)
 
 
 async def _written(stream: Source) -> None:

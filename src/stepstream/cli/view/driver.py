@@ -4,6 +4,7 @@ The streams do not know of it. It takes no part in their fold: it looks at the s
 tenth of the time, and never waits for the terminal but in a task of its own.
 """
 
+import math
 import os
 import signal
 import sys
@@ -113,7 +114,7 @@ class View:
                 self.failure = exc
         self._is_over = True
         if not self.is_quit and (self._is_paused or self._paging is not None):
-            self._tell("the stream has ended: space goes on")
+            self._notice = "the stream has ended: space goes on", math.inf
             await self._let_go.wait()
         return result
 
@@ -136,17 +137,22 @@ class View:
         """Draw again and again."""
         while True:
             begun = time.perf_counter()
+            self._look()
             frame = self._frame() if self._terminal.is_entered else b""
             took = time.perf_counter() - begun
             if frame:
                 await self._terminal.write(frame)
             await anyio.sleep(max(FRAME, took / SHARE))
 
+    def _look(self) -> None:
+        """Look at what there is. A pause does not stop that: what it sees end meanwhile has ended then."""
+        now = self._clock()
+        picture = self._lookout.look(now, selected=self._selected)
+        if not self._is_paused:
+            self._picture, self._now = picture, now
+
     def _frame(self) -> bytes:
         """Return what brings the screen up to date."""
-        if not self._is_paused:
-            self._now = self._clock()
-            self._picture = self._lookout.look(self._now, selected=self._selected)
         text, until = self._notice
         picture = msgspec.structs.replace(
             self._picture,
