@@ -1,8 +1,12 @@
+"""The tests of the command line share `terminals`, which drives real ones: put it on the path."""
+
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +16,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from stepstream.cli import main
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+WITHIN = 20
+"""Seconds that a process may take for anything. It takes far less; this bounds a failure."""
 
 MODULE = (sys.executable, "-m", "stepstream")
 
@@ -129,3 +138,23 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@pytest.fixture
+def tmux() -> Iterator[Callable[..., str]]:
+    """Run tmux with a server of its own. Yields a function of its arguments that returns what it prints."""
+    if shutil.which("tmux") is None:
+        pytest.skip("a real terminal needs tmux, which is not installed")
+    with tempfile.TemporaryDirectory() as place:  # a short path: that of a socket is limited
+        environment = {**os.environ, "TMUX_TMPDIR": place, "LC_ALL": "C.UTF-8", "TERM": "xterm-256color", "TMUX": ""}
+
+        def tmux(*arguments: str) -> str:
+            command = ["tmux", "-u", "-f", os.devnull, *arguments]
+            return subprocess.run(
+                command, env=environment, capture_output=True, check=True, timeout=WITHIN, text=True
+            ).stdout
+
+        try:
+            yield tmux
+        finally:
+            tmux("kill-server")

@@ -4,12 +4,9 @@ import json
 import os
 import re
 import select
-import shlex
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -216,34 +213,3 @@ def test_demo_shows_every_transition_and_the_answer(process: Process):
     assert told(out.decode()) == DEMO
     assert lines[len(DEMO) + 1].startswith("Restock **Bergen** and **Kraków**")
     assert re.fullmatch(r"done: \d+ events, 4 steps, 4 tool calls, [\d,]+ tokens in 2 streams", lines[-1])
-
-
-@pytest.fixture
-def tmux() -> Iterator[Callable[..., str]]:
-    """Run tmux with a server of its own. Yields a function of its arguments that returns what it prints."""
-    if shutil.which("tmux") is None:
-        pytest.skip("a real terminal needs tmux, which is not installed")
-    with tempfile.TemporaryDirectory() as place:  # a short path: that of a socket is limited
-        environment = {**os.environ, "TMUX_TMPDIR": place, "LC_ALL": "C.UTF-8", "TERM": "xterm-256color", "TMUX": ""}
-
-        def tmux(*arguments: str) -> str:
-            command = ["tmux", "-u", "-f", os.devnull, *arguments]
-            return subprocess.run(
-                command, env=environment, capture_output=True, check=True, timeout=WITHIN, text=True
-            ).stdout
-
-        try:
-            yield tmux
-        finally:
-            tmux("kill-server")
-
-
-def test_demo_is_readable_in_a_terminal_of_80_columns(tmux: Callable[..., str]):
-    program = shlex.join([*MODULE, "demo", "--fast"])
-    command = f"{program}; echo status $?; tmux wait-for -S over; exec cat"
-    tmux("new-session", "-d", "-x", "80", "-y", "50", command)
-    tmux("wait-for", "over")
-    screen = tmux("capture-pane", "-p")
-    assert told(screen) == DEMO
-    assert "Restock **Bergen** and **Kraków**; Porto can wait." in screen.splitlines()
-    assert screen.rstrip().splitlines()[-1] == "status 0"

@@ -7,69 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-ATTACK = (
-    "\x1b]52;c;ZXZpbA==\x07"  # the clipboard
-    "\x1b[2J\x1b[31m\x1b]0;title\x1b\\"  # the screen, the colour, the title
-    "\x9b31m\x9d0;title\x9c\x85"  # the same in C1
-    "\x00\x07\x08\r\n\t\x0b\x0c\x7f"
-    "\u202e\u202a\u2066\u2069\u200f\u200e\u061c\u2028\u2029"  # the direction of text, and its lines
-    "end"
-)
-ONE_LINE = re.sub("[\r\n\0]", "", ATTACK)
-"""What fits into a field of an event stream as it stands."""
+from attack import ATTACK, EVENTS, ONE_LINE, attacking
 
 FORBIDDEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 FORMS = ("frames", "events", "changes", "steps", "runs", "messages")
 COMMANDS = [("watch",), *(("cat", "--as", form) for form in FORMS)]
 each_command = pytest.mark.parametrize("command", COMMANDS, ids=[command[-1] for command in COMMANDS])
 
-CALL = {"id": f"call{ATTACK}", "type": ATTACK, "name": ATTACK, ATTACK: {ATTACK: [ATTACK]}}
-FUNCTION = {
-    "id": f"fn{ATTACK}",
-    "type": "function",
-    "function": {"name": ATTACK, "arguments": ATTACK, "output": ATTACK},
-}
-STEP = {
-    "id": f"step{ATTACK}", "run_id": f"run{ATTACK}", "thread_id": ATTACK, "type": "tool_calls", "object": ATTACK,
-    "metadata": {ATTACK: ATTACK}, "last_error": {"code": ATTACK, "message": ATTACK}, ATTACK: ATTACK,
-}  # fmt: skip
-RUN = {"id": f"run{ATTACK}", "thread_id": ATTACK, "model": ATTACK, "instructions": ATTACK, ATTACK: [ATTACK]}
-TEXT = {
-    "value": ATTACK,
-    "annotations": [{"type": "file_citation", "text": ATTACK, "file_citation": {"file_id": ATTACK}}],
-}
-PIECE = {"index": 0, "type": "text", "text": {"value": ATTACK}}
-MESSAGE = {"id": f"msg{ATTACK}", "run_id": f"run{ATTACK}", "role": ATTACK, "metadata": {ATTACK: ATTACK}}
-
-
-def details(*calls: dict[str, Any]) -> dict[str, Any]:
-    return {"step_details": {"type": "tool_calls", "tool_calls": list(calls)}}
-
-
-EVENTS: list[tuple[str, Any]] = [
-    ("thread.run.created", {**RUN, "status": "queued"}),
-    ("thread.run.in_progress", {**RUN, "status": ATTACK}),
-    ("thread.run.step.created", {**STEP, "status": "in_progress", **details()}),
-    ("thread.run.step.delta", {"id": STEP["id"], "delta": {ATTACK: ATTACK, **details({"index": 0, **CALL})}}),
-    ("thread.run.step.delta", {"id": STEP["id"], "delta": details({"index": 1, **FUNCTION})}),
-    ("thread.run.step.delta", {"id": ATTACK, "delta": details({"index": 0})}),
-    ("thread.run.step.delta", {"id": STEP["id"], "delta": details({"index": ATTACK})}),
-    ("thread.run.step.completed", {**STEP, "status": ATTACK, **details(CALL, FUNCTION)}),
-    ("thread.message.created", {**MESSAGE, "status": "in_progress", "content": []}),
-    ("thread.message.delta", {"id": MESSAGE["id"], "delta": {"content": [PIECE]}}),
-    ("thread.message.completed", {**MESSAGE, "status": "completed", "content": [{"type": "text", "text": TEXT}]}),
-    (ONE_LINE, {ATTACK: ATTACK}),
-]  # fmt: skip
-
 
 @pytest.fixture(params=[False, True], ids=["raw", "escaped"])
 def attack(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A stream with the attack in every text, its characters in the JSON as they are or as escapes."""
-    blocks = [f"event: {name}\ndata: {json.dumps(data, ensure_ascii=request.param)}\n\n" for name, data in EVENTS]
-    blocks.append(f"id: {ONE_LINE}\nevent: {ONE_LINE}\ndata: {ONE_LINE}\ndata: {ONE_LINE}\n\n")
-    blocks.append(f"event: thread.run.step.completed\ndata: {{{ONE_LINE}\n\n")
-    blocks.append(f"event: error\ndata: {json.dumps({'code': ATTACK, 'message': ATTACK, 'type': ATTACK})}\n\n")
+    blocks = attacking(is_raw=not request.param)
     path = tmp_path / "attack.sse"
     path.write_text("".join(blocks), newline="")
     return path

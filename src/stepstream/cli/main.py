@@ -14,11 +14,13 @@ import anyio
 
 from stepstream.cli.exits import USAGE, status_of
 from stepstream.cli.output import write_error, write_traceback
+from stepstream.cli.request import Request
 from stepstream.cli.source import is_url
 from stepstream.sources.files import CHUNK_SIZE
 
 FORMS: Final = ("frames", "events", "changes", "steps", "runs", "messages")
 INTERRUPTED: Final = 130
+PLAIN: Final = "a line for each transition, on a terminal too"
 
 _SILENCE: Final = logging.NullHandler()
 """Takes the library's log records, which the interpreter would else print: a command tells its errors itself."""
@@ -72,7 +74,8 @@ def _command(options: argparse.Namespace) -> Callable[[], Awaitable[int | None]]
         case "watch":
             from stepstream.cli.watch import watch
 
-            return partial(watch, options.source, **_reading(options))
+            shown = {"plain": options.plain, "redact": options.redact}
+            return partial(watch, options.source, request=_request(options), **shown, **_reading(options))
         case "record":
             from stepstream.cli.record import record
 
@@ -98,7 +101,14 @@ def _command(options: argparse.Namespace) -> Callable[[], Awaitable[int | None]]
         case _:
             from stepstream.cli.demo import demo
 
-            return partial(demo, fast=options.fast)
+            return partial(demo, fast=options.fast, plain=options.plain)
+
+
+def _request(options: argparse.Namespace) -> Request:
+    """Return what a URL is asked with."""
+    return Request(
+        method=options.method, json=options.json, header=tuple(options.header), api_key_env=options.api_key_env
+    )
 
 
 def _reading(options: argparse.Namespace) -> dict[str, Any]:
@@ -125,7 +135,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser("demo", parents=[common], help="show a run in an embedded simulator, over real HTTP")
     demo.add_argument("--fast", action="store_true", help="without the pauses of a real run")
-    watch = commands.add_parser("watch", parents=[common], help="show a stream live, a line for each transition")
+    demo.add_argument("--plain", action="store_true", help=PLAIN)
+    watch = commands.add_parser("watch", parents=[common], help="draw a stream live")
     cat = commands.add_parser("cat", parents=[common], help="write a stream as JSON lines")
     cat.add_argument("--as", dest="what", choices=FORMS, default="steps", help="what a line is (default: %(default)s)")
     record = commands.add_parser("record", parents=[common], help="save a stream with its timing")
@@ -133,8 +144,21 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", parents=[common], help="report every deviation from the protocol")
     for command, speed in ((watch, "1"), (cat, "max"), (record, "1"), (check, "max")):
         _add_source(command, speed)
+    _add_watch(watch)
     _add_simulate(commands.add_parser("simulate", parents=[common], help="serve the simulator"))
     return parser
+
+
+def _add_watch(command: argparse.ArgumentParser) -> None:
+    """Add what only `watch` takes: how a URL is asked, and what is shown."""
+    command.add_argument("--method", help="how a URL is asked (default: POST with --json, else GET)")
+    command.add_argument("--json", metavar="JSON|@FILE", help="the body to send to a URL")
+    command.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="may be repeated")
+    command.add_argument(
+        "--api-key-env", metavar="[HEADER:]VARIABLE", help="the variable that holds the key: sent as a bearer token"
+    )
+    command.add_argument("--plain", action="store_true", help=PLAIN)
+    command.add_argument("--redact", action="store_true", help="hide prompts, arguments and outputs")
 
 
 def _add_simulate(command: argparse.ArgumentParser) -> None:

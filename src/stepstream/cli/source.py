@@ -1,8 +1,8 @@
 """SOURCE on the command line: a URL, a file, a recording, or `-` for standard input."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from stepstream.errors import TransportError
@@ -37,16 +37,19 @@ def _check_url(url: str) -> None:
 
 
 @asynccontextmanager
-async def named(source: str, *, chunk_size: int, speed: float) -> AsyncIterator[AsyncIterable[bytes]]:
+async def named(
+    source: str, *, chunk_size: int, speed: float, request: Mapping[str, Any] | None = None
+) -> AsyncIterator[AsyncIterable[bytes]]:
     """Open the source that `source` names, and give its bytes in chunks of at most `chunk_size`.
 
-    A recording comes at `speed` times its own pace.
+    A recording comes at `speed` times its own pace. A URL is asked with the `request` options of `connect`.
     """
     if is_url(source):
         _check_url(source)
         from stepstream.sources.http import connect
 
-        async with connect(source, attempts=1, reconnect=False) as stream:  # whoever types it again can wait himself
+        options = request or {}
+        async with connect(source, attempts=1, reconnect=False, **options) as stream:  # whoever waits can type it again
             yield _in_pieces(aiter(stream), chunk_size)
     elif source == "-":
         yield _in_pieces(read_standard_input(), chunk_size)

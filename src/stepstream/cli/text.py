@@ -25,3 +25,14 @@ def json_line(encoded: bytes) -> bytes:
 
 def _escaped(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
+
+
+def many_lines(text: str) -> str:
+    """Return `text` for several lines of a terminal: line ends stay, tabs are spaces, all else as in `one_line`."""
+    lines = text.replace("\r\n", "\n").expandtabs(4).split("\n")
+    return "\n".join(map(one_line, lines))
+
+
+def in_ascii(text: str) -> str:
+    """Return `text` for a terminal that shows ASCII only: what it lacks as escapes."""
+    return text if text.isascii() else text.encode("ascii", "backslashreplace").decode()

@@ -1,28 +1,48 @@
-"""`stepstream watch`: a line for each transition as it comes."""
+"""`stepstream watch`: runs drawn live, or a line for each transition as it comes."""
 
 from collections import Counter
 from datetime import datetime
 from typing import TypeAlias
 
 from stepstream.cli.output import summary, write_anomalies, write_line
-from stepstream.cli.source import named
+from stepstream.cli.request import Request
+from stepstream.cli.source import is_url, named
+from stepstream.cli.view.ability import check_rich, is_drawable, is_typed
 from stepstream.errors import StepStreamError
 from stepstream.fold.changes import MessageTransition, RunTransition, StepTransition, ToolCallStarted
 from stepstream.live.processor import Processor
+from stepstream.live.source import Source
 
 Shown: TypeAlias = RunTransition | StepTransition | MessageTransition | ToolCallStarted
 
 
-async def watch(source: str, *, chunk_size: int, speed: float) -> None:
-    """Write a line for each transition in `source`, and a summary at the end.
+async def watch(
+    source: str, *, chunk_size: int, speed: float, request: Request, plain: bool = False, redact: bool = False
+) -> int | None:
+    """Draw `source` live on a terminal; else, or with `plain`, write a line for each transition. Then a summary.
 
     Raises:
         StepStreamError: as `Processor.run` does; the summary of what came, if anything, is written before.
+        ImportError: a terminal is to be drawn on, and what draws is not installed.
+        UsageError: `request` cannot be sent.
     """
+    stream = named(source, chunk_size=chunk_size, speed=speed, request=request.options(source))
+    if plain or not is_drawable() or (source == "-" and is_typed()):
+        await _written(stream)
+        return None
+    check_rich()
+    from stepstream.cli.drawing import drawn
+
+    has_pace = source != "-" and not is_url(source)  # as only a recording may
+    return await drawn(stream, source.partition("?")[0], speed=speed if has_pace else 1, redact=redact)
+
+
+async def _written(stream: Source) -> None:
+    """Write a line for each transition of `stream`, and a summary at the end."""
     async with Processor(strict=True) as processor:
         processor.add((RunTransition, StepTransition, MessageTransition), write_change)
         try:
-            outcome = await processor.run(named(source, chunk_size=chunk_size, speed=speed))
+            outcome = await processor.run(stream)
         except StepStreamError as error:
             if error.outcome is not None and error.outcome.events:
                 write_line(f"broken: {summary(error.outcome)}")

@@ -103,6 +103,7 @@ class Alike:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return False
         head.growing.append(head.text, piece)
+        head.growing.deltas += 1
         self._stream.sequence += 1
         listeners = head.listeners if head.asked == self._interest.version else self._ask(head)
         if listeners:
@@ -136,12 +137,14 @@ class Alike:
                 if end < begin or data[end:] != tail:
                     break
                 piece = _decode_text(data[begin - 1 : end + 1])  # with its quotes
-                head.growing.kept = None
+                growing = head.growing
+                growing.kept = None
+                growing.deltas += 1
                 head.text.append(piece)
                 place += 1
                 listeners = head.listeners if head.asked == interest.version else self._ask(head)
                 if listeners:
-                    progress = head.progress(head.event, before + place, context, UNSET, False, head.growing, data)
+                    progress = head.progress(head.event, before + place, context, UNSET, False, growing, data)
                     if hear(progress, listeners):
                         break
         except (msgspec.DecodeError, UnicodeDecodeError):

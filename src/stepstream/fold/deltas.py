@@ -21,6 +21,7 @@ def apply_delta(stream: StreamFold, side: Side[Any], event: Event) -> list[Chang
     growing = side.known.get(identifier)
     if growing is None:
         return _wait(stream, Cause(event, stream.sequence), side, identifier)
+    growing.deltas += 1
     if identifier not in side.touched:
         touch(side.touched, identifier, growing)
     if body is None:

@@ -24,23 +24,15 @@ class Growing(Generic[Obj]):
     """
 
     __slots__ = (
-        "_tree",
-        "base",
-        "created",
-        "ended",
-        "finished",
-        "group",
-        "kept",
-        "sent",
-        "slots",
-        "started",
-        "version",
-    )
+        "_tree", "base", "created", "deltas", "ended", "finished", "group", "kept", "sent", "slots", "started", "version",
+    )  # fmt: skip
 
     def __init__(self, base: Obj, group: str) -> None:
         self.base: Obj = base
         self.group = group
         """What it is kept and dropped with: the id of its run, where it has one."""
+        self.deltas = 0
+        """How many deltas came for it."""
         self.created = False
         """Whether its `created` event came."""
         self.ended = False
