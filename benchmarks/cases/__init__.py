@@ -3,6 +3,6 @@
 from typing import Final
 
 from benchmarks.cases import delivery, in_memory
-from benchmarks.harness import Case
+from benchmarks.harness.case import Case
 
 CASES: Final[dict[str, Case]] = {case.name: case for case in (in_memory.CASE, delivery.CASE)}

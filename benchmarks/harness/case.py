@@ -1,0 +1,65 @@
+"""What a case is: a question, the rows that answer it, and the figures that are made of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+Sample = dict[str, float]
+"""What one process measured, by the names of columns, such as "µs/event"."""
+
+Round = Mapping[str, Sample]
+"""The samples of one round, by the rows' labels."""
+
+COST: Final = "µs/event"
+
+
+class Measurement(Protocol):
+    """Made in one process, run in another: a frozen dataclass."""
+
+    def __call__(self) -> Sample: ...
+
+    def packages(self) -> tuple[str, ...]:
+        """Return the distributions whose versions matter."""
+        ...
+
+    def missing(self) -> str:
+        """Say why this cannot be measured here, or nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a case's table."""
+
+    label: str
+    measure: Any
+    """A `Measurement`."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number that is made of several rows."""
+
+    label: str
+    of: Callable[[Round], float]
+    """Raises `KeyError` where a row was not measured."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question, and the rows that answer it."""
+
+    name: str
+    question: str
+    about: str
+    """Sizes, and what else all rows share."""
+    rows: tuple[Row, ...]
+    columns: tuple[str, ...] = ("events", "events/s", COST)
+    figures: tuple[Figure, ...] = ()
+    takes_turns_by_pass: bool = False
+    """Whether the rows of a round share a process."""
+    repeats: int = 5
+
+
+def ratio(label: str, over: str, under: str, *, of: str = COST) -> Figure:
+    return Figure(label, lambda measured: measured[over][of] / measured[under][of])

@@ -1,0 +1,127 @@
+"""Times the passes of a peer over a workload.
+
+A process warms up on a twentieth of the stream, then times passes over all of it until the clock has run for a while,
+and gives the median pass. Garbage collection is on, as in an application; it runs once before each pass, off the
+clock. The result of every pass is checked before its time counts.
+"""
+
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from statistics import median
+from time import perf_counter
+from typing import Any, Final
+
+import anyio
+
+from benchmarks.harness.case import COST, Sample
+from benchmarks.server import serving
+from benchmarks.workloads import Load
+from benchmarks.writer import Workload
+
+LONGEST_PASS: Final = 120.0
+"""Seconds after which a pass is given up."""
+SMALLEST: Final = 2
+
+
+@dataclass(frozen=True)
+class Passes:
+    """A peer on a workload: passes from bytes in memory, or over loopback HTTP from another process."""
+
+    peer: Any
+    """The name of a module of `peers`, or an object with the same names."""
+    load: Load
+    over_http: bool = False
+    long_enough: float = 0.25
+    """Seconds on the clock after which no further pass is timed."""
+
+    def resolved(self) -> Any:
+        return import_module(f"benchmarks.peers.{self.peer}") if isinstance(self.peer, str) else self.peer
+
+    def packages(self) -> tuple[str, ...]:
+        return self.resolved().PACKAGES
+
+    def missing(self) -> str:
+        missing = getattr(self.resolved(), "missing", None)
+        return missing() if missing else ""
+
+    def __call__(self) -> Sample:
+        return in_turns({"": self})[""]
+
+
+@dataclass
+class _Entrant:
+    peer: Any
+    load: Workload
+    url: str | None
+    events: int = 0
+
+    def pass_(self) -> float:
+        """Time one pass, in an event loop of its own."""
+        options = {"use_uvloop": getattr(self.peer, "UVLOOP", False)}
+        self.events, seconds = anyio.run(self._pass, backend_options=options)
+        return seconds
+
+    async def _pass(self) -> tuple[int, float]:
+        prepared = self.peer.prepare(self.load) if self.url is None else self.peer.connect_to(self.url)
+        gc.collect()
+        with anyio.fail_after(LONGEST_PASS):
+            begin = perf_counter()
+            result = await self.peer.run(prepared)
+            seconds = perf_counter() - begin
+        return self.peer.check(self.load, result), seconds
+
+
+def in_turns(rows: Mapping[str, Passes]) -> dict[str, Sample]:
+    """Time the rows pass by pass, each time beginning with another one, until one has been on the clock for long."""
+    _warm_up(rows)
+    times: dict[str, list[float]] = {label: [] for label in rows}
+    enough = max(row.long_enough for row in rows.values())
+    with _entrants(rows, small=False) as entrants:
+        while max(map(sum, times.values())) < enough:
+            for label in turned(list(rows), len(next(iter(times.values())))):
+                times[label].append(entrants[label].pass_())
+        return {label: _sample(entrants[label].events, times[label]) for label in rows}
+
+
+def turned(labels: list[Any], number: int) -> list[Any]:
+    """Return the labels, beginning with another one every time."""
+    first = number % len(labels)
+    return [*labels[first:], *labels[:first]]
+
+
+def _warm_up(rows: Mapping[str, Passes]) -> None:
+    with _entrants(rows, small=True) as entrants:
+        for entrant in entrants.values():
+            entrant.pass_()
+            if verify := getattr(entrant.peer, "verify", None):
+                anyio.run(verify, entrant.load)
+
+
+@contextmanager
+def _entrants(rows: Mapping[str, Passes], *, small: bool) -> Iterator[dict[str, _Entrant]]:
+    """Give what runs each row; where it is small, the stream is a twentieth of its size."""
+    with ExitStack() as stack:
+        entrants, urls, loads = {}, dict[Load, str](), dict[Load, Workload]()
+        for label, row in rows.items():
+            size = max(SMALLEST, row.load.size // 20) if small else row.load.size
+            if row.load not in loads:
+                loads[row.load] = row.load.make(size)
+            if row.over_http and row.load not in urls:
+                urls[row.load] = stack.enter_context(serving(row.load, size))
+            url = urls[row.load] if row.over_http else None
+            entrants[label] = _Entrant(row.resolved(), loads[row.load], url)
+        yield entrants
+
+
+def _sample(events: int, times: list[float]) -> Sample:
+    seconds = median(times)
+    return {
+        "events": events,
+        "events/s": events / seconds,
+        COST: 1e6 * seconds / events,
+        "seconds": seconds,
+        "passes": len(times),
+    }
