@@ -1,8 +1,9 @@
 """What a case is: a question, the rows that answer it, and the figures that are made of them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final
 
 Sample = dict[str, float]
 """What one process measured, by the names of columns, such as "µs/event"."""
@@ -11,20 +12,23 @@ Round = Mapping[str, Sample]
 """The samples of one round, by the rows' labels."""
 
 COST: Final = "µs/event"
+DELTA_COST: Final = "µs/delta"
 
 
-class Measurement(Protocol):
-    """Made in one process, run in another: a frozen dataclass."""
+class Measurement(ABC):
+    """Made in one process, run in another: its subclasses are frozen dataclasses."""
 
-    def __call__(self) -> Sample: ...
+    @abstractmethod
+    def __call__(self) -> Sample:
+        """Measure in this process."""
 
     def packages(self) -> tuple[str, ...]:
         """Return the distributions whose versions matter."""
-        ...
+        return ()
 
     def missing(self) -> str:
         """Say why this cannot be measured here, or nothing."""
-        ...
+        return ""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,9 @@ class Row:
     """One line of a case's table."""
 
     label: str
-    measure: Any
-    """A `Measurement`."""
+    measure: Measurement
+    shares: str = ""
+    """Rows of a case with the same name here share a process, and take turns pass by pass: they are all `Passes`."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,6 @@ class Case:
     rows: tuple[Row, ...]
     columns: tuple[str, ...] = ("events", "events/s", COST)
     figures: tuple[Figure, ...] = ()
-    takes_turns_by_pass: bool = False
-    """Whether the rows of a round share a process."""
     repeats: int = 5
 
 

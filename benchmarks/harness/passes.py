@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import anyio
 
-from benchmarks.harness.case import COST, Sample
+from benchmarks.harness.case import COST, DELTA_COST, Measurement, Sample
 from benchmarks.server import serving
 from benchmarks.workloads import Load
 from benchmarks.writer import Workload
@@ -27,13 +27,15 @@ SMALLEST: Final = 2
 
 
 @dataclass(frozen=True)
-class Passes:
+class Passes(Measurement):
     """A peer on a workload: passes from bytes in memory, or over loopback HTTP from another process."""
 
     peer: Any
     """The name of a module of `peers`, or an object with the same names."""
     load: Load
     over_http: bool = False
+    is_written_singly: bool = False
+    """Whether the server writes each event by itself."""
     long_enough: float = 0.25
     """Seconds on the clock after which no further pass is timed."""
 
@@ -83,7 +85,7 @@ def in_turns(rows: Mapping[str, Passes]) -> dict[str, Sample]:
         while max(map(sum, times.values())) < enough:
             for label in turned(list(rows), len(next(iter(times.values())))):
                 times[label].append(entrants[label].pass_())
-        return {label: _sample(entrants[label].events, times[label]) for label in rows}
+        return {label: _sample(entrants[label], times[label]) for label in rows}
 
 
 def turned(labels: list[Any], number: int) -> list[Any]:
@@ -104,24 +106,24 @@ def _warm_up(rows: Mapping[str, Passes]) -> None:
 def _entrants(rows: Mapping[str, Passes], *, small: bool) -> Iterator[dict[str, _Entrant]]:
     """Give what runs each row; where it is small, the stream is a twentieth of its size."""
     with ExitStack() as stack:
-        entrants, urls, loads = {}, dict[Load, str](), dict[Load, Workload]()
+        entrants, loads = {}, dict[Load, Workload]()
         for label, row in rows.items():
             size = max(SMALLEST, row.load.size // 20) if small else row.load.size
             if row.load not in loads:
                 loads[row.load] = row.load.make(size)
-            if row.over_http and row.load not in urls:
-                urls[row.load] = stack.enter_context(serving(row.load, size))
-            url = urls[row.load] if row.over_http else None
+            server = serving(row.load, size, is_written_singly=row.is_written_singly) if row.over_http else None
+            url = None if server is None else stack.enter_context(server)
             entrants[label] = _Entrant(row.resolved(), loads[row.load], url)
         yield entrants
 
 
-def _sample(events: int, times: list[float]) -> Sample:
-    seconds = median(times)
+def _sample(entrant: _Entrant, times: list[float]) -> Sample:
+    seconds, events = median(times), entrant.events
     return {
         "events": events,
         "events/s": events / seconds,
         COST: 1e6 * seconds / events,
+        DELTA_COST: 1e6 * seconds / entrant.load.deltas,
         "seconds": seconds,
         "passes": len(times),
     }

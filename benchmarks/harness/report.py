@@ -18,13 +18,20 @@ def report(case: Case, samples: Mapping[str, list[Sample]], missing: Mapping[str
         "about": case.about,
         "columns": list(case.columns),
         "repeats": len(rounds),
-        "share_a_process": case.takes_turns_by_pass,
+        "processes": _processes(case),
         "rows": [_row(label, own) for label, own in samples.items()],
         "missing": dict(missing),
         "figures": {
             figure.label: spread(map(figure.of, rounds)) for figure in case.figures if _is_made(figure, rounds)
         },
     }
+
+
+def _processes(case: Case) -> str:
+    shared = [row for row in case.rows if row.shares]
+    if not shared:
+        return "a process for each measurement"
+    return "a process a round" if len(shared) == len(case.rows) else "some rows of a round share a process"
 
 
 def _is_made(figure: Any, rounds: Sequence[Mapping[str, Sample]]) -> bool:
@@ -47,10 +54,9 @@ def spread(values: Iterable[float]) -> Spread:
 
 def lines(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield the table: what was asked, a line a row, the figures, and what the columns mean."""
-    shared = "a round" if report["share_a_process"] else "each"
     yield f"{report['case']}: {report['question']}"
     yield report["about"]
-    yield f"{report['repeats']} interleaved repeats, one process {shared}"
+    yield f"{report['repeats']} interleaved repeats, {report['processes']}"
     yield ""
     yield from _table([["", *report["columns"]], *(_cells(row, report["columns"]) for row in report["rows"])])
     yield from (f"{label}: not measured, {why}" for label, why in report["missing"].items())

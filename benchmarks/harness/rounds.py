@@ -9,7 +9,7 @@ from typing import Any, Final
 from benchmarks.bars import judged
 from benchmarks.harness.case import Case, Row, Sample
 from benchmarks.harness.environment import environment
-from benchmarks.harness.passes import in_turns, turned
+from benchmarks.harness.passes import Passes, in_turns, turned
 from benchmarks.harness.report import bar_lines, environment_lines, lines, report
 
 LONGEST: Final = 300.0
@@ -36,12 +36,19 @@ def _measured(case: Case, missing: dict[str, str], repeats: int) -> dict[str, li
     samples: dict[str, list[Sample]] = {row.label: [] for row in rows}
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as fresh:
         for number in range(repeats if rows else 0):
-            turns = turned(rows, number)
-            for together in [turns] if case.takes_turns_by_pass else [[row] for row in turns]:
+            for together in turned(_processes(rows), number):
                 for label, sample in _in_a_process(fresh, together).items():
                     samples[label].append(sample)
             print(f"{case.name}: round {number + 1} of {repeats}", file=sys.stderr)
     return samples
+
+
+def _processes(rows: list[Row]) -> list[list[Row]]:
+    """Return the rows of each process of a round."""
+    processes: dict[str, list[Row]] = {}
+    for row in rows:
+        processes.setdefault(row.shares or f"only {row.label}", []).append(row)
+    return list(processes.values())
 
 
 def _in_a_process(fresh: Executor, rows: list[Row]) -> dict[str, Sample]:
@@ -52,4 +59,4 @@ def _measure(rows: list[Row]) -> dict[str, Sample]:
     """Run in the measuring process. Several rows take turns there."""
     if len(rows) == 1:
         return {rows[0].label: rows[0].measure()}
-    return in_turns({row.label: row.measure for row in rows})
+    return in_turns({row.label: row.measure for row in rows if isinstance(row.measure, Passes)})

@@ -4,14 +4,14 @@ It folds what the recordings show and nothing else: no order, no limit, no anoma
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import httpx
 from httpx_sse import aconnect_sse
 
 from benchmarks.expected import texts
-from benchmarks.writer import Workload
+from benchmarks.writer import STEP_DELTA, Workload
 
 PACKAGES: Final = ("httpx", "httpx-sse")
 
@@ -78,7 +78,7 @@ def connect_to(url: str) -> tuple[httpx.AsyncClient, str]:
     return httpx.AsyncClient(verify=False), url
 
 
-async def run(prepared: tuple[httpx.AsyncClient, str]) -> Fold:
+async def run(prepared: tuple[httpx.AsyncClient, str], tell: Callable[[dict[str, Any]], None] | None = None) -> Fold:
     client, url = prepared
     fold = Fold()
     async with client, aconnect_sse(client, "POST", url, json={"stream": True}) as source:
@@ -86,8 +86,21 @@ async def run(prepared: tuple[httpx.AsyncClient, str]) -> Fold:
             fold.events += 1
             if event.event == "done":
                 break
-            fold.apply(event.event, json.loads(event.data))
+            data = json.loads(event.data)
+            fold.apply(event.event, data)
+            if tell is not None and event.event == STEP_DELTA:
+                tell(data)
     return fold
+
+
+async def listen(prepared: tuple[httpx.AsyncClient, str], note: Callable[[str], None]) -> str:
+    """Call `note` with what each delta adds to a function's arguments, and return them."""
+
+    def tell(delta: dict[str, Any]) -> None:
+        note(delta["delta"]["step_details"]["tool_calls"][0]["function"]["arguments"])
+
+    (step,) = (await run(prepared, tell)).steps.values()
+    return step["step_details"]["tool_calls"][0]["function"]["arguments"]
 
 
 def check(load: Workload, fold: Fold) -> int:

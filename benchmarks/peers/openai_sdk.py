@@ -10,14 +10,14 @@ object replaces the snapshot, so what its deltas build is kept by a second liste
 
 import importlib
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
 from openai import AsyncAssistantEventHandler, AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.beta.threads import Message, MessageDelta
-from openai.types.beta.threads.runs import RunStep
+from openai.types.beta.threads.runs import RunStep, RunStepDelta
 
 from benchmarks.expected import texts
 from benchmarks.writer import Workload
@@ -104,6 +104,17 @@ async def read(client: AsyncOpenAI, listener: Any) -> Any:
             await handler.until_done()
     await client.close()
     return listener
+
+
+async def listen(client: AsyncOpenAI, note: Callable[[str], None]) -> str:
+    """Call `note` with what each delta adds to a function's arguments, and return them."""
+
+    class Teller(AsyncAssistantEventHandler):
+        async def on_run_step_delta(self, delta: RunStepDelta, snapshot: RunStep) -> None:
+            note(delta.step_details.tool_calls[0].function.arguments)
+
+    (step,) = await (await read(client, Teller())).get_final_run_steps()
+    return step.step_details.tool_calls[0].function.arguments
 
 
 def _has_messages(listener: Listener) -> bool:

@@ -8,7 +8,7 @@ import msgspec
 
 from benchmarks.expected import texts
 from benchmarks.writer import STEP_END, Workload
-from stepstream import Outcome, Processor, StepTransition, accumulate, connect
+from stepstream import Outcome, Processor, StepProgress, StepTransition, accumulate, connect
 
 PACKAGES: Final = ("msgspec", "anyio", "httpx")
 
@@ -45,6 +45,19 @@ async def run(source: Source) -> Result:
 
         result.outcome = await processor.run(source())
     return result
+
+
+async def listen(source: Source, note: Callable[[str], None]) -> str:
+    """Call `note` with what each delta adds to a function's arguments, and return them."""
+    async with Processor() as processor:
+
+        @processor.on(StepProgress)
+        async def tell(change: StepProgress) -> None:
+            note(change.delta.step_details.tool_calls[0].function.arguments)
+
+        outcome = await processor.run(source())
+    (step,) = outcome.steps.values()
+    return step.tool_calls[0].function.arguments
 
 
 def check(load: Workload, result: Result) -> int:

@@ -4,10 +4,10 @@ import inspect
 from importlib.util import find_spec
 from typing import Final
 
-from benchmarks.peers.ours import Source, check, run
+from benchmarks.peers.ours import Source, check, listen, run
 from stepstream import connect
 
-__all__ = ["PACKAGES", "UVLOOP", "check", "connect_to", "missing", "run"]
+__all__ = ["PACKAGES", "UVLOOP", "check", "connect_to", "listen", "missing", "run"]
 
 PACKAGES: Final = ("msgspec", "anyio", "httpx", "httpx-aiohttp", "aiohttp", "uvloop")
 UVLOOP: Final = True
