@@ -48,7 +48,7 @@ def judged(reports: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _verdict(bar: Bar, report: Mapping[str, Any]) -> dict[str, Any]:
     measured = report["figures"].get(bar.figure)
     if measured is None:
-        return {"measured": None, "verdict": f"not measured: {'; '.join(report['missing'].values())}"}
+        return {"measured": None, "verdict": f"not measured: {'; '.join(dict.fromkeys(report['missing'].values()))}"}
     found = measured["median"]
     is_met = found >= bar.limit if bar.sense == AT_LEAST else found <= bar.limit
     return {"measured": measured, "verdict": "met" if is_met else "missed"}

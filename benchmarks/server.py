@@ -2,7 +2,8 @@
 
 It has to be faster than every client, so it knows no HTTP: it reads a request to its end, and writes what it has made
 before it listened. A write for every event would cost it more than some clients need to read it, so many chunks share
-one, unless it is asked otherwise or to keep a pace. It is on loopback only, and ends with the process that started it, or after ten minutes.
+one, unless it is asked otherwise or has to keep a pace. It is on loopback only, and ends with the process that started
+it, or after ten minutes.
 """
 
 import json

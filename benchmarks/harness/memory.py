@@ -70,7 +70,8 @@ def _resident() -> int:
 
 
 def _measured(runs: int, memory: Callable[[], int], retain: int) -> tuple[float, float]:
-    anyio.run(_measure, WARM_UP, memory, WARM_UP)
+    few = min(WARM_UP, runs)
+    anyio.run(_measure, few, memory, few)
     return anyio.run(_measure, runs, memory, retain)
 
 
