@@ -20,4 +20,5 @@ CASE: Final = Case(
         ratio("100 at a time ÷ 1", "1 at a time", "100 at a time"),
         ratio("1,000 at a time ÷ 1", "1 at a time", "1,000 at a time"),
     ),
+    repeats=3,
 )

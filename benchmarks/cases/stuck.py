@@ -29,4 +29,5 @@ CASE: Final = Case(
         ratio('"close" ÷ nobody', 'stuck, "close"', "nobody is stuck", of="seconds"),
         ratio('"block" ÷ nobody', 'stuck, "block", given up after 0.1 s', "nobody is stuck", of="seconds"),
     ),
+    repeats=3,
 )

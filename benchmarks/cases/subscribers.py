@@ -10,8 +10,8 @@ from stepstream import StepProgress, StepTransition
 from stepstream.live.filters import CLASSES
 
 
-def _row(label: str, peer: Any) -> Row:
-    return Row(label, Passes(peer, Load("function_call_by_token", 2_000)))
+def _row(label: str, peer: Any, tokens: int = 2_000) -> Row:
+    return Row(label, Passes(peer, Load("function_call_by_token", tokens)))
 
 
 _TRANSITIONS: Final = (StepTransition,)
@@ -23,12 +23,15 @@ CASE: Final = Case(
     rows=(
         *(_row(f"{n:,} to transitions", Many(n, _TRANSITIONS, changes=2)) for n in (1, 100, 10_000)),
         *(_row(f"{n:,} to all changes", Many(n, CLASSES)) for n in (1, 100)),
+        _row("10,000 to transitions, 2 tokens", Many(10_000, _TRANSITIONS, changes=2), tokens=2),
         _row("10,000 to another run", Many(10_000, (StepProgress,), run_id="run_other", changes=0)),
     ),
+    columns=("events", "seconds", "µs/event"),
     figures=(
         ratio("100 to transitions ÷ 1", "100 to transitions", "1 to transitions"),
         ratio("10,000 to transitions ÷ 1", "10,000 to transitions", "1 to transitions"),
         ratio("100 to all changes ÷ 1", "100 to all changes", "1 to all changes"),
         ratio("10,000 to another run ÷ 1 to transitions", "10,000 to another run", "1 to transitions"),
     ),
+    repeats=3,
 )

@@ -7,14 +7,14 @@ from benchmarks.harness.passes import Passes
 from benchmarks.workloads import Load
 
 LOADS: Final = (
-    Load("code_by_token", 5_000),
-    Load("function_call_by_token", 5_000),
-    Load("logs_by_piece", 16_384),
-    Load("parallel_steps", 5_000),
-    Load("parallel_calls", 2_560),
-    Load("messages_only", 5_000),
-    Load("keep_alive_comments", 5_000),
-    Load("like_recordings", 45),
+    Load("code_by_token", 3_000),
+    Load("function_call_by_token", 3_000),
+    Load("logs_by_piece", 4_096),
+    Load("parallel_steps", 3_000),
+    Load("parallel_calls", 1_280),
+    Load("messages_only", 3_000),
+    Load("keep_alive_comments", 3_000),
+    Load("like_recordings", 30),
 )
 PEERS: Final = {
     "stepstream": "ours",
