@@ -66,11 +66,13 @@ def _draw_throughput(series: Series, note: str, path: Path) -> None:
     for number, (peer, values) in enumerate(series.items()):
         own = {place: values[workload] for place, workload in enumerate(workloads) if workload in values}
         places = [place + number * height for place in own]
-        axes.barh(places, list(own.values()), height, label=peer, color=COLORS.get(peer))
+        bars = axes.barh(places, list(own.values()), height, label=peer, color=COLORS.get(peer))
+        axes.bar_label(bars, [f"{value:,.0f}" for value in own.values()], padding=3, fontsize=6)
     axes.set_yticks([place + 0.4 - height / 2 for place in range(len(workloads))], workloads)
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.set_xlabel("events a second, from bytes in memory; more is better")
+    axes.set_xlim(left=100, right=4 * max(max(values.values()) for values in series.values()))
+    axes.set_xlabel("events a second, from bytes in memory, on a logarithmic axis; more is better")
     _save(figure, axes, note, path)
 
 
@@ -95,8 +97,7 @@ def _figure() -> tuple[Any, Any]:
 
 def _save(figure: Any, axes: Any, note: str, path: Path) -> None:
     axes.grid(visible=True, which="major", alpha=0.3)
-    axes.legend()
-    axes.set_title(note, fontsize=8, loc="right", color="#57606a")
+    figure.legend(loc="outside upper left", ncols=4, frameon=False, title=note, title_fontsize=8, alignment="left")
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 

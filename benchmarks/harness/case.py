@@ -13,6 +13,8 @@ Round = Mapping[str, Sample]
 
 COST: Final = "µs/event"
 DELTA_COST: Final = "µs/delta"
+CPU: Final = "cpu"
+"""How much of the clock's time this process had a processor. Where nothing waits, the rest went to others."""
 
 
 class Measurement(ABC):

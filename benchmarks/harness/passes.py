@@ -7,16 +7,16 @@ clock. The result of every pass is checked before its time counts.
 
 import gc
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from importlib import import_module
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, Final
 
 import anyio
 
-from benchmarks.harness.case import COST, DELTA_COST, Measurement, Sample
+from benchmarks.harness.case import COST, CPU, DELTA_COST, Measurement, Sample
 from benchmarks.server import serving
 from benchmarks.workloads import Load
 from benchmarks.writer import Workload
@@ -59,45 +59,53 @@ class _Entrant:
     load: Workload
     url: str | None
     events: int = 0
+    seconds: list[float] = field(default_factory=list)
+    """Of every timed pass."""
+    cpu_seconds: float = 0.0
+    """Of all of them."""
 
-    def pass_(self) -> float:
+    def pass_(self, around: AbstractContextManager[Any]) -> None:
         """Time one pass, in an event loop of its own."""
         options = {"use_uvloop": getattr(self.peer, "UVLOOP", False)}
-        self.events, seconds = anyio.run(self._pass, backend_options=options)
-        return seconds
+        anyio.run(self._pass, around, backend_options=options)
 
-    async def _pass(self) -> tuple[int, float]:
+    async def _pass(self, around: AbstractContextManager[Any]) -> None:
         prepared = self.peer.prepare(self.load) if self.url is None else self.peer.connect_to(self.url)
         gc.collect()
-        with anyio.fail_after(LONGEST_PASS):
-            begin = perf_counter()
+        with anyio.fail_after(LONGEST_PASS), around:
+            begin, cpu = perf_counter(), process_time()
             result = await self.peer.run(prepared)
-            seconds = perf_counter() - begin
-        return self.peer.check(self.load, result), seconds
+            seconds, cpu = perf_counter() - begin, process_time() - cpu
+        self.events = self.peer.check(self.load, result)
+        self.seconds.append(seconds)
+        self.cpu_seconds += cpu
 
 
-def in_turns(rows: Mapping[str, Passes]) -> dict[str, Sample]:
-    """Time the rows pass by pass, each time beginning with another one, until one has been on the clock for long."""
+def in_turns(rows: Mapping[str, Passes], around: AbstractContextManager[Any] | None = None) -> dict[str, Sample]:
+    """Time the rows pass by pass, each time beginning with another one, until one has been on the clock for long.
+
+    Each timed pass runs in `around`, such as a profiler.
+    """
     _warm_up(rows)
-    times: dict[str, list[float]] = {label: [] for label in rows}
     enough = max(row.long_enough for row in rows.values())
     with _entrants(rows, small=False) as entrants:
-        while max(map(sum, times.values())) < enough:
-            for label in turned(list(rows), len(next(iter(times.values())))):
-                times[label].append(entrants[label].pass_())
-        return {label: _sample(entrants[label], times[label]) for label in rows}
+        turns = list(entrants.values())
+        while max(sum(entrant.seconds) for entrant in turns) < enough:
+            for entrant in turned(turns, len(turns[0].seconds)):
+                entrant.pass_(around or nullcontext())
+        return {label: _sample(entrant) for label, entrant in entrants.items()}
 
 
-def turned(labels: list[Any], number: int) -> list[Any]:
-    """Return the labels, beginning with another one every time."""
-    first = number % len(labels)
-    return [*labels[first:], *labels[:first]]
+def turned(entrants: list[Any], number: int) -> list[Any]:
+    """Return them, beginning with another one every time."""
+    first = number % len(entrants)
+    return [*entrants[first:], *entrants[:first]]
 
 
 def _warm_up(rows: Mapping[str, Passes]) -> None:
     with _entrants(rows, small=True) as entrants:
         for entrant in entrants.values():
-            entrant.pass_()
+            entrant.pass_(nullcontext())
             if verify := getattr(entrant.peer, "verify", None):
                 anyio.run(verify, entrant.load)
 
@@ -117,13 +125,14 @@ def _entrants(rows: Mapping[str, Passes], *, small: bool) -> Iterator[dict[str, 
         yield entrants
 
 
-def _sample(entrant: _Entrant, times: list[float]) -> Sample:
-    seconds, events = median(times), entrant.events
+def _sample(entrant: _Entrant) -> Sample:
+    seconds, events = median(entrant.seconds), entrant.events
     return {
         "events": events,
         "events/s": events / seconds,
         COST: 1e6 * seconds / events,
         DELTA_COST: 1e6 * seconds / entrant.load.deltas,
         "seconds": seconds,
-        "passes": len(times),
+        "passes": len(entrant.seconds),
+        CPU: entrant.cpu_seconds / sum(entrant.seconds),
     }

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.harness.case import Case, Sample
+from benchmarks.harness.case import CPU, Case, Sample
 
 Spread = dict[str, float]
 """The median, the smallest and the largest."""
@@ -62,6 +62,9 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"{label}: not measured, {why}" for label, why in report["missing"].items())
     yield from (f"{label}: {ranged(figure)}" for label, figure in report["figures"].items())
     yield "Medians of the repeats, their range in brackets; a ratio is taken within each repeat."
+    busy = [row["values"][CPU]["median"] for row in report["rows"] if CPU in row["values"]]
+    if busy:
+        yield f"On a processor for {min(busy):.0%} of the time or more; what nothing waited for went to other work."
 
 
 def bar_lines(bars: Sequence[Mapping[str, Any]]) -> Iterator[str]:

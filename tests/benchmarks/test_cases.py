@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import publish
 from benchmarks.bars import BARS, Bar, judged
 from benchmarks.cases import CASES
 from benchmarks.harness.case import Case, Row
@@ -133,3 +134,18 @@ def test_bar_without_its_figure_is_not_met(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("benchmarks.bars.BARS", (Bar("fast?", "tiny", "a ÷ b", "≥", 1),))
     (bar,) = judged({"tiny": {"figures": {}, "missing": {"a": "not installed: a"}}})
     assert bar["verdict"] == "not measured: not installed: a"
+
+
+def test_run_is_published_between_the_marks() -> None:
+    measured = {"environment": {"commit": "0"}, "bars": [], "cases": [report(CASE, {"a": [{"ms": 3.0}]}, {})]}
+    text = publish.published(f"before\n{publish.BEGIN}old\n{publish.END}after\n", measured)
+    assert "old" not in text
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "### Measured: tiny" in text
+    assert publish.published(text, measured) == text
+
+
+def test_text_without_marks_is_refused() -> None:
+    with pytest.raises(SystemExit, match="expected <!-- measured -->"):
+        publish.published("nothing", {"environment": {}, "bars": [], "cases": []})

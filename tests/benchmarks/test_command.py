@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.harness.passes import Passes
+from benchmarks.harness.profile import profile
+from benchmarks.workloads import Load
+
 TOP = Path(__file__).parents[2]
 
 
@@ -33,3 +37,10 @@ def test_mistake_is_a_usage_error(arguments: list[str], message: str) -> None:
     done = command(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_profile_shows_places_of_the_timed_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    profile(Passes("ours", Load("function_call_by_token", 30), long_enough=0.0001))
+    shown = capsys.readouterr().out
+    assert "function calls" in shown
+    assert "encoder.py" not in shown  # where the stream is written
