@@ -1,144 +1,235 @@
 """Seeded streams to measure with, each named by the path it stresses.
 
-The bytes are written here with the standard library alone, so that no measured package has a hand in its own input.
+Every generator takes a size, whose unit is in `WORKLOADS`, and a seed.
 """
 
-import json
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
 
-CHUNK_SIZE: Final = 4096
-DELTA: Final = "thread.run.step.delta"
+from benchmarks.objects import calls_details, code_call, function_call, run_object, search_call
+from benchmarks.writer import (
+    Workload,
+    Writer,
+    argument_piece,
+    argument_tokens,
+    code_piece,
+    logs_piece,
+    tokens,
+)
 
-_IDS: Final = {"run_id": "run_bench", "assistant_id": "asst_bench", "thread_id": "thread_bench"}
-_STEP_ID: Final = "step_bench"
-_CALL_ID: Final = "call_bench"
-_FUNCTION: Final = "save_report"
-_BEGIN: Final = 1_761_861_531
-_TOKENS: Final = (
-    " the", " a", " of", " and", " to", " in", " is", " run", " step", " stream", " status", " report", "ing", "ed",
-    ",", ".", ":", " (", ")", " 12", "7", "-", "_id", "\\n", '\\"', " weather", " Paris", " café", " 東京", "s",
-)  # fmt: skip
-"""Pieces of a JSON string as a model sends them, escapes and some characters outside ASCII included."""
+PARALLEL_STEPS: Final = 200
+PARALLEL_CALLS: Final = 128
+LOG_PIECE: Final = 256
+"""Bytes of log in one delta."""
+
+
+def function_call_by_token(size: int, *, seed: int = 1) -> Workload:
+    """Return a run with one step, in which one function call gets its arguments in `size` deltas of one token."""
+    return _function_call(size, seed).finish()
+
+
+def keep_alive_comments(size: int, *, seed: int = 1) -> Workload:
+    """Return `function_call_by_token` with a keep-alive comment, in a block of its own, before every event."""
+    return _function_call(size, seed).finish(comment=lambda number: b": ping - %d\n\n" % number)
+
+
+def _function_call(size: int, seed: int) -> Writer:
+    pieces = list(argument_tokens(size, random.Random(seed)))
+    writer = Writer()
+    writer.begin_run()
+    writer.open_step("step_bench")
+    writer.add_delta("step_bench", {"index": 0, **function_call("call_bench", "")})
+    for piece in pieces:
+        writer.add_delta("step_bench", argument_piece(piece))
+    writer.end_step("step_bench", calls_details([function_call("call_bench", "".join(pieces), output="saved")]))
+    writer.end_run()
+    return writer
+
+
+def code_by_token(size: int, *, seed: int = 1, steps: int = 1, idle: int = 0) -> Workload:
+    """Return a run in which the code interpreter gets its input in deltas of one token, over `steps` steps, in turn.
+
+    `idle` more steps are opened and completed with a call that gets no delta.
+    """
+    pieces = tokens(size, random.Random(seed))
+    writer = Writer()
+    writer.begin_run()
+    for number in range(steps + idle):
+        own = pieces[size * number // steps : size * (number + 1) // steps] if number < steps else []
+        step, call = f"step_bench{number}", f"call_bench{number}"
+        writer.open_step(step)
+        writer.add_delta(step, {"index": 0, **code_call(call, "", [])})
+        for piece in own:
+            writer.add_delta(step, code_piece(piece))
+        writer.end_step(step, calls_details([code_call(call, "".join(own), [])]))
+    writer.end_run()
+    return writer.finish()
+
+
+def logs_by_piece(size: int, *, seed: int = 1, steps: int = 1, idle: int = 0) -> Workload:
+    """Return a run in which the code interpreter's logs come in `size` deltas of 256 bytes, over `steps` steps."""
+    rng = random.Random(seed)
+    lines = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz 0123456789", k=LOG_PIECE - 1)) + "\n" for _ in range(64)]
+    pieces = rng.choices(lines, k=size)
+    writer = Writer()
+    writer.begin_run()
+    for number in range(steps + idle):
+        own = pieces[size * number // steps : size * (number + 1) // steps] if number < steps else []
+        step, call = f"step_bench{number}", f"call_bench{number}"
+        writer.open_step(step)
+        writer.add_delta(step, {"index": 0, **code_call(call, "print(1)", [])})
+        for piece in own:
+            writer.add_delta(step, logs_piece(piece))
+        outputs = [{"type": "logs", "logs": "".join(own)}] if own else []
+        writer.end_step(step, calls_details([code_call(call, "print(1)", outputs)]))
+    writer.end_run()
+    return writer.finish()
+
+
+def parallel_steps(size: int, *, seed: int = 1, steps: int = PARALLEL_STEPS) -> Workload:
+    """Return a run with 200 steps open at once; each has one function call, and they take turns token by token."""
+    rng = random.Random(seed)
+    writer = Writer()
+    writer.begin_run()
+    pieces = [list(argument_tokens(max(2, size // steps), rng)) for _ in range(steps)]
+    for number in range(steps):
+        writer.open_step(f"step_bench{number}")
+        writer.add_delta(f"step_bench{number}", {"index": 0, **function_call(f"call_bench{number}", "")})
+    for turn in zip(*pieces, strict=True):
+        for number, piece in enumerate(turn):
+            writer.add_delta(f"step_bench{number}", argument_piece(piece))
+    for number, own in enumerate(pieces):
+        call = function_call(f"call_bench{number}", "".join(own), output="saved")
+        writer.end_step(f"step_bench{number}", calls_details([call]))
+    writer.end_run()
+    return writer.finish()
+
+
+def parallel_calls(size: int, *, seed: int = 1, calls: int = PARALLEL_CALLS) -> Workload:
+    """Return a run with one step of 128 function calls, which take turns token by token."""
+    rng = random.Random(seed)
+    writer = Writer()
+    writer.begin_run()
+    writer.open_step("step_bench")
+    pieces = [list(argument_tokens(max(2, size // calls), rng)) for _ in range(calls)]
+    for index in range(calls):
+        writer.add_delta("step_bench", {"index": index, **function_call(f"call_bench{index}", "")})
+    for turn in zip(*pieces, strict=True):
+        for index, piece in enumerate(turn):
+            writer.add_delta("step_bench", argument_piece(piece, index))
+    done = [function_call(f"call_bench{index}", "".join(own), output="saved") for index, own in enumerate(pieces)]
+    writer.end_step("step_bench", calls_details(done))
+    writer.end_run()
+    return writer.finish()
+
+
+def messages_only(size: int, *, seed: int = 1) -> Workload:
+    """Return a run that writes one message in `size` deltas of one token."""
+    writer = Writer()
+    writer.begin_run()
+    writer.write_message("msg_bench", tokens(size, random.Random(seed)))
+    writer.end_run()
+    return writer.finish()
+
+
+def like_recordings(size: int, *, seed: int = 1) -> Workload:
+    """Return `size` runs after each other, which do what recorded runs do, in about their proportions.
+
+    Code and an answer; a file search and an answer; a function call, and the answer after its output was submitted.
+    """
+    rng = random.Random(seed)
+    streams = [(_code_run, _search_run, _function_run)[number % 3](f"bench{number}", rng) for number in range(size)]
+    return _joined([writer.finish() for writer in streams])
+
+
+def _code_run(run: str, rng: random.Random) -> Writer:
+    step, call, pieces = f"step_{run}", f"call_{run}", tokens(rng.randint(40, 70), rng)
+    writer = Writer(run)
+    writer.begin_run()
+    writer.open_step(step)
+    writer.add_delta(step, {"index": 0, **code_call(call, "", [])})
+    for piece in pieces:
+        writer.add_delta(step, code_piece(piece))
+    writer.end_step(step, calls_details([code_call(call, "".join(pieces), [])]))
+    writer.write_message(f"msg_{run}", tokens(rng.randint(15, 40), rng))
+    writer.end_run()
+    return writer
+
+
+def _search_run(run: str, rng: random.Random) -> Writer:
+    step, call = f"step_{run}", f"call_{run}"
+    writer = Writer(run)
+    writer.begin_run()
+    writer.open_step(step)
+    writer.add_delta(step, {"index": 0, **search_call(call, None)})
+    writer.end_step(step, calls_details([search_call(call, "".join(tokens(200, rng)))]))
+    writer.write_message(f"msg_{run}", tokens(rng.randint(5, 30), rng))
+    writer.end_run()
+    return writer
+
+
+def _function_run(run: str, rng: random.Random) -> Writer:
+    step, call, pieces = f"step_{run}", f"call_{run}", list(argument_tokens(rng.randint(2, 12), rng))
+    arguments = "".join(pieces)
+    writer = Writer(run)
+    writer.begin_run()
+    writer.open_step(step)
+    writer.add_delta(step, {"index": 0, **function_call(call, "")})
+    for piece in pieces:
+        writer.add_delta(step, argument_piece(piece))
+    wanted = {"id": call, "type": "function", "function": {"name": "save_report", "arguments": arguments}}
+    writer.add("thread.run.requires_action", run_object(run, "requires_action", required=[wanted]))
+    writer.begin_run("queued", "in_progress")
+    writer.end_step(step, calls_details([function_call(call, arguments, output="saved")]))
+    writer.write_message(f"msg_{run}", tokens(rng.randint(25, 50), rng))
+    writer.end_run()
+    return writer
+
+
+def _joined(loads: list[Workload]) -> Workload:
+    """Return the streams as one: only the last one's `done` is kept."""
+    last = len(loads) - 1
+    ends = [None if number == last else -1 for number in range(len(loads))]
+    return Workload(
+        tuple(block for load, end in zip(loads, ends, strict=True) for block in load.blocks[:end]),
+        tuple(name for load, end in zip(loads, ends, strict=True) for name in load.events[:end]),
+        tuple(step for load in loads for step in load.steps),
+        tuple(message for load in loads for message in load.messages),
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Workload:
-    """A stream and what must come of it."""
+class Load:
+    """What to make a workload of: its generator by name, its size, the bytes of a chunk, and what else it takes."""
 
-    chunks: tuple[bytes, ...]
-    steps: tuple[dict[str, Any], ...]
-    """The final steps, as the wire objects."""
-    events: tuple[str, ...]
-    """The name of every event, in order, `done` included."""
+    workload: str
+    size: int
+    chunk_size: int | None = 4096
+    options: tuple[tuple[str, int], ...] = ()
 
-
-def function_call_by_token(tokens: int, *, seed: int = 1) -> Workload:
-    """Return a run with one step, in which one function call gets its arguments in `tokens` deltas of one token."""
-    pieces = list(_argument_tokens(tokens, random.Random(seed)))
-    step = _step("completed", [_call("".join(pieces), output="saved")], completed_at=_BEGIN + 60)
-    events = [
-        ("thread.run.created", _run("queued")),
-        ("thread.run.queued", _run("queued")),
-        ("thread.run.in_progress", _run("in_progress", started_at=_BEGIN + 1)),
-        ("thread.run.step.created", _step("in_progress", [])),
-        ("thread.run.step.in_progress", _step("in_progress", [])),
-        (DELTA, _delta({"index": 0, **_call("", output=None)})),
-        *((DELTA, _delta(_argument_delta(piece))) for piece in pieces),
-        ("thread.run.step.completed", step),
-        ("thread.run.completed", _run("completed", started_at=_BEGIN + 1, completed_at=_BEGIN + 61)),
-    ]
-    stream = b"".join(_block(name, _compact(data)) for name, data in events) + _block("done", "[DONE]")
-    return Workload(_chunks(stream), (step,), (*(name for name, _ in events), "done"))
+    def make(self, size: int | None = None) -> Workload:
+        load = WORKLOADS[self.workload].make(self.size if size is None else size, **dict(self.options))
+        return replace(load, chunk_size=self.chunk_size)
 
 
-def _argument_tokens(count: int, rng: random.Random) -> Iterator[str]:
-    """Yield `count` pieces that together are one JSON object."""
-    if count < 2:
-        raise ValueError(f"expected at least 2 tokens, got {count}")
-    yield '{"text":"'
-    yield from rng.choices(_TOKENS, k=count - 2)
-    yield '"}'
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A generator."""
+
+    make: Callable[..., Workload]
+    unit: str
+    """What its size counts."""
 
 
-def _call(arguments: str, *, output: str | None) -> dict[str, Any]:
-    return {
-        "id": _CALL_ID,
-        "type": "function",
-        "function": {"name": _FUNCTION, "arguments": arguments, "output": output},
-    }
-
-
-def _argument_delta(piece: str) -> dict[str, Any]:
-    return {"index": 0, "type": "function", "function": {"arguments": piece}}
-
-
-def _delta(call: dict[str, Any]) -> dict[str, Any]:
-    details = {"type": "tool_calls", "tool_calls": [call]}
-    return {"id": _STEP_ID, "object": "thread.run.step.delta", "delta": {"step_details": details}}
-
-
-def _step(status: str, calls: list[dict[str, Any]], *, completed_at: int | None = None) -> dict[str, Any]:
-    usage = {"prompt_tokens": 260, "completion_tokens": 12, "total_tokens": 272}
-    return {
-        "id": _STEP_ID,
-        "object": "thread.run.step",
-        "created_at": _BEGIN + 2,
-        **_IDS,
-        "type": "tool_calls",
-        "status": status,
-        "cancelled_at": None,
-        "completed_at": completed_at,
-        "expires_at": _BEGIN + 600,
-        "failed_at": None,
-        "last_error": None,
-        "step_details": {"type": "tool_calls", "tool_calls": calls},
-        "usage": usage if completed_at else None,
-    }
-
-
-def _run(status: str, *, started_at: int | None = None, completed_at: int | None = None) -> dict[str, Any]:
-    parameters = {"type": "object", "properties": {"text": {"type": "string"}}}
-    return {
-        "id": _IDS["run_id"],
-        "object": "thread.run",
-        "created_at": _BEGIN,
-        "assistant_id": _IDS["assistant_id"],
-        "thread_id": _IDS["thread_id"],
-        "status": status,
-        "started_at": started_at,
-        "expires_at": _BEGIN + 600,
-        "cancelled_at": None,
-        "failed_at": None,
-        "completed_at": completed_at,
-        "required_action": None,
-        "last_error": None,
-        "model": "gpt-4o",
-        "instructions": None,
-        "tools": [{"type": "function", "function": {"name": _FUNCTION, "parameters": parameters}}],
-        "metadata": {},
-        "temperature": 1.0,
-        "top_p": 1.0,
-        "max_completion_tokens": None,
-        "max_prompt_tokens": None,
-        "truncation_strategy": {"type": "auto", "last_messages": None},
-        "incomplete_details": None,
-        "usage": None,
-        "response_format": "auto",
-        "tool_choice": "auto",
-        "parallel_tool_calls": True,
-    }
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _block(name: str, data: str) -> bytes:
-    return f"event: {name}\ndata: {data}\n\n".encode()
-
-
-def _chunks(stream: bytes) -> tuple[bytes, ...]:
-    return tuple(stream[start : start + CHUNK_SIZE] for start in range(0, len(stream), CHUNK_SIZE))
+WORKLOADS: Final[dict[str, Kind]] = {
+    "code_by_token": Kind(code_by_token, "tokens"),
+    "function_call_by_token": Kind(function_call_by_token, "tokens"),
+    "logs_by_piece": Kind(logs_by_piece, "pieces of 256 bytes"),
+    "parallel_steps": Kind(parallel_steps, "tokens"),
+    "parallel_calls": Kind(parallel_calls, "tokens"),
+    "messages_only": Kind(messages_only, "tokens"),
+    "keep_alive_comments": Kind(keep_alive_comments, "tokens"),
+    "like_recordings": Kind(like_recordings, "runs"),
+}

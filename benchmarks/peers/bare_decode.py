@@ -1,41 +1,47 @@
-"""The floor: msgspec decodes the delta payloads to stepstream's own type, and nothing else happens.
+"""A floor: msgspec decodes the payloads of the deltas to stepstream's own types, and nothing else happens.
 
 The payloads are split before the clock starts and no result is kept, so framing, folding and delivery cost nothing.
 """
 
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from benchmarks.workloads import DELTA, Workload
-from stepstream.wire.deltas import RunStepDelta
+from benchmarks.expected import Fields, add_pieces, grown, joined
+from benchmarks.writer import MESSAGE_DELTA, STEP_DELTA, Workload
+from stepstream.wire.deltas import MessageDelta, RunStepDelta
 
 PACKAGES: Final = ("msgspec",)
 
-
-def prepare(load: Workload) -> list[bytes]:
-    blocks = b"".join(load.chunks).split(b"\n\n")
-    head = f"event: {DELTA}\ndata: ".encode()
-    return [block.removeprefix(head) for block in blocks if block.startswith(head)]
+Payloads = tuple[list[bytes], list[bytes]]
+"""Of the deltas of steps, and of those of messages."""
 
 
-async def run(payloads: list[bytes]) -> list[bytes]:
+def prepare(load: Workload) -> Payloads:
+    return load.payloads(STEP_DELTA), load.payloads(MESSAGE_DELTA)
+
+
+async def run(payloads: Payloads) -> Payloads:
+    steps, messages = payloads
     decode = msgspec.json.Decoder(RunStepDelta).decode
-    for payload in payloads:
+    for payload in steps:
         decode(payload)
+    decode_message = msgspec.json.Decoder(MessageDelta).decode
+    for payload in messages:
+        decode_message(payload)
     return payloads
 
 
-def check(load: Workload, payloads: list[bytes]) -> int:
-    """Decode once more, off the clock: the timed loop keeps nothing, as keeping would raise the floor."""
-    assert len(payloads) == load.events.count(DELTA)
-    decode = msgspec.json.Decoder(RunStepDelta).decode
-    found = "".join(piece for payload in payloads for piece in _arguments(msgspec.to_builtins(decode(payload))))
-    assert [found] == [piece for step in load.steps for piece in _arguments({"delta": step})]
-    return len(payloads)
+def check(load: Workload, payloads: Payloads) -> int:
+    assert (len(payloads[0]) + len(payloads[1])) == load.deltas
+    return load.deltas
 
 
-def _arguments(data: dict[str, Any]) -> Iterator[str]:
-    for call in data["delta"]["step_details"]["tool_calls"]:
-        yield call["function"]["arguments"]
+async def verify(load: Workload) -> None:
+    """Decode once more: the timed loop keeps nothing, as keeping would raise the floor."""
+    added: dict[str, Fields] = {}
+    for payloads, kind in zip(prepare(load), (RunStepDelta, MessageDelta), strict=True):
+        decode = msgspec.json.Decoder(kind).decode
+        for payload in payloads:
+            add_pieces(added, msgspec.to_builtins(decode(payload)))
+    assert joined(added) == grown(load)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from benchmarks.peers.ours import chunks_of
-from benchmarks.workloads import DELTA, Workload
+from benchmarks.peers.ours import Source, prepare
+from benchmarks.writer import STEP_DELTA, Workload
 from stepstream import MessageProgress, Outcome, Processor, StepProgress, Subscription
 from stepstream.live.filters import CLASSES
 
@@ -21,23 +21,24 @@ class Peer:
     classes: tuple[type[Any], ...]
     run_id: str | None = None
     matches: bool = True
+    PACKAGES = PACKAGES
 
-    def prepare(self, load: Workload) -> tuple[bytes, ...]:
-        return load.chunks
+    def prepare(self, load: Workload) -> Source:
+        return prepare(load)
 
-    async def run(self, chunks: tuple[bytes, ...]) -> tuple[Outcome, Subscription | None]:
+    async def run(self, source: Source) -> tuple[Outcome, Subscription | None]:
         async with Processor() as processor:
             subscription = None
             if self.classes:
                 filters: Any = {} if self.run_id is None else {"run_id": self.run_id}
                 subscription = processor.add(self.classes, take, **filters)
-            return await processor.run(chunks_of(chunks)), subscription
+            return await processor.run(source()), subscription
 
     def check(self, load: Workload, result: tuple[Outcome, Subscription | None]) -> int:
         outcome, subscription = result
         assert (outcome.reason, outcome.anomaly_count, outcome.events) == ("done", 0, len(load.events))
         if subscription is not None:
-            expected = load.events.count(DELTA) + BESIDE_DELTAS if self.matches else 0
+            expected = load.events.count(STEP_DELTA) + BESIDE_DELTAS if self.matches else 0
             assert (subscription.delivered, subscription.failed) == (expected, 0)
         return len(load.events)
 

@@ -1,23 +1,26 @@
-"""openai-python: `AsyncAssistantEventHandler` behind its real client, whose transport answers from memory.
+"""openai-python: `AsyncAssistantEventHandler` behind its real client, over HTTP or with a transport in memory.
 
 What it can hold, and what is checked:
-- `get_final_run_steps()` gives the snapshot built from the deltas. The terminal object is never folded into it: its
-  status stays "in_progress", and the function's output, which only the terminal object carries, is missing.
-- The terminal object itself goes to `on_run_step_done` only, so it is kept from there.
-So the arguments are compared twice, and the rest of the step on the terminal object alone.
+- `get_final_run_steps()` gives the snapshots built from the deltas. A terminal object is never folded into them: their
+  status stays "in_progress", and a function's output, which only the terminal object carries, is missing.
+- A terminal object itself goes to `on_run_step_done` only, so it is kept from there.
+So what deltas build is compared on the snapshots, and the whole step on the terminal object. Of a message the terminal
+object replaces the snapshot, so what its deltas build is kept by a second listener, off the clock.
 """
 
 import importlib
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
 from openai import AsyncAssistantEventHandler, AsyncOpenAI, DefaultAsyncHttpxClient
-from openai.types.beta.threads.runs import RunStep
+from openai.types.beta.threads import Message, MessageDelta
+from openai.types.beta.threads.runs import RunStep, RunStepDelta
 
-from benchmarks.workloads import Workload
+from benchmarks.expected import texts
+from benchmarks.writer import Workload
 
 
 def _http() -> ModuleType:
@@ -38,10 +41,21 @@ class Listener(AsyncAssistantEventHandler):
         self.done: list[RunStep] = []
 
     async def on_run_step_created(self, run_step: RunStep) -> None:
-        self.created.append(run_step.status)
+        self.created.append(run_step.id)
 
     async def on_run_step_done(self, run_step: RunStep) -> None:
         self.done.append(run_step)
+
+
+class Keeper(AsyncAssistantEventHandler):
+    """Keep the last snapshot of each message before its terminal object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.built: dict[str, Message] = {}
+
+    async def on_message_delta(self, delta: MessageDelta, snapshot: Message) -> None:
+        self.built[snapshot.id] = snapshot.model_copy()
 
 
 @dataclass
@@ -50,43 +64,86 @@ class Result:
 
     listener: Listener
     steps: list[RunStep]
+    messages: list[Message]
 
 
 def prepare(load: Workload) -> AsyncOpenAI:
     """Return a client whose every request is answered with the workload."""
-    http = _http()
+    http, chunks = _http(), load.chunks
 
     def answer(request: Any) -> Any:
-        return http.Response(200, headers={"content-type": "text/event-stream"}, content=_body(load.chunks))
+        return http.Response(200, headers={"content-type": "text/event-stream"}, content=_body(chunks))
 
-    client = http.AsyncClient(transport=http.MockTransport(answer), trust_env=False)
-    return AsyncOpenAI(api_key="none", base_url="http://127.0.0.1/v1", max_retries=0, http_client=client)
+    return _client("http://127.0.0.1/v1", http.AsyncClient(transport=http.MockTransport(answer), trust_env=False))
+
+
+def connect_to(url: str) -> AsyncOpenAI:
+    return _client(url, None)
+
+
+def _client(url: str, http_client: Any) -> AsyncOpenAI:
+    return AsyncOpenAI(api_key="none", base_url=url, max_retries=0, http_client=http_client)
 
 
 async def run(client: AsyncOpenAI) -> Result:
+    listener = await read(client, Listener())
+    # after the stream these give what is there; where none is, they raise
+    steps = await listener.get_final_run_steps()
+    messages = await listener.get_final_messages() if _has_messages(listener) else []
+    return Result(listener, steps, messages)
+
+
+async def read(client: AsyncOpenAI, listener: Any) -> Any:
+    """Read one stream to its end with the listener, and return it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the Assistants API is deprecated, which is known here
         manager = client.beta.threads.runs.stream(
-            thread_id="thread_bench", assistant_id="asst_bench", event_handler=Listener()
+            thread_id="thread_bench", assistant_id="asst_bench", event_handler=listener
         )
-        async with manager as listener:
-            steps = await listener.get_final_run_steps()
+        async with manager as handler:
+            await handler.until_done()
     await client.close()
-    return Result(listener, steps)
+    return listener
+
+
+async def listen(client: AsyncOpenAI, note: Callable[[str], None]) -> str:
+    """Call `note` with what each delta adds to a function's arguments, and return them."""
+
+    class Teller(AsyncAssistantEventHandler):
+        async def on_run_step_delta(self, delta: RunStepDelta, snapshot: RunStep) -> None:
+            note(delta.step_details.tool_calls[0].function.arguments)
+
+    (step,) = await (await read(client, Teller())).get_final_run_steps()
+    return step.step_details.tool_calls[0].function.arguments
+
+
+def _has_messages(listener: Listener) -> bool:
+    return any(step.type == "message_creation" for step in listener.done)
 
 
 def check(load: Workload, result: Result) -> int:
     run = result.listener.current_run
     assert run is not None
     assert run.status == "completed"
-    assert result.listener.created == ["in_progress"]
-    assert [_arguments(step.to_dict()) for step in result.steps] == [_arguments(step) for step in load.steps]
-    assert [step.to_dict() for step in result.listener.done] == list(load.steps)
+    assert result.listener.created == [step["id"] for step in load.steps]
+    assert texts(_as_wire(result.steps)) == texts(load.steps)
+    assert sorted(_as_wire(result.listener.done), key=_id) == sorted(load.steps, key=_id)
+    assert _as_wire(result.messages) == list(load.messages)
     return len(load.events)
 
 
-def _arguments(step: dict[str, Any]) -> list[str]:
-    return [call["function"]["arguments"] for call in step["step_details"]["tool_calls"]]
+async def verify(load: Workload) -> None:
+    """Check what the deltas of messages build: keeping every snapshot would cost the timed pass."""
+    keeper = await read(prepare(load), Keeper())
+    assert texts(_as_wire(list(keeper.built.values()))) == texts(load.messages)
+
+
+def _as_wire(models: list[Any]) -> list[dict[str, Any]]:
+    return [model.to_dict(mode="json") for model in models]
+
+
+def _id(step: dict[str, Any]) -> str:
+    return step["id"]
 
 
 async def _body(chunks: tuple[bytes, ...]) -> AsyncIterator[bytes]:

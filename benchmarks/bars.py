@@ -1,0 +1,54 @@
+"""What the measured ratios have to be."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+AT_LEAST: Final = "≥"
+AT_MOST: Final = "≤"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One demand on a figure of a case."""
+
+    question: str
+    case: str
+    figure: str
+    sense: str
+    limit: float
+    goal: float | None = None
+    """What comes after it."""
+
+
+BARS: Final = (
+    Bar("in memory, openai-python's time ÷ ours", "in_memory", "openai-python ÷ stepstream", AT_LEAST, 100),
+    Bar("in memory, our time ÷ bare decode's", "in_memory", "stepstream ÷ bare decode", AT_MOST, 3.0, goal=2.0),
+    Bar("in memory, azure-ai-agents' time ÷ ours", "in_memory", "azure-ai-agents ÷ stepstream", AT_LEAST, 40),
+    Bar("a delta in a step of 64,000 ÷ of 1,000", "growth", "64,000 deltas ÷ 1,000", AT_MOST, 1.15),
+    Bar("a delta in 4 MiB of logs ÷ in 64 KiB", "growth_of_logs", "4 MiB ÷ 64 KiB", AT_MOST, 1.15),
+    Bar("a delta beside 128 calls ÷ 1", "growth_by_calls", "128 calls ÷ 1", AT_MOST, 1.15),
+    Bar("one event a chunk ÷ chunks of 4 KiB", "chunking", "one event a chunk ÷ 4 KiB", AT_MOST, 1.5),
+    Bar("loopback, openai-python's time ÷ ours", "http", "openai-python ÷ stepstream", AT_LEAST, 12),
+    Bar("loopback, openai-python's time ÷ ours, fast", "http", "openai-python ÷ stepstream, fast", AT_LEAST, 40),
+    Bar("throughput of 1,000 streams ÷ 1", "concurrent", "1,000 at a time ÷ 1", AT_LEAST, 0.8),
+    Bar("p99 bytes to callback, ours ÷ openai-python's", "latency", "stepstream ÷ openai-python, p99", AT_MOST, 0.5),
+    Bar("import, ours ÷ msgspec and anyio", "imports", "stepstream ÷ msgspec, anyio", AT_MOST, 1.5),
+    Bar("delivery ÷ bare decode", "delivery", "(one callback - no subscriber) ÷ bare decode", AT_MOST, 2.0),
+    Bar("subscribed to another class ÷ to nothing", "delivery", "other class ÷ no subscriber", AT_MOST, 1.02),
+    Bar("subscribed to another run ÷ to nothing", "delivery", "other run ÷ no subscriber", AT_MOST, 1.02),
+)
+
+
+def judged(reports: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return every bar of the cases that were asked for, with what was measured and the verdict."""
+    return [asdict(bar) | _verdict(bar, reports[bar.case]) for bar in BARS if bar.case in reports]
+
+
+def _verdict(bar: Bar, report: Mapping[str, Any]) -> dict[str, Any]:
+    measured = report["figures"].get(bar.figure)
+    if measured is None:
+        return {"measured": None, "verdict": f"not measured: {'; '.join(dict.fromkeys(report['missing'].values()))}"}
+    found = measured["median"]
+    is_met = found >= bar.limit if bar.sense == AT_LEAST else found <= bar.limit
+    return {"measured": measured, "verdict": "met" if is_met else "missed"}
