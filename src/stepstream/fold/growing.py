@@ -24,7 +24,8 @@ class Growing(Generic[Obj]):
     """
 
     __slots__ = (
-        "_tree", "base", "created", "deltas", "ended", "finished", "group", "kept", "sent", "slots", "started", "version",
+        "_tree", "base", "created", "deltas", "ended", "finished", "group", "kept",
+        "sent", "slots", "started", "version",
     )  # fmt: skip
 
     def __init__(self, base: Obj, group: str) -> None:
