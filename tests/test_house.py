@@ -169,11 +169,26 @@ def optional_modules() -> set[str]:
 
 
 def test_import_loads_nothing_that_only_the_edges_need():
-    loaded = in_a_fresh_process("import sys, json, stepstream; print(json.dumps(sorted(sys.modules)))")
+    program = "import sys, json; from stepstream import Processor; print(json.dumps(sorted(sys.modules)))"
+    loaded = in_a_fresh_process(program)
     assert {"httpx", "httpx_sse", "uvicorn"} <= optional_modules()
     assert "stepstream.live.processor" in loaded
     assert optional_modules().isdisjoint(loaded)
     assert [name for name in loaded if name.startswith("stepstream.") and room(name) in ("sources", "cli")] == []
+
+
+def test_import_loads_a_room_when_a_name_of_it_is_used():
+    program = "import sys, json, stepstream; {}; print(json.dumps(sorted(sys.modules)))"
+    rooms = {
+        use: {room(name) for name in in_a_fresh_process(program.format(use)) if name.startswith("stepstream.")}
+        for use in ("pass", "stepstream.FrameDecoder", "stepstream.Accumulator", "stepstream.Processor")
+    }
+    assert rooms == {
+        "pass": {"errors"},
+        "stepstream.FrameDecoder": {"errors", "wire"},
+        "stepstream.Accumulator": {"errors", "wire", "fold"},
+        "stepstream.Processor": {"errors", "wire", "fold", "live"},
+    }
 
 
 def test_lazy_names_work_after_the_import():

@@ -1,6 +1,7 @@
 """stepstream: live, correct run-step snapshots from the event stream of an agent run.
 
-Every public name is here. What needs an HTTP client is loaded when it is first used.
+Every public name is here, and is loaded when it is first used: whoever only decodes does not load the processor, and
+only what speaks HTTP loads a client.
 """
 
 from importlib import import_module
@@ -21,84 +22,123 @@ from stepstream.errors import (
     ToolFailed,
     TransportError,
 )
-from stepstream.fold.accumulator import Accumulator, accumulate
-from stepstream.fold.changes import (
-    Anomaly,
-    Change,
-    MessageProgress,
-    MessageTransition,
-    RunTransition,
-    StepProgress,
-    StepTransition,
-    ToolCallFinished,
-    ToolCallStarted,
-)
-from stepstream.fold.encoding import encode_change
-from stepstream.live.failure import Failure, Statistics, SubscriberStatistics
-from stepstream.live.handle import StreamHandle
-from stepstream.live.outcome import Outcome
-from stepstream.live.processor import Processor
-from stepstream.live.source import Reconnected
-from stepstream.live.subscription import Subscription
-from stepstream.wire.base import Unknown
-from stepstream.wire.deltas import (
-    AnnotationDelta,
-    CodeInterpreterDelta,
-    CodeOutputDelta,
-    ContentDelta,
-    MessageDelta,
-    MessageDeltaBody,
-    RunStepDelta,
-    RunStepDeltaBody,
-    StepDetailsDelta,
-    TextDelta,
-    ToolCallDelta,
-)
-from stepstream.wire.events import Done, ErrorData, Event, Malformed, UnknownData, decode_event
-from stepstream.wire.messages import Annotation, Content, FileCitation, ImageFile, ImageUrl, Message, Text, UrlCitation
-from stepstream.wire.objects import (
-    Activity,
-    IncompleteDetails,
-    LastError,
-    MessageCreation,
-    RequiredAction,
-    RequiredCalls,
-    Run,
-    RunStep,
-    StepDetails,
-    Thread,
-    Usage,
-)
-from stepstream.wire.sse import Frame, FrameDecoder, encode_comment, encode_frame
-from stepstream.wire.tool_calls import (
-    BrowserAutomation,
-    CodeInterpreter,
-    CodeOutput,
-    ConnectedAgent,
-    DeepResearch,
-    FileSearch,
-    FunctionCall,
-    OutputImage,
-    RankingOptions,
-    SearchResult,
-    ToolCall,
-)
 
 if TYPE_CHECKING:
     from stepstream.client.runs import RunsClient
     from stepstream.client.tools import Toolbox
+    from stepstream.fold.accumulator import Accumulator, accumulate
+    from stepstream.fold.changes import (
+        Anomaly,
+        Change,
+        MessageProgress,
+        MessageTransition,
+        RunTransition,
+        StepProgress,
+        StepTransition,
+        ToolCallFinished,
+        ToolCallStarted,
+    )
+    from stepstream.fold.encoding import encode_change
+    from stepstream.live.failure import Failure, Statistics, SubscriberStatistics
+    from stepstream.live.handle import StreamHandle
+    from stepstream.live.outcome import Outcome
+    from stepstream.live.processor import Processor
+    from stepstream.live.source import Reconnected
+    from stepstream.live.subscription import Subscription
     from stepstream.sources.event_stream import EventStream
     from stepstream.sources.http import connect
     from stepstream.sources.recording import record, replay
+    from stepstream.wire.base import Unknown
+    from stepstream.wire.deltas import (
+        AnnotationDelta,
+        CodeInterpreterDelta,
+        CodeOutputDelta,
+        ContentDelta,
+        MessageDelta,
+        MessageDeltaBody,
+        RunStepDelta,
+        RunStepDeltaBody,
+        StepDetailsDelta,
+        TextDelta,
+        ToolCallDelta,
+    )
+    from stepstream.wire.events import Done, ErrorData, Event, Malformed, UnknownData, decode_event
+    from stepstream.wire.messages import (
+        Annotation,
+        Content,
+        FileCitation,
+        ImageFile,
+        ImageUrl,
+        Message,
+        Text,
+        UrlCitation,
+    )
+    from stepstream.wire.objects import (
+        Activity,
+        IncompleteDetails,
+        LastError,
+        MessageCreation,
+        RequiredAction,
+        RequiredCalls,
+        Run,
+        RunStep,
+        StepDetails,
+        Thread,
+        Usage,
+    )
+    from stepstream.wire.sse import Frame, FrameDecoder, encode_comment, encode_frame
+    from stepstream.wire.tool_calls import (
+        BrowserAutomation,
+        CodeInterpreter,
+        CodeOutput,
+        ConnectedAgent,
+        DeepResearch,
+        FileSearch,
+        FunctionCall,
+        OutputImage,
+        RankingOptions,
+        SearchResult,
+        ToolCall,
+    )
 
-_LAZY = {
-    "EventStream": "stepstream.sources.event_stream",
-    "RunsClient": "stepstream.client.runs",
-    "Toolbox": "stepstream.client.tools",
-    "connect": "stepstream.sources.http",
-    "record": "stepstream.sources.recording",
-    "replay": "stepstream.sources.recording",
+_HOMES = {
+    "stepstream.client.runs": "RunsClient",
+    "stepstream.client.tools": "Toolbox",
+    "stepstream.fold.accumulator": "Accumulator accumulate",
+    "stepstream.fold.changes": (
+        "Anomaly Change MessageProgress MessageTransition RunTransition StepProgress StepTransition "
+        "ToolCallFinished ToolCallStarted"
+    ),
+    "stepstream.fold.encoding": "encode_change",
+    "stepstream.live.failure": "Failure Statistics SubscriberStatistics",
+    "stepstream.live.handle": "StreamHandle",
+    "stepstream.live.outcome": "Outcome",
+    "stepstream.live.processor": "Processor",
+    "stepstream.live.source": "Reconnected",
+    "stepstream.live.subscription": "Subscription",
+    "stepstream.sources.event_stream": "EventStream",
+    "stepstream.sources.http": "connect",
+    "stepstream.sources.recording": "record replay",
+    "stepstream.wire.base": "Unknown",
+    "stepstream.wire.deltas": (
+        "AnnotationDelta CodeInterpreterDelta CodeOutputDelta ContentDelta MessageDelta MessageDeltaBody "
+        "RunStepDelta RunStepDeltaBody StepDetailsDelta TextDelta ToolCallDelta"
+    ),
+    "stepstream.wire.events": "Done ErrorData Event Malformed UnknownData decode_event",
+    "stepstream.wire.messages": "Annotation Content FileCitation ImageFile ImageUrl Message Text UrlCitation",
+    "stepstream.wire.objects": (
+        "Activity IncompleteDetails LastError MessageCreation RequiredAction RequiredCalls Run RunStep StepDetails "
+        "Thread Usage"
+    ),
+    "stepstream.wire.sse": "Frame FrameDecoder encode_comment encode_frame",
+    "stepstream.wire.tool_calls": (
+        "BrowserAutomation CodeInterpreter CodeOutput ConnectedAgent DeepResearch FileSearch FunctionCall "
+        "OutputImage RankingOptions SearchResult ToolCall"
+    ),
 }
+"""Where the names are that are loaded when they are first used."""
+
+_LAZY = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "APIError",
@@ -198,7 +238,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+    value = globals()[name] = getattr(import_module(_LAZY[name]), name)
+    return value
 
 
 def __dir__() -> list[str]:
