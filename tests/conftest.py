@@ -6,18 +6,15 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 
+WITHOUT_UVLOOP = pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed")
 BACKENDS = [
     pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
-    pytest.param(
-        ("asyncio", {"use_uvloop": True}),
-        id="uvloop",
-        marks=pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed"),
-    ),
+    pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop", marks=[WITHOUT_UVLOOP, pytest.mark.slow]),
     pytest.param(("trio", {}), id="trio"),
 ]
 
 
 @pytest.fixture(params=BACKENDS)
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    """Every asynchronous test runs on every event loop that users have."""
+    """Every asynchronous test runs on every event loop that users have, on uvloop with the slow ones."""
     return request.param

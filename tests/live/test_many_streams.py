@@ -21,7 +21,7 @@ from stepstream.live.filters import CLASSES
 
 TOP = Path(__file__).parents[2]
 RETAIN = 10
-MANY = [pytest.param(1_000), pytest.param(10_000, marks=pytest.mark.slow)]
+MANY = [pytest.param(300), *(pytest.param(count, marks=pytest.mark.slow) for count in (1_000, 10_000))]
 
 
 class Channel:
@@ -100,7 +100,7 @@ async def test_each_of_many_runs_is_told_whole_and_in_order(count: int):
 
 
 async def test_runs_are_counted_while_they_are_open_and_after():
-    count = 1_000
+    count = 300
     many, gate = Many(count), anyio.Event()
     async with many.processor as processor:
         async with anyio.create_task_group() as tasks:

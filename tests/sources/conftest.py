@@ -21,7 +21,7 @@ from stepstream.sources.fast_transport import FastClient
 FAST = "fast over "
 BACKENDS = [
     pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
-    pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop"),
+    pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop", marks=pytest.mark.slow),
     pytest.param(("trio", {}), id="trio"),
     pytest.param((f"{FAST}asyncio", {"use_uvloop": False}), id="fast-asyncio", marks=pytest.mark.slow),
     pytest.param((f"{FAST}asyncio", {"use_uvloop": True}), id="fast-uvloop", marks=pytest.mark.slow),
