@@ -66,7 +66,9 @@ class Reader:
             if place == before:
                 one = found[place]
                 for frame in scanner.frames_of(one) if type(one) is bytes else [one]:
-                    self._frame(frame)
+                    event = self._frame(frame)
+                    if event is not None:
+                        self._alike.learn(event)
                     yield
                     if self.is_done:
                         return
@@ -78,6 +80,8 @@ class Reader:
     def _other(self, item: Any) -> Iterator[None]:
         if isinstance(item, bytes | bytearray | memoryview):
             for start in range(0, len(item), self._most):
+                if self.is_done:
+                    return
                 yield from self.read(bytes(item[start : start + self._most]))
                 yield
         elif isinstance(item, Event):
@@ -117,18 +121,19 @@ class Reader:
         events = f"{stream.sequence:,} event{'' if stream.sequence == 1 else 's'}"
         raise StreamTruncated(f"the stream ended after {events} without done, its run unfinished")
 
-    def _frame(self, frame: Frame) -> None:
+    def _frame(self, frame: Frame) -> Event | None:
+        """Fold a frame, and return what it says, where that can be told."""
         try:
             event = decode_event(frame, max_depth=self._max_depth)
         except DecodeError as error:
             self._hear(self.accumulator.reject(error))
-        else:
-            self._event(event)
+            return None
+        self._event(event)
+        return event
 
     def _event(self, event: Event) -> None:
         for change in self.accumulator.apply(event):
             self._hear(change)
-        self._alike.learn(event)
         data = event.data
         if isinstance(data, ErrorData):
             raise StreamFailed(data.code, data.message, data.type, data.param)
