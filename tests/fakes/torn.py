@@ -39,7 +39,9 @@ def written(name: str, body: object, piece: bytes = b"", *, separators: tuple[st
 # Bodies
 
 
-def step(status: str, step_id: str = "step_1", *, calls: Sequence[JSON] = (), run_id: str = "run_1", **more: Any) -> JSON:
+def step(
+    status: str, step_id: str = "step_1", *, calls: Sequence[JSON] = (), run_id: str = "run_1", **more: Any
+) -> JSON:
     details = {"type": "tool_calls", "tool_calls": [*calls]}
     body = {"id": step_id, "object": "thread.run.step", "run_id": run_id, "type": "tool_calls", "status": status}
     return {**body, "step_details": details, **more}
@@ -188,7 +190,11 @@ def mutated(block: bytes, chance: random.Random) -> bytes:
     found = bytearray(block)
     begin = max(found.find(b"data:"), 0) if chance.random() < 0.9 else 0
     for _ in range(chance.choice([1, 1, 1, 2, 4])):
-        place = chance.randint(min(begin, len(found)), len(found)) if chance.random() < 0.5 else len(found) - chance.randint(3, 30)
+        place = (
+            chance.randint(min(begin, len(found)), len(found))
+            if chance.random() < 0.5
+            else len(found) - chance.randint(3, 30)
+        )
         place = min(max(place, 0), max(len(found) - 1, 0))
         match chance.randrange(3):
             case 0:
@@ -504,7 +510,9 @@ def ending(exc: Exception) -> str:
     return {"StreamFailed": "failed", "ConnectionError": "failed", "StreamTruncated": ""}.get(name, repr(exc))
 
 
-def read(way: Reading, chunks: Sequence[Any], *, limits: JSON = LIMITS, options: JSON | None = None, **mood: Any) -> Result:
+def read(
+    way: Reading, chunks: Sequence[Any], *, limits: JSON = LIMITS, options: JSON | None = None, **mood: Any
+) -> Result:
     """What comes of a stream; `mood` is that of its audience, `options` are those of the accumulator."""
     accumulator = Accumulator(context="tide", **(options or {}))
     stream = Stream(way, Audience(**mood), accumulator=accumulator, limits=limits)

@@ -1,4 +1,4 @@
-"""A scanner gives the frames of a decoder, at the same chunks; of the deltas it cuts out, it leaves the data as it is."""
+"""A scanner gives the frames of a decoder, at the same chunks; the data of deltas that it cuts out it leaves as it is."""
 
 from collections.abc import Iterable, Sequence
 
@@ -35,8 +35,7 @@ def scanned(chunks: Iterable[bytes], limit: int) -> Told:
     """The frames of each chunk, what is pending in the end, and whether a frame was too large."""
     scanner, told = Scanner(max_event_bytes=limit, last_event_id="7"), []
     try:
-        for chunk in chunks:
-            told.append(frames_of(scanner, scanner.feed(chunk)))
+        told.extend(frames_of(scanner, scanner.feed(chunk)) for chunk in chunks)
     except FrameTooLarge as error:
         return [*told, error.frames], None, True
     return told, scanner.pending(), False
@@ -45,8 +44,7 @@ def scanned(chunks: Iterable[bytes], limit: int) -> Told:
 def decoded(chunks: Iterable[bytes], limit: int) -> Told:
     decoder, told = FrameDecoder(max_event_bytes=limit, last_event_id="7"), []
     try:
-        for chunk in chunks:
-            told.append(decoder.feed(chunk))
+        told.extend(decoder.feed(chunk) for chunk in chunks)
     except FrameTooLarge as error:
         return [*told, error.frames], None, True
     return told, decoder.pending(), False
@@ -108,7 +106,10 @@ STREAMS = {
     "nul": A + block(b"\0") + B,
     "garbage": b"\xff\x00fog" + A + b"fog\n" + B + b"\n\nfog\n\n" + C + b"{}",
     "default_name": A + b"data: x\n\n" + B + b"event: message\ndata: x\n\n",
-    "mark_of_a_delta_in_data": A + block(b"event: thread.run.step.delta") + B + b"data: event: thread.run.step.delta\n\n",
+    "mark_of_a_delta_in_data": A
+    + block(b"event: thread.run.step.delta")
+    + B
+    + b"data: event: thread.run.step.delta\n\n",
     "nothing": b"",
 }
 
@@ -245,8 +246,7 @@ FATAL = {
 def test_scanner_that_failed_is_spent(first: bytes, size: int, fatal: bytes) -> None:
     scanner = Scanner(max_event_bytes=64)
     with pytest.raises(FrameTooLarge):
-        for chunk in [first, *pieces(fatal, size)]:
-            frames_of(scanner, scanner.feed(chunk))
+        _ = [frames_of(scanner, scanner.feed(chunk)) for chunk in [first, *pieces(fatal, size)]]
     for chunk in [A + B, b"x", b"\n\n", DONE]:
         with pytest.raises(FrameTooLarge) as raised:
             scanner.feed(chunk)
@@ -286,7 +286,7 @@ def test_pending_is_the_block_that_lacks_its_end(first: bytes, stream: bytes, ex
 # Any blocks, in any chunks
 
 BLOCKS = st.sampled_from([A, A, B, B, C, WORD, OTHER, DONE])
-TEXTS = st.text("ab:{}\"\\ é\n\r", max_size=12).map(str.encode)
+TEXTS = st.text('ab:{}"\\ é\n\r', max_size=12).map(str.encode)
 
 
 @st.composite
@@ -326,7 +326,9 @@ def streams(draw: st.DrawFn) -> list[bytes]:
 
 @settings(max_examples=400, deadline=None)
 @given(streams(), st.sampled_from([2**20, 2**20, 90, 64, 40]))
-def test_any_blocks_in_any_chunks_give_the_frames_of_a_decoder_at_the_same_chunk(chunks: list[bytes], limit: int) -> None:
+def test_any_blocks_in_any_chunks_give_the_frames_of_a_decoder_at_the_same_chunk(
+    chunks: list[bytes], limit: int
+) -> None:
     check(chunks, limit)
 
 
