@@ -1,4 +1,4 @@
-"""A scanner gives the frames of a decoder, at the same chunks; the data of deltas that it cuts out it leaves as it is."""
+"""A scanner gives the frames of a decoder, at the same chunks, and leaves the data of deltas that it cuts out."""
 
 from collections.abc import Iterable, Sequence
 
