@@ -23,7 +23,10 @@ from stepstream.wire.events import TYPES, Event
 from stepstream.wire.scan import DELTAS, head_of
 
 MAX_HEADS: Final = 1024
-"""So many heads are kept. Of more, all are forgotten: they are soon found again."""
+"""So many heads are kept for each kind of delta. Of more, all are forgotten: they are soon found again."""
+
+MAX_ALIKE: Final = 4096
+"""Where more bytes than these stand around a piece, they are not kept."""
 
 MAX_VAIN: Final = 2 * MAX_HEADS
 """After so many heads that were kept, or could not be, without one that was found again, no more are looked for."""
@@ -83,7 +86,7 @@ class Alike:
         self._interest = interest
         self._hear = hear
         self._opening = _OPENINGS[0]
-        self._heads: dict[bytes, _Head] = {}
+        self._heads: dict[str, dict[bytes, _Head]] = {event: {} for event in DELTAS}
         self._last: _Head | None = None  # that of the newest delta
         self._vain = 0
 
@@ -112,13 +115,13 @@ class Alike:
             self._hear(progress, listeners)
         return True
 
-    def fold(self, found: Sequence[object], start: int = 0) -> int:
-        """Fold the data of deltas, `found` from `start` on, and return the place of the first that is not folded.
+    def fold(self, event: str, found: Sequence[object], start: int = 0) -> int:
+        """Fold data of that event, `found` from `start` on, and return the place of the first that is not folded.
 
         That is one which is like none before, or the next after one for which there was no more room. Progress is made,
         and heard, only where it is wanted.
         """
-        heads, opening, size, interest = self._heads, self._opening, len(self._opening), self._interest
+        heads, opening, size, interest = self._heads[event], self._opening, len(self._opening), self._interest
         head, hear, context = self._last, self._hear, self._stream.context
         place, before = start, self._stream.sequence - start
         try:
@@ -156,9 +159,14 @@ class Alike:
         return place
 
     def learn(self, event: Event) -> None:
-        """Keep the head of a delta that was just folded, where it added one piece to one text."""
+        """Keep the head of a delta that was just folded, where it added one piece to one text.
+
+        It is what the frame of a decoder says. With a line end in it, that came otherwise than the bytes say.
+        """
         delta: Any = event.data
         if self._vain >= MAX_VAIN or event.raw is None or type(delta) not in _DELTAS or delta.delta is None:
+            return
+        if b"\n" in event.raw:
             return
         side: Any = self._stream.steps if event.name == DELTAS[0] else self._stream.messages
         growing = side.known.get(delta.id)
@@ -170,11 +178,14 @@ class Alike:
             begin = event.raw.rfind(opening) + len(opening)
             inside = _INSIDE.match(event.raw, begin)
             head, tail = event.raw[:begin], event.raw[inside.end() if inside else begin :]
+            if len(head) + len(tail) > MAX_ALIKE:
+                continue
             if _is_split(event.name, head, tail, side, growing, *addition):
-                if len(self._heads) >= MAX_HEADS:
-                    self._heads.clear()
+                heads = self._heads[event.name]
+                if len(heads) >= MAX_HEADS:
+                    heads.clear()
                 self._opening = opening
-                self._heads[head] = _Head(event.name, head, tail, growing, addition[0])
+                heads[head] = _Head(event.name, head, tail, growing, addition[0])
                 return
 
     def _ask(self, head: _Head) -> Sequence[Any]:

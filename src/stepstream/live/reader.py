@@ -55,7 +55,7 @@ class Reader:
             found = self._scanner.feed(item)
         except FrameTooLarge as excess:
             return self._each(excess.frames, 0, excess)
-        place = self._alike.fold(found)
+        place = self._alike.fold(self._scanner.event, found)
         return () if place == len(found) else self._each(found, place, None)
 
     def _begin(self, last_event_id: str) -> None:
@@ -68,11 +68,13 @@ class Reader:
         scanner = self._scanner
         yield
         while place < len(found) and not self.is_done:
-            before, place = place, self._alike.fold(found, place)
+            before, place = place, self._alike.fold(scanner.event, found, place)
             if place == before:
                 one = found[place]
                 for frame in scanner.frames_of(one) if type(one) is bytes else [one]:
-                    self._frame(frame)
+                    event = self._frame(frame)
+                    if event is not None:
+                        self._alike.learn(event)
                     yield
                     if self.is_done:
                         return
@@ -84,6 +86,8 @@ class Reader:
     def _other(self, item: Any) -> Iterator[None]:
         if isinstance(item, bytes | bytearray | memoryview):
             for start in range(0, len(item), self._most):
+                if self.is_done:
+                    return
                 yield from self.read(bytes(item[start : start + self._most]))
                 yield
         elif isinstance(item, Event):
@@ -123,18 +127,19 @@ class Reader:
         events = f"{stream.sequence:,} event{'' if stream.sequence == 1 else 's'}"
         raise StreamTruncated(f"the stream ended after {events} without done, its run unfinished")
 
-    def _frame(self, frame: Frame) -> None:
+    def _frame(self, frame: Frame) -> Event | None:
+        """Fold a frame, and return what it says, where that can be told."""
         try:
             event = decode_event(frame, max_depth=self._max_depth)
         except DecodeError as error:
             self._hear(self.accumulator.reject(error))
-        else:
-            self._event(event)
+            return None
+        self._event(event)
+        return event
 
     def _event(self, event: Event) -> None:
         for change in self.accumulator.apply(event):
             self._hear(change)
-        self._alike.learn(event)
         data = event.data
         if isinstance(data, ErrorData):
             raise StreamFailed(data.code, data.message, data.type, data.param)

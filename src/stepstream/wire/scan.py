@@ -89,6 +89,7 @@ class Scanner:
         return [*self._decoded(chunk[:end]), *self.feed(chunk[end:])]
 
     def _decoded(self, data: bytes) -> list[Scanned]:
+        self._is_inside = True  # and stays so where this raises: the decoder raises from then on
         frames = self._decoder.feed(data)
         self._is_inside = not self._decoder.is_between_blocks
         return [*self._noted(frames)]

@@ -1,0 +1,339 @@
+"""A scanner gives the frames of a decoder, at the same chunks, and leaves the data of deltas that it cuts out."""
+
+from collections.abc import Iterable, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stepstream.errors import FrameTooLarge
+from stepstream.wire.scan import DELTAS, MAX_KEPT, Scanned, Scanner, head_of
+from stepstream.wire.sse import Frame, FrameDecoder
+
+STEP, MESSAGE = DELTAS
+
+
+def block(data: bytes, event: str = STEP) -> bytes:
+    """A delta as servers write it."""
+    return b"event: %b\ndata: %b\n\n" % (event.encode(), data)
+
+
+A, B, C = block(b'{"a"}'), block(b'{"bb"}'), block(b'{"c"}')
+WORD, OTHER = block(b'"w"', MESSAGE), block(b'"v"', MESSAGE)
+DONE = b"event: done\ndata: [DONE]\n\n"
+MARK = b"\xef\xbb\xbf"
+
+
+def frames_of(scanner: Scanner, found: Iterable[Scanned]) -> list[Frame]:
+    return [frame for one in found for frame in (scanner.frames_of(one) if isinstance(one, bytes) else [one])]
+
+
+Told = tuple[list[list[Frame]], Frame | None, bool]
+
+
+def scanned(chunks: Iterable[bytes], limit: int) -> Told:
+    """The frames of each chunk, what is pending in the end, and whether a frame was too large."""
+    scanner, told = Scanner(max_event_bytes=limit, last_event_id="7"), []
+    try:
+        told.extend(frames_of(scanner, scanner.feed(chunk)) for chunk in chunks)
+    except FrameTooLarge as error:
+        return [*told, error.frames], None, True
+    return told, scanner.pending(), False
+
+
+def decoded(chunks: Iterable[bytes], limit: int) -> Told:
+    decoder, told = FrameDecoder(max_event_bytes=limit, last_event_id="7"), []
+    try:
+        told.extend(decoder.feed(chunk) for chunk in chunks)
+    except FrameTooLarge as error:
+        return [*told, error.frames], None, True
+    return told, decoder.pending(), False
+
+
+def pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def check(chunks: Sequence[bytes], limit: int = 2**20) -> None:
+    assert scanned(chunks, limit) == decoded(chunks, limit)
+
+
+STREAMS = {
+    "deltas": A + B + C,
+    "one_delta": A,
+    "delta_without_its_blank_line": A + B[:-1],
+    "delta_without_its_line_end": A + B[:-2],
+    "delta_that_is_cut": A + B[:-5],
+    "name_that_is_cut": A + B[:9],
+    "other_events": DONE + A + DONE + DONE + B + DONE,
+    "other_kind_of_delta": A + WORD + B + OTHER + WORD,
+    "kinds_that_take_turns": (A + WORD) * 4,
+    "kind_that_changes": A + B + WORD + OTHER + WORD + OTHER,
+    "kind_that_changes_back": WORD + OTHER + A + B + WORD,
+    "crlf": (A + B + DONE + C).replace(b"\n", b"\r\n"),
+    "cr": (A + B + DONE + C).replace(b"\n", b"\r"),
+    "crlf_and_lf": A + B.replace(b"\n", b"\r\n") + C + DONE.replace(b"\n", b"\r\n") + A + WORD,
+    "cr_and_lf": A + B.replace(b"\n", b"\r") + C + DONE.replace(b"\n", b"\r") + A,
+    "cr_between_lines": A + b"event: x\rdata: y\n\n" + B,
+    "cr_for_a_blank_line": A + b"data: x\n\r" + B + b"data: x\r\n\n" + C + b"data: x\r\r\n" + A,
+    "cr_in_the_data": A + block(b'"\r"') + B + block(b"\r") + C,
+    "cr_and_data_in_the_data": A + block(b'"x\rdata: y"') + B + block(b'x\r\revent: done\rdata: "y"') + C,
+    "cr_before_a_blank_line": block(b'"x"\r') + A + block(b'"x"\r\r') + B,
+    "cr_at_the_end": A + b"data: x\r",
+    "mark": MARK + A + B,
+    "mark_and_other_event": MARK + DONE + A + B,
+    "mark_in_the_middle": A + MARK + B + C,
+    "half_a_mark": MARK[:2] + A + B,
+    "half_a_mark_and_blank_lines": MARK[:2] + b"\n\n" + A,
+    "nothing_but_a_mark": MARK,
+    "comments": b": fog\n\n" + A + b":\n" + B + b": fog\n: bank\n\n\n" + C + b": fog",
+    "comment_in_a_block": A + b"event: thread.run.step.delta\n: fog\ndata: x\n\n" + B + A[:-1] + b": fog\n\n" + C,
+    "ids": b"id: 1\n" + A + B[:-1] + b"id: 2\n\n" + C + b"id: 3\n\n" + DONE + A + b"id\n\n" + A + DONE,
+    "retry": b"retry: 5\n" + A + B[:-1] + b"retry: 6\n\n" + C,
+    "blank_lines": b"\n" + A + b"\n" + B + b"\n\n" + C + b"\n\n\n" + DONE + b"\n" + WORD + b"\n\n\n\n",
+    "nothing_but_blank_lines": b"\n" * 9,
+    "no_space_after_colons": A + b"event:thread.run.step.delta\ndata:x\n\n" + B + b"data:x\n\n",
+    "two_spaces": A + block(b" x") + B,
+    "data_before_the_event": A + b"data: x\nevent: thread.run.step.delta\n\n" + B,
+    "several_data_lines": A + B[:-1] + b"data: x\n\n" + C + b"data: y\ndata: z\n\n",
+    "lines_that_are_no_fields": A + B[:-1] + b"x\n\n" + C[:-1] + b"data\n\n" + A,
+    "event_twice": A + b"event: done\nevent: thread.run.step.delta\ndata: x\n\n" + B,
+    "another_event_after": A + B[:-1] + b"event: done\n\n" + C,
+    "event_without_data": A + b"event: thread.run.step.delta\n\n" + B + b"event: thread.run.step.delta\ndata: \n\n",
+    "empty_data": block(b"") + block(b"") + A,
+    "name_that_is_almost_one": A + block(b"x", STEP + "s") + B + block(b"x", STEP[:-1]) + C + block(b"x", STEP + " "),
+    "bad_utf_8": A + block(b'"\xff"') + B + block(b"\xed\xa0\x80", MESSAGE) + block(b"x\xc3"),
+    "nul": A + block(b"\0") + B,
+    "garbage": b"\xff\x00fog" + A + b"fog\n" + B + b"\n\nfog\n\n" + C + b"{}",
+    "default_name": A + b"data: x\n\n" + B + b"event: message\ndata: x\n\n",
+    "mark_of_a_delta_in_data": A
+    + block(b"event: thread.run.step.delta")
+    + B
+    + b"data: event: thread.run.step.delta\n\n",
+    "nothing": b"",
+}
+
+LIMITS = [2**20, 64, 48, 30, 1]
+
+each_stream = pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
+
+
+@each_stream
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("size", [1, 2, 3, 17, 1000])
+def test_frames_come_as_from_a_decoder(stream: bytes, size: int, limit: int) -> None:
+    check(pieces(stream, size), limit)
+
+
+@each_stream
+def test_stream_cut_at_any_byte_gives_the_frames_of_a_decoder(stream: bytes) -> None:
+    for cut in range(len(stream) + 1):
+        check([stream[:cut], b"", stream[cut:]])
+        check([A, stream[:cut], stream[cut:], A], 80)
+
+
+def test_deltas_are_cut_out_and_not_looked_at() -> None:
+    scanner = Scanner()
+    scanner.feed(DONE)
+    assert scanner.feed(A + B + C) == [b'{"a"}', b'{"bb"}', b'{"c"}']
+
+
+def test_deltas_after_the_first_block_of_a_chunk_are_cut_out() -> None:
+    assert Scanner().feed(A + B + C) == [Frame(STEP, b'{"a"}'), b'{"bb"}', b'{"c"}']
+
+
+def test_what_follows_a_delta_is_left_with_it() -> None:
+    scanner = Scanner()
+    scanner.feed(DONE)
+    assert scanner.feed(A + DONE + B) == [b'{"a"}\n\n' + DONE[:-2], b'{"bb"}']
+
+
+def test_head_and_event_say_what_was_cut_out() -> None:
+    scanner = Scanner()
+    assert (scanner.event, scanner.head) == (STEP, b"event: thread.run.step.delta\ndata: ") == (STEP, head_of(STEP))
+
+
+def test_deltas_of_the_kind_that_came_last_are_cut_out() -> None:
+    scanner = Scanner()
+    scanner.feed(A)
+    assert scanner.feed(WORD) == [Frame(MESSAGE, b'"w"')]
+    assert (scanner.event, scanner.head) == (MESSAGE, head_of(MESSAGE))
+    assert scanner.feed(WORD + OTHER) == [b'"w"', b'"v"']
+
+
+def test_kind_stays_while_deltas_of_it_are_cut_out() -> None:
+    scanner = Scanner()
+    scanner.feed(DONE)
+    found = scanner.feed(WORD + A)
+    assert (found, scanner.event) == ([Frame(MESSAGE, b'"w"'), b'{"a"}'], STEP)
+
+
+def test_kind_that_was_seen_in_data_that_was_left_is_the_next_to_be_cut_out() -> None:
+    scanner = Scanner()
+    scanner.feed(DONE)
+    frames_of(scanner, scanner.feed(A + WORD))
+    assert [type(one) for one in scanner.feed(WORD)] == [Frame]
+    assert scanner.feed(OTHER) == [b'"v"']
+
+
+def test_other_events_change_no_kind() -> None:
+    scanner = Scanner()
+    scanner.feed(WORD)
+    scanner.feed(DONE)
+    assert scanner.event == MESSAGE
+
+
+@pytest.mark.parametrize(
+    ("chunk", "expected"),
+    [(A, True), (A[:-1], False), (A[:3], False), (b"\n", True), (b"\r", False), (A + b"\r", False), (DONE, True)],
+)
+def test_scanner_is_between_blocks_where_nothing_is_kept(chunk: bytes, expected: bool) -> None:
+    scanner = Scanner()
+    was_at_first = scanner.is_between_blocks
+    scanner.feed(A)
+    was = scanner.is_between_blocks
+    scanner.feed(chunk)
+    assert (was_at_first, was, scanner.is_between_blocks) == (False, True, expected)
+
+
+def test_block_in_pieces_comes_with_its_last_byte() -> None:
+    scanner = Scanner()
+    scanner.feed(DONE)
+    assert [scanner.feed(piece) for piece in pieces(A + B, 1)].count([]) == len(A + B) - 2
+
+
+LONG = [MAX_KEPT - 40, MAX_KEPT - 36, MAX_KEPT - 35, MAX_KEPT, MAX_KEPT + 1, 3 * MAX_KEPT]
+
+
+@pytest.mark.parametrize("length", LONG)
+@pytest.mark.parametrize("size", [500, MAX_KEPT, 2 * MAX_KEPT + 1])
+def test_long_block_comes_as_from_a_decoder(length: int, size: int) -> None:
+    stream = A + block(b"x" * length) + B + block(b"y" * length, MESSAGE) + C + WORD
+    check(pieces(stream, size))
+    check([A, *pieces(stream[len(A) :], size)], length)
+
+
+def test_long_block_that_never_ends_is_kept_by_the_decoder_alone() -> None:
+    scanner = Scanner(max_event_bytes=3 * MAX_KEPT)
+    scanner.feed(A)
+    scanner.feed(b"data: " + b"x" * MAX_KEPT)
+    assert len(scanner._kept) < MAX_KEPT
+    with pytest.raises(FrameTooLarge):
+        scanner.feed(b"x" * 2 * MAX_KEPT)
+
+
+def test_part_of_a_block_is_kept_up_to_a_bound() -> None:
+    scanner = Scanner()
+    scanner.feed(A)
+    scanner.feed(b"x" * (MAX_KEPT - 2))
+    assert len(scanner._kept) == MAX_KEPT
+    scanner.feed(b"x")
+    assert len(scanner._kept) == 2
+
+
+FATAL = {
+    "long_line": b"data: " + b"x" * 99,
+    "long_block": b"data: x\n" * 20,
+    "long_delta": block(b"x" * 99),
+    "long_delta_after_others": WORD + block(b"x" * 99) + B,
+    "long_line_after_a_cr": b"\r\rdata: " + b"x" * 99,
+}
+
+
+@pytest.mark.parametrize("fatal", FATAL.values(), ids=FATAL)
+@pytest.mark.parametrize("size", [1, 40, 1000])
+@pytest.mark.parametrize("first", [b"", A + B, A[:-1], b"data: x\r\n"], ids=["new", "between", "kept", "inside"])
+def test_scanner_that_failed_is_spent(first: bytes, size: int, fatal: bytes) -> None:
+    scanner = Scanner(max_event_bytes=64)
+    with pytest.raises(FrameTooLarge):
+        _ = [frames_of(scanner, scanner.feed(chunk)) for chunk in [first, *pieces(fatal, size)]]
+    for chunk in [A + B, b"x", b"\n\n", DONE]:
+        with pytest.raises(FrameTooLarge) as raised:
+            scanner.feed(chunk)
+        assert raised.value.frames == []
+    check([first, *pieces(fatal, size)], 64)
+
+
+def test_failure_carries_the_frames_before_it() -> None:
+    scanner = Scanner(max_event_bytes=64)
+    scanner.feed(DONE)
+    with pytest.raises(FrameTooLarge) as raised:
+        scanner.feed(A + WORD + block(b"x" * 99) + B)
+    assert raised.value.frames == [Frame(STEP, b'{"a"}'), Frame(MESSAGE, b'"w"')]
+
+
+PENDING = {
+    "nothing": (b"", None),
+    "block_without_blank_line": (b"event: done\ndata: x\n", Frame("done", b"x")),
+    "line_without_its_end": (b"event: done\ndata: x", Frame("done", b"x")),
+    "block_without_data": (b"event: done\n", None),
+    "cr": (b"event: done\rdata: x\r", Frame("done", b"x")),
+    "long": (b"data: " + b"x" * MAX_KEPT, Frame("message", b"x" * MAX_KEPT)),
+    "id": (b"id: 4\ndata: x", Frame("message", b"x", "4")),
+}
+
+
+@pytest.mark.parametrize(("stream", "expected"), PENDING.values(), ids=PENDING)
+@pytest.mark.parametrize("first", [b"", A, A + B + C, A + b"\r\n"])
+def test_pending_is_the_block_that_lacks_its_end(first: bytes, stream: bytes, expected: Frame | None) -> None:
+    scanner = Scanner()
+    frames_of(scanner, scanner.feed(first))
+    scanner.feed(stream)
+    assert scanner.pending() == expected
+    assert scanner.pending() == expected
+
+
+# Any blocks, in any chunks
+
+BLOCKS = st.sampled_from([A, A, B, B, C, WORD, OTHER, DONE])
+TEXTS = st.text('ab:{}"\\ é\n\r', max_size=12).map(str.encode)
+
+
+@st.composite
+def written(draw: st.DrawFn) -> bytes:
+    """Draw a block, written in one of the ways in which blocks may be."""
+    one = draw(BLOCKS | st.builds(block, TEXTS, st.sampled_from([STEP, MESSAGE, "done"])))
+    match draw(st.integers(0, 12)):
+        case 0:
+            return one.replace(b"\n", b"\r\n")
+        case 1:
+            return one.replace(b"\n", b"\r")
+        case 2:
+            return one[:-1] + draw(st.sampled_from([b"id: 5\n\n", b": fog\n\n", b"data: x\n\n", b"\r", b"\r\n", b""]))
+        case 3:
+            return draw(st.sampled_from([b"id: 5\n", b": fog\n\n", b"\n", b"\r", b"retry: 5\n", MARK])) + one
+        case 4:
+            return one.replace(b": ", b":")
+        case 5:
+            return block(b"x" * draw(st.integers(20, 90)))
+        case 6:
+            cut = draw(st.integers(0, len(one)))
+            return one[:cut] + draw(st.binary(max_size=3)) + one[cut + draw(st.integers(0, 2)) :]
+        case _:
+            return one
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[bytes]:
+    """Draw a stream in chunks that end anywhere, or where blocks do."""
+    blocks = draw(st.lists(written(), max_size=8))
+    if draw(st.booleans()):
+        return blocks
+    data = draw(st.sampled_from([b"", b"", MARK])) + b"".join(blocks)
+    cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=8)))
+    return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+
+
+@settings(max_examples=400, deadline=None)
+@given(streams(), st.sampled_from([2**20, 2**20, 90, 64, 40]))
+def test_any_blocks_in_any_chunks_give_the_frames_of_a_decoder_at_the_same_chunk(
+    chunks: list[bytes], limit: int
+) -> None:
+    check(chunks, limit)
+
+
+@pytest.mark.slow
+@settings(max_examples=20_000, deadline=None)
+@given(streams(), st.sampled_from([2**20, 2**20, 90, 64, 40]))
+def test_any_blocks_in_any_chunks_give_the_frames_of_a_decoder_in_the_long_run(chunks: list[bytes], limit: int) -> None:
+    check(chunks, limit)
