@@ -76,9 +76,7 @@ class State:
 
     def remember(self, key: str, context: Any) -> None:
         """Note the context of the stream that tells of a group."""
-        found = self._open.get(key) or self._finished.get(key)
-        if found is not None:
-            found.context = context
+        self.group(key).context = context
 
     @property
     def order(self) -> tuple[list[str], list[str]]:
