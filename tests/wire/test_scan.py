@@ -176,6 +176,13 @@ def test_kind_that_was_seen_in_data_that_was_left_is_the_next_to_be_cut_out() ->
     assert scanner.feed(OTHER) == [b'"v"']
 
 
+def test_newest_of_both_kinds_is_the_next_to_be_cut_out() -> None:
+    scanner = Scanner()
+    scanner.feed(DONE)
+    scanner.feed((A + WORD + DONE).replace(b"\n", b"\r\n") + b":\n\n")
+    assert scanner.event == MESSAGE
+
+
 def test_other_events_change_no_kind() -> None:
     scanner = Scanner()
     scanner.feed(WORD)
