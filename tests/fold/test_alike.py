@@ -626,7 +626,7 @@ def test_interest_is_asked_for_once_for_each_version(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("way", ["fold", "take"])
 def test_interest_that_changes_is_asked_for_before_the_next_delta(way: str) -> None:
-    learning = Learning()
+    learning = Learning(wants=False)
     usual = block_of("arguments")
     learning.sees(usual)
     learning.folds(usual)
