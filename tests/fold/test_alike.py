@@ -833,7 +833,7 @@ def test_two_streams_about_the_same_steps_are_folded_as_by_the_plain_way(
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=3_000, deadline=None)
 @given(SEEDS, st.integers(0, 150), SEEDS, moods(), LIMITED, BOUNDED)
 def test_any_stream_is_folded_as_by_the_plain_way_in_the_long_run(
     seed: int, length: int, cuts: int, mood: JSON, limits: JSON, options: JSON
@@ -842,7 +842,7 @@ def test_any_stream_is_folded_as_by_the_plain_way_in_the_long_run(
 
 
 @pytest.mark.slow
-@settings(max_examples=5_000, deadline=None)
+@settings(max_examples=1_500, deadline=None)
 @given(st.tuples(SEEDS, SEEDS), st.integers(0, 100), SEEDS, moods(), LIMITED, BOUNDED)
 def test_two_streams_are_folded_as_by_the_plain_way_in_the_long_run(
     seeds: tuple[int, int], length: int, turns: int, mood: JSON, limits: JSON, options: JSON
