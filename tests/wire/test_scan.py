@@ -340,7 +340,7 @@ def test_any_blocks_in_any_chunks_give_the_frames_of_a_decoder_at_the_same_chunk
 
 
 @pytest.mark.slow
-@settings(max_examples=20_000, deadline=None)
+@settings(max_examples=4_000, deadline=None)
 @given(streams(), st.sampled_from([2**20, 2**20, 90, 64, 40]))
 def test_any_blocks_in_any_chunks_give_the_frames_of_a_decoder_in_the_long_run(chunks: list[bytes], limit: int) -> None:
     check(chunks, limit)

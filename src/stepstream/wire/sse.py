@@ -73,9 +73,7 @@ class FrameDecoder:
     @property
     def is_between_blocks(self) -> bool:
         """Whether nothing is kept of what came: the next byte begins a line of a new block."""
-        return self._opening is None and not (
-            self._size or self._line or self._dropping or self._skip_lf or self._event or self._data
-        )
+        return self._opening is None and not (self._size or self._line or self._dropping or self._skip_lf)
 
     def feed(self, chunk: bytes | bytearray | memoryview) -> list[Frame]:
         """Take the next bytes and return the frames they complete, maybe none.
