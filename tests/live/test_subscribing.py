@@ -244,7 +244,7 @@ def test_unknown_filter_is_a_type_error(register: str):
         {"where": "completed"},
         {"where": note},
     ],
-    ids=str,
+    ids=lambda filters: " ".join(f"{name}-{type(value).__name__}" for name, value in filters.items()),
 )
 def test_filter_of_a_wrong_type_is_a_type_error(filters: dict[str, Any]):
     with pytest.raises(TypeError, match=f"expected {next(iter(filters))} as "):

@@ -6,6 +6,7 @@ exceed its bound by what one event of each stream does. A subscription that filt
 however many others there are, they cost nothing. Progress that nobody wants is not made at all.
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
@@ -19,6 +20,9 @@ from stepstream.live.subscription import Subscription
 
 REMEMBERED: Final = 256
 """For so many steps or messages that grow, a route remembers who wants their progress."""
+
+UNHURRIED: Final = 0.0005
+"""A stream that wakes subscribers no sooner than so many seconds after another is slow."""
 
 REMEMBERED_FAILED: Final = 100
 """So many subscriptions are remembered that were closed for what went wrong."""
@@ -130,7 +134,7 @@ class Hub:
 class Listeners:
     """The subscriptions of a hub, as one stream meets them."""
 
-    __slots__ = ("_routes", "full", "ledgers")
+    __slots__ = ("_routes", "_woken_at", "full", "has_woken", "ledgers")
 
     def __init__(self, hub: Hub) -> None:
         self._routes = hub.routes
@@ -138,6 +142,17 @@ class Listeners:
         """Those that the stream must wait for now."""
         self.ledgers: dict[Subscription, Ledger] = {}
         """What the changes of the stream owe to each of them."""
+        self.has_woken = False
+        self._woken_at = -math.inf
+
+    def let_run(self, now: float) -> bool:
+        """Tell whether those woken should run before the stream goes on: where changes come slowly, it costs little.
+
+        Else the stream would first make everything ready to wait, and they would hear of the change later.
+        """
+        self.has_woken = False
+        before, self._woken_at = self._woken_at, now
+        return now - before > UNHURRIED
 
     def hear(self, change: Change, listeners: Sequence[Subscription] | None = None) -> bool:
         """Hand a change to its listeners, found out where they are not known. Return whether to wait for one now."""
@@ -148,7 +163,7 @@ class Listeners:
         for subscription in listeners:
             ledger = ledgers.get(subscription)
             if ledger is None:
-                ledger = ledgers[subscription] = Ledger()
+                ledger = ledgers[subscription] = Ledger(self)
             if subscription.offer(change, ledger):
                 self.full.append(subscription)
         return bool(self.full)

@@ -1,7 +1,7 @@
 """Who still owes what to whom: the changes of one stream that one subscriber has not had."""
 
 from collections import deque
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 
@@ -9,13 +9,22 @@ MAX_HELD: Final = 50_000
 """So many changes that may be held back bring their own room."""
 
 
+class Wakeful(Protocol):
+    """A stream that wants to know whether it woke somebody."""
+
+    has_woken: bool
+    """Whether a subscriber slept until a change of the stream came."""
+
+
 class Ledger:
     """The changes of one stream that wait for one subscriber. In whatever order they go, all are counted."""
 
-    __slots__ = ("_settled", "owed")
+    __slots__ = ("_settled", "owed", "stream")
 
-    def __init__(self) -> None:
+    def __init__(self, stream: "Wakeful | None" = None) -> None:
         self.owed = 0
+        self.stream = stream
+        """Told when a change woke the subscriber."""
         self._settled: anyio.Event | None = None
 
     def wake(self) -> None:

@@ -268,6 +268,8 @@ class Processor(Waiting):
                     rested = await self._rest(stream, listeners)
             if listeners.full or stream.sequence - rested >= EVENTS_BETWEEN_CHECKPOINTS:
                 rested = await self._rest(stream, listeners)
+            elif listeners.has_woken and listeners.let_run(anyio.current_time()):
+                await anyio.lowlevel.checkpoint()
 
     async def _rest(self, stream: StreamFold, listeners: Listeners) -> int:
         """Wait for those who have no room, or let others run. Return how far the stream is."""

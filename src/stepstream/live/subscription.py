@@ -175,6 +175,8 @@ class Subscription:
             self.forget(replaced)
         if self.arrived.event is not None:
             self.arrived.notify()
+            if ledger.stream is not None:
+                ledger.stream.has_woken = True
         return room.taken >= room.size and room.is_full and (self._blocks or self._overflow())
 
     def _matches(self, change: Change) -> bool:

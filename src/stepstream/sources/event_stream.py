@@ -11,7 +11,7 @@ import msgspec
 from stepstream.errors import APIError, IdleTimeout, StepStreamError, TransportError
 from stepstream.live.source import Reconnected
 from stepstream.sources.backoff import Backoff
-from stepstream.sources.chunks import next_chunk
+from stepstream.sources.chunks import awaited_chunk, next_chunk
 from stepstream.sources.opening import NO_CONTENT, Request, leave, may_pass, opened, translated
 from stepstream.sources.options import check_seconds
 from stepstream.sources.pulse import Pulse
@@ -53,6 +53,7 @@ class EventStream:
         self._response: Any = None
         self._chunks: Any = None
         self._waited = 0.0  # for bytes, in seconds: what the reader does in between is not the server's doing
+        self._is_quick = False  # the chunk before did not have to be waited for
         self._nearest: Limited = "idle"
         self._is_over = False
 
@@ -154,12 +155,14 @@ class EventStream:
         """Return the next chunk, empty where it says nothing before the end, or None at the end of the response."""
         limits = self._limits
         try:
-            chunk, waited = await next_chunk(self._chunks, self._patience)
+            following = next_chunk if self._is_quick else awaited_chunk
+            chunk, waited = await following(self._chunks, self._patience)
         except TimeoutError as exc:
             raise self._late(self._nearest) from exc
         except Exception as exc:
             raise translated(exc, self._place, limits.idle_timeout) from exc
         self._waited += waited
+        self._is_quick = not waited
         if chunk is None:
             return None
         if limits.is_resumed:
