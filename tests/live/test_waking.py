@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
-from plays import Audience, play, sse
+from plays import Audience, play, quiet, sse
 
 from stepstream import Processor
 from stepstream.live.filters import CLASSES
@@ -28,6 +28,7 @@ async def test_first_change_is_heard_before_the_source_is_asked_for_more(anyio_b
 
     async with Processor() as processor:
         processor.add(CLASSES, audience)
+        await quiet()
         await processor.run(source())
     assert heard[0] == 1
 
@@ -49,5 +50,6 @@ async def test_nobody_is_waited_for_who_was_not_asleep(monkeypatch: pytest.Monke
 
     async with Processor() as processor:
         processor.add(CLASSES, Audience())
+        await quiet()
         await processor.run(source())
     assert len(asked) == 1

@@ -16,6 +16,7 @@ from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.present import present
 from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State
 from stepstream.fold.stream import StreamFold
+from stepstream.live.cancellation import lone
 from stepstream.live.failure import Failure, Statistics
 from stepstream.live.filters import Wanted
 from stepstream.live.handle import StreamHandle
@@ -203,7 +204,7 @@ class Processor(Waiting):
                 timeout = 0 if isinstance(self._failure, KeyboardInterrupt) else self._drain_timeout
                 self._pumps.cancel_scope.deadline = anyio.current_time() + timeout
         except BaseExceptionGroup as group:
-            raise _lone(group) from None
+            raise lone(group) from None
         left = sum(one.left for one in draining if one.has_callback)
         if self._pumps.cancel_scope.cancelled_caught and left:
             _log.error("closed after %s s with %d changes undelivered", self._drain_timeout, left)
@@ -333,14 +334,6 @@ class Processor(Waiting):
     def _check_outside_callbacks(self, what: str, instead: str) -> None:
         if anyio.get_current_task().id in self._callback_tasks:
             raise RuntimeError(f"{what} in a callback would wait for that callback: {instead}")
-
-
-def _lone(group: BaseExceptionGroup[Any]) -> BaseException:
-    """Return what a task raised, where it is the only one; else the group."""
-    inner: BaseException = group
-    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
-        inner = inner.exceptions[0]
-    return group if isinstance(inner, BaseExceptionGroup) else inner
 
 
 def _check_at_least(least: int, kind: Any, **options: float) -> None:
