@@ -259,6 +259,7 @@ def test_request_that_cannot_be_made_is_wrong_usage(run: Callable[..., Any], arg
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_drawing_costs_less_than_a_fifth_of_the_throughput():
     from benchmarks.drawing import measure
 
