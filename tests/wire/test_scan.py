@@ -87,6 +87,8 @@ STREAMS = {
     "half_a_mark_and_blank_lines": MARK[:2] + b"\n\n" + A,
     "nothing_but_a_mark": MARK,
     "comments": b": fog\n\n" + A + b":\n" + B + b": fog\n: bank\n\n\n" + C + b": fog",
+    "keep_alives": b": fog\n\n" + (A + b": fog\n\n") * 3 + b":\n\n: fog\n\n\n: bank\n\n" + B + WORD + b": fog\n\n" + C,
+    "keep_alive_with_cr": A + b": fog\rdata: x\n\n" + B + b": fog\r\n\n" + C + b": fog\n\rdata: y\n\n" + A,
     "comment_in_a_block": A + b"event: thread.run.step.delta\n: fog\ndata: x\n\n" + B + A[:-1] + b": fog\n\n" + C,
     "ids": b"id: 1\n" + A + B[:-1] + b"id: 2\n\n" + C + b"id: 3\n\n" + DONE + A + b"id\n\n" + A + DONE,
     "retry": b"retry: 5\n" + A + B[:-1] + b"retry: 6\n\n" + C,
@@ -140,6 +142,12 @@ def test_deltas_are_cut_out_and_not_looked_at() -> None:
 
 def test_deltas_after_the_first_block_of_a_chunk_are_cut_out() -> None:
     assert Scanner().feed(A + B + C) == [Frame(STEP, b'{"a"}'), b'{"bb"}', b'{"c"}']
+
+
+def test_keep_alives_between_deltas_are_dropped() -> None:
+    scanner = Scanner()
+    scanner.feed(DONE)
+    assert scanner.feed(b": fog\n\n" + A + b": fog\n\n:\n\n" + B + b": bank\n\n") == [b'{"a"}', b'{"bb"}']
 
 
 def test_what_follows_a_delta_is_left_with_it() -> None:

@@ -6,6 +6,7 @@ data of one delta. All else is given to a `FrameDecoder`: other events, other li
 comes in pieces. Whoever gets such data looks at it, or asks for the frames that it is.
 """
 
+import re
 from typing import Final, TypeAlias, cast
 
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder
@@ -20,6 +21,8 @@ MAX_KEPT: Final = 8192
 """A longer part of a block is for the decoder to keep: it looks at each byte once, however they come."""
 
 _BLANK: Final = b"\n\n"
+_COMMENTS: Final = re.compile(rb"\n\n:[^\r\n]*(?=\n\n|\Z)")
+"""A block that is one comment and no event: a keep-alive, which may stand between every two deltas."""
 
 
 class Scanner:
@@ -57,7 +60,10 @@ class Scanner:
             self._kept = _BLANK
             return self._decoded(data[len(_BLANK) :])
         self._kept = data[end:] if len(data) - end > len(_BLANK) else _BLANK
-        found = data[:end].split(self._mark)
+        blocks = data[:end]
+        if blocks.find(b"\n\n:") >= 0:
+            blocks = _COMMENTS.sub(b"", blocks)
+        found = blocks.split(self._mark)
         others = found.pop(0)
         if not others:
             return cast(list[Scanned], found)
