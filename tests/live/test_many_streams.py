@@ -131,6 +131,7 @@ async def test_finished_runs_are_let_go_of(count: int):
         assert sum(channel() is not None for channel in many.channels) == RETAIN  # the contexts of those runs
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
 def test_a_run_takes_little_memory_while_it_is_open_and_less_after():
     done = subprocess.run(
