@@ -369,3 +369,21 @@ async def test_many_streams_run_at_once_in_one_processor(many: str):
         handles = [processor.start(connect(f"{many}/run_{number}", client=client)) for number in range(20)]
         outcomes = [await handle.outcome() for handle in handles]
     assert [list(outcome.runs) for outcome in outcomes] == [[f"run_{number}"] for number in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        ({"json": object()}, TypeError, "not JSON serializable"),
+        ({"json": float("nan")}, ValueError, "not JSON compliant"),
+        ({"headers": {"a": 5}}, TypeError, "expected a string as the value of the header 'a', got int"),
+        ({"headers": {"a\n": "b"}}, ValueError, "as the name of a header"),
+        ({"idle_timeout": "x"}, TypeError, "expected idle_timeout in seconds, got str"),
+        ({"event_timeout": -1}, ValueError, "expected event_timeout of at least 0"),
+        ({"connect_timeout": None, "attempts": 0}, ValueError, "at least 1 attempt"),
+        ({"client": 3}, TypeError, "as client, got int"),
+    ],
+)
+def test_wrong_option_is_told_when_it_is_given(options: dict[str, Any], error: type[Exception], told: str):
+    with pytest.raises(error, match=told):
+        connect("http://x", **options)

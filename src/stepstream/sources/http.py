@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from json import dumps
 from typing import Any, Final
 
 import anyio
 import httpx
+from msgspec.structs import replace
 
 from stepstream.sources.default_client import DefaultClient
 from stepstream.sources.event_stream import EventStream, Limits
@@ -24,8 +26,7 @@ class FastUnavailable(Unsendable, RuntimeError):
     """What `fast` needs is not there."""
 
 
-@asynccontextmanager
-async def connect(
+def connect(
     url: str,
     *,
     method: str | None = None,
@@ -40,7 +41,7 @@ async def connect(
     idle_timeout: float = IDLE_TIMEOUT,
     event_timeout: float = EVENT_TIMEOUT,
     total_timeout: float | None = None,
-) -> AsyncIterator[EventStream]:
+) -> AbstractAsyncContextManager[EventStream]:
     """Open `url` and give its stream of events. With `json` it is a POST of that, else a GET, unless `method` says.
 
     `client` is an `httpx.AsyncClient` or `httpx2.AsyncClient` to use; it stays open. With `fast`, aiohttp speaks HTTP
@@ -51,7 +52,8 @@ async def connect(
     The first connection is tried `attempts` times where none could be made, and after 408, 429, 500, 502, 503 and 504,
     with growing pauses, or as long as `Retry-After` says, up to 120 seconds. Besides, only a GET is ever sent twice.
     With `reconnect`, its stream is taken up again where it breaks or ends without `done`, with `Last-Event-ID`, until
-    the server answers 204 or refuses. Redirects are followed for a GET, within its origin.
+    the server answers 204 or refuses. Redirects are followed for a GET, within its origin. What is wrong with an option
+    is told at once, but for what `fast` needs.
 
     Raises:
         APIError: the answer is not 200, no event stream, or encoded.
@@ -65,27 +67,39 @@ async def connect(
     check_attempts(attempts)
     check_seconds(total_timeout=total_timeout)
     check_client(client, fast=fast)
+    dumps(json, allow_nan=False)
     verb = (method or ("GET" if json is None else "POST")).upper()
-    limits = Limits(
+    within = Limits(
         idle_timeout=idle_timeout,
         event_timeout=event_timeout,
         total_timeout=total_timeout,
-        deadline=math.inf if total_timeout is None else anyio.current_time() + total_timeout,
+        deadline=math.inf,
         is_resumed=reconnect and verb == "GET",
     )
-    async with nullcontext(client) if client is not None else new_client(url, fast=fast) as used:
-        request = Request(
-            method=verb,
-            url=url,
-            client=used,
-            headers=sendable(headers or {}),
-            json=json,
-            connect_timeout=connect_timeout,
-            first_byte_timeout=first_byte_timeout,
-        )
-        async with aclosing(EventStream(request, limits)) as stream:
-            await stream.begin(attempts, may_pass if verb == "GET" else is_unread)
-            yield stream
+    request = Request(
+        method=verb,
+        url=url,
+        client=client,
+        headers=sendable(headers or {}),
+        json=json,
+        connect_timeout=connect_timeout,
+        first_byte_timeout=first_byte_timeout,
+    )
+    return _connected(request, within, attempts, fast=fast)
+
+
+@asynccontextmanager
+async def _connected(request: Request, limits: Limits, attempts: int, *, fast: bool) -> AsyncIterator[EventStream]:
+    """Give the stream that a request opens, of a client of our own where it has none."""
+    if limits.total_timeout is not None:
+        limits = replace(limits, deadline=anyio.current_time() + limits.total_timeout)
+    client = request.client
+    async with (
+        nullcontext(client) if client is not None else new_client(request.url, fast=fast) as used,
+        aclosing(EventStream(replace(request, client=used), limits)) as stream,
+    ):
+        await stream.begin(attempts, may_pass if request.method == "GET" else is_unread)
+        yield stream
 
 
 def new_client(url: str, *, fast: bool = False) -> httpx.AsyncClient:

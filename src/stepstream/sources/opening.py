@@ -77,11 +77,14 @@ def sendable(headers: Mapping[str, str]) -> dict[str, str]:
     """Return a copy of the caller's headers, without those that are ours to say.
 
     Raises:
+        TypeError: a value is no string.
         ValueError: a name or a value cannot be sent, such as a key read together with its line end, or with a space
             at its end. It is not quoted.
     """
     kept = {name: value for name, value in headers.items() if name.lower() not in OURS}
     for name, value in kept.items():
+        if not isinstance(value, str):
+            raise TypeError(f"expected a string as the value of the header {name!r}, got {type(value).__name__}")
         if not _TOKEN.fullmatch(name):
             raise ValueError("expected letters, digits and hyphens as the name of a header")
         if not (value.isascii() and value.isprintable()) or value != value.strip():
