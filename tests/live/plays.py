@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable
 from contextlib import aclosing
+from functools import wraps
 from inspect import iscoroutinefunction
 from types import coroutine
 from typing import Any
@@ -225,6 +226,16 @@ async def as_far_as_it_came(running: Awaitable[Outcome]) -> Outcome:
 def virtually(function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
     """Run in virtual time: where everybody sleeps, the clock jumps."""
     return anyio.run(function, *args, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
+
+
+def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Make an async test one that runs in virtual time."""
+
+    @wraps(test)
+    def run_it(**given: Any) -> None:
+        virtually(lambda: test(**given))
+
+    return run_it
 
 
 async def quiet() -> None:

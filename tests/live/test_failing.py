@@ -1,8 +1,7 @@
 """Failures of subscribers: attempts, limits, who is told, and what each odd callback does."""
 # ruff: noqa: PT012 - what leaves the block of a processor is raised by the block as a whole
 
-from collections.abc import Callable, Coroutine
-from functools import partial, wraps
+from functools import partial
 from typing import Any
 
 import anyio
@@ -13,6 +12,7 @@ from plays import (
     Audience,
     frames,
     grows,
+    in_virtual_time,
     opens,
     play,
     played,
@@ -24,7 +24,6 @@ from plays import (
     step,
     told,
     told_of,
-    virtually,
 )
 
 from stepstream import (
@@ -41,16 +40,6 @@ from stepstream.live.options import BUFFER
 
 RUNS = [run("queued"), run("in_progress"), run("completed"), DONE]
 ONCE = [run("completed"), DONE]
-
-Test = Callable[..., Coroutine[Any, Any, None]]
-
-
-def in_virtual_time(test: Test) -> Callable[..., None]:
-    @wraps(test)
-    def run_it(**given: Any) -> None:
-        virtually(lambda: test(**given))
-
-    return run_it
 
 
 class Failing(list[tuple[float, Any]]):

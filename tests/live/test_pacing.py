@@ -1,28 +1,17 @@
 """Pacing: how often, how late, and what is never held back. All in virtual time."""
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from functools import wraps
+from collections.abc import AsyncGenerator
 from itertools import pairwise
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
-from plays import DONE, call, grows, opens, played, run, says, sse, step, virtually
+from plays import DONE, call, grows, in_virtual_time, opens, played, run, says, sse, step
 from plays import message as message_event
 
 from stepstream import MessageProgress, MessageTransition, Processor, RunTransition, StepProgress, StepTransition
-
-Test = Callable[..., Coroutine[Any, Any, None]]
-
-
-def in_virtual_time(test: Test) -> Callable[..., None]:
-    @wraps(test)
-    def run_it(**given: Any) -> None:
-        virtually(lambda: test(**given))
-
-    return run_it
 
 
 class Clocked(list[tuple[float, Any]]):
