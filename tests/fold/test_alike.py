@@ -45,7 +45,7 @@ from stepstream.fold.changes import MessageProgress, StepProgress
 from stepstream.live.reader import MAX_PIECE, Reader
 from stepstream.live.source import Reconnected
 from stepstream.wire.events import Event, decode_event
-from stepstream.wire.scan import Scanner, head_of
+from stepstream.wire.scan import OPENING, Scanner
 from stepstream.wire.sse import Frame, FrameDecoder
 
 START = b"".join([*opening(), *greeting()])
@@ -59,6 +59,11 @@ def block_of(kind: str, piece: bytes = b"fog", *, separators: tuple[str, str] = 
 def data_of(block: bytes) -> bytes:
     """What follows `data: ` of a delta's block."""
     return block.partition(b"\ndata: ")[2].removesuffix(b"\n\n")
+
+
+def cut(block: bytes) -> bytes:
+    """What a scanner leaves of a block."""
+    return block.removeprefix(OPENING).removesuffix(b"\n\n")
 
 
 def event_of(block: bytes) -> Event:
@@ -86,9 +91,8 @@ class Learning:
             self.alike.learn(event)
 
     def folds(self, *blocks: bytes, start: int = 0) -> int:
-        """How many of the blocks, deltas of one kind, are folded the short way."""
-        event = STEP_DELTA if blocks[0].startswith(head_of(STEP_DELTA)) else MESSAGE_DELTA
-        return self.alike.fold(event, [data_of(block) for block in blocks], start) - start
+        """How many of the blocks are folded the short way."""
+        return self.alike.fold([cut(block) for block in blocks], start) - start
 
     def takes(self, block: bytes) -> bool:
         return self.alike.take(block)
@@ -122,7 +126,7 @@ def test_piece_is_learned_from_and_any_is_folded(first: bytes, separators: tuple
     learning = Learning()
     learning.sees(block_of("arguments", first, separators=separators))
     if first == separators[1].encode():  # in its quotes it looks like what stands before a piece: the next one will do
-        assert not learning.alike._heads[STEP_DELTA]
+        assert not learning.alike._heads
         learning.sees(block_of("arguments", separators=separators))
     blocks = [block_of("arguments", piece, separators=separators) for piece in PIECES.values()]
     assert learning.folds(*blocks) == len(blocks)
@@ -218,7 +222,7 @@ def test_delta_that_is_not_usual_is_not_learned(name: str, body: JSON, piece: by
     block = written(name, body, piece)
     learning = Learning()
     learning.sees(block)
-    assert not any(learning.alike._heads.values())
+    assert not learning.alike._heads
     again = written(name, body, b"bank")
     check([START, block, again, again, block], looks=True)
     check([START + block + again + again + block])
@@ -276,7 +280,7 @@ HEAD, TAIL = data_of(block_of("arguments", HOLE.encode())).split(HOLE.encode())
 
 
 def whole(data: bytes) -> bytes:
-    return head_of(STEP_DELTA) + data + b"\n\n"
+    return b"event: %b\ndata: %b\n\n" % (STEP_DELTA.encode(), data)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +316,7 @@ def test_near_miss_goes_the_plain_way(data: bytes) -> None:
     learning.sees(usual)
     learning.folds(usual)
     before = learning.accumulator.stream.sequence
-    assert (learning.alike.fold(STEP_DELTA, [data]), learning.takes(whole(data))) == (0, False)
+    assert (learning.folds(whole(data)), learning.takes(whole(data))) == (0, False)
     assert (learning.accumulator.stream.sequence, learning.text()) == (before, "fogfog")
     check([START, usual, usual, whole(data), usual])
     check([START + usual * 2 + whole(data) + usual])
@@ -343,7 +347,7 @@ def test_delta_of_several_lines_is_not_learned(end: bytes) -> None:
 
 @pytest.mark.parametrize("place", ["head", "tail"])
 def test_delta_with_much_around_its_piece_is_not_learned(place: str) -> None:
-    room = MAX_ALIKE - len(HEAD + TAIL)
+    room = MAX_ALIKE - len(cut(whole(HEAD + TAIL)))
     spaces = [HEAD[:1] + b" " * size + HEAD[1:] if place == "head" else HEAD for size in (room, room + 1)]
     tails = [TAIL + b" " * size if place == "tail" else TAIL for size in (room, room + 1)]
     at_the_limit, over = (whole(head + b"fog" + tail) for head, tail in zip(spaces, tails, strict=True))
@@ -541,13 +545,13 @@ def test_heads_are_forgotten_where_they_are_too_many(monkeypatch: pytest.MonkeyP
     counts = []
     for kind in kinds:
         learning.sees(block_of(kind))
-        counts.append(len(learning.alike._heads[STEP_DELTA]))
+        counts.append(len(learning.alike._heads))
     found = [learning.folds(block_of(kind)) for kind in kinds]
     assert (counts, found) == ([1, 2, 1], [0, 0, 1])
 
 
 def test_heads_and_vain_ones_are_bounded() -> None:
-    assert (MAX_HEADS, MAX_VAIN, MAX_ALIKE) == (1024, 2048, 4096)
+    assert (MAX_HEADS, MAX_VAIN, MAX_ALIKE) == (2048, 4096, 4096)
 
 
 def test_nothing_is_looked_for_after_many_heads_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -662,11 +666,11 @@ def test_fold_stops_after_the_delta_for_which_there_was_no_more_room() -> None:
 
 def test_fold_stops_at_a_frame() -> None:
     learning = Learning()
-    usual = data_of(block_of("arguments"))
+    usual = cut(block_of("arguments"))
     learning.sees(block_of("arguments"))
-    assert learning.alike.fold(STEP_DELTA, [usual, Frame("done", b""), usual]) == 1
-    assert learning.alike.fold(STEP_DELTA, [Frame("done", b""), usual]) == 0
-    assert learning.alike.fold(STEP_DELTA, []) == 0
+    assert learning.alike.fold([usual, Frame("done", b""), usual]) == 1
+    assert learning.alike.fold([Frame("done", b""), usual]) == 0
+    assert learning.alike.fold([]) == 0
 
 
 # Take

@@ -209,6 +209,27 @@ def test_newer_progress_takes_the_place_of_what_waits_behind_what_came_meanwhile
     assert first not in drained(schedule)
 
 
+def test_turn_of_an_entry_that_was_cleared_away_is_free():
+    schedule = Schedule(coalesces=False, min_interval=0)
+    first, _ = filled(schedule, of_run(0), of_run(0))
+    assert (schedule.take(0), schedule.take(0)) == (first, None)
+    schedule.finish(first)
+    schedule.clear()
+    (later,) = filled(schedule, progress(ONE))
+    assert schedule.take(0) is later
+
+
+def test_run_of_an_entry_in_hand_stays_busy_when_the_others_are_cleared_away():
+    schedule = Schedule(coalesces=False, min_interval=0)
+    first, _ = filled(schedule, of_run(0), of_run(0))
+    schedule.take(0)
+    schedule.clear()
+    (later,) = filled(schedule, progress(ONE))
+    assert schedule.take(0) is None
+    schedule.finish(first)
+    assert schedule.take(0) is later
+
+
 def test_progress_in_hand_is_not_replaced():
     schedule = Schedule(coalesces=True, min_interval=0)
     first, *_ = filled(schedule, progress(ONE))

@@ -1,4 +1,4 @@
-"""A scanner gives the frames of a decoder, at the same chunks, and leaves the data of deltas that it cuts out."""
+"""A scanner gives the frames of a decoder, at the same chunks, and leaves the blocks that it cuts out."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepstream.errors import FrameTooLarge
-from stepstream.wire.scan import DELTAS, MAX_KEPT, Scanned, Scanner, head_of
+from stepstream.wire.scan import MAX_KEPT, OPENING, Scanned, Scanner
 from stepstream.wire.sse import Frame, FrameDecoder
 
-STEP, MESSAGE = DELTAS
+STEP, MESSAGE = "thread.run.step.delta", "thread.message.delta"
 
 
 def block(data: bytes, event: str = STEP) -> bytes:
-    """A delta as servers write it."""
+    """An event as servers write it."""
     return b"event: %b\ndata: %b\n\n" % (event.encode(), data)
 
 
@@ -22,6 +22,11 @@ A, B, C = block(b'{"a"}'), block(b'{"bb"}'), block(b'{"c"}')
 WORD, OTHER = block(b'"w"', MESSAGE), block(b'"v"', MESSAGE)
 DONE = b"event: done\ndata: [DONE]\n\n"
 MARK = b"\xef\xbb\xbf"
+
+
+def cut(*blocks: bytes) -> list[bytes]:
+    """What a scanner leaves of blocks that it cuts out."""
+    return [one.removeprefix(OPENING).removesuffix(b"\n\n") for one in blocks]
 
 
 def frames_of(scanner: Scanner, found: Iterable[Scanned]) -> list[Frame]:
@@ -108,6 +113,12 @@ STREAMS = {
     "nul": A + block(b"\0") + B,
     "garbage": b"\xff\x00fog" + A + b"fog\n" + B + b"\n\nfog\n\n" + C + b"{}",
     "default_name": A + b"data: x\n\n" + B + b"event: message\ndata: x\n\n",
+    "name_with_space_around": A + b"event:  x\ndata: y\n\nevent: x \ndata: y\n\n" + B,
+    "no_name": A + b"event: \ndata: x\n\nevent:\ndata: x\n\n" + block(b"x", "") + B,
+    "bad_utf_8_in_a_name": A + b"event: x\xff\ndata: y\n\n" + B,
+    "cr_in_a_name": A + b"event: x\rdata: y\ndata: z\n\n" + B,
+    "id_before_the_data": A + b"event: x\nid: 8\ndata: y\n\n" + B + DONE,
+    "comment_before_the_data": A + b"event: x\n: fog\ndata: y\n\n" + B + DONE,
     "mark_of_a_delta_in_data": A
     + block(b"event: thread.run.step.delta")
     + B
@@ -134,68 +145,36 @@ def test_stream_cut_at_any_byte_gives_the_frames_of_a_decoder(stream: bytes) -> 
         check([A, stream[:cut], stream[cut:], A], 80)
 
 
-def test_deltas_are_cut_out_and_not_looked_at() -> None:
+def test_blocks_are_cut_out_and_not_looked_at() -> None:
     scanner = Scanner()
     scanner.feed(DONE)
-    assert scanner.feed(A + B + C) == [b'{"a"}', b'{"bb"}', b'{"c"}']
+    assert scanner.feed(A + WORD + DONE + B) == cut(A, WORD, DONE, B)
 
 
-def test_deltas_after_the_first_block_of_a_chunk_are_cut_out() -> None:
-    assert Scanner().feed(A + B + C) == [Frame(STEP, b'{"a"}'), b'{"bb"}', b'{"c"}']
+def test_blocks_after_the_first_of_a_stream_are_cut_out() -> None:
+    assert Scanner().feed(A + B + C) == [Frame(STEP, b'{"a"}'), *cut(B, C)]
 
 
-def test_keep_alives_between_deltas_are_dropped() -> None:
+def test_keep_alives_between_blocks_are_dropped() -> None:
     scanner = Scanner()
     scanner.feed(DONE)
-    assert scanner.feed(b": fog\n\n" + A + b": fog\n\n:\n\n" + B + b": bank\n\n") == [b'{"a"}', b'{"bb"}']
+    assert scanner.feed(b": fog\n\n" + A + b": fog\n\n:\n\n" + B + b": bank\n\n") == cut(A, B)
 
 
-def test_what_follows_a_delta_is_left_with_it() -> None:
+def test_what_begins_otherwise_is_left_with_the_block_before() -> None:
     scanner = Scanner()
     scanner.feed(DONE)
-    assert scanner.feed(A + DONE + B) == [b'{"a"}\n\n' + DONE[:-2], b'{"bb"}']
+    other = b"data: x\n\n"
+    assert scanner.feed(other + A + other + B) == [Frame("message", b"x"), cut(A)[0] + b"\n\n" + other[:-2], *cut(B)]
 
 
-def test_head_and_event_say_what_was_cut_out() -> None:
-    scanner = Scanner()
-    assert (scanner.event, scanner.head) == (STEP, b"event: thread.run.step.delta\ndata: ") == (STEP, head_of(STEP))
-
-
-def test_deltas_of_the_kind_that_came_last_are_cut_out() -> None:
-    scanner = Scanner()
-    scanner.feed(A)
-    assert scanner.feed(WORD) == [Frame(MESSAGE, b'"w"')]
-    assert (scanner.event, scanner.head) == (MESSAGE, head_of(MESSAGE))
-    assert scanner.feed(WORD + OTHER) == [b'"w"', b'"v"']
-
-
-def test_kind_stays_while_deltas_of_it_are_cut_out() -> None:
-    scanner = Scanner()
+def test_frame_of_a_block_of_two_lines_needs_no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    scanner = Scanner(last_event_id="7")
     scanner.feed(DONE)
-    found = scanner.feed(WORD + A)
-    assert (found, scanner.event) == ([Frame(MESSAGE, b'"w"'), b'{"a"}'], STEP)
-
-
-def test_kind_that_was_seen_in_data_that_was_left_is_the_next_to_be_cut_out() -> None:
-    scanner = Scanner()
-    scanner.feed(DONE)
-    frames_of(scanner, scanner.feed(A + WORD))
-    assert [type(one) for one in scanner.feed(WORD)] == [Frame]
-    assert scanner.feed(OTHER) == [b'"v"']
-
-
-def test_newest_of_both_kinds_is_the_next_to_be_cut_out() -> None:
-    scanner = Scanner()
-    scanner.feed(DONE)
-    scanner.feed((A + WORD + DONE).replace(b"\n", b"\r\n") + b":\n\n")
-    assert scanner.event == MESSAGE
-
-
-def test_other_events_change_no_kind() -> None:
-    scanner = Scanner()
-    scanner.feed(WORD)
-    scanner.feed(DONE)
-    assert scanner.event == MESSAGE
+    found = scanner.feed(A + WORD)
+    fed: list[bytes] = []
+    monkeypatch.setattr(FrameDecoder, "feed", lambda self, chunk: fed.append(chunk) or [])
+    assert (frames_of(scanner, found), fed) == ([Frame(STEP, b'{"a"}', "7"), Frame(MESSAGE, b'"w"', "7")], [])
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,15 @@
 """Deltas that are alike but for a piece of text: nearly all of them, folded without decoding anything else.
 
 How it works: what one delta says is fixed by its bytes. So when a delta that `grow` has a short cut for was folded,
-its bytes before and after the piece are kept: its head and its tail. Data with the same head and tail says the same
-of another piece, if what lies between is the inside of a JSON string, which decoding it tells. A head is found by a
-look into a table, however many texts grow at once. It holds until anything else happens to its step or message,
-which the `version` of that tells. All that is not alike is left to the rules that all events go by.
+the bytes of its block before and after the piece are kept: its head and its tail. A block with the same head and tail
+says the same of another piece, if what lies between is the inside of a JSON string, which decoding it tells. A head is
+found by a look into a table, however many texts grow at once. It holds until anything else happens to its step or
+message, which the `version` of that tells. All that is not alike is left to the rules that all events go by.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 from msgspec import UNSET
@@ -19,11 +19,11 @@ from stepstream.fold.growing import Growing
 from stepstream.fold.stream import StreamFold
 from stepstream.fold.tree import Pieces
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
-from stepstream.wire.events import TYPES, Event
-from stepstream.wire.scan import DELTAS, head_of
+from stepstream.wire.events import Event
+from stepstream.wire.scan import DATA, OPENING
 
-MAX_HEADS: Final = 1024
-"""So many heads are kept for each kind of delta. Of more, all are forgotten: they are soon found again."""
+MAX_HEADS: Final = 2048
+"""So many heads are kept. Of more, all are forgotten: they are soon found again."""
 
 MAX_ALIKE: Final = 4096
 """Where more bytes than these stand around a piece, they are not kept."""
@@ -38,11 +38,26 @@ _INSIDE: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _PROBES: Final = ("?", "!")
 
 _decode_text: Final = msgspec.json.Decoder(str).decode
-_DECODE: Final[Mapping[str, Callable[[bytes], Any]]] = {
-    event: msgspec.json.Decoder(TYPES[event]).decode for event in DELTAS
+
+
+class _Kind(NamedTuple):
+    """What differs between the deltas of steps and those of messages."""
+
+    name: bytes  # what the block begins with, up to its data
+    decode: Callable[[bytes], Any]
+    data: type[Any]
+    progress: Any
+
+
+def _kind(event: str, data: type[Any], progress: type[Change]) -> _Kind:
+    return _Kind(event.encode() + DATA, msgspec.json.Decoder(data).decode, data, progress)
+
+
+_KINDS: Final[Mapping[str, _Kind]] = {
+    "thread.run.step.delta": _kind("thread.run.step.delta", RunStepDelta, StepProgress),
+    "thread.message.delta": _kind("thread.message.delta", MessageDelta, MessageProgress),
 }
-_DELTAS: Final = (RunStepDelta, MessageDelta)
-_PROGRESS: Final[Mapping[str, Any]] = dict(zip(DELTAS, (StepProgress, MessageProgress), strict=True))
+"""The events that are looked at."""
 
 
 class Interest(Protocol):
@@ -62,13 +77,17 @@ Hear: TypeAlias = Callable[[Change, Sequence[Any]], bool]
 class _Head:
     """What a delta begins with, and what follows from that."""
 
-    __slots__ = ("asked", "closing", "event", "growing", "listeners", "opening", "progress", "tail", "text", "version")
+    __slots__ = (
+        "asked", "closing", "event", "growing", "listeners", "opening", "progress", "skipped", "tail", "text",
+        "version",
+    )  # fmt: skip
 
     def __init__(self, event: str, head: bytes, tail: bytes, growing: Growing[Any], text: Pieces) -> None:
         self.event = event
         self.tail = tail
-        self.opening, self.closing = head_of(event) + head, tail + b"\n\n"  # of a whole block
-        self.progress: Any = _PROGRESS[event]
+        self.opening, self.closing = OPENING + head, tail + b"\n\n"  # of a chunk that is one block
+        self.skipped = len(_KINDS[event].name)  # what comes before the data
+        self.progress = _KINDS[event].progress
         self.growing = growing
         self.version = growing.version
         self.text = text
@@ -86,7 +105,7 @@ class Alike:
         self._interest = interest
         self._hear = hear
         self._opening = _OPENINGS[0]
-        self._heads: dict[str, dict[bytes, _Head]] = {event: {} for event in DELTAS}
+        self._heads: dict[bytes, _Head] = {}
         self._last: _Head | None = None  # that of the newest delta
         self._vain = 0
 
@@ -110,36 +129,36 @@ class Alike:
         self._stream.sequence += 1
         listeners = head.listeners if head.asked == self._interest.version else self._ask(head)
         if listeners:
-            event, stream, data = head.event, self._stream, chunk[len(head_of(head.event)) : -2]
-            progress = head.progress(event, stream.sequence, stream.context, UNSET, False, head.growing, data)
+            stream, data = self._stream, chunk[len(OPENING) + head.skipped : -2]
+            progress = head.progress(head.event, stream.sequence, stream.context, UNSET, False, head.growing, data)
             self._hear(progress, listeners)
         return True
 
-    def fold(self, event: str, found: Sequence[object], start: int = 0) -> int:
-        """Fold data of that event, `found` from `start` on, and return the place of the first that is not folded.
+    def fold(self, found: Sequence[object], start: int = 0) -> int:
+        """Fold blocks of deltas, `found` from `start` on, and return the place of the first that is not folded.
 
         That is one which is like none before, or the next after one for which there was no more room. Progress is made,
         and heard, only where it is wanted.
         """
-        heads, opening, size, interest = self._heads[event], self._opening, len(self._opening), self._interest
+        heads, opening, size, interest = self._heads, self._opening, len(self._opening), self._interest
         head, hear, context = self._last, self._hear, self._stream.context
         place, before = start, self._stream.sequence - start
         try:
-            for data in found[start:] if start else found:
-                if type(data) is not bytes:
+            for block in found[start:] if start else found:
+                if type(block) is not bytes:
                     break
-                begin = data.rfind(opening) + size
-                head = heads.get(data[:begin])
+                begin = block.rfind(opening) + size
+                head = heads.get(block[:begin])
                 if head is None:  # the piece may be a colon, in its quotes
-                    begin = data.rfind(opening, 0, begin - 1) + size
-                    head = heads.get(data[:begin])
+                    begin = block.rfind(opening, 0, begin - 1) + size
+                    head = heads.get(block[:begin])
                 if head is None or head.version != head.growing.version:
                     break
                 tail = head.tail
-                end = len(data) - len(tail)
-                if end < begin or data[end:] != tail:
+                end = len(block) - len(tail)
+                if end < begin or block[end:] != tail:
                     break
-                piece = _decode_text(data[begin - 1 : end + 1])  # with its quotes
+                piece = _decode_text(block[begin - 1 : end + 1])  # with its quotes
                 growing = head.growing
                 growing.kept = None
                 growing.deltas += 1
@@ -147,6 +166,7 @@ class Alike:
                 place += 1
                 listeners = head.listeners if head.asked == interest.version else self._ask(head)
                 if listeners:
+                    data = block[head.skipped :]
                     progress = head.progress(head.event, before + place, context, UNSET, False, growing, data)
                     if hear(progress, listeners):
                         break
@@ -164,28 +184,29 @@ class Alike:
         It is what the frame of a decoder says. With a line end in it, that came otherwise than the bytes say.
         """
         delta: Any = event.data
-        if self._vain >= MAX_VAIN or event.raw is None or type(delta) not in _DELTAS or delta.delta is None:
+        kind = _KINDS.get(event.name)
+        if self._vain >= MAX_VAIN or kind is None or event.raw is None or type(delta) is not kind.data:
             return
-        if b"\n" in event.raw:
+        if delta.delta is None or b"\n" in event.raw:
             return
-        side: Any = self._stream.steps if event.name == DELTAS[0] else self._stream.messages
+        side: Any = self._stream.steps if kind.data is RunStepDelta else self._stream.messages
         growing = side.known.get(delta.id)
         addition = None if growing is None or growing.ended else side.piece_of(growing, delta.delta)
         if addition is None:
             return
         self._vain += 1
+        block = kind.name + event.raw
         for opening in _OPENINGS:
-            begin = event.raw.rfind(opening) + len(opening)
-            inside = _INSIDE.match(event.raw, begin)
-            head, tail = event.raw[:begin], event.raw[inside.end() if inside else begin :]
+            begin = block.rfind(opening) + len(opening)
+            inside = _INSIDE.match(block, begin)
+            head, tail = block[:begin], block[inside.end() if inside else begin :]
             if len(head) + len(tail) > MAX_ALIKE:
                 continue
-            if _is_split(event.name, head, tail, side, growing, *addition):
-                heads = self._heads[event.name]
-                if len(heads) >= MAX_HEADS:
-                    heads.clear()
+            if _is_split(kind, head, tail, side, growing, *addition):
+                if len(self._heads) >= MAX_HEADS:
+                    self._heads.clear()
                 self._opening = opening
-                heads[head] = _Head(event.name, head, tail, growing, addition[0])
+                self._heads[head] = _Head(event.name, head, tail, growing, addition[0])
                 return
 
     def _ask(self, head: _Head) -> Sequence[Any]:
@@ -195,11 +216,11 @@ class Alike:
         return head.listeners
 
 
-def _is_split(event: str, head: bytes, tail: bytes, side: Any, growing: Any, text: Pieces, piece: str) -> bool:
+def _is_split(kind: _Kind, head: bytes, tail: bytes, side: Any, growing: Any, text: Pieces, piece: str) -> bool:
     """Tell whether that piece of text is what stood between: another one there is another piece, and nothing else."""
     probe = _PROBES[piece == _PROBES[0]]
     try:
-        delta = _DECODE[event](b"%b%b%b" % (head, probe.encode(), tail))
+        delta = kind.decode(b"%b%b%b" % (head[len(kind.name) :], probe.encode(), tail))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     found = side.piece_of(growing, delta.delta) if delta.id == growing.base.id and delta.delta else None

@@ -35,6 +35,8 @@ def identity_of(node: Mapping[str, Any], *, settled: bool) -> Identity | None:
 
 def calls_of(step: Growing[RunStep]) -> Mapping[int, Node]:
     """Return the tool calls of a step by index."""
+    if not step.is_grown and not getattr(step.base.step_details, "tool_calls", None):
+        return {}
     details = step.tree.get("step_details")
     calls = details.get("tool_calls") if isinstance(details, Node) else None
     return calls if type(calls) is Indexed else {}

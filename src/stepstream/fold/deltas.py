@@ -1,5 +1,6 @@
 """What a delta does: to an object that grows, to one that has ended, and to one that is not known yet."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from stepstream.fold.calls import calls_of, newly_started, snapshot_of
@@ -37,7 +38,7 @@ def apply_delta(stream: StreamFold, side: Side[Any], event: Event) -> list[Chang
 def add(stream: StreamFold, cause: Cause, side: Side[Any], growing: Growing[Any]) -> list[Change]:
     """Fold the delta of `cause` into `growing`: wholly or, with an anomaly, not at all; if it ended, only fill."""
     body = _body(cause)
-    if body is None or all(value is None for _, value in fields(body)):
+    if body is None or not any(value is not None for _, value in fields(body)):
         return []
     try:
         body = _checked(growing, cause)
@@ -61,7 +62,7 @@ def started_by(stream: StreamFold, cause: Cause, step: Growing[RunStep], body: A
 
 
 def call_changes(
-    stream: StreamFold, cause: Cause, step: Growing[RunStep], calls: dict[int, Node], *, settled: bool = False
+    stream: StreamFold, cause: Cause, step: Growing[RunStep], calls: Mapping[int, Node], *, settled: bool = False
 ) -> list[Change]:
     """Return a `ToolCallStarted` for each of `calls` that is known by now for the first time."""
     name, sequence = cause.event.name, cause.sequence

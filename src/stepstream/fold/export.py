@@ -138,7 +138,7 @@ def _load_state(state: State, saved: _Saved) -> None:
     for run in saved.runs:
         state.set_run(build(Run, run))
     for key in keys:
-        list(state.bound(key))
+        state.bound(key)
 
 
 def _wait_again(stream: StreamFold, cause: Cause) -> None:

@@ -81,7 +81,9 @@ class Growing(Generic[Obj]):
 
     def snapshot(self) -> Obj:
         """Return the object as of now."""
-        if self.kept is None:
+        if self.kept is None and self._tree is None:
+            self.kept = self.base
+        elif self.kept is None:
             grown = {field: freeze(value) for field, value in self.tree.items()}
             self.kept = msgspec.structs.replace(self.base, **grown)
         return self.kept
@@ -108,8 +110,7 @@ class Growing(Generic[Obj]):
         self.base = self.sent = full
         self.ended = True
         self._tree = _load(full)
-        restore(self._tree, before, settling=True)
-        self.kept = None
+        self.kept = None if restore(self._tree, before, settling=True) else full
         self.version += 1
 
     def knows(self, full: Obj) -> bool:

@@ -50,12 +50,19 @@ def check(node: Node, delta: Any, *, certain: bool) -> None:
         raise Unclear
     for key, value in fields(delta):
         have = node.get(key)
-        if is_object(value):
+        if isinstance(value, str):
+            if key in ONCE and have is not None and value != have:
+                raise _conflict(key)
+        elif is_object(value):
             check(have if type(have) is Node else Node(None), value, certain=certain)
         elif goes_by_index(node.struct, key, value):
             _check_entries(have if type(have) is Indexed else Indexed(None), value, certain=certain)
         elif key in ONCE and value is not None and have is not None and value != have:
-            raise Conflict(ONCE[key], f"expected the same {key} as before, got another")
+            raise _conflict(key)
+
+
+def _conflict(key: str) -> Conflict:
+    return Conflict(ONCE[key], f"expected the same {key} as before, got another")
 
 
 def _check_entries(have: Indexed, entries: Sequence[Any], *, certain: bool) -> None:
@@ -92,10 +99,13 @@ def merge(node: Node, delta: Any) -> None:
     """Add a checked `delta` to `node`."""
     for key, value in fields(delta):
         have = node.get(key)
-        if value is None:
+        if isinstance(value, str):
+            if type(have) is Pieces:
+                have.append(value)
+            elif key not in ONCE or have is None:
+                node[key] = load_value(node, key, value)
+        elif value is None:
             node.setdefault(key, None)
-        elif type(have) is Pieces and isinstance(value, str):
-            have.append(value)
         elif goes_by_index(node.struct, key, value):
             node[key] = _merge_entries(have, Indexed(part_of(node.struct, key)), value)
         elif type(have) is Node and is_object(value):

@@ -1,5 +1,6 @@
 """What a full object of a step or message does: open it, update it, end it."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from stepstream.fold.waiting import Cause
 from stepstream.wire.events import Event, with_status
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RunStep
+from stepstream.wire.tool_calls import AnyToolCall
 
 
 def apply_object(stream: StreamFold, side: Side[Any], event: Event) -> list[Change]:
@@ -47,7 +49,7 @@ def _open(stream: StreamFold, cause: Cause, side: Side[Any], full: Any, *, ends:
         return [*anomalies, *_settle(stream, cause, side, growing, full, None)]
     changes: list[Change] = [_transition(stream, cause, side, growing, None, ends=False)]
     if side.is_steps:
-        changes += call_changes(stream, cause, growing, dict(calls_of(growing)))
+        changes += call_changes(stream, cause, growing, calls_of(growing))
     for delta in waited:
         changes += add(stream, delta, side, growing)
     return changes + cast(list[Change], stream.bound(cause, key))
@@ -70,7 +72,7 @@ def _update(stream: StreamFold, cause: Cause, side: Side[Any], growing: Growing[
     if previous != growing.base.status:
         changes.append(_transition(stream, cause, side, growing, previous, ends=False))
     if side.is_steps:
-        changes += call_changes(stream, cause, growing, dict(calls_of(growing)))
+        changes += call_changes(stream, cause, growing, calls_of(growing))
     if added:
         changes.append(_completed_by(stream, cause, side, growing, late=False))
     return changes
@@ -86,32 +88,32 @@ def _settle(
     stream: StreamFold, cause: Cause, side: Side[Any], growing: Growing[Any], full: Any, previous: str | None
 ) -> list[Change]:
     changes: list[Change] = []
-    before = dict(calls_of(growing)) if side.is_steps else {}
+    before = calls_of(growing) if side.is_steps else {}
     growing.settle(full)
     if side.is_steps:
-        changes += call_changes(stream, cause, growing, dict(calls_of(growing)), settled=True)
+        changes += call_changes(stream, cause, growing, calls_of(growing), settled=True)
         changes += _finished(stream, cause, growing, before)
     changes.append(_transition(stream, cause, side, growing, previous, ends=True))
     return changes + cast(list[Change], stream.bound(cause, growing.group))
 
 
-def _finished(stream: StreamFold, cause: Cause, step: Growing[RunStep], before: dict[int, Node]) -> list[Change]:
+def _finished(stream: StreamFold, cause: Cause, step: Growing[RunStep], before: Mapping[int, Node]) -> list[Change]:
     """Return a `ToolCallFinished` for each call of an ended step that has had none, dropped ones included."""
     nodes = by_id(before) | by_id(calls_of(step))
+    known = {call.id: call for call in step.snapshot().tool_calls}
     return [
-        finish_call(stream, cause, step, identifier, nodes[identifier])
+        finish_call(stream, cause, step, identifier, known.get(identifier) or snapshot_of(nodes[identifier]))
         for identifier in step.started
         if identifier not in step.finished
     ]
 
 
 def finish_call(
-    stream: StreamFold, cause: Cause, step: Growing[RunStep], identifier: str, node: Node
+    stream: StreamFold, cause: Cause, step: Growing[RunStep], identifier: str, call: AnyToolCall
 ) -> ToolCallFinished:
     """Note and return that a started call is finished."""
     step.finished.add(identifier)
     index, kind, name = step.started[identifier]
-    call = snapshot_of(node)
     return ToolCallFinished(
         cause.event.name,
         cause.sequence,

@@ -4,7 +4,7 @@ from typing import cast
 
 from msgspec import UNSET
 
-from stepstream.fold.calls import by_id, calls_of
+from stepstream.fold.calls import by_id, calls_of, snapshot_of
 from stepstream.fold.changes import AnomalyCode, Change, RunTransition
 from stepstream.fold.deltas import call_changes
 from stepstream.fold.growing import Growing
@@ -68,5 +68,5 @@ def _finish(stream: StreamFold, cause: Cause, step: Growing[RunStep], asked: lis
     changes = call_changes(stream, cause, step, calls, settled=True)
     for identifier, node in by_id(calls).items():
         if identifier in step.started and identifier not in step.finished:
-            changes.append(finish_call(stream, cause, step, identifier, node))
+            changes.append(finish_call(stream, cause, step, identifier, snapshot_of(node)))
     return changes

@@ -50,13 +50,15 @@ def _supply_entries(have: Indexed, full: Indexed) -> bool:
     return added
 
 
-def restore(node: Node, other: Node, *, settling: bool) -> None:
+def restore(node: Node, other: Node, *, settling: bool) -> bool:
     """Give `node` what is null there and known to another tree of the same object.
 
     When a terminal object is `settling`, `other` is the tree before it: what the terminal object left out of a tool
     call or a part of a message is gone for good, only its nulls are not taken at their word; and an entry of a list is
     still found by the index it had. Otherwise what was left out counts as null too. A dropped entry stays dropped.
+    Returns whether anything was given.
     """
+    given = False
     for key, value in other.items() if _may_be(node, other) else ():
         have = node.get(key)
         if value is None:
@@ -64,21 +66,25 @@ def restore(node: Node, other: Node, *, settling: bool) -> None:
         if have is None:
             if key in node or not settling or node.struct in _HOLDERS:
                 node[key] = value
+                given = True
             else:
                 node.dropped |= {key}
         elif type(have) is Node and type(value) is Node:
-            restore(have, value, settling=settling)
+            given |= restore(have, value, settling=settling)
         elif type(have) is Indexed and type(value) is Indexed:
-            _restore_entries(have, value, settling=settling)
+            given |= _restore_entries(have, value, settling=settling)
+    return given
 
 
-def _restore_entries(have: Indexed, other: Indexed, *, settling: bool) -> None:
+def _restore_entries(have: Indexed, other: Indexed, *, settling: bool) -> bool:
+    given = False
     places = match(other, have)
     for position, index in places.items():
-        restore(have[position], other[index], settling=settling)
+        given |= restore(have[position], other[index], settling=settling)
     if settling:
         position_of = {index: position for position, index in places.items()}
         have.alias = {index: position_of.get(index, DROPPED) for index in other}
+    return given
 
 
 def contradicts(node: Node, full: Node) -> bool:
@@ -117,4 +123,8 @@ def match(have: Indexed, full: Indexed) -> Mapping[int, int]:
 
 def _may_be(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Tell whether two objects in the same place can be the same: neither their ids nor their types contradict."""
-    return all(one.get(key) is None or other.get(key) in (None, one[key]) for key in ("id", "type"))
+    for key in ("id", "type"):
+        have = one.get(key)
+        if have is not None and other.get(key) not in (None, have):
+            return False
+    return True

@@ -83,17 +83,19 @@ class State:
         """The keys of the open groups and of the finished ones, oldest first: the order in which they are dropped."""
         return list(self._open), list(self._finished)
 
-    def bound(self, key: str) -> Iterator[str]:
-        """Drop what is too much after the group of `key` changed, and yield the key of each open group dropped."""
+    def bound(self, key: str) -> list[str]:
+        """Drop what is too much after the group of `key` changed, and return the key of each open group dropped."""
         group = self._open.get(key)
         if group is not None and group.is_finished:
             self._finished[key] = self._open.pop(key)
         while len(self._finished) > self.retain:
             self._forget(self._finished.pop(next(iter(self._finished))))
+        dropped = []
         while len(self._open) > self.max_open_runs:
             oldest = self._open.pop(next(iter(self._open)))
             self._forget(oldest)
-            yield oldest.key
+            dropped.append(oldest.key)
+        return dropped
 
     def _forget(self, group: Group) -> None:
         if group.run is not None:

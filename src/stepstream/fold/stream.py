@@ -109,9 +109,11 @@ class StreamFold:
 
     def bound(self, cause: Cause, key: str) -> list[Anomaly]:
         """Keep the state within its bounds after the group of `key` changed; each open run dropped is an anomaly."""
-        text = f"more than {self.state.max_open_runs:,} runs are open: the oldest is forgotten"
         self.state.remember(key, self.context)
         dropped = self.state.bound(key)
+        if not dropped:
+            return []
+        text = f"more than {self.state.max_open_runs:,} runs are open: the oldest is forgotten"
         return [self.anomaly(cause, "run_evicted", evicted.partition(":")[2], text) for evicted in dropped]
 
 

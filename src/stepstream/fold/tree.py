@@ -87,7 +87,7 @@ def fields(value: Any) -> Collection[tuple[str, Any]]:
 
 def is_object(value: object) -> bool:
     """Tell whether `value` is an object, of a known kind or not."""
-    return isinstance(value, WireObject | dict)
+    return isinstance(value, (WireObject, dict))
 
 
 def part_of(struct: Struct, key: str) -> Struct:
@@ -97,7 +97,7 @@ def part_of(struct: Struct, key: str) -> Struct:
 
 def goes_by_index(struct: Struct, key: str, value: object) -> bool:
     """Tell whether a list in a delta goes by index: every entry has one; of an empty list its place tells."""
-    if not isinstance(value, list | tuple):
+    if not isinstance(value, (list, tuple)):
         return False
     return all(map(_has_index, value)) if value else key in INDEXED and part_of(struct, key) is not None
 
@@ -121,6 +121,8 @@ def load_value(node: Node, key: str, value: Any) -> Any:
     if isinstance(value, str):
         is_text = key in APPENDED or key in APPENDED_IN.get(node.struct, ())
         return Pieces([value]) if is_text else value
+    if value is None:
+        return None
     if isinstance(value, WireObject):
         return load(FULL.get(type(value), type(value)), value)
     if isinstance(value, dict):

@@ -195,8 +195,7 @@ class Schedule:
         self._ready.clear()
         self._held.clear()
         self._progress.clear()
-        for line in self._busy.values():
-            line.clear()
+        self._busy = {run: deque() for run in self._in_hand.values()}  # nobody else has the turn of a run any more
         self._alive = self._dead = 0
         return entries
 

@@ -55,7 +55,7 @@ class Reader:
             found = self._scanner.feed(item)
         except FrameTooLarge as excess:
             return self._each(excess.frames, 0, excess)
-        place = self._alike.fold(self._scanner.event, found)
+        place = self._alike.fold(found)
         return () if place == len(found) else self._each(found, place, None)
 
     def _begin(self, last_event_id: str) -> None:
@@ -68,7 +68,7 @@ class Reader:
         scanner = self._scanner
         yield
         while place < len(found) and not self.is_done:
-            before, place = place, self._alike.fold(scanner.event, found, place)
+            before, place = place, self._alike.fold(found, place)
             if place == before:
                 one = found[place]
                 for frame in scanner.frames_of(one) if type(one) is bytes else [one]:

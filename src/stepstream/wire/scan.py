@@ -1,45 +1,44 @@
-"""Chunks cut where deltas stand: a frame decoder that leaves their blocks as they are.
+"""Chunks cut where blocks begin: a frame decoder that leaves the usual blocks as they are.
 
-How it works: servers write nearly every event as two lines and a blank one, and nearly all events are deltas. Where
-complete blocks lie in a chunk, one C call cuts them at the first of these lines, and what lies between is mostly the
-data of one delta. All else is given to a `FrameDecoder`: other events, other line ends, a block that is long and
-comes in pieces. Whoever gets such data looks at it, or asks for the frames that it is.
+How it works: servers write nearly every event as two lines and a blank one, the first of which names it. Where
+complete blocks lie in a chunk, one C call cuts them at the beginning of these lines, and what lies between is mostly
+one such block. Whoever gets it looks at it, or asks for the frames that it is. All else is given to a `FrameDecoder`:
+other line ends, a block that begins otherwise, one that is long and comes in pieces.
 """
 
 import re
 from typing import Final, TypeAlias, cast
 
-from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder
+from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder, valid
 
 Scanned: TypeAlias = bytes | Frame
-"""What follows `data: ` of a delta, up to the next delta or the end; or any other frame."""
+"""What follows the first `event: ` of a block, up to the next block that begins so, or to the end; or a frame."""
 
-DELTAS: Final = ("thread.run.step.delta", "thread.message.delta")
-"""The events whose blocks are left as they are, one kind at a time: that which came last."""
+OPENING: Final = b"event: "
+"""What a block begins with that is left as it is."""
+
+DATA: Final = b"\ndata: "
+"""What stands between the name of an event and its data, in a block of two lines."""
 
 MAX_KEPT: Final = 8192
 """A longer part of a block is for the decoder to keep: it looks at each byte once, however they come."""
 
 _BLANK: Final = b"\n\n"
+_MARK: Final = _BLANK + OPENING
 _COMMENTS: Final = re.compile(rb"\n\n:[^\r\n]*(?=\n\n|\Z)")
 """A block that is one comment and no event: a keep-alive, which may stand between every two deltas."""
 
 
 class Scanner:
-    """Turn chunks of bytes into frames, and the data of deltas that was not looked at.
+    """Turn chunks of bytes into frames, and blocks that were not looked at."""
 
-    `event` names the event of such data in what `feed` returned last, and `head` is what stands before it.
-    """
-
-    __slots__ = ("_decoder", "_is_inside", "_kept", "_limit", "_mark", "_newest", "event", "head")
+    __slots__ = ("_decoder", "_is_inside", "_kept", "_limit")
 
     def __init__(self, *, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES, last_event_id: str = "") -> None:
         self._limit = max_event_bytes
         self._decoder = FrameDecoder(max_event_bytes=max_event_bytes, last_event_id=last_event_id)
         self._is_inside = True  # the decoder is inside of a block
         self._kept = _BLANK  # the blank line before a block, and what there is of it
-        self._newest = ""  # the newest delta that was not cut out
-        self._cut_at(DELTAS[0])
 
     @property
     def is_between_blocks(self) -> bool:
@@ -63,29 +62,25 @@ class Scanner:
         blocks = data[:end]
         if blocks.find(b"\n\n:") >= 0:
             blocks = _COMMENTS.sub(b"", blocks)
-        found = blocks.split(self._mark)
+        found = blocks.split(_MARK)
         others = found.pop(0)
         if not others:
             return cast(list[Scanned], found)
-        frames = self._decoded(others[len(_BLANK) :] + _BLANK)
-        if not found and self._newest != self.event:
-            self._cut_at(self._newest)
-        return [*frames, *found]
+        return [*self._decoded(others[len(_BLANK) :] + _BLANK), *found]
 
-    def frames_of(self, data: bytes) -> list[Frame]:
-        """Return what a decoder makes of data that `feed` returned, and of what may follow it."""
-        return self._noted(self._decoder.feed(self.head + data + _BLANK))
+    def frames_of(self, block: bytes) -> list[Frame]:
+        """Return what a decoder makes of a block that `feed` returned, and of what may follow it."""
+        name, between, data = block.partition(DATA)
+        if name and between and b"\n" not in name and b"\n" not in data and b"\r" not in block:
+            known = data if data.isascii() else valid(data)
+            return [Frame(name.decode("utf-8", "replace"), known, self._decoder.last_event_id)]
+        return self._decoder.feed(OPENING + block + _BLANK)
 
     def pending(self) -> Frame | None:
         """Return the block that still lacks its blank line, or None where it has no data. The stream has ended."""
         self._decoder.feed(self._kept[len(_BLANK) :])
         self._kept, self._is_inside = _BLANK, True
         return self._decoder.pending()
-
-    def _cut_at(self, event: str) -> None:
-        self.event = self._newest = event
-        self.head = head_of(event)
-        self._mark = _BLANK + self.head
 
     def _leave_block(self, chunk: bytes) -> list[Scanned]:
         """Let the decoder come to the end of its block. What follows may be cut."""
@@ -98,13 +93,4 @@ class Scanner:
         self._is_inside = True  # and stays so where this raises: the decoder raises from then on
         frames = self._decoder.feed(data)
         self._is_inside = not self._decoder.is_between_blocks
-        return [*self._noted(frames)]
-
-    def _noted(self, frames: list[Frame]) -> list[Frame]:
-        self._newest = next((frame.event for frame in reversed(frames) if frame.event in DELTAS), self._newest)
-        return frames
-
-
-def head_of(event: str) -> bytes:
-    """Return what stands before the data of an event, as servers mostly write it."""
-    return b"event: %b\ndata: " % event.encode()
+        return [*frames]

@@ -186,7 +186,7 @@ class FrameDecoder:
         self.last_event_id = self._id
         if self._data:
             data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-            frames.append(Frame(self._event or "message", data if data.isascii() else _valid(data), self._id))
+            frames.append(Frame(self._event or "message", data if data.isascii() else valid(data), self._id))
             self._data.clear()
         self._event = ""
         self._size = 0
@@ -196,7 +196,7 @@ class FrameDecoder:
         raise FrameTooLarge(self._limit, frames)
 
 
-def _valid(data: bytes) -> bytes:
+def valid(data: bytes) -> bytes:
     """Return `data` with every invalid UTF-8 sequence replaced by U+FFFD, one for each maximal subpart."""
     try:
         data.decode()
