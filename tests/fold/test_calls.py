@@ -200,6 +200,13 @@ def test_call_that_only_the_terminal_object_lists_starts_and_finishes() -> None:
     assert names(last_changes_of(created(), ended(call("call_a", CODE)))) == [STARTED, FINISHED, "StepTransition"]
 
 
+def test_call_that_the_terminal_object_lists_in_details_of_an_unknown_kind_starts_and_finishes() -> None:
+    calls = {"type": None, "tool_calls": [call("call_a", CODE)]}
+    changes = last_changes_of(created(step_details={"type": "dream"}), ended(step_details=calls))
+    assert names(changes) == [STARTED, FINISHED, "StepTransition"]
+    assert [one.call.id for one in changes if isinstance(one, ToolCallFinished)] == ["call_a"]
+
+
 @pytest.mark.parametrize("again", ["completed", "failed"])
 def test_second_terminal_object_finishes_nothing_again(again: str) -> None:
     events = (

@@ -92,10 +92,74 @@ DELTAS = {
 }
 
 
+NEW_CALL = {**sail(name="row", arguments=""), "index": 5, "id": "call_5"}
+NEW_CODE = {**sums(input="", outputs=[]), "index": 6, "id": "call_6"}
+NEW_PART = {**word("fog", annotations=[]), "index": 3}
+
+OPENINGS = {
+    "call": step_delta(NEW_CALL),
+    "call_with_output": step_delta({**NEW_CALL, "function": {"name": "row", "arguments": "{}", "output": "wind"}}),
+    "call_with_null_output": step_delta({**NEW_CALL, "function": {"name": "row", "arguments": "{", "output": None}}),
+    "call_without_name": step_delta({**NEW_CALL, "function": {"arguments": "{"}}),
+    "call_of_an_azure_function": step_delta(
+        {"index": 5, "id": "call_5", "type": "azure_function", "azure_function": {"name": "row", "arguments": ""}}
+    ),
+    "call_with_null_id": step_delta({**NEW_CALL, "id": None}),
+    "code": step_delta(NEW_CODE),
+    "code_without_outputs": step_delta({**NEW_CODE, "code_interpreter": {"input": "1"}}),
+    "code_with_null_outputs": step_delta({**NEW_CODE, "code_interpreter": {"input": "1", "outputs": None}}),
+    "part": message_delta(NEW_PART),
+    "part_without_annotations": message_delta({**word("fog"), "index": 3}),
+    "part_with_null_value": message_delta({**word(None, annotations=None), "index": 3}),
+}
+
+OTHERS = {
+    "known_index": step_delta({**NEW_CALL, "index": 0}),
+    "id_of_another": step_delta({**NEW_CALL, "id": "call_0"}),
+    "call_without_id": step_delta({key: value for key, value in NEW_CALL.items() if key != "id"}),
+    "call_without_type": step_delta({key: value for key, value in NEW_CALL.items() if key != "type"}),
+    "call_of_another_type": step_delta({**NEW_CALL, "type": "code_interpreter"}),
+    "call_of_two_kinds": step_delta({**NEW_CALL, "code_interpreter": {"input": "x"}}),
+    "call_with_a_name_beside": step_delta({**NEW_CALL, "name": "row"}),
+    "call_without_content": step_delta({key: value for key, value in NEW_CALL.items() if key != "function"}),
+    "call_with_null_content": step_delta({**NEW_CALL, "function": None}),
+    "call_of_a_search": step_delta({"index": 5, "id": "call_5", "type": "file_search", "file_search": {}}),
+    "call_of_an_unknown_tool": step_delta({"index": 5, "id": "call_5", "type": "dowsing_rod", "dowsing_rod": {}}),
+    "calls": step_delta(NEW_CALL, NEW_CODE),
+    "no_call": step_delta(),
+    "code_with_logs": step_delta(
+        {**NEW_CODE, "code_interpreter": {"input": "1", "outputs": [{"index": 1, "type": "logs", "logs": "x"}]}}
+    ),
+    "code_with_untyped_output": step_delta(
+        {**NEW_CODE, "code_interpreter": {"input": "1", "outputs": [{"index": 1, "dream": "x"}]}}
+    ),
+    "code_with_two_outputs_in_one_place": step_delta(
+        {
+            **NEW_CODE,
+            "code_interpreter": {"outputs": [{"index": 1, "type": kind} for kind in ("logs", "image")]},
+        }
+    ),
+    "details_of_another_type": step_delta(NEW_CALL, type="message_creation"),
+    "details_with_message_creation": step_delta(NEW_CALL, message_creation={"message_id": MESSAGE}),
+    "known_part": message_delta({**word("fog", annotations=[]), "index": 0}),
+    "part_with_annotation": message_delta({**word("x", annotations=[{"index": 0, "type": "file_path"}]), "index": 3}),
+    "part_with_refusal": message_delta({**NEW_PART, "refusal": "no"}),
+    "part_without_text": message_delta({"index": 3, "type": "text"}),
+    "part_of_an_unknown_type": message_delta({"index": 3, "type": "hologram", "hologram": {}}),
+    "part_and_role": message_delta(NEW_PART, role="assistant"),
+    "parts": message_delta(NEW_PART, {**NEW_PART, "index": 4}),
+}
+
+
+def opening_of(accumulator: Accumulator, delta: Frame) -> Any:
+    side: Any = accumulator.stream.messages if "message" in delta.event else accumulator.stream.steps
+    return side.opening_of(side.known[MESSAGE if "message" in delta.event else STEP], decode_event(delta).data.delta)
+
+
 def long_way() -> Accumulator:
     accumulator = Accumulator()
     for side in (accumulator.stream.steps, accumulator.stream.messages):
-        side.piece_of = lambda growing, body: None
+        side.piece_of = side.opening_of = lambda growing, body: None
     return accumulator
 
 
@@ -122,14 +186,18 @@ def test_usual_delta_takes_the_short_cut(name: str) -> None:
     assert side.piece_of(growing, decode_event(DELTAS[name]).data.delta) is not None
 
 
-@pytest.mark.parametrize(
-    "created",
-    [
-        {"id": STEP, "type": "message_creation", "step_details": {"type": "tool_calls", "tool_calls": []}},
-        {"id": STEP, "step_details": {"tool_calls": []}},
-        {"id": STEP, "type": "tool_calls", "step_details": {}},
-    ],
-)
+ODD_STEPS = [
+    {"id": STEP, "type": "message_creation", "step_details": {"type": "tool_calls", "tool_calls": []}},
+    {"id": STEP, "step_details": {"tool_calls": []}},
+    {"id": STEP, "type": "tool_calls", "step_details": {}},
+    {"id": STEP, "type": "tool_calls", "step_details": {"type": "tool_calls"}},
+    {"id": STEP, "type": "tool_calls", "step_details": {"type": "dream", "tool_calls": [{"id": "x"}]}},
+    {"id": STEP, "type": "tool_calls"},
+    {"id": STEP},
+]
+
+
+@pytest.mark.parametrize("created", ODD_STEPS)
 def test_step_at_odds_with_its_details_takes_the_long_way(created: dict[str, Any]) -> None:
     call = {**sail(name="sail", arguments=""), "id": "call_0"}
     untyped = frame("thread.run.step.delta", {"id": STEP, "delta": {"step_details": {"tool_calls": [call]}}})
@@ -149,3 +217,41 @@ def test_step_that_changes_its_type_takes_the_long_way() -> None:
     changed = frame("thread.run.step.in_progress", {"id": STEP, "type": "message_creation"})
     frames = [*OPENING, changed, DELTAS["arguments"]]
     assert fold(Accumulator(), frames) == fold(long_way(), frames)
+
+
+@pytest.mark.parametrize("delta", [*OPENINGS.values(), *OTHERS.values()], ids=[*OPENINGS, *OTHERS])
+@pytest.mark.parametrize("first", [OPENING, [*OPENING[:1], OPENING[4]]], ids=["others_before", "nothing_before"])
+def test_new_entry_is_folded_as_on_the_long_way(first: list[Frame], delta: Frame) -> None:
+    more = [step_delta({**sail(arguments="x"), "index": 5}), step_delta({**sums(input="y"), "index": 6})]
+    more += [step_delta({**logs("z"), "index": 6}), message_delta({**word("x"), "index": 3}), delta]
+    ends = [
+        frame("thread.run.step.completed", {"id": STEP, "status": "completed"}),
+        frame("thread.message.completed", {"id": MESSAGE, "status": "completed"}),
+    ]
+    frames = [*first, delta, *more, *ends, delta]
+    assert fold(Accumulator(), frames) == fold(long_way(), frames)
+
+
+@pytest.mark.parametrize("created", ODD_STEPS)
+@pytest.mark.parametrize("delta", [OPENINGS["call"], OPENINGS["code"]], ids=["call", "code"])
+def test_new_call_of_a_step_at_odds_with_its_details_is_folded_as_on_the_long_way(
+    delta: Frame, created: dict[str, Any]
+) -> None:
+    frames = [frame("thread.run.step.created", created), delta, delta]
+    assert fold(Accumulator(), frames) == fold(long_way(), frames)
+
+
+@pytest.mark.parametrize("delta", OPENINGS.values(), ids=OPENINGS)
+def test_new_entry_takes_the_short_cut(delta: Frame) -> None:
+    accumulator = Accumulator()
+    fold(accumulator, OPENING)
+    assert opening_of(accumulator, delta) is not None
+    fold(accumulator, [delta])
+    assert opening_of(accumulator, delta) is None
+
+
+@pytest.mark.parametrize("name", [name for name in OTHERS if name != "id_of_another"])
+def test_all_but_a_plain_new_entry_takes_the_long_way(name: str) -> None:
+    accumulator = Accumulator()
+    fold(accumulator, OPENING)
+    assert opening_of(accumulator, OTHERS[name]) is None

@@ -3,9 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from msgspec import UNSET
-
-from stepstream.fold.grow import TEXTS
+from stepstream.fold.grow import OF_CALLS, TEXTS
 from stepstream.fold.growing import Growing
 from stepstream.fold.tree import Indexed, Node, freeze
 from stepstream.wire.objects import RunStep
@@ -62,7 +60,7 @@ def newly_started(
 
 def _is_of_calls(step: Growing[RunStep]) -> bool:
     """Tell whether the step and its details agree that it is one of tool calls."""
-    return step.tree["step_details"].get("type") == "tool_calls" and step.base.type in ("tool_calls", None, UNSET)
+    return step.tree["step_details"].get("type") == "tool_calls" and step.base.type in OF_CALLS
 
 
 def snapshot_of(node: Node) -> AnyToolCall:

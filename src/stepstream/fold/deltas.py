@@ -8,7 +8,7 @@ from stepstream.fold.changes import AnomalyCode, Change, ToolCallStarted
 from stepstream.fold.growing import Growing
 from stepstream.fold.merge import Conflict, Unclear, check, fill, index_of, merge
 from stepstream.fold.stream import Side, StreamFold, touch
-from stepstream.fold.tree import Node, fields
+from stepstream.fold.tree import Indexed, Node, fields, load
 from stepstream.fold.waiting import Cause
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event, read_again
@@ -40,6 +40,9 @@ def add(stream: StreamFold, cause: Cause, side: Side[Any], growing: Growing[Any]
     body = _body(cause)
     if body is None or not any(value is not None for _, value in fields(body)):
         return []
+    opening = None if growing.ended else side.opening_of(growing, body)
+    if opening is not None:
+        return _open(stream, cause, side, growing, *opening)
     try:
         body = _checked(growing, cause)
     except Conflict as conflict:
@@ -51,6 +54,16 @@ def add(stream: StreamFold, cause: Cause, side: Side[Any], growing: Growing[Any]
     merge(growing.touch(), body)
     started = started_by(stream, cause, growing, body) if side.is_steps else []
     return [*started, _progress(stream, cause, side, growing, body, late=False)]
+
+
+def _open(
+    stream: StreamFold, cause: Cause, side: Side[Any], growing: Growing[Any], entries: Indexed, entry: Any
+) -> list[Change]:
+    """Add a new entry, which is all of the delta of `cause`."""
+    growing.touch()
+    node = entries[entry.index] = load(entries.struct, entry)
+    started = call_changes(stream, cause, growing, {entry.index: node}) if side.is_steps else []
+    return [*started, _progress(stream, cause, side, growing, _body(cause), late=False)]
 
 
 def started_by(stream: StreamFold, cause: Cause, step: Growing[RunStep], body: Any) -> list[Change]:

@@ -1,10 +1,10 @@
-"""The usual delta, on a short cut: one more piece of one text that is known already.
+"""The usual deltas, on a short cut: one more piece of one text that is known already, and what opens such a text.
 
-Nearly all deltas are that. For them it finds what `check` and `merge` would append to what, and declines all others.
+Nearly all deltas are that. For them it finds what `check` and `merge` would add to what, and declines all others.
 """
 
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from msgspec import UNSET
 from msgspec.structs import astuple
@@ -20,11 +20,15 @@ from stepstream.wire.deltas import (
     StepDetailsDelta,
     ToolCallDelta,
 )
-from stepstream.wire.messages import Message
+from stepstream.wire.messages import Content, Message
 from stepstream.wire.objects import RunStep
+from stepstream.wire.tool_calls import ToolCall
 
 Addition: TypeAlias = tuple[Pieces, str]
 """A text that grows, and one more piece of it."""
+
+Opening: TypeAlias = tuple[Indexed, ToolCallDelta | ContentDelta]
+"""A list that grows, and one more entry of it, which says the same as a full object would."""
 
 TEXTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "azure_function": ("arguments", ("name", "output")),
@@ -33,6 +37,8 @@ TEXTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 }
 """The kinds of call whose content grows by one text: its field, and the others, which must be absent."""
 
+OF_CALLS: Final = ("tool_calls", None, UNSET)
+"""The types of a step that may have calls."""
 
 _ABSENT: Final = len(ToolCallDelta.__struct_fields__) - len(("index", "id", "type", "content"))
 """How many fields a tool call's delta lacks where it has those four and no other."""
@@ -40,6 +46,37 @@ _ABSENT: Final = len(ToolCallDelta.__struct_fields__) - len(("index", "id", "typ
 
 def piece_of_step(step: Growing[RunStep], body: RunStepDeltaBody) -> Addition | None:
     """Return the text of a step that `body` adds one piece to, and the piece; None where it is anything else."""
+    entry = _only_call(body)
+    slot = None if entry is None else step.slots.get(entry.index)
+    if (
+        entry is None
+        or slot is None
+        or entry.type != slot["type"]
+        or (entry.id is not UNSET and entry.id != slot["id"])
+    ):
+        return None
+    return _piece_of_call(slot, entry)
+
+
+def call_of_step(step: Growing[RunStep], body: RunStepDeltaBody) -> Opening | None:
+    """Return the calls of a step and the new one, of a kind with a text, that is all of `body`; None where it is not.
+
+    Nothing is known that it could contradict but the type of the step.
+    """
+    entry = _only_call(body)
+    if entry is None or entry.type not in TEXTS or entry.id is UNSET:
+        return None
+    content, details = getattr(entry, str(entry.type)), step.tree.get("step_details")
+    if not content or astuple(entry).count(UNSET) != _ABSENT or any(map(_is_more, astuple(content))):
+        return None
+    if type(details) is not Node or details.get("type") != "tool_calls" or step.base.type not in OF_CALLS:
+        return None
+    calls = details.get("tool_calls")
+    return _opening(calls, entry, ToolCall)
+
+
+def _only_call(body: RunStepDeltaBody) -> ToolCallDelta | None:
+    """Return the call that is all that `body` adds to; None where it adds to anything else."""
     details = body.step_details
     if type(details) is not StepDetailsDelta or details.type != "tool_calls":
         return None
@@ -49,12 +86,12 @@ def piece_of_step(step: Growing[RunStep], body: RunStepDeltaBody) -> Addition | 
     if not entries or len(entries) > 1:
         return None
     entry = entries[0]
-    if type(entry) is not ToolCallDelta:
-        return None
-    slot = step.slots.get(entry.index)
-    if slot is None or entry.type != slot["type"] or (entry.id is not UNSET and entry.id != slot["id"]):
-        return None
-    return _piece_of_call(slot, entry)
+    return entry if type(entry) is ToolCallDelta else None
+
+
+def _is_more(value: object) -> bool:
+    """Tell whether a value is more than a text: it may hold what goes by index."""
+    return bool(value) and not isinstance(value, str)
 
 
 def _piece_of_call(slot: Node, entry: ToolCallDelta) -> Addition | None:
@@ -85,6 +122,29 @@ def _piece_of_logs(node: Node, content: CodeInterpreterDelta) -> Addition | None
 
 def piece_of_message(message: Growing[Message], body: MessageDeltaBody) -> Addition | None:
     """Return the text of a message that `body` adds one piece to, and the piece; None where it is anything else."""
+    part, have = _only_text(body), message.tree.get("content")
+    slot = have.get(part.index) if part is not None and type(have) is Indexed else None
+    if (
+        part is None
+        or not part.text
+        or slot is None
+        or slot.get("type") != "text"
+        or type(slot.get("text")) is not Node
+    ):
+        return None
+    if part.text.annotations is not UNSET and "annotations" not in slot["text"]:
+        return None
+    return _addition(slot["text"].get("value"), part.text.value)
+
+
+def part_of_message(message: Growing[Message], body: MessageDeltaBody) -> Opening | None:
+    """Return the content of a message and the new part, a text, that is all of `body`; None where it is not."""
+    part, have = _only_text(body), message.tree.get("content")
+    return None if part is None else _opening(have, part, Content)
+
+
+def _only_text(body: MessageDeltaBody) -> ContentDelta | None:
+    """Return the text that is all that `body` adds to; None where it adds to anything else."""
     content = body.content
     if not content or len(content) > 1 or body.role is not UNSET:
         return None
@@ -93,13 +153,11 @@ def piece_of_message(message: Growing[Message], body: MessageDeltaBody) -> Addit
         return None
     if part.image_file is not UNSET or part.image_url is not UNSET or part.refusal is not UNSET:
         return None
-    have = message.tree.get("content")
-    slot = have.get(part.index) if type(have) is Indexed else None
-    if slot is None or slot.get("type") != "text" or type(slot.get("text")) is not Node:
-        return None
-    if part.text.annotations is not UNSET and "annotations" not in slot["text"]:
-        return None
-    return _addition(slot["text"].get("value"), part.text.value)
+    return part
+
+
+def _opening(have: object, entry: ToolCallDelta | ContentDelta, struct: type[Any]) -> Opening | None:
+    return (have, entry) if type(have) is Indexed and have.struct is struct and entry.index not in have else None
 
 
 def _addition(have: object, piece: object) -> Addition | None:

@@ -12,7 +12,7 @@ from stepstream.fold.changes import (
     StepProgress,
     StepTransition,
 )
-from stepstream.fold.grow import Addition, piece_of_message, piece_of_step
+from stepstream.fold.grow import Addition, Opening, call_of_step, part_of_message, piece_of_message, piece_of_step
 from stepstream.fold.growing import Growing
 from stepstream.fold.state import State
 from stepstream.fold.waiting import Cause, Waiting
@@ -32,7 +32,7 @@ MAX_TOUCHED: Final = 100_000
 class Side(Generic[Obj]):
     """One side of a stream, its steps or its messages: what differs between the two. All rules are the same."""
 
-    __slots__ = ("add", "is_steps", "known", "name", "piece_of", "progress", "touched", "transition")
+    __slots__ = ("add", "is_steps", "known", "name", "opening_of", "piece_of", "progress", "touched", "transition")
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Side(Generic[Obj]):
         transition: type[StepTransition | MessageTransition],
         progress: type[StepProgress | MessageProgress],
         piece_of: Callable[[Growing[Obj], Any], Addition | None],
+        opening_of: Callable[[Growing[Obj], Any], Opening | None],
         known: dict[str, Growing[Obj]],
         add: Callable[[Growing[Obj]], None],
     ) -> None:
@@ -49,6 +50,8 @@ class Side(Generic[Obj]):
         self.progress: Callable[..., Change] = progress
         self.piece_of: Callable[[Growing[Obj], Any], Addition | None] = piece_of
         """The short cut for the usual delta."""
+        self.opening_of: Callable[[Growing[Obj], Any], Opening | None] = opening_of
+        """That for the delta which comes before it."""
         self.known: dict[str, Growing[Obj]] = known
         """All that are known, by id."""
         self.add: Callable[[Growing[Obj]], None] = add
@@ -84,9 +87,17 @@ class StreamFold:
         """Whether the server was asked for what the stream did not tell."""
         self.runs: dict[str, Run] = {}
         """The runs that this stream touched, in order of first sight."""
-        self.steps = Side[RunStep]("step", StepTransition, StepProgress, piece_of_step, state.steps, state.add_step)
+        self.steps = Side[RunStep](
+            "step", StepTransition, StepProgress, piece_of_step, call_of_step, state.steps, state.add_step
+        )
         self.messages = Side[Message](
-            "message", MessageTransition, MessageProgress, piece_of_message, state.messages, state.add_message
+            "message",
+            MessageTransition,
+            MessageProgress,
+            piece_of_message,
+            part_of_message,
+            state.messages,
+            state.add_message,
         )
         self.waiting = Waiting()
 
