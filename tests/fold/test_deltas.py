@@ -373,6 +373,10 @@ REFUSED: dict[str, tuple[Event, str]] = {
         delta(piece(0, arguments="!"), {"index": 3, ROD: {"maker": {"name": "Ash"}}}),
         "id_conflict",
     ),
+    "other_number_for_a_name_in_an_unknown_tool": (
+        delta(piece(0, arguments="!"), {"index": 3, ROD: {"twig": {"name": 6}}}),
+        "id_conflict",
+    ),
     "other_type_of_details": (details_delta({"type": "message_creation", "message_creation": {}}), "type_conflict"),
     "unknown_type_of_details": (details_delta({"type": "dream", "dream": 1}), "type_conflict"),
     "bad_index": (delta(piece(0, arguments="!"), piece(-1, arguments="!")), "bad_index"),
@@ -387,7 +391,7 @@ KNOWN = [
     created(),
     delta(piece(0, id="call_a", name="sail", arguments="{")),
     delta(piece(1, CODE, id="call_b", input="1", outputs=[{"index": 0, "type": "logs", "logs": "a"}])),
-    delta(piece(3, ROD, id="call_c", maker={"name": "Yew"})),
+    delta(piece(3, ROD, id="call_c", maker={"name": "Yew"}, twig={"name": 5})),
 ]
 
 
@@ -405,6 +409,11 @@ def test_refused_delta_changes_nothing(event: Event) -> None:
 def test_stream_goes_on_after_a_refused_delta(event: Event) -> None:
     after = delta(piece(0, arguments="}"))
     assert fold(*KNOWN, event, after).steps[STEP] == fold(*KNOWN, after).steps[STEP]
+
+
+def test_number_for_a_name_that_comes_again_is_the_same() -> None:
+    again = delta({"index": 3, ROD: {"twig": {"name": 5}}})
+    assert (codes(fold(*KNOWN, again)), calls_of(*KNOWN, again)) == ([], calls_of(*KNOWN))
 
 
 def test_step_whose_type_changed_takes_deltas_of_its_new_type_only() -> None:
