@@ -104,6 +104,18 @@ OPENINGS = {
     "call_of_an_azure_function": step_delta(
         {"index": 5, "id": "call_5", "type": "azure_function", "azure_function": {"name": "row", "arguments": ""}}
     ),
+    "call_of_a_search": step_delta({"index": 5, "id": "call_5", "type": "file_search", "file_search": {}}),
+    "call_of_a_search_with_options": step_delta(
+        {
+            "index": 5,
+            "id": "call_5",
+            "type": "file_search",
+            "file_search": {"ranking_options": {"ranker": "auto", "score_threshold": 0.5}, "results": []},
+        }
+    ),
+    "call_of_a_search_without_results": step_delta(
+        {"index": 5, "id": "call_5", "type": "file_search", "file_search": {"results": None, "ranking_options": None}}
+    ),
     "call_with_null_id": step_delta({**NEW_CALL, "id": None}),
     "code": step_delta(NEW_CODE),
     "code_without_outputs": step_delta({**NEW_CODE, "code_interpreter": {"input": "1"}}),
@@ -123,7 +135,11 @@ OTHERS = {
     "call_with_a_name_beside": step_delta({**NEW_CALL, "name": "row"}),
     "call_without_content": step_delta({key: value for key, value in NEW_CALL.items() if key != "function"}),
     "call_with_null_content": step_delta({**NEW_CALL, "function": None}),
-    "call_of_a_search": step_delta({"index": 5, "id": "call_5", "type": "file_search", "file_search": {}}),
+    "call_of_a_search_with_results": step_delta(
+        {"index": 5, "id": "call_5", "type": "file_search", "file_search": {"results": [{"file_id": "file_fog"}]}}
+    ),
+    "call_of_an_index": step_delta({"index": 5, "id": "call_5", "type": "azure_ai_search", "azure_ai_search": {}}),
+    "call_of_a_server": step_delta({"index": 5, "id": "call_5", "type": "mcp", "name": "row", "arguments": ""}),
     "call_of_an_unknown_tool": step_delta({"index": 5, "id": "call_5", "type": "dowsing_rod", "dowsing_rod": {}}),
     "calls": step_delta(NEW_CALL, NEW_CODE),
     "no_call": step_delta(),

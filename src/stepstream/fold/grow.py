@@ -11,6 +11,7 @@ from msgspec.structs import astuple
 
 from stepstream.fold.growing import Growing
 from stepstream.fold.tree import Indexed, Node, Pieces
+from stepstream.wire.base import WireObject
 from stepstream.wire.deltas import (
     CodeInterpreterDelta,
     CodeOutputDelta,
@@ -22,7 +23,7 @@ from stepstream.wire.deltas import (
 )
 from stepstream.wire.messages import Content, Message
 from stepstream.wire.objects import RunStep
-from stepstream.wire.tool_calls import ToolCall
+from stepstream.wire.tool_calls import RankingOptions, ToolCall
 
 Addition: TypeAlias = tuple[Pieces, str]
 """A text that grows, and one more piece of it."""
@@ -59,15 +60,17 @@ def piece_of_step(step: Growing[RunStep], body: RunStepDeltaBody) -> Addition | 
 
 
 def call_of_step(step: Growing[RunStep], body: RunStepDeltaBody) -> Opening | None:
-    """Return the calls of a step and the new one, of a kind with a text, that is all of `body`; None where it is not.
+    """Return the calls of a step and the new one that is all of `body`; None where it is not.
 
     Nothing is known that it could contradict but the type of the step.
     """
     entry = _only_call(body)
-    if entry is None or entry.type not in TEXTS or entry.id is UNSET:
+    if entry is None or entry.id is UNSET:
         return None
-    content, details = getattr(entry, str(entry.type)), step.tree.get("step_details")
-    if not content or astuple(entry).count(UNSET) != _ABSENT or any(map(_is_more, astuple(content))):
+    content, details = getattr(entry, str(entry.type), None), step.tree.get("step_details")
+    if not isinstance(content, WireObject) or any(map(_is_more, astuple(content))):
+        return None
+    if astuple(entry).count(UNSET) != _ABSENT:
         return None
     if type(details) is not Node or details.get("type") != "tool_calls" or step.base.type not in OF_CALLS:
         return None
@@ -90,8 +93,8 @@ def _only_call(body: RunStepDeltaBody) -> ToolCallDelta | None:
 
 
 def _is_more(value: object) -> bool:
-    """Tell whether a value is more than a text: it may hold what goes by index."""
-    return bool(value) and not isinstance(value, str)
+    """Tell whether a value may hold what goes by index: it is more than a text, or an object of plain values."""
+    return bool(value) and not isinstance(value, (str, RankingOptions))
 
 
 def _piece_of_call(slot: Node, entry: ToolCallDelta) -> Addition | None:

@@ -56,14 +56,13 @@ def _asked_for(stream: StreamFold, cause: Cause, run: Run) -> list[Change]:
     if not isinstance(action, RequiredAction):
         return []
     asked = [call.id for call in action.tool_calls if call.id]
-    steps = {**stream.state.group(group_key(run.id, "")).steps, **stream.steps.touched}
-    own = [step for step in steps.values() if step.base.run_id in (run.id, None, UNSET)]
+    mine, touched = stream.state.group(group_key(run.id, "")).steps, stream.steps.touched
+    steps = [*mine.values(), *(step for one, step in touched.items() if not step.ended and one not in mine)]
+    own = [step for step in steps if not step.ended and step.base.run_id in (run.id, None, UNSET)]
     return [change for step in own for change in _finish(stream, cause, step, asked)]
 
 
 def _finish(stream: StreamFold, cause: Cause, step: Growing[RunStep], asked: list[str]) -> list[Change]:
-    if step.ended:
-        return []
     calls = {index: node for index, node in calls_of(step).items() if node.get("id") in asked}
     changes = call_changes(stream, cause, step, calls, settled=True)
     for identifier, node in by_id(calls).items():
