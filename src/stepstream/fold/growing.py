@@ -93,8 +93,8 @@ class Growing(Generic[Obj]):
 
         Returns whether anything that deltas add to was added.
         """
-        grown, added = GROWN[type(full)], False
-        if self._tree is not None or any(getattr(full, field) != getattr(self.base, field) for field in grown):
+        added = False
+        if self._tree is not None or not self._is_as_in(full):
             added = supply(self.touch(), _load(full))
         news = {field: value for field, value in _scalars(full) if value is not UNSET}
         if "type" in news and news["type"] != getattr(self.base, "type", None):
@@ -106,12 +106,18 @@ class Growing(Generic[Obj]):
 
     def settle(self, full: Obj) -> None:
         """Take the terminal object: it is the truth, but what it left null stays as deltas delivered it."""
-        before = self.tree
-        self.base = self.sent = full
+        before = None if self._tree is None and self._is_as_in(full) else self.tree
+        self.base = self.sent = self.kept = full
         self.ended = True
-        self._tree = _load(full)
-        self.kept = None if restore(self._tree, before, settling=True) else full
         self.version += 1
+        if before is not None:
+            self._tree = _load(full)
+            if restore(self._tree, before, settling=True):
+                self.kept = None
+
+    def _is_as_in(self, full: Obj) -> bool:
+        """Tell whether the fields that grow are the same in `base` and in another full object."""
+        return all(getattr(full, field) == getattr(self.base, field) for field in GROWN[type(full)])
 
     def knows(self, full: Obj) -> bool:
         """Tell whether `full` says nothing, nulls aside, that is not known."""
