@@ -134,6 +134,19 @@ def messages_only(size: int, *, seed: int = 1) -> Workload:
     return writer.finish()
 
 
+def whole_objects(size: int, *, seed: int = 1) -> Workload:
+    """Return a run with `size` file searches, one after another, which get no delta: their objects come as a whole."""
+    rng = random.Random(seed)
+    writer = Writer()
+    writer.begin_run()
+    for number in range(size):
+        step, call = f"step_bench{number}", f"call_bench{number}"
+        writer.open_step(step)
+        writer.end_step(step, calls_details([search_call(call, "".join(tokens(20, rng)))]))
+    writer.end_run()
+    return writer.finish()
+
+
 def like_recordings(size: int, *, seed: int = 1) -> Workload:
     """Return `size` runs after each other, which do what recorded runs do, in about their proportions.
 
@@ -231,5 +244,6 @@ WORKLOADS: Final[dict[str, Kind]] = {
     "parallel_calls": Kind(parallel_calls, "tokens"),
     "messages_only": Kind(messages_only, "tokens"),
     "keep_alive_comments": Kind(keep_alive_comments, "tokens"),
+    "whole_objects": Kind(whole_objects, "steps"),
     "like_recordings": Kind(like_recordings, "runs"),
 }

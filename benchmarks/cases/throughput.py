@@ -14,6 +14,7 @@ LOADS: Final = (
     Load("parallel_calls", 1_280),
     Load("messages_only", 3_000),
     Load("keep_alive_comments", 3_000),
+    Load("whole_objects", 600),
     Load("like_recordings", 30),
 )
 PEERS: Final = {

@@ -19,6 +19,7 @@ LOADS = {
     "parallel_calls": Load("parallel_calls", 30, options=(("calls", 5),)),
     "messages_only": Load("messages_only", 30),
     "keep_alive_comments": Load("keep_alive_comments", 30),
+    "whole_objects": Load("whole_objects", 3),
     "like_recordings": Load("like_recordings", 3),
 }
 CANNOT = {("azure_agents", "keep_alive_comments")}

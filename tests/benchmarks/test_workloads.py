@@ -18,6 +18,7 @@ SIZES = {
     "parallel_calls": 600,
     "messages_only": 300,
     "keep_alive_comments": 300,
+    "whole_objects": 4,
     "like_recordings": 6,
 }
 every_workload = pytest.mark.parametrize("name", WORKLOADS)
@@ -144,6 +145,11 @@ def test_spread_streams_have_the_same_events(name: str) -> None:
 
 def test_messages_have_no_step_deltas() -> None:
     assert {name for name in made("messages_only").events if name in DELTAS} == {"thread.message.delta"}
+
+
+def test_whole_objects_have_no_deltas() -> None:
+    names = Counter(made("whole_objects").events)
+    assert (names[STEP_DELTA], names[STEP_END]) == (0, SIZES["whole_objects"])
 
 
 def test_comment_comes_before_every_event() -> None:
