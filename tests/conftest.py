@@ -1,3 +1,4 @@
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,11 @@ BACKENDS = [
     pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop", marks=[WITHOUT_UVLOOP, pytest.mark.slow]),
     pytest.param(("trio", {}), id="trio"),
 ]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are processors: at any time some test waits for a socket or a process."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(params=BACKENDS)
