@@ -126,12 +126,12 @@ def _entrants(rows: Mapping[str, Passes], *, small: bool) -> Iterator[dict[str, 
 
 
 def _sample(entrant: _Entrant) -> Sample:
-    seconds, events = median(entrant.seconds), entrant.events
+    seconds, events, deltas = median(entrant.seconds), entrant.events, entrant.load.deltas
     return {
         "events": events,
         "events/s": events / seconds,
         COST: 1e6 * seconds / events,
-        DELTA_COST: 1e6 * seconds / entrant.load.deltas,
+        **({DELTA_COST: 1e6 * seconds / deltas} if deltas else {}),
         "seconds": seconds,
         "passes": len(entrant.seconds),
         CPU: entrant.cpu_seconds / sum(entrant.seconds),

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import publish
 from benchmarks.bars import BARS, Bar, judged
 from benchmarks.cases import CASES
-from benchmarks.harness.case import Case, Row
+from benchmarks.harness.case import COST, DELTA_COST, Case, Row
 from benchmarks.harness.imports import Import
 from benchmarks.harness.memory import KEPT, OPEN, RELEASED, Memory
 from benchmarks.harness.passes import Passes, in_turns, turned
@@ -63,6 +63,12 @@ def test_passes_are_timed_until_the_clock_has_run_for_long_enough() -> None:
     assert sample["events"] == 39
     assert sample["passes"] >= 2 or sample["seconds"] >= 0.002
     assert sample["events/s"] == pytest.approx(39 / sample["seconds"])
+
+
+def test_stream_without_deltas_is_timed_by_its_events() -> None:
+    sample = Passes("ours", Load("whole_objects", 3), long_enough=0.0001)()
+    assert sample[COST] > 0
+    assert DELTA_COST not in sample
 
 
 def test_rows_that_share_a_process_take_turns() -> None:
