@@ -78,15 +78,13 @@ class _Head:
     """What a delta begins with, and what follows from that."""
 
     __slots__ = (
-        "asked", "closing", "event", "growing", "listeners", "opening", "progress", "skipped", "tail", "text",
-        "version",
+        "asked", "closing", "event", "growing", "listeners", "opening", "progress", "tail", "text", "version",
     )  # fmt: skip
 
     def __init__(self, event: str, head: bytes, tail: bytes, growing: Growing[Any], text: Pieces) -> None:
         self.event = event
         self.tail = tail
         self.opening, self.closing = OPENING + head, tail + b"\n\n"  # of a chunk that is one block
-        self.skipped = len(_KINDS[event].name)  # what comes before the data
         self.progress = _KINDS[event].progress
         self.growing = growing
         self.version = growing.version
@@ -129,8 +127,8 @@ class Alike:
         self._stream.sequence += 1
         listeners = head.listeners if head.asked == self._interest.version else self._ask(head)
         if listeners:
-            stream, data = self._stream, chunk[len(OPENING) + head.skipped : -2]
-            progress = head.progress(head.event, stream.sequence, stream.context, UNSET, False, head.growing, data)
+            stream = self._stream
+            progress = head.progress(head.event, stream.sequence, stream.context, UNSET, False, head.growing, chunk)
             self._hear(progress, listeners)
         return True
 
@@ -166,8 +164,7 @@ class Alike:
                 place += 1
                 listeners = head.listeners if head.asked == interest.version else self._ask(head)
                 if listeners:
-                    data = block[head.skipped :]
-                    progress = head.progress(head.event, before + place, context, UNSET, False, growing, data)
+                    progress = head.progress(head.event, before + place, context, UNSET, False, growing, block)
                     if hear(progress, listeners):
                         break
         except (msgspec.DecodeError, UnicodeDecodeError):

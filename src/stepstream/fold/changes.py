@@ -10,6 +10,7 @@ from stepstream.wire.base import Maybe
 from stepstream.wire.deltas import MessageDelta, MessageDeltaBody, RunStepDelta, RunStepDeltaBody
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
+from stepstream.wire.scan import data_of
 from stepstream.wire.tool_calls import AnyToolCall
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ AnomalyCode: TypeAlias = Literal[
 
 _step_delta: Final = msgspec.json.Decoder(RunStepDelta).decode
 _message_delta: Final = msgspec.json.Decoder(MessageDelta).decode
-"""Decode the usual delta, which is decoded as what it is only where somebody reads it."""
+"""Decode the usual delta, which is decoded as what it is only where somebody reads it: until then it is its block."""
 
 
 def _known(value: Maybe[T]) -> T | None:
@@ -49,6 +50,11 @@ class _Change(msgspec.Struct, frozen=True):
     """The ordinal of that event in its stream, from 1."""
     context: Any
     """What the caller gave to the stream."""
+
+
+def payload_of(progress: "StepProgress | MessageProgress") -> bytes:
+    """Return the raw JSON of the event that made progress."""
+    return data_of(progress._payload) if progress._delta is UNSET else progress._payload
 
 
 class _StepChange(_Change, frozen=True):
@@ -111,7 +117,7 @@ class StepProgress(_StepChange, frozen=True, eq=False):
     @property
     def delta(self) -> RunStepDeltaBody | None:
         """Exactly what came under the event's `delta`; None where it was a full object that added something."""
-        return _step_delta(self._payload).delta if self._delta is UNSET else self._delta
+        return _step_delta(payload_of(self)).delta if self._delta is UNSET else self._delta
 
     @property
     def step(self) -> RunStep:
@@ -236,7 +242,7 @@ class MessageProgress(_MessageChange, frozen=True, eq=False):
     @property
     def delta(self) -> MessageDeltaBody | None:
         """Exactly what came under the event's `delta`; None where it was a full object that added something."""
-        return _message_delta(self._payload).delta if self._delta is UNSET else self._delta
+        return _message_delta(payload_of(self)).delta if self._delta is UNSET else self._delta
 
     @property
     def message(self) -> Message:

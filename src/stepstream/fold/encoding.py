@@ -16,6 +16,7 @@ from stepstream.fold.changes import (
     StepTransition,
     ToolCallFinished,
     ToolCallStarted,
+    payload_of,
 )
 
 _CALL: Final = ("step_id", "run_id", "index", "id", "type", "name")
@@ -59,7 +60,7 @@ def encode_change(change: Change) -> bytes:
 
 def _as_sent(change: StepProgress | MessageProgress) -> object:
     """Return the delta as the server wrote it, unknown keys included."""
-    payload = change._payload
+    payload = payload_of(change)
     try:
         delta = _WIRE.decode(payload).delta
     except msgspec.ValidationError:  # the event was encoded twice: its data is a JSON string

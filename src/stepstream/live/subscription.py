@@ -161,7 +161,7 @@ class Subscription:
 
         The queue may pass its bound, see `hub`.
         """
-        if self.is_ending or (self.tests and not self._matches(change)) or self.is_ending:  # a test may close it
+        if self.is_ending or (self.tests and (not self._matches(change) or self.is_ending)):  # a test may close it
             return False
         self.offered += 1
         ledger.owed += 1

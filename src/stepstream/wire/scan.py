@@ -94,3 +94,8 @@ class Scanner:
         frames = self._decoder.feed(data)
         self._is_inside = not self._decoder.is_between_blocks
         return [*frames]
+
+
+def data_of(block: bytes) -> bytes:
+    """Return what comes after `data: ` in a block of two lines, with the line ends that follow."""
+    return block[block.find(DATA) + len(DATA) :]
