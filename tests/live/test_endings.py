@@ -172,3 +172,68 @@ def test_block_that_drains_for_no_time_tells_of_no_loss_where_there_is_none(capl
 
     anyio.run(check)
     assert caplog.records == []
+
+
+def test_last_failure_is_told_though_the_block_has_been_left():
+    told: list[Any] = []
+
+    async def fails(change: StepTransition) -> None:
+        await anyio.sleep(1)
+        raise ValueError(change.step_id)
+
+    async def note(failure: Any) -> None:
+        told.append((type(failure.change).__name__, type(failure.exception).__name__))
+
+    async def leave() -> None:
+        async with Processor() as processor:
+            processor.add(StepTransition, fails)
+            processor.on_failure(note)
+            processor.start(played([run("queued"), step("created")]))
+            await quiet()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        virtually(leave)
+    assert told == [("StepTransition", "ValueError")]
+
+
+def test_failure_of_a_subscriber_that_closed_itself_is_told():
+    told: list[Any] = []
+
+    async def check() -> None:
+        async with Processor() as processor:
+
+            async def fails(change: StepTransition) -> None:
+                subscription.close()
+                await anyio.sleep(1)
+                raise ValueError(change.step_id)
+
+            subscription = processor.add(StepTransition, fails)
+
+            @processor.on_failure
+            async def note(failure: Any) -> None:
+                told.append((failure.attempt, failure.is_final))
+
+            await processor.run(played([run("queued"), step("created"), DONE]))
+
+    virtually(check)
+    assert told == [(1, True)]
+
+
+def test_telling_of_the_last_failures_takes_no_longer_than_the_drain():
+    async def check() -> None:
+        async with Processor(drain_timeout=2) as processor:
+
+            @processor.on(StepTransition)
+            async def fails(change: StepTransition) -> None:
+                raise ValueError(change.step_id)
+
+            @processor.on_failure
+            async def hang(failure: Any) -> None:
+                await anyio.sleep_forever()
+
+            await processor.run(played([run("queued"), step("created"), DONE]))
+            start = anyio.current_time()
+        assert anyio.current_time() - start == pytest.approx(2)
+
+    virtually(check)

@@ -124,3 +124,17 @@ def _check_number(name: str, value: Any, kind: Any, what: str, *, least: int) ->
 def _is_function(value: Any) -> bool:
     """Tell whether it can be called for a number: what an async function returns is none."""
     return callable(value) and not inspect.iscoroutinefunction(value)
+
+
+def check_at_least(least: int, kind: Any, **options: float) -> None:
+    """Check the options of a processor, which are numbers.
+
+    Raises:
+        TypeError: one is not of that kind.
+        ValueError: one is less.
+    """
+    for name, value in options.items():
+        if isinstance(value, bool) or not isinstance(value, kind):
+            raise TypeError(f"expected {name} as a number, got {type(value).__name__}")
+        if not value >= least:
+            raise ValueError(f"expected {name} of at least {least}, got {value!r}")

@@ -22,7 +22,7 @@ from stepstream.live.filters import Wanted
 from stepstream.live.handle import StreamHandle
 from stepstream.live.hub import Hub, Listeners
 from stepstream.live.ledger import Ledger
-from stepstream.live.options import Delivery
+from stepstream.live.options import Delivery, check_at_least
 from stepstream.live.outcome import Outcome, outcome_of
 from stepstream.live.patience import Patience
 from stepstream.live.pump import pump
@@ -67,9 +67,9 @@ class Processor(Waiting):
         max_open_runs: int = DEFAULT_MAX_OPEN_RUNS,
     ) -> None:
         super().__init__(self._admit)
-        _check_at_least(0, int | float, drain_timeout=drain_timeout)
-        _check_at_least(0, int, retain=retain)
-        _check_at_least(1, int, max_event_bytes=max_event_bytes, max_depth=max_depth, max_open_runs=max_open_runs)
+        check_at_least(0, int | float, drain_timeout=drain_timeout)
+        check_at_least(0, int, retain=retain)
+        check_at_least(1, int, max_event_bytes=max_event_bytes, max_depth=max_depth, max_open_runs=max_open_runs)
         self._strict = strict
         self._drain_timeout = drain_timeout
         self._max_event_bytes = max_event_bytes
@@ -80,6 +80,7 @@ class Processor(Waiting):
         self._callback_tasks: set[int] = set()
         self._reading: dict[int, StreamFold] = {}
         self._lifetime: AbstractAsyncContextManager[None] | None = None
+        self._tellers: TaskGroup | None = None
         self._pumps: TaskGroup | None = None
         self._streams: TaskGroup | None = None
         self._patience = Patience()
@@ -141,7 +142,7 @@ class Processor(Waiting):
             raise RuntimeError("the Processor is closed: it delivers nothing any more")
         subscription = Subscription((Failure,), Wanted(), Delivery(), checked_callback(callback))
         self._failures.add(subscription)
-        self._start_pump(subscription)
+        self._start_pump(self._tellers, subscription)
         return callback
 
     def statistics(self) -> Statistics:
@@ -183,9 +184,9 @@ class Processor(Waiting):
         """Hold the tasks. Those that call callbacks outlive those that read, so that all that was folded arrives."""
         draining: list[Subscription] = []
         try:
-            async with anyio.create_task_group() as self._pumps:
-                for subscription in (*self._hub.open, *self._failures.open):
-                    self._start_pump(subscription)
+            async with self._telling() as tellers, anyio.create_task_group() as self._pumps:
+                for subscription in self._hub.open:
+                    self._start_pump(self._pumps, subscription)
                 try:
                     async with anyio.create_task_group() as self._streams:
                         try:
@@ -199,17 +200,27 @@ class Processor(Waiting):
                     self._is_closed = True
                     self._last = self._hub.open
                     draining += [*self._last, *self._failures.open]
-                    for subscription in draining:
+                    for subscription in self._last:
                         subscription.end()
                 timeout = 0 if isinstance(self._failure, KeyboardInterrupt) else self._drain_timeout
-                self._pumps.cancel_scope.deadline = anyio.current_time() + timeout
+                tellers.deadline = self._pumps.cancel_scope.deadline = anyio.current_time() + timeout
         except BaseExceptionGroup as group:
             raise lone(group) from None
         left = sum(one.left for one in draining if one.has_callback)
-        if self._pumps.cancel_scope.cancelled_caught and left:
+        if left and (tellers.cancelled_caught or self._pumps.cancel_scope.cancelled_caught):
             _log.error("closed after %s s with %d changes undelivered", self._drain_timeout, left)
         if self._failure is not None:
             raise self._failure
+
+    @asynccontextmanager
+    async def _telling(self) -> AsyncIterator[anyio.CancelScope]:
+        """Hold the tasks that tell of failures. They outlive those whose failures they are to tell."""
+        async with anyio.create_task_group() as self._tellers:
+            for subscription in self._failures.open:
+                self._start_pump(self._tellers, subscription)
+            yield self._tellers.cancel_scope
+            for subscription in self._failures.open:
+                subscription.end()
 
     def _accumulator(self, context: object) -> Accumulator:
         return Accumulator(max_depth=self._max_depth, context=context, state=self._state)
@@ -297,11 +308,11 @@ class Processor(Waiting):
             for change in present(self._state, subscription.classes, subscription.key):
                 if subscription.is_for(change):
                     subscription.offer(change, Ledger())
-        self._start_pump(subscription)
+        self._start_pump(self._pumps, subscription)
 
-    def _start_pump(self, subscription: Subscription) -> None:
-        if self._pumps is not None and subscription.has_callback:
-            self._pumps.start_soon(pump, subscription, self._callback_tasks)
+    def _start_pump(self, tasks: TaskGroup | None, subscription: Subscription) -> None:
+        if tasks is not None and subscription.has_callback:
+            tasks.start_soon(pump, subscription, self._callback_tasks)
 
     def _note(self, subscription: Subscription, failure: Failure) -> bool:
         """Tell those who want to know of a failure. Return whether it was taken, and need not be logged."""
@@ -334,11 +345,3 @@ class Processor(Waiting):
     def _check_outside_callbacks(self, what: str, instead: str) -> None:
         if anyio.get_current_task().id in self._callback_tasks:
             raise RuntimeError(f"{what} in a callback would wait for that callback: {instead}")
-
-
-def _check_at_least(least: int, kind: Any, **options: float) -> None:
-    for name, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, kind):
-            raise TypeError(f"expected {name} as a number, got {type(value).__name__}")
-        if not value >= least:
-            raise ValueError(f"expected {name} of at least {least}, got {value!r}")
