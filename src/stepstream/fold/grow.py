@@ -49,12 +49,9 @@ def piece_of_step(step: Growing[RunStep], body: RunStepDeltaBody) -> Addition | 
     """Return the text of a step that `body` adds one piece to, and the piece; None where it is anything else."""
     entry = _only_call(body)
     slot = None if entry is None else step.slots.get(entry.index)
-    if (
-        entry is None
-        or slot is None
-        or entry.type != slot["type"]
-        or (entry.id is not UNSET and entry.id != slot["id"])
-    ):
+    if entry is None or slot is None or entry.type != slot["type"]:
+        return None
+    if entry.id is not UNSET and entry.id != slot["id"]:
         return None
     return _piece_of_call(slot, entry)
 
@@ -127,13 +124,9 @@ def piece_of_message(message: Growing[Message], body: MessageDeltaBody) -> Addit
     """Return the text of a message that `body` adds one piece to, and the piece; None where it is anything else."""
     part, have = _only_text(body), message.tree.get("content")
     slot = have.get(part.index) if part is not None and type(have) is Indexed else None
-    if (
-        part is None
-        or not part.text
-        or slot is None
-        or slot.get("type") != "text"
-        or type(slot.get("text")) is not Node
-    ):
+    if part is None or not part.text or slot is None or slot.get("type") != "text":
+        return None
+    if type(slot.get("text")) is not Node:
         return None
     if part.text.annotations is not UNSET and "annotations" not in slot["text"]:
         return None
