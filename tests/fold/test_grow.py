@@ -271,3 +271,13 @@ def test_all_but_a_plain_new_entry_takes_the_long_way(name: str) -> None:
     accumulator = Accumulator()
     fold(accumulator, OPENING)
     assert opening_of(accumulator, OTHERS[name]) is None
+
+
+@pytest.mark.parametrize("first", [None, [], "absent"])
+@pytest.mark.parametrize("second", [None, [], "absent"])
+def test_lists_of_annotations_that_come_one_after_another_are_folded_as_on_the_long_way(
+    first: Any, second: Any
+) -> None:
+    one, two = (word("x", **({} if said == "absent" else {"annotations": said})) for said in (first, second))
+    frames = [OPENING[4], message_delta(one), message_delta(two), message_delta(one)]
+    assert fold(Accumulator(), frames) == fold(long_way(), frames)

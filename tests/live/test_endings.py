@@ -1,5 +1,7 @@
 """How a subscriber comes to its end without having asked for it, and what is known of it then."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -8,6 +10,7 @@ from plays import DONE, Audience, frames, grows, opens, play, played, quiet, run
 from plays import message as message_event
 
 from stepstream import (
+    Failure,
     MessageProgress,
     Processor,
     RunTransition,
@@ -218,6 +221,134 @@ def test_failure_of_a_subscriber_that_closed_itself_is_told():
 
     virtually(check)
     assert told == [(1, True)]
+
+
+STEPS = [run("queued"), *[step("created", step_id=f"step_{number}") for number in range(10)]]
+
+
+class Leaving:
+    """A block that is left while its callback has ten changes to go, and what it is told of that."""
+
+    def __init__(self, act: Callable[[], Awaitable[None]], **options: Any) -> None:
+        self.act = act
+        self.options = options
+        self.calls: list[float] = []
+        self.told: list[Failure] = []
+        self.processor = Processor(drain_timeout=1)
+        self.took = 0.0
+
+    async def leave(self, how: str) -> None:
+        start = anyio.current_time()
+        with anyio.CancelScope() as scope:
+            try:
+                await self._live(how, scope)
+            except RuntimeError:
+                assert how == "raise"
+        self.took = anyio.current_time() - start
+
+    async def _live(self, how: str, scope: anyio.CancelScope) -> None:
+        async with self.processor as processor:
+            processor.on_failure(self._note)
+            processor.add(StepTransition, self._call, **self.options)
+            processor.start(played(STEPS if how == "raise" else [*STEPS, DONE]))
+            await quiet()
+            if how == "raise":
+                raise RuntimeError
+            if how == "cancel":
+                scope.cancel()
+
+    async def _call(self, change: StepTransition) -> None:
+        self.calls.append(anyio.current_time())
+        await self.act()
+
+    async def _note(self, failure: Failure) -> None:
+        self.told.append(failure)
+
+
+@pytest.mark.parametrize(("how", "calls"), [("normally", 2), ("raise", 2), ("cancel", 1)])
+def test_no_call_begins_after_the_drain_though_calls_are_shielded(how: str, calls: int):
+    async def act() -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(0.8)
+
+    leaving = Leaving(act)
+    virtually(partial(leaving.leave, how))
+    assert (len(leaving.calls), leaving.took) == (calls, pytest.approx(0.8 * calls))
+
+
+@pytest.mark.parametrize("how", ["normally", "raise"])
+def test_subscriber_that_the_drain_gives_up_is_told_of(how: str):
+    leaving = Leaving(anyio.sleep_forever)
+    virtually(partial(leaving.leave, how))
+    assert [(type(one.exception), one.change) for one in leaving.told] == [(SubscriberTooSlow, None)]
+    (known,) = leaving.processor.statistics().subscribers
+    assert (known.offered, known.dropped, known.is_closed) == (10, 10, True)
+
+
+@pytest.mark.parametrize("how", ["normally", "raise"])
+def test_failure_of_a_call_that_the_drain_cancels_is_told(how: str):
+    async def act() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ValueError("of the cleanup")
+
+    leaving = Leaving(act)
+    virtually(partial(leaving.leave, how))
+    assert [type(one.exception) for one in leaving.told] == [SubscriberTooSlow, ValueError]
+    assert leaving.processor.statistics().subscribers[0].failed == 1
+
+
+def test_failure_near_the_end_of_the_drain_is_told_by_one_who_takes_his_time():
+    told: list[Any] = []
+
+    async def fails(change: StepTransition) -> None:
+        await anyio.sleep(0.9)
+        raise ValueError(change.step_id)
+
+    async def note(failure: Failure) -> None:
+        await anyio.sleep(0.5)
+        told.append(type(failure.exception))
+
+    async def leave() -> None:
+        async with Processor(drain_timeout=1) as processor:
+            processor.add(StepTransition, fails)
+            processor.on_failure(note)
+            processor.start(played([run("queued"), step("created")]))
+            await quiet()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        virtually(leave)
+    assert told == [ValueError]
+
+
+def test_failures_that_could_not_be_told_are_counted():
+    async def check() -> None:
+        async with Processor(drain_timeout=1) as processor:
+
+            @processor.on(StepTransition)
+            async def fails(change: StepTransition) -> None:
+                raise ValueError(change.step_id)
+
+            @processor.on_failure
+            async def hang(failure: Failure) -> None:
+                await anyio.sleep_forever()
+
+            await processor.run(played([*STEPS, DONE]))
+        assert processor.statistics().unreported == 10
+
+    virtually(check)
+
+
+def test_subscriber_that_is_closed_while_the_block_is_left_is_counted_once():
+    async def act() -> None:
+        await anyio.sleep(0.1)
+        raise ValueError("of the callback")
+
+    leaving = Leaving(act, max_failures=1)
+    virtually(partial(leaving.leave, "raise"))
+    assert len(leaving.processor.statistics().subscribers) == 1
 
 
 def test_telling_of_the_last_failures_takes_no_longer_than_the_drain():

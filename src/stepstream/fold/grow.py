@@ -128,7 +128,7 @@ def piece_of_message(message: Growing[Message], body: MessageDeltaBody) -> Addit
         return None
     if type(slot.get("text")) is not Node:
         return None
-    if part.text.annotations is not UNSET and "annotations" not in slot["text"]:
+    if part.text.annotations is not UNSET and slot["text"].get("annotations") is None:
         return None
     return _addition(slot["text"].get("value"), part.text.value)
 

@@ -99,6 +99,11 @@ class Hub:
         return len(self._all) - self._closed
 
     @property
+    def newest(self) -> list[Subscription]:
+        """The subscriptions that still receive, and some that did."""
+        return self._all
+
+    @property
     def open(self) -> list[Subscription]:
         """The subscriptions that still receive."""
         return [subscription for subscription in self._all if not subscription.is_closed]

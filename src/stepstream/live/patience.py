@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 
@@ -42,3 +42,21 @@ class Patience:
             seconds, left = self._limit + pace, subscription.left
             _log.error("gave up a subscriber after %s s with %d changes undelivered", seconds, left)
             subscription.give_up(f"gave up a subscriber that kept a stream waiting for {seconds:g} s")
+
+
+async def give_up_after(
+    seconds: float, draining: Sequence[Subscription], calls: anyio.CancelScope, drained: anyio.CancelScope
+) -> None:
+    """Give up those whose callbacks have not had everything in so many seconds, and cancel all `calls`.
+
+    Unless `drained` is cancelled before, since there are no calls any more.
+    """
+    with drained:
+        await anyio.sleep(seconds)
+        late = [one for one in draining if one.has_callback and one.left and not one.is_closed]
+        if late:
+            left = sum(one.left for one in late)
+            _log.error("closed after %s s with %d changes undelivered", seconds, left)
+        for one in late:
+            one.give_up(f"gave up a subscriber for which changes waited {seconds:g} s after the last stream")
+        calls.cancel()

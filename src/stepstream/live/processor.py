@@ -24,7 +24,7 @@ from stepstream.live.hub import Hub, Listeners
 from stepstream.live.ledger import Ledger
 from stepstream.live.options import Delivery, check_at_least
 from stepstream.live.outcome import Outcome, outcome_of
-from stepstream.live.patience import Patience
+from stepstream.live.patience import Patience, give_up_after
 from stepstream.live.pump import pump
 from stepstream.live.reader import Reader
 from stepstream.live.source import Source, opened, translated
@@ -46,7 +46,8 @@ class Processor(Waiting):
 
     Subscribers may be registered before the `async with` block and at any time in it; streams are read inside it.
     Leaving the block waits for the streams started in it, then delivers what was folded, for at most `drain_timeout`
-    seconds. An exception in the block ends the streams, and leaves it as it is after that delivery.
+    seconds; `on_failure` has as long again. An exception in the block ends the streams, and leaves it as it is after that
+    delivery.
 
     Streams that are still read then go on to their end. But a subscriber that keeps one waiting for `drain_timeout`
     seconds is given up: it is closed, its call is cancelled, and what it missed is logged.
@@ -149,14 +150,15 @@ class Processor(Waiting):
         """Return what was done so far."""
         events, anomalies = self._counts()
         opened, finished = self._state.order
+        known = dict.fromkeys((*self._hub.failed, *(self._last or self._hub.open)))
         return Statistics(
             events=events,
             anomalies=anomalies,
             streams=len(self._reading),
             open_runs=len(opened),
             finished_runs=len(finished),
-            unreported=sum(one.dropped for one in self._failures.open),
-            subscribers=tuple(one.statistics() for one in (*self._hub.failed, *(self._last or self._hub.open))),
+            unreported=sum(one.dropped for one in self._failures.newest),
+            subscribers=tuple(one.statistics() for one in known),
         )
 
     def _counts(self) -> tuple[int, int]:
@@ -182,9 +184,9 @@ class Processor(Waiting):
     @asynccontextmanager
     async def _live(self) -> AsyncIterator[None]:
         """Hold the tasks. Those that call callbacks outlive those that read, so that all that was folded arrives."""
-        draining: list[Subscription] = []
         try:
-            async with self._telling() as tellers, anyio.create_task_group() as self._pumps:
+            drained = anyio.CancelScope()
+            async with self._telling(drained) as tellers, anyio.create_task_group() as self._pumps:
                 for subscription in self._hub.open:
                     self._start_pump(self._pumps, subscription)
                 try:
@@ -199,28 +201,28 @@ class Processor(Waiting):
                 finally:
                     self._is_closed = True
                     self._last = self._hub.open
-                    draining += [*self._last, *self._failures.open]
                     for subscription in self._last:
                         subscription.end()
-                timeout = 0 if isinstance(self._failure, KeyboardInterrupt) else self._drain_timeout
-                tellers.deadline = self._pumps.cancel_scope.deadline = anyio.current_time() + timeout
+                if isinstance(self._failure, KeyboardInterrupt):
+                    self._drain_timeout = 0
+                calls = self._pumps.cancel_scope
+                tellers.start_soon(give_up_after, self._drain_timeout, self._last, calls, drained)
         except BaseExceptionGroup as group:
             raise lone(group) from None
-        left = sum(one.left for one in draining if one.has_callback)
-        if left and (tellers.cancelled_caught or self._pumps.cancel_scope.cancelled_caught):
-            _log.error("closed after %s s with %d changes undelivered", self._drain_timeout, left)
         if self._failure is not None:
             raise self._failure
 
     @asynccontextmanager
-    async def _telling(self) -> AsyncIterator[anyio.CancelScope]:
+    async def _telling(self, drained: anyio.CancelScope) -> AsyncIterator[TaskGroup]:
         """Hold the tasks that tell of failures. They outlive those whose failures they are to tell."""
         async with anyio.create_task_group() as self._tellers:
             for subscription in self._failures.open:
                 self._start_pump(self._tellers, subscription)
-            yield self._tellers.cancel_scope
+            yield self._tellers
+            drained.cancel()
             for subscription in self._failures.open:
                 subscription.end()
+            self._tellers.cancel_scope.deadline = anyio.current_time() + self._drain_timeout
 
     def _accumulator(self, context: object) -> Accumulator:
         return Accumulator(max_depth=self._max_depth, context=context, state=self._state)

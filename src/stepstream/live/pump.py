@@ -81,8 +81,13 @@ class _Worker:
                 failure = await self._serve(self._scope)
             if self._scope.cancelled_caught:
                 failure = TimeoutError(f"the callback took longer than {self._timeout:g} s")
-            if failure is not None and self._entry is not None and not self._is_abandoned:
+            if failure is None or self._entry is None:
+                continue
+            if not self._is_abandoned:
                 await self._failed(self._entry, failure)
+            elif not self._scope.cancelled_caught:  # it raised when it was cancelled
+                self._subscription.failed += 1
+                self._subscription.tell(Failure(self._subscription, self._entry[0], failure, self._attempt, True))
 
     async def _serve(self, scope: anyio.CancelScope) -> Exception | None:
         """Serve until the end, or until a call fails: return how. One that takes too long cancels `scope`."""
@@ -112,9 +117,8 @@ class _Worker:
             else:
                 failure = await self._finish(coroutine, waited_for, scope)
                 if failure is not None or scope.cancel_called:
-                    return (
-                        failure  # where it was done in spite of that, the next call needs a scope that is not cancelled
-                    )
+                    return failure  # where it was done in spite of that, the next call needs a fresh scope
+                await anyio.lowlevel.checkpoint_if_cancelled()  # it may have been shielded from the end
 
     async def _finish(self, coroutine: Coroutine[Any, Any, object], waited_for: Any, scope: Any) -> Exception | None:
         failure = await finished(coroutine, waited_for, scope, self._timeout)
