@@ -46,8 +46,8 @@ class Processor(Waiting):
 
     Subscribers may be registered before the `async with` block and at any time in it; streams are read inside it.
     Leaving the block waits for the streams started in it, then delivers what was folded, for at most `drain_timeout`
-    seconds; `on_failure` has as long again. An exception in the block ends the streams, and leaves it as it is after that
-    delivery.
+    seconds; `on_failure` has as long again. An exception in the block ends the streams, and leaves it as it is after
+    that delivery.
 
     Streams that are still read then go on to their end. But a subscriber that keeps one waiting for `drain_timeout`
     seconds is given up: it is closed, its call is cancelled, and what it missed is logged.
