@@ -12,7 +12,6 @@ from stepstream.errors import (
     DecodeError,
     FrameTooLarge,
     IdleTimeout,
-    NeverHappens,
     ProtocolError,
     RecordingFailed,
     StepStreamError,
@@ -21,6 +20,7 @@ from stepstream.errors import (
     SubscriberTooSlow,
     ToolFailed,
     TransportError,
+    WaitAborted,
 )
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
         ToolCallStarted,
     )
     from stepstream.fold.encoding import encode_change
-    from stepstream.live.failure import Failure, Statistics, SubscriberStatistics
+    from stepstream.fold.outcome import Outcome
     from stepstream.live.handle import StreamHandle
-    from stepstream.live.outcome import Outcome
     from stepstream.live.processor import Processor
     from stepstream.live.source import Reconnected
-    from stepstream.live.subscription import Subscription
+    from stepstream.live.statistics import Failure, Statistics, SubscriberStatistics
+    from stepstream.live.subscriptions import Subscription
     from stepstream.sources.event_stream import EventStream
     from stepstream.sources.http import connect
     from stepstream.sources.recording import record, replay
@@ -110,12 +110,12 @@ _HOMES = {
         "ToolCallFinished ToolCallStarted"
     ),
     "stepstream.fold.encoding": "encode_change",
-    "stepstream.live.failure": "Failure Statistics SubscriberStatistics",
+    "stepstream.live.statistics": "Failure Statistics SubscriberStatistics",
     "stepstream.live.handle": "StreamHandle",
-    "stepstream.live.outcome": "Outcome",
+    "stepstream.fold.outcome": "Outcome",
     "stepstream.live.processor": "Processor",
     "stepstream.live.source": "Reconnected",
-    "stepstream.live.subscription": "Subscription",
+    "stepstream.live.subscriptions": "Subscription",
     "stepstream.sources.event_stream": "EventStream",
     "stepstream.sources.http": "connect",
     "stepstream.sources.recording": "record replay",
@@ -181,7 +181,6 @@ __all__ = [
     "MessageDeltaBody",
     "MessageProgress",
     "MessageTransition",
-    "NeverHappens",
     "Outcome",
     "OutputImage",
     "Processor",
@@ -224,6 +223,7 @@ __all__ = [
     "UnknownData",
     "UrlCitation",
     "Usage",
+    "WaitAborted",
     "accumulate",
     "connect",
     "decode_event",

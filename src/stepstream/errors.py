@@ -12,7 +12,7 @@ Misuse of the library itself is a plain `TypeError`, `ValueError` or `RuntimeErr
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from stepstream.live.outcome import Outcome
+    from stepstream.fold.outcome import Outcome
     from stepstream.wire.sse import Frame
 
 
@@ -72,7 +72,7 @@ class SubscriberTooSlow(StepStreamError):
     """More changes waited for a subscriber than it allows, and it was closed (`overflow="close"`)."""
 
 
-class NeverHappens(StepStreamError):
+class WaitAborted(StepStreamError):
     """What was waited for can no longer come."""
 
 

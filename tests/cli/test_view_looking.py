@@ -12,7 +12,7 @@ from stepstream.cli.view.content import LIMIT, bodies_of, brief, digest_of, head
 from stepstream.cli.view.lookout import Lookout
 from stepstream.cli.view.picture import Body, Theme
 from stepstream.cli.view.times import RunTimes
-from stepstream.fold.tree import Pieces, load
+from stepstream.fold.tree import TextBuffer, load
 from stepstream.wire.objects import Run, RunStep
 from stepstream.wire.tool_calls import ToolCall
 
@@ -46,8 +46,8 @@ def grown(text: str, identifier: str = "step_1") -> Told:
     return "thread.run.step.delta", {"id": identifier, "delta": {"step_details": details}}
 
 
-class Watched(Pieces):
-    """Pieces that count how many of them were looked at, and that nobody may join."""
+class Watched(TextBuffer):
+    """TextBuffer that count how many of them were looked at, and that nobody may join."""
 
     looked = 0
 
@@ -68,14 +68,14 @@ def test_tail_looks_at_the_end_only():
 
 
 def test_tail_of_few_pieces_is_whole():
-    assert tail(Pieces(["a", "", "b"]), 2) == ("ab", False)
-    assert tail(Pieces(["abc"]), 2) == ("bc", True)
+    assert tail(TextBuffer(["a", "", "b"]), 2) == ("ab", False)
+    assert tail(TextBuffer(["abc"]), 2) == ("bc", True)
     assert tail("abc", 2) == ("bc", True)
     assert tail(None) == ("", False)
 
 
 def test_head_looks_at_the_beginning_only():
-    assert head(Pieces(["ab"] * 1_000_000), 3) == "aba"
+    assert head(TextBuffer(["ab"] * 1_000_000), 3) == "aba"
     assert head(None) == ""
 
 

@@ -242,7 +242,7 @@ async def breaking(scenario: str | Scenario | Application, *, pace: PaceLike = "
     del _HOST.applications[name]
 
 
-class Truth(NamedTuple):
+class ServerAnswer(NamedTuple):
     """What the server says of a run."""
 
     run: JSON
@@ -250,14 +250,14 @@ class Truth(NamedTuple):
     messages: list[JSON]
 
 
-async def truth_of(server: Server, thread_id: str, run_id: str) -> Truth:
+async def truth_of(server: Server, thread_id: str, run_id: str) -> ServerAnswer:
     """Ask the server for a run."""
     thread = f"{server.url}/threads/{thread_id}"
     every = {"order": "asc", "limit": "100"}
     run = await server.client.get(f"{thread}/runs/{run_id}")
     steps = await server.client.get(f"{thread}/runs/{run_id}/steps", params=every)
     messages = await server.client.get(f"{thread}/messages", params={**every, "run_id": run_id})
-    return Truth(run.json(), steps.json()["data"], messages.json()["data"])
+    return ServerAnswer(run.json(), steps.json()["data"], messages.json()["data"])
 
 
 def plain(value: object) -> Any:
@@ -265,18 +265,19 @@ def plain(value: object) -> Any:
     return json.loads(msgspec.json.encode(value))
 
 
-def told(outcome: Outcome) -> Truth:
+def told(outcome: Outcome) -> ServerAnswer:
     """Return what an outcome says of its only run."""
     [run] = outcome.runs.values()
-    return Truth(
+    return ServerAnswer(
         plain(run), [plain(one) for one in outcome.steps.values()], [plain(one) for one in outcome.messages.values()]
     )
 
 
-def same(got: Truth, expected: Truth) -> bool:
+def same(got: ServerAnswer, expected: ServerAnswer) -> bool:
     """Tell whether two say the same of a run, in whatever order."""
     ordered = [
-        Truth(one.run, *(sorted(some, key=lambda each: each["id"]) for some in one[1:])) for one in (got, expected)
+        ServerAnswer(one.run, *(sorted(some, key=lambda each: each["id"]) for some in one[1:]))
+        for one in (got, expected)
     ]
     return ordered[0] == ordered[1]
 

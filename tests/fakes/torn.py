@@ -376,13 +376,13 @@ class Audience:
         self._limit = limit
         self._moods = moods
 
-    def listeners(self, kind: object, growing: object) -> list[Any]:
+    def mailboxes_for(self, kind: object, growing: object) -> list[Any]:
         return [self] if self.wants else []
 
     def is_wanted(self, kind: object, growing: object) -> bool:
         return self.wants
 
-    def hear(self, change: Any, listeners: Sequence[Any] | None = None) -> bool:
+    def dispatch(self, change: Any, listeners: Sequence[Any] | None = None) -> bool:
         if isinstance(change, StepProgress | MessageProgress):
             if not self.wants:
                 return False
@@ -434,10 +434,10 @@ class Plain:
         try:
             event = decode_event(frame, max_depth=self._max_depth)
         except DecodeError as error:
-            self._audience.hear(self.accumulator.reject(error))
+            self._audience.dispatch(self.accumulator.reject(error))
             return
         for change in self.accumulator.apply(event):
-            self._audience.hear(change)
+            self._audience.dispatch(change)
         if isinstance(event.data, ErrorData):
             raise ConnectionError(repr(event.data))
         self.is_done = isinstance(event.data, Done)
@@ -470,7 +470,7 @@ class Stream:
     ) -> None:
         self.accumulator = accumulator or Accumulator(context="tide")
         self._audience = audience
-        hearing = (audience, audience.hear) if way is Reader else (audience,)
+        hearing = (audience, audience.dispatch) if way is Reader else (audience,)
         self.reader = way(self.accumulator, *hearing, **limits)
         self.result = Result()
 

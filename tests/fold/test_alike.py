@@ -37,11 +37,11 @@ from torn import (
     written,
 )
 
-from stepstream.fold import alike as alike_module
-from stepstream.fold import stream as stream_module
+from stepstream.fold import state as stream_module
 from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.alike import MAX_ALIKE, MAX_HEADS, MAX_VAIN, Alike
 from stepstream.fold.changes import MessageProgress, StepProgress
+from stepstream.live import fast_path as alike_module
+from stepstream.live.fast_path import MAX_MISSES, MAX_TEMPLATE_BYTES, MAX_TEMPLATES, DeltaTemplates
 from stepstream.live.reader import MAX_PIECE, Reader
 from stepstream.live.source import Reconnected
 from stepstream.wire.events import Event, decode_event
@@ -80,22 +80,22 @@ class Learning:
     def __init__(self, start: bytes = START, *, accumulator: Accumulator | None = None, **mood: Any) -> None:
         self.audience = Audience(**mood)
         self.accumulator = accumulator or Accumulator()
-        self.alike = Alike(self.accumulator.stream, self.audience, self.audience.hear)
+        self.alike = DeltaTemplates(self.accumulator.stream, self.audience, self.audience.dispatch)
         self.sees(start)
 
     def sees(self, *blocks: bytes) -> None:
         for frame in FrameDecoder().feed(b"".join(blocks)):
             event = decode_event(frame)
             for change in self.accumulator.apply(event):
-                self.audience.hear(change)
+                self.audience.dispatch(change)
             self.alike.learn(event)
 
     def folds(self, *blocks: bytes, start: int = 0) -> int:
         """How many of the blocks are folded the short way."""
-        return self.alike.fold([cut(block) for block in blocks], start) - start
+        return self.alike.fold_blocks([cut(block) for block in blocks], start) - start
 
     def takes(self, block: bytes) -> bool:
-        return self.alike.take(block)
+        return self.alike.fold_chunk(block)
 
     def text(self) -> str:
         """The arguments of the first call."""
@@ -126,7 +126,7 @@ def test_piece_is_learned_from_and_any_is_folded(first: bytes, separators: tuple
     learning = Learning()
     learning.sees(block_of("arguments", first, separators=separators))
     if first == separators[1].encode():  # in its quotes it looks like what stands before a piece: the next one will do
-        assert not learning.alike._heads
+        assert not learning.alike._templates
         learning.sees(block_of("arguments", separators=separators))
     blocks = [block_of("arguments", piece, separators=separators) for piece in PIECES.values()]
     assert learning.folds(*blocks) == len(blocks)
@@ -222,7 +222,7 @@ def test_delta_that_is_not_usual_is_not_learned(name: str, body: JSON, piece: by
     block = written(name, body, piece)
     learning = Learning()
     learning.sees(block)
-    assert not learning.alike._heads
+    assert not learning.alike._templates
     again = written(name, body, b"bank")
     check([START, block, again, again, block], looks=True)
     check([START + block + again + again + block])
@@ -347,7 +347,7 @@ def test_delta_of_several_lines_is_not_learned(end: bytes) -> None:
 
 @pytest.mark.parametrize("place", ["head", "tail"])
 def test_delta_with_much_around_its_piece_is_not_learned(place: str) -> None:
-    room = MAX_ALIKE - len(cut(whole(HEAD + TAIL)))
+    room = MAX_TEMPLATE_BYTES - len(cut(whole(HEAD + TAIL)))
     spaces = [HEAD[:1] + b" " * size + HEAD[1:] if place == "head" else HEAD for size in (room, room + 1)]
     tails = [TAIL + b" " * size if place == "tail" else TAIL for size in (room, room + 1)]
     at_the_limit, over = (whole(head + b"fog" + tail) for head, tail in zip(spaces, tails, strict=True))
@@ -539,23 +539,23 @@ def test_delta_before_its_object_goes_the_plain_way() -> None:
 
 
 def test_heads_are_forgotten_where_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alike_module, "MAX_HEADS", 2)
+    monkeypatch.setattr(alike_module, "MAX_TEMPLATES", 2)
     kinds = ["arguments", "input", "logs"]
     learning = Learning()
     counts = []
     for kind in kinds:
         learning.sees(block_of(kind))
-        counts.append(len(learning.alike._heads))
+        counts.append(len(learning.alike._templates))
     found = [learning.folds(block_of(kind)) for kind in kinds]
     assert (counts, found) == ([1, 2, 1], [0, 0, 1])
 
 
 def test_heads_and_vain_ones_are_bounded() -> None:
-    assert (MAX_HEADS, MAX_VAIN, MAX_ALIKE) == (2048, 4096, 4096)
+    assert (MAX_TEMPLATES, MAX_MISSES, MAX_TEMPLATE_BYTES) == (2048, 4096, 4096)
 
 
 def test_nothing_is_looked_for_after_many_heads_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alike_module, "MAX_VAIN", 3)
+    monkeypatch.setattr(alike_module, "MAX_MISSES", 3)
     odd = piece_in({**grows(sail()), "note": "x"})
     usual = block_of("arguments")
     patient, tired = Learning(), Learning()
@@ -565,7 +565,7 @@ def test_nothing_is_looked_for_after_many_heads_in_vain(monkeypatch: pytest.Monk
 
 
 def test_head_that_is_found_again_makes_good_for_those_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alike_module, "MAX_VAIN", 3)
+    monkeypatch.setattr(alike_module, "MAX_MISSES", 3)
     odd = piece_in({**grows(sail()), "note": "x"})
     learning = Learning()
     for _ in range(5):
@@ -582,7 +582,7 @@ def test_progress_is_heard_with_its_ordinal_context_and_delta() -> None:
     learning = Learning(accumulator=Accumulator(context="tide"))
     usual = block_of("arguments", rb"\u00e9")
     learning.sees(usual)
-    learning.alike._hear = lambda change, *_: bool(heard.append(change))
+    learning.alike._dispatch = lambda change, *_: bool(heard.append(change))
     sequence = learning.accumulator.stream.sequence
     learning.folds(usual, usual)
     learning.takes(usual)
@@ -597,7 +597,7 @@ def test_progress_of_a_message_is_heard() -> None:
     heard: list[Any] = []
     learning = Learning()
     learning.sees(block_of("word"))
-    learning.alike._hear = lambda change, *_: bool(heard.append(change))
+    learning.alike._dispatch = lambda change, *_: bool(heard.append(change))
     learning.folds(block_of("word", b"bank"))
     assert [(type(one), one.event, one.delta) for one in heard] == [
         (MessageProgress, MESSAGE_DELTA, event_of(block_of("word", b"bank")).data.delta)
@@ -616,7 +616,7 @@ def test_progress_that_nobody_wants_is_made_and_not_heard() -> None:
 def test_interest_is_asked_for_once_for_each_version(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     learning = Learning()
-    monkeypatch.setattr(learning.audience, "listeners", lambda *_: asked.append(1) or [learning.audience])
+    monkeypatch.setattr(learning.audience, "mailboxes_for", lambda *_: asked.append(1) or [learning.audience])
     monkeypatch.setattr(learning.audience, "is_wanted", lambda *_: bool(asked.append(1)) or True)
     usual = block_of("arguments")
     learning.sees(usual)
@@ -668,9 +668,9 @@ def test_fold_stops_at_a_frame() -> None:
     learning = Learning()
     usual = cut(block_of("arguments"))
     learning.sees(block_of("arguments"))
-    assert learning.alike.fold([usual, Frame("done", b""), usual]) == 1
-    assert learning.alike.fold([Frame("done", b""), usual]) == 0
-    assert learning.alike.fold([]) == 0
+    assert learning.alike.fold_blocks([usual, Frame("done", b""), usual]) == 1
+    assert learning.alike.fold_blocks([Frame("done", b""), usual]) == 0
+    assert learning.alike.fold_blocks([]) == 0
 
 
 # Take

@@ -167,15 +167,17 @@ OTHERS = {
 }
 
 
-def opening_of(accumulator: Accumulator, delta: Frame) -> Any:
-    side: Any = accumulator.stream.messages if "message" in delta.event else accumulator.stream.steps
-    return side.opening_of(side.known[MESSAGE if "message" in delta.event else STEP], decode_event(delta).data.delta)
+def entry_append(accumulator: Accumulator, delta: Frame) -> Any:
+    table: Any = accumulator.stream.messages if "message" in delta.event else accumulator.stream.steps
+    return table.entry_append(
+        table.known[MESSAGE if "message" in delta.event else STEP], decode_event(delta).data.delta
+    )
 
 
 def long_way() -> Accumulator:
     accumulator = Accumulator()
-    for side in (accumulator.stream.steps, accumulator.stream.messages):
-        side.piece_of = side.opening_of = lambda growing, body: None
+    for table in (accumulator.stream.steps, accumulator.stream.messages):
+        table.text_append = table.entry_append = lambda growing, body: None
     return accumulator
 
 
@@ -197,9 +199,9 @@ USUAL = ["arguments", "arguments_with_id", "input", "logs", "word", "word_with_n
 def test_usual_delta_takes_the_short_cut(name: str) -> None:
     accumulator = Accumulator()
     fold(accumulator, OPENING)
-    side: Any = accumulator.stream.messages if name.startswith("word") else accumulator.stream.steps
-    growing = side.known[MESSAGE if name.startswith("word") else STEP]
-    assert side.piece_of(growing, decode_event(DELTAS[name]).data.delta) is not None
+    table: Any = accumulator.stream.messages if name.startswith("word") else accumulator.stream.steps
+    growing = table.known[MESSAGE if name.startswith("word") else STEP]
+    assert table.text_append(growing, decode_event(DELTAS[name]).data.delta) is not None
 
 
 ODD_STEPS = [
@@ -225,8 +227,8 @@ def test_step_that_is_said_to_be_in_progress_again_keeps_the_short_cut() -> None
     accumulator = Accumulator()
     again = frame("thread.run.step.in_progress", {"id": STEP, "type": "tool_calls"})
     fold(accumulator, [*OPENING, again])
-    side: Any = accumulator.stream.steps
-    assert side.piece_of(side.known[STEP], decode_event(DELTAS["arguments"]).data.delta) is not None
+    table: Any = accumulator.stream.steps
+    assert table.text_append(table.known[STEP], decode_event(DELTAS["arguments"]).data.delta) is not None
 
 
 def test_step_that_changes_its_type_takes_the_long_way() -> None:
@@ -261,16 +263,16 @@ def test_new_call_of_a_step_at_odds_with_its_details_is_folded_as_on_the_long_wa
 def test_new_entry_takes_the_short_cut(delta: Frame) -> None:
     accumulator = Accumulator()
     fold(accumulator, OPENING)
-    assert opening_of(accumulator, delta) is not None
+    assert entry_append(accumulator, delta) is not None
     fold(accumulator, [delta])
-    assert opening_of(accumulator, delta) is None
+    assert entry_append(accumulator, delta) is None
 
 
 @pytest.mark.parametrize("name", [name for name in OTHERS if name != "id_of_another"])
 def test_all_but_a_plain_new_entry_takes_the_long_way(name: str) -> None:
     accumulator = Accumulator()
     fold(accumulator, OPENING)
-    assert opening_of(accumulator, OTHERS[name]) is None
+    assert entry_append(accumulator, OTHERS[name]) is None
 
 
 @pytest.mark.parametrize("first", [None, [], "absent"])

@@ -13,7 +13,7 @@ from stepstream.fold.changes import (
     StepTransition,
     ToolCallStarted,
 )
-from stepstream.fold.present import Key, present
+from stepstream.fold.retelling import Key, retell
 from stepstream.wire.objects import Run
 from stepstream.wire.sse import Frame
 
@@ -60,16 +60,16 @@ MESSAGE = ["<MessageTransition msg_1 None → in_progress>", "<MessageProgress m
 def test_what_is_known_is_told_from_nothing(
     known: Accumulator, classes: list[type[Change]], key: Key | None, told: list[str]
 ):
-    assert [repr(change) for change in present(known.state, classes, key)] == told
+    assert [repr(change) for change in retell(known.state, classes, key)] == told
 
 
 def test_run_without_a_status_is_not_told(known: Accumulator):
     known.state.set_run(Run("run_3"))
-    told = [change.run_id for change in present(known.state, [RunTransition])]
+    told = [change.run_id for change in retell(known.state, [RunTransition])]
     assert told == ["run_1", "run_2"]
 
 
 def test_change_that_is_told_again_names_no_event_of_a_server(known: Accumulator):
-    assert {(change.event, change.sequence, change.context) for change in present(known.state, ALL)} == {
+    assert {(change.event, change.sequence, change.context) for change in retell(known.state, ALL)} == {
         ("replay", 0, None)
     }

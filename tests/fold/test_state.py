@@ -19,9 +19,8 @@ from sent import (
 )
 
 from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.state import State
-from stepstream.fold.stream import MAX_TOUCHED, touch
-from stepstream.fold.waiting import MAX_WAITING_BYTES, MAX_WAITING_DELTAS
+from stepstream.fold.orphans import MAX_WAITING_BYTES, MAX_WAITING_DELTAS
+from stepstream.fold.state import MAX_TOUCHED, State, touch
 from stepstream.wire.events import Event
 
 

@@ -46,7 +46,7 @@ from stepstream.fold.changes import (
     ToolCallFinished,
     ToolCallStarted,
 )
-from stepstream.fold.truth import ENDINGS, Truth, missed
+from stepstream.fold.reconcile import ENDINGS, ServerAnswer, missed_events
 from stepstream.wire.events import Done, Event, decode_event
 from stepstream.wire.statuses import NEXT_MESSAGE, NEXT_RUN, NEXT_STEP
 
@@ -69,15 +69,15 @@ def writing(status: str, **fields: Any) -> Wire:
     return step(status, type="message_creation", step_details=details, **fields)
 
 
-def truth(run: object, steps: Iterable[object] = (), messages: Iterable[object] = ()) -> Truth:
+def truth(run: object, steps: Iterable[object] = (), messages: Iterable[object] = ()) -> ServerAnswer:
     encode = msgspec.json.encode
-    return Truth(encode(run), tuple(map(encode, steps)), tuple(map(encode, messages)))
+    return ServerAnswer(encode(run), tuple(map(encode, steps)), tuple(map(encode, messages)))
 
 
-def apply(accumulator: Accumulator, told: Truth) -> list[Change]:
+def apply(accumulator: Accumulator, told: ServerAnswer) -> list[Change]:
     """Do what the reader of a stream does."""
     changes: list[Change] = []
-    for frame in missed(accumulator.state, told):
+    for frame in missed_events(accumulator.state, told):
         try:
             changes += accumulator.apply(decode_event(frame))
         except DecodeError as error:
@@ -85,7 +85,7 @@ def apply(accumulator: Accumulator, told: Truth) -> list[Change]:
     return changes
 
 
-def apply_to(*events: Event, told: Truth) -> list[Change]:
+def apply_to(*events: Event, told: ServerAnswer) -> list[Change]:
     return apply(fold(*events), told)
 
 
@@ -151,7 +151,7 @@ def test_run_goes_through_what_the_table_allows(known: str | None, status: str |
 )
 def test_older_answer_or_the_same_says_nothing(known: str, status: str | None):
     accumulator = fold(run(known, as_="created"))
-    assert list(missed(accumulator.state, truth(run_object(status)))) == []
+    assert list(missed_events(accumulator.state, truth(run_object(status)))) == []
 
 
 def test_run_that_ended_with_steps_was_at_work():
@@ -272,21 +272,21 @@ def test_older_answer_takes_nothing_from_a_step():
     assert apply(accumulator, truth(run_object("in_progress"), [older])) == []
     assert wire(accumulator.steps[STEP]) == before
     accumulator.apply(ended())
-    assert list(missed(accumulator.state, truth(run_object("in_progress"), [older]))) == []
+    assert list(missed_events(accumulator.state, truth(run_object("in_progress"), [older]))) == []
 
 
 @pytest.mark.parametrize("lacking", [{"usage": None}, {"completed_at": None}, {"step_details": None}])
 def test_end_that_says_less_than_is_known_says_nothing(lacking: Wire):
     full = step("completed", [call("call_1", name="sail")], usage={"total_tokens": 3}, completed_at=1790000009)
     accumulator = fold(run("in_progress"), sent.event("thread.run.step.completed", full))
-    assert list(missed(accumulator.state, truth(run_object("in_progress"), [{**full, **lacking}]))) == []
+    assert list(missed_events(accumulator.state, truth(run_object("in_progress"), [{**full, **lacking}]))) == []
 
 
 def test_end_as_it_was_sent_says_nothing_though_deltas_had_said_more():
     end = ended({"id": "call_1", "type": CODE, CODE: {"input": None, "outputs": None}})
     accumulator = fold(run("in_progress"), created(), delta(piece(0, CODE, id="call_1", input="1+1")), end)
     told = truth(run_object("in_progress"), [json.loads(end.payload)])
-    assert list(missed(accumulator.state, told)) == []
+    assert list(missed_events(accumulator.state, told)) == []
 
 
 def test_output_that_came_late_fills_an_ended_step_once():
@@ -297,9 +297,9 @@ def test_output_that_came_late_fills_an_ended_step_once():
     assert isinstance(progress, StepProgress)
     assert progress.late
     assert accumulator.steps[STEP].tool_calls[0].output == "N4"
-    assert list(missed(accumulator.state, told)) == []
+    assert list(missed_events(accumulator.state, told)) == []
     older = truth(run_object("in_progress"), [step("completed", [mcp])])
-    assert list(missed(accumulator.state, older)) == []
+    assert list(missed_events(accumulator.state, older)) == []
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_step_of_an_unknown_status_is_open():
     accumulator = fold(run("in_progress"))
     told = truth(run_object("in_progress"), [step("hibernating")])
     assert moves(apply(accumulator, told)) == ["step hibernating"]
-    assert list(missed(accumulator.state, told)) == []
+    assert list(missed_events(accumulator.state, told)) == []
     assert moves(apply(accumulator, truth(run_object("in_progress"), [step("completed")]))) == ["step completed"]
 
 
@@ -346,7 +346,7 @@ def test_message_of_a_step_that_goes_on_comes_after_its_step():
     told = truth(run_object("in_progress"), [writing("in_progress")], [message_object("in_progress", text("Fo"))])
     accumulator = fold(run("in_progress"))
     assert moves(apply(accumulator, told)) == ["step in_progress", "message in_progress"]
-    assert list(missed(accumulator.state, told)) == []
+    assert list(missed_events(accumulator.state, told)) == []
 
 
 def test_message_whose_step_was_known_ends_before_it():
@@ -387,7 +387,7 @@ def test_message_that_is_listed_without_status_and_step_ends_as_its_run_did():
 def test_message_that_ended_is_not_opened_by_one_without_a_status():
     accumulator = fold(run("in_progress"), message("completed", as_="completed"))
     told = truth(run_object("in_progress"), [], [message_object(None)])
-    assert list(missed(accumulator.state, told)) == []
+    assert list(missed_events(accumulator.state, told)) == []
 
 
 # What cannot be read
@@ -399,9 +399,9 @@ UNREADABLE = [b"", b"{", b"[]", b"5", b'"\\ud800"', b'{"id": 5}', b'{"id": "x", 
 def test_object_that_cannot_be_read_is_an_anomaly_and_the_others_are_told(raw: bytes):
     good = msgspec.json.encode(step("completed"))
     for told in (
-        Truth(msgspec.json.encode(run_object("completed")), (raw, good)),
-        Truth(msgspec.json.encode(run_object("completed")), (good,), (raw, raw)),
-        Truth(raw, (good,)),
+        ServerAnswer(msgspec.json.encode(run_object("completed")), (raw, good)),
+        ServerAnswer(msgspec.json.encode(run_object("completed")), (good,), (raw, raw)),
+        ServerAnswer(raw, (good,)),
     ):
         changes = apply_to(run("in_progress"), told=told)
         assert len([one for one in changes if isinstance(one, Anomaly)]) == 1
@@ -410,8 +410,11 @@ def test_object_that_cannot_be_read_is_an_anomaly_and_the_others_are_told(raw: b
 
 @pytest.mark.parametrize("raw", UNREADABLE)
 def test_truth_of_what_cannot_be_read_has_neither_id_nor_status(raw: bytes):
-    assert Truth(raw).status is None
-    assert repr(Truth(raw)) in ("<Truth  None: 0 steps, 0 messages>", "<Truth x None: 0 steps, 0 messages>")
+    assert ServerAnswer(raw).status is None
+    assert repr(ServerAnswer(raw)) in (
+        "<ServerAnswer  None: 0 steps, 0 messages>",
+        "<ServerAnswer x None: 0 steps, 0 messages>",
+    )
 
 
 def test_object_that_is_too_deep_is_an_anomaly():
@@ -431,7 +434,7 @@ def test_ended_step_of_the_wrong_shape_is_one_anomaly(details: object):
 def test_truth_knows_its_run_and_shows_nothing_else():
     told = truth(run_object("completed", instructions="secret"), [step()], [message_object("completed")])
     assert (told.run_id, told.status) == (RUN, "completed")
-    assert repr(told) == f"<Truth {RUN} completed: 1 steps, 1 messages>"
+    assert repr(told) == f"<ServerAnswer {RUN} completed: 1 steps, 1 messages>"
 
 
 def test_stream_notes_a_run_that_is_known_though_nothing_was_missed():
@@ -446,12 +449,12 @@ def test_stream_notes_a_run_that_is_known_though_nothing_was_missed():
 # Every cut of every stream
 
 
-def truth_of(accumulator: Accumulator, run_id: str) -> Truth:
+def truth_of(accumulator: Accumulator, run_id: str) -> ServerAnswer:
     """Return what a server says that has sent these events."""
     encode = msgspec.json.encode
     steps = [encode(one) for one in accumulator.steps.values() if one.run_id == run_id]
     messages = [encode(one) for one in accumulator.messages.values() if one.run_id == run_id]
-    return Truth(encode(accumulator.runs[run_id]), tuple(steps), tuple(messages))
+    return ServerAnswer(encode(accumulator.runs[run_id]), tuple(steps), tuple(messages))
 
 
 def check_that_order_is_legal(changes: Sequence[Change]) -> None:

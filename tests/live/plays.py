@@ -13,7 +13,7 @@ import anyio.lowlevel
 from trio.testing import MockClock  # noqa: TID251 - time that passes when everybody waits for it
 
 from stepstream import Event, Frame, Outcome, Processor, StreamTruncated, decode_event, encode_frame
-from stepstream.live.filters import CLASSES
+from stepstream.live.subscriptions import CLASSES
 
 JSON = dict[str, Any]
 Sent = tuple[str, JSON | None]

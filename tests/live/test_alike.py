@@ -25,8 +25,8 @@ from torn import (
 
 from stepstream import MessageProgress, Processor, StepProgress, StepStreamError
 from stepstream.fold.encoding import KEYS, encode_change
-from stepstream.fold.present import REPLAYED
-from stepstream.live.filters import CLASSES
+from stepstream.fold.retelling import REPLAYED
+from stepstream.live.subscriptions import CLASSES
 
 DONE = b"event: done\ndata: [DONE]\n\n"
 START = b"".join([written("thread.run.created", run("queued")), *opening(), *greeting()])
@@ -106,7 +106,7 @@ async def test_slow_subscriber_with_little_room_gets_everything_once(form: str, 
     async with Processor() as processor:
         subscription = processor.add(CLASSES, slow, buffer=buffer, overflow="block")
         most = []
-        processor.add(CLASSES, quick, where=lambda _: most.append(len(subscription.backlog)) or True)
+        processor.add(CLASSES, quick, where=lambda _: most.append(len(subscription._mailbox.queue)) or True)
         await as_far_as_it_came(processor.run(in_pieces(chunks, 3)))
     assert [encode_change(change) for change in slow] == [encode_change(change) for change in quick] == plainly(chunks)
     assert max(most) <= buffer + 3  # what one event does may exceed it

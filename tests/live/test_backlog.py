@@ -10,10 +10,11 @@ from plays import events, grows, opens, run, step
 
 from stepstream import Accumulator, StepProgress, StepTransition
 from stepstream.fold.changes import Change
-from stepstream.live import backlog
-from stepstream.live.backlog import MAX_DEAD, Entry, Queue, Schedule, backlog_of
-from stepstream.live.ledger import Ledger
+from stepstream.live import queues
+from stepstream.live.mailbox import queue_for
 from stepstream.live.options import Delivery
+from stepstream.live.pending import PendingCount
+from stepstream.live.queues import MAX_DEAD, Entry, FifoQueue, PacedQueue
 
 INTERVAL = 2.0
 
@@ -93,13 +94,13 @@ class Comparison(RuleBasedStateMachine):
     @initialize(coalesces=st.booleans(), is_paced=st.booleans())
     def begin(self, coalesces: bool, is_paced: bool) -> None:
         options: Any = {"coalesces": coalesces or is_paced, "min_interval": INTERVAL if is_paced else 0.0}
-        self.schedule, self.model = Schedule(**options), Naive(**options)
+        self.schedule, self.model = PacedQueue(**options), Naive(**options)
         self.now = 0.0
-        self.hands: list[Entry] = []
+        self.runners: list[Entry] = []
         self.is_paced = is_paced
 
     def _put(self, change: Change) -> None:
-        entry = change, Ledger()
+        entry = change, PendingCount()
         assert self.schedule.put(entry) is self.model.put(entry)
 
     @rule(one=st.sampled_from(STEPS), count=st.sampled_from([1, 1, 3, 70]))
@@ -126,12 +127,12 @@ class Comparison(RuleBasedStateMachine):
             assert entry[0].run_id not in self.model.busy
             assert not self.model._is_held(entry, self.now)
             self.model.take(entry, self.now)
-            self.hands.append(entry)
+            self.runners.append(entry)
 
-    @precondition(lambda self: self.hands)
+    @precondition(lambda self: self.runners)
     @rule(place=st.integers(0, 5))
     def finish(self, place: int) -> None:
-        entry = self.hands.pop(place % len(self.hands))
+        entry = self.runners.pop(place % len(self.runners))
         self.schedule.finish(entry)
         self.model.busy.discard(entry[0].run_id)
 
@@ -139,7 +140,7 @@ class Comparison(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
-    @precondition(lambda self: not self.model.may_be_next(self.now) and not self.hands and self.model.waiting)
+    @precondition(lambda self: not self.model.may_be_next(self.now) and not self.runners and self.model.waiting)
     @rule()
     def wait_until_due(self) -> None:
         assert self.schedule.take(self.now) is None
@@ -162,7 +163,7 @@ class Comparison(RuleBasedStateMachine):
     @invariant()
     def agrees(self) -> None:
         assert len(self.schedule) == len(self.model.waiting)
-        for one in self.hands:
+        for one in self.runners:
             newer = any(isinstance(one[0], StepProgress) and self.model._is_progress_of(it, one[0].step_id)
                         for it in self.model.waiting)  # fmt: skip
             assert self.schedule.has_newer(one) == (newer and self.schedule._coalesces)
@@ -171,7 +172,7 @@ class Comparison(RuleBasedStateMachine):
     def keeps_little_that_is_dead(self) -> None:
         lines = sum(len(line) for line in self.schedule._busy.values())
         kept = len(self.schedule._ready) + len(self.schedule._held) + lines
-        assert kept <= 2 * len(self.schedule) + MAX_DEAD + len(self.hands) + 4
+        assert kept <= 2 * len(self.schedule) + MAX_DEAD + len(self.runners) + 4
 
 
 TestSchedule = Comparison.TestCase
@@ -179,10 +180,10 @@ TestSchedule.settings = settings(max_examples=60, stateful_step_count=40, deadli
 
 
 def entries(*changes: Change) -> list[Entry]:
-    return [(change, Ledger()) for change in changes]
+    return [(change, PendingCount()) for change in changes]
 
 
-def filled(schedule: Schedule, *changes: Change) -> list[Entry]:
+def filled(schedule: PacedQueue, *changes: Change) -> list[Entry]:
     made = entries(*changes)
     for one in made:
         schedule.put(one)
@@ -193,7 +194,7 @@ ONE, TWO = STEPS[0], STEPS[1]
 OTHER = STEPS[2]
 
 
-def drained(schedule: Schedule, now: float = 0.0) -> list[Any]:
+def drained(schedule: PacedQueue, now: float = 0.0) -> list[Any]:
     """What is taken and finished one after another."""
     taken = []
     while (entry := schedule.take(now)) is not None:
@@ -203,14 +204,14 @@ def drained(schedule: Schedule, now: float = 0.0) -> list[Any]:
 
 
 def test_newer_progress_takes_the_place_of_what_waits_behind_what_came_meanwhile():
-    schedule = Schedule(coalesces=True, min_interval=0)
+    schedule = PacedQueue(coalesces=True, min_interval=0)
     first, second, third = filled(schedule, progress(ONE), transition(TWO), progress(ONE))
     assert drained(schedule) == [second, third]
     assert first not in drained(schedule)
 
 
 def test_turn_of_an_entry_that_was_cleared_away_is_free():
-    schedule = Schedule(coalesces=False, min_interval=0)
+    schedule = PacedQueue(coalesces=False, min_interval=0)
     first, _ = filled(schedule, of_run(0), of_run(0))
     assert (schedule.take(0), schedule.take(0)) == (first, None)
     schedule.finish(first)
@@ -220,7 +221,7 @@ def test_turn_of_an_entry_that_was_cleared_away_is_free():
 
 
 def test_run_of_an_entry_in_hand_stays_busy_when_the_others_are_cleared_away():
-    schedule = Schedule(coalesces=False, min_interval=0)
+    schedule = PacedQueue(coalesces=False, min_interval=0)
     first, _ = filled(schedule, of_run(0), of_run(0))
     schedule.take(0)
     schedule.clear()
@@ -231,7 +232,7 @@ def test_run_of_an_entry_in_hand_stays_busy_when_the_others_are_cleared_away():
 
 
 def test_progress_in_hand_is_not_replaced():
-    schedule = Schedule(coalesces=True, min_interval=0)
+    schedule = PacedQueue(coalesces=True, min_interval=0)
     first, *_ = filled(schedule, progress(ONE))
     assert schedule.take(0) is first
     (second,) = entries(progress(ONE))
@@ -240,13 +241,13 @@ def test_progress_in_hand_is_not_replaced():
 
 
 def test_transitions_are_never_replaced():
-    schedule = Schedule(coalesces=True, min_interval=INTERVAL)
+    schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
     made = filled(schedule, transition(ONE), transition(ONE, "completed"), transition(ONE, "failed"))
     assert drained(schedule) == made
 
 
 def test_runs_go_side_by_side_and_each_in_order():
-    schedule = Schedule(coalesces=False, min_interval=0)
+    schedule = PacedQueue(coalesces=False, min_interval=0)
     first, second, third = filled(schedule, transition(ONE), transition(TWO), transition(OTHER))
     assert [schedule.take(0), schedule.take(0), schedule.take(0)] == [first, third, None]
     schedule.finish(first)
@@ -254,7 +255,7 @@ def test_runs_go_side_by_side_and_each_in_order():
 
 
 def test_run_whose_object_names_another_run_meanwhile_is_finished_all_the_same():
-    accumulator, schedule = Accumulator(), Schedule(coalesces=True, min_interval=0)
+    accumulator, schedule = Accumulator(), PacedQueue(coalesces=True, min_interval=0)
     sent = [step("created", run_id=None), opens(), step("in_progress")]
     before = [change for event in events(sent[:2]) for change in accumulator.apply(event)]
     (entry,) = filled(schedule, before[-1])
@@ -268,7 +269,7 @@ def test_run_whose_object_names_another_run_meanwhile_is_finished_all_the_same()
 
 
 def test_end_of_a_step_takes_the_place_of_progress_that_is_held_back():
-    schedule = Schedule(coalesces=True, min_interval=INTERVAL)
+    schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
     filled(schedule, progress(ONE))
     drained(schedule)
     (held,) = filled(schedule, progress(ONE))
@@ -279,17 +280,17 @@ def test_end_of_a_step_takes_the_place_of_progress_that_is_held_back():
 
 
 def test_pace_of_many_steps_is_forgotten_where_it_has_passed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(backlog, "MAX_PACED", 10)
-    schedule = Schedule(coalesces=True, min_interval=INTERVAL)
+    monkeypatch.setattr(queues, "MAX_PACED", 10)
+    schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
     for number in range(100):
         filled(schedule, progress(Step(f"step_{number}", number)))
         drained(schedule, float(number))
-    assert len(schedule._called) <= 11
+    assert len(schedule._next_call) <= 11
 
 
 def test_steps_whose_pace_holds_are_not_forgotten(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(backlog, "MAX_PACED", 10)
-    schedule = Schedule(coalesces=True, min_interval=INTERVAL)
+    monkeypatch.setattr(queues, "MAX_PACED", 10)
+    schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
     for number in range(100):
         filled(schedule, progress(Step(f"step_{number}", number)))
     assert len(drained(schedule)) == 100
@@ -300,19 +301,19 @@ def test_steps_whose_pace_holds_are_not_forgotten(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("options", "kind"),
     [
-        ({}, Queue),
-        ({"overflow": "close"}, Queue),
-        ({"overflow": "latest"}, Schedule),
-        ({"min_interval": 1}, Schedule),
-        ({"concurrency": 2}, Schedule),
+        ({}, FifoQueue),
+        ({"overflow": "close"}, FifoQueue),
+        ({"overflow": "latest"}, PacedQueue),
+        ({"min_interval": 1}, PacedQueue),
+        ({"concurrency": 2}, PacedQueue),
     ],
 )
 def test_plain_delivery_has_a_plain_queue(options: dict[str, Any], kind: type):
-    assert type(backlog_of(Delivery(**options))) is kind
+    assert type(queue_for(Delivery(**options))) is kind
 
 
 def test_queue_is_a_queue():
-    queue = Queue()
+    queue = FifoQueue()
     made = entries(transition(ONE), progress(ONE), progress(ONE))
     for one in made:
         queue.put(one)

@@ -33,13 +33,13 @@ from stepstream import (
     ToolCallStarted,
     TransportError,
 )
-from stepstream.live.filters import CLASSES
 from stepstream.live.options import BUFFER
+from stepstream.live.subscriptions import CLASSES
 
 LONG = [step("created"), opens(), *[grows("x")] * 3 * BUFFER, step("completed"), run("completed"), DONE]
 """A step that grows three times as often as a buffer is long. The opening delta is a progress, too."""
 
-GROWN = 3 * BUFFER + 1
+GROWN_FIELDS = 3 * BUFFER + 1
 
 
 async def test_nothing_is_lost_where_a_subscriber_is_slower_than_the_stream():
@@ -64,7 +64,7 @@ async def test_stream_waits_once_the_buffer_of_a_subscriber_is_full():
         assert (subscription.offered, subscription.delivered, handle.is_finished) == (BUFFER, 0, False)
         assert tape.read == 1 + BUFFER
         gate.set()
-    assert (subscription.offered, subscription.delivered) == (GROWN, GROWN)
+    assert (subscription.offered, subscription.delivered) == (GROWN_FIELDS, GROWN_FIELDS)
 
 
 async def test_chunk_of_many_events_waits_within_the_chunk():
@@ -75,7 +75,7 @@ async def test_chunk_of_many_events_waits_within_the_chunk():
         await quiet()
         assert subscription.offered == BUFFER
         gate.set()
-    assert subscription.delivered == GROWN
+    assert subscription.delivered == GROWN_FIELDS
 
 
 async def test_stream_goes_on_change_by_change_while_a_subscriber_is_slow():
@@ -88,7 +88,7 @@ async def test_stream_goes_on_change_by_change_while_a_subscriber_is_slow():
         subscription = processor.add(StepProgress, look)
         handle = processor.start(played(LONG))
         waiting = []
-        for _ in range(GROWN):
+        for _ in range(GROWN_FIELDS):
             await send.send(None)
             waiting.append(subscription.offered - subscription.delivered)
         assert max(waiting) <= BUFFER
@@ -119,7 +119,7 @@ async def test_other_subscribers_have_everything_up_to_where_the_stream_waits():
         await quiet()
         assert len(fast) == BUFFER
         gate.set()
-    assert len(fast) == GROWN
+    assert len(fast) == GROWN_FIELDS
 
 
 async def test_change_that_a_filter_stops_takes_no_room():
@@ -234,9 +234,9 @@ async def test_stream_waits_for_an_iterator_that_is_not_taken_from():
         handle = processor.start(played(LONG))
         await quiet()
         assert (changes.subscription.offered, handle.is_finished) == (BUFFER, False)
-        taken = [(await anext(changes)).sequence for _ in range(GROWN)]
+        taken = [(await anext(changes)).sequence for _ in range(GROWN_FIELDS)]
         await handle.outcome()
-    assert taken == [*range(2, 2 + GROWN)]
+    assert taken == [*range(2, 2 + GROWN_FIELDS)]
 
 
 async def test_run_does_not_wait_until_an_iterator_has_taken_everything():

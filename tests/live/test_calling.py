@@ -9,7 +9,7 @@ import pytest
 from plays import Audience, played, quiet, run, step, virtually
 
 from stepstream import Processor, RunTransition
-from stepstream.live.calling import finished
+from stepstream.live.coroutines import finish_call
 
 RUNS = [run("queued"), run("in_progress"), run("completed")]
 
@@ -18,7 +18,7 @@ async def called(function: Callable[[], Any], limit: float = 5) -> tuple[Excepti
     """How a callback that waits ended, and whether it was cut short."""
     coroutine, failure = function(), None
     with anyio.CancelScope() as scope:
-        failure = await finished(coroutine, coroutine.send(None), scope, limit)
+        failure = await finish_call(coroutine, coroutine.send(None), scope, limit)
     return failure, scope.cancelled_caught
 
 

@@ -32,8 +32,8 @@ from stepstream import (
     ToolCallFinished,
     ToolCallStarted,
 )
-from stepstream.live.filters import CLASSES
 from stepstream.live.options import BUFFER
+from stepstream.live.subscriptions import CLASSES
 
 Pause = Callable[[], Awaitable[object]]
 

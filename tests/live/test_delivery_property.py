@@ -27,8 +27,8 @@ from stepstream import (
     ToolCallFinished,
     ToolCallStarted,
 )
-from stepstream.live.backlog import MAX_DEAD, Schedule
-from stepstream.live.filters import CLASSES
+from stepstream.live.queues import MAX_DEAD, PacedQueue
+from stepstream.live.subscriptions import CLASSES
 
 PROGRESS = (StepProgress, MessageProgress)
 MOST_CHANGES = 8
@@ -173,13 +173,13 @@ class Actor:
 
     def watch_closing(self) -> None:
         """Note how much had been published when it was closed, whoever does that."""
-        counting = self.subscription.on_close
+        counting = self.subscription._mailbox.on_close
 
         def closed() -> None:
             self.ended = len(self.stage.published)
             counting()
 
-        self.subscription.on_close = closed
+        self.subscription._mailbox.on_close = closed
 
     @property
     def is_paced(self) -> bool:
@@ -286,8 +286,8 @@ class Stage:
             yield sse([one])
 
     def _waiting(self, subscription: Subscription) -> list[Any]:
-        backlog: Any = subscription.backlog
-        if not isinstance(backlog, Schedule):
+        backlog: Any = subscription._mailbox.queue
+        if not isinstance(backlog, PacedQueue):
             return list(backlog._entries)
         held, lines = [one for _, _, one in backlog._held], backlog._busy.values()
         everything = [*backlog._ready, *held, *(one for line in lines for one in line)]
@@ -296,33 +296,33 @@ class Stage:
 
     def _check_counters(self, actor: Actor) -> None:
         one = actor.subscription
-        known = one.delivered + one.coalesced + one.dropped + len(one.backlog)
+        known = one.delivered + one.coalesced + one.dropped + len(one._mailbox.queue)
         assert 0 <= one.offered - known <= actor.part.options.get("concurrency", 1)
         if one.is_closed:
             return
-        assert one.room.taken == one.offered - one.delivered - one.coalesced
+        assert one._mailbox.gate.taken == one.offered - one.delivered - one.coalesced
         waiting = self._waiting(one)
-        assert len(waiting) == len(one.backlog)
+        assert len(waiting) == len(one._mailbox.queue)
         progress = Counter(about(entry[0]) for entry in waiting if isinstance(entry[0], PROGRESS))
         if actor.coalesces:
             assert max(progress.values(), default=0) <= 1
         others = len(waiting) - progress.total() if actor.is_paced else len(waiting)
         replayed = sum(entry[0].event == "replay" for entry in waiting)
         if actor.blocks or actor.part.options.get("overflow") == "close":
-            assert others <= one.delivery.buffer + len(self.cast) * MOST_CHANGES + replayed
+            assert others <= one._mailbox.delivery.buffer + len(self.cast) * MOST_CHANGES + replayed
 
     def _check(self, actor: Actor) -> None:
         one = actor.subscription
         if one is None:
             return
         assert one.offered == one.delivered + one.coalesced + one.dropped
-        assert (len(one.backlog), one.room.taken) == (0, 0)
+        assert (len(one._mailbox.queue), one._mailbox.gate.taken) == (0, 0)
         live = [change for change, _ in actor.calls if change.event != "replay"]
         offered = actor.offered
         places = {id(change): place for place, change in enumerate(offered)}
         assert all(id(change) in places for change in live)  # nothing else, and nothing after the end
         attempts = Counter(map(id, live))
-        assert max(attempts.values(), default=0) <= one.delivery.attempts
+        assert max(attempts.values(), default=0) <= one._mailbox.delivery.attempts
         self._check_order(actor, live, places)
         if actor.ended is None or actor.ended == len(self.published):
             self._check_nothing_is_missing(actor, offered, attempts)
@@ -423,7 +423,7 @@ def stuck(timeout: float, **options: Any) -> Callable[[], Any]:
             handle = processor.start(one_by_one(sent))
             await everything.wait()
             gaps = [after - before for before, after in zip([start, *times], times, strict=False)]
-            processor._hub.open[0].close()
+            processor._routes.open[0].close()
             await handle.outcome()
         return round(times[-1] - start, 6), round(max(gaps), 6), len(times)
 

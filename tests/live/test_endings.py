@@ -18,7 +18,7 @@ from stepstream import (
     StepTransition,
     SubscriberTooSlow,
 )
-from stepstream.live.hub import REMEMBERED_FAILED
+from stepstream.live.routing import MAX_FAILED
 
 MANY = [run("queued"), step("created"), opens(), *[grows("x")] * 400, step("completed"), run("completed"), DONE]
 
@@ -89,10 +89,10 @@ async def test_so_many_of_those_are_remembered():
         raise ValueError("no")
 
     async with Processor() as processor:
-        for _ in range(REMEMBERED_FAILED + 50):
+        for _ in range(MAX_FAILED + 50):
             processor.add(RunTransition, fail, max_failures=1)
         await processor.run(played(play()))
-        assert len(processor.statistics().subscribers) == REMEMBERED_FAILED
+        assert len(processor.statistics().subscribers) == MAX_FAILED
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

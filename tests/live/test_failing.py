@@ -35,8 +35,8 @@ from stepstream import (
     SubscriberStatistics,
     SubscriberTooSlow,
 )
-from stepstream.live.filters import CLASSES
 from stepstream.live.options import BUFFER
+from stepstream.live.subscriptions import CLASSES
 
 RUNS = [run("queued"), run("in_progress"), run("completed"), DONE]
 ONCE = [run("completed"), DONE]

@@ -10,7 +10,7 @@ import pytest
 from plays import Audience, grows, opens, play, played, quiet, run, source, sse, step, told, told_of
 
 from stepstream import Processor, RunTransition, StepProgress, StepTransition, ToolCallFinished, TransportError
-from stepstream.live.filters import CLASSES
+from stepstream.live.subscriptions import CLASSES
 
 ASYNCIO = pytest.mark.parametrize(
     "anyio_backend",

@@ -4,21 +4,21 @@ import anyio
 import pytest
 from plays import quiet
 
-from stepstream.live import ledger
-from stepstream.live.ledger import Ledger, Room
+from stepstream.live import pending
+from stepstream.live.pending import CapacityGate, PendingCount
 
 
 async def test_ledger_without_debts_is_settled():
     with anyio.fail_after(1):
-        await Ledger().settled()
+        await PendingCount().wait()
 
 
 async def test_everybody_who_waits_for_a_ledger_is_let_go():
-    book, gone = Ledger(), []
-    book.owed = 1
+    book, gone = PendingCount(), []
+    book.count = 1
 
     async def wait(number: int) -> None:
-        await book.settled()
+        await book.wait()
         gone.append(number)
 
     async with anyio.create_task_group() as tasks:
@@ -26,7 +26,7 @@ async def test_everybody_who_waits_for_a_ledger_is_let_go():
             tasks.start_soon(wait, number)
         await quiet()
         assert gone == []
-        book.owed = 0
+        book.count = 0
         book.wake()
     assert sorted(gone) == [0, 1, 2]
 
@@ -34,8 +34,8 @@ async def test_everybody_who_waits_for_a_ledger_is_let_go():
 class Line:
     """Tasks that wait for room, and what became of them."""
 
-    def __init__(self, room: Room, tasks: anyio.abc.TaskGroup) -> None:
-        self.room = room
+    def __init__(self, room: CapacityGate, tasks: anyio.abc.TaskGroup) -> None:
+        self.gate = room
         self.tasks = tasks
         self.gone: list[int] = []
         self.scopes: list[anyio.CancelScope] = []
@@ -48,19 +48,19 @@ class Line:
 
     async def _wait(self, number: int, taking: bool) -> None:
         with self.scopes[number]:
-            await self.room.wait()
+            await self.gate.wait()
             self.gone.append(number)
-            self.room.taken += taking
+            self.gate.taken += taking
 
     async def leave(self, count: int = 1) -> None:
         for _ in range(count):
-            self.room.taken -= 1
-            self.room.wake()
+            self.gate.taken -= 1
+            self.gate.wake()
         await quiet()
 
 
-def full(size: int) -> Room:
-    room = Room(size)
+def full(size: int) -> CapacityGate:
+    room = CapacityGate(size)
     room.taken = size
     return room
 
@@ -84,7 +84,7 @@ async def test_place_that_is_not_taken_lets_the_next_go():
 
 
 async def test_room_beyond_its_size_lets_nobody_go():
-    room = Room(1)
+    room = CapacityGate(1)
     room.taken = 3
     async with anyio.create_task_group() as tasks:
         line = Line(room, tasks)
@@ -101,8 +101,8 @@ async def test_who_is_cancelled_in_the_line_passes_the_turn_on(is_woken: bool):
         line = Line(full(1), tasks)
         await line.join(3)
         if is_woken:
-            line.room.taken -= 1
-            line.room.wake()
+            line.gate.taken -= 1
+            line.gate.wake()
             line.scopes[0].cancel()
             await quiet()
         else:
@@ -111,15 +111,15 @@ async def test_who_is_cancelled_in_the_line_passes_the_turn_on(is_woken: bool):
             await line.leave()
         await quiet()
         assert line.gone == [1] or (is_woken and line.gone == [0])  # a turn that came first may win
-        line.room.close()
-    assert len(line.room.line) == 0
+        line.gate.close()
+    assert len(line.gate.line) == 0
 
 
 async def test_closed_room_keeps_nobody():
     async with anyio.create_task_group() as tasks:
         line = Line(full(1), tasks)
         await line.join(3)
-        line.room.close()
+        line.gate.close()
         await quiet()
         assert sorted(line.gone) == [0, 1, 2]
         await line.join(1)
@@ -127,8 +127,8 @@ async def test_closed_room_keeps_nobody():
 
 
 async def test_what_may_be_held_back_brings_its_own_room(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ledger, "MAX_HELD", 2)
-    room = Room(2)
+    monkeypatch.setattr(pending, "MAX_HELD", 2)
+    room = CapacityGate(2)
     seen = []
     for _ in range(4):
         room.taken += 1

@@ -33,7 +33,7 @@ from stepstream import (
     ToolCallFinished,
     TransportError,
 )
-from stepstream.live.filters import CLASSES
+from stepstream.live.subscriptions import CLASSES
 
 
 async def note(change: Any) -> None:

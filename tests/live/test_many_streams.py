@@ -16,8 +16,8 @@ import pytest
 from plays import play, sse, told_of
 
 from stepstream import MessageProgress, Processor, RunTransition, StepProgress, StepTransition
-from stepstream.fold.growing import Growing
-from stepstream.live.filters import CLASSES
+from stepstream.fold.builder import SnapshotBuilder
+from stepstream.live.subscriptions import CLASSES
 
 TOP = Path(__file__).parents[2]
 RETAIN = 10
@@ -38,7 +38,7 @@ async def halting(number: int, gate: anyio.Event) -> AsyncGenerator[bytes, None]
 def growing() -> int:
     """Return how many steps and messages are in memory."""
     gc.collect()
-    return sum(type(one) is Growing for one in gc.get_objects())
+    return sum(type(one) is SnapshotBuilder for one in gc.get_objects())
 
 
 class Many:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from plays import Audience
 
 from stepstream import Processor, StepProgress
-from stepstream.live.options import DELIVERY, ITERATOR, Delivery
+from stepstream.live.options import OPTIONS, Delivery
 
 NO_NUMBERS: list[Any] = ["1", b"1", [1], True, object(), 1j]
 WHOLE = ["buffer", "attempts", "concurrency", "max_failures"]
@@ -57,7 +57,7 @@ def ways(cases: list[tuple[str, Any]]) -> list[tuple[str, str, Any]]:
         (way, name, value)
         for way in ("add", "on", "subscribe")
         for name, value in cases
-        if way != "subscribe" or name in ITERATOR
+        if way != "subscribe" or OPTIONS[name].for_iterators
     ]
 
 
@@ -78,7 +78,7 @@ def test_option_in_its_range_is_taken(way: str, name: str, value: Any):
     register(way, {name: value})
 
 
-@pytest.mark.parametrize("name", sorted(DELIVERY - ITERATOR))
+@pytest.mark.parametrize("name", [one for one, option in OPTIONS.items() if not option.for_iterators])
 def test_option_for_callbacks_is_a_type_error_for_an_iterator(name: str):
     with pytest.raises(TypeError, match=f"{name} is for callbacks"):
         Processor().subscribe(StepProgress, **{name: 1})  # type: ignore[call-overload]

@@ -252,6 +252,6 @@ async def test_slow_callback_gets_the_newest_and_no_queue():
         most = 0
         handle = processor.start(spread(growing(1000), 10))
         while not handle.is_finished:
-            most = max(most, len(subscription.backlog))
+            most = max(most, len(subscription._mailbox.queue))
             await anyio.sleep(0.05)
     assert (most, len(seen) <= 12, arguments(seen[-1][1])) == (1, True, "x" * 1000)

@@ -27,7 +27,7 @@ from plays import (
 )
 
 from stepstream import Outcome, Processor, StepTransition, ToolCallFinished, ToolCallStarted
-from stepstream.live.filters import CLASSES
+from stepstream.live.subscriptions import CLASSES
 
 checked = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -33,7 +33,7 @@ from stepstream import (
     StepTransition,
     accumulate,
 )
-from stepstream.live.filters import CLASSES
+from stepstream.live.subscriptions import CLASSES
 
 KINDS = (RunTransition, StepTransition, StepProgress, MessageTransition, MessageProgress)
 
@@ -214,7 +214,7 @@ async def test_replay_may_be_more_than_the_buffer():
         for number in range(20):
             await processor.run(played(play(number)))
         subscription = processor.add(KINDS, late, replay=True, buffer=1)
-        assert len(subscription.backlog) == 60 + 20
+        assert len(subscription._mailbox.queue) == 60 + 20
     assert len(late) == 80
 
 
@@ -238,7 +238,7 @@ async def test_replay_looks_at_what_is_asked_for_only():
         processor.add(StepProgress, late, replay=True, step_id="step_7")
         await quiet()
         grown = processor._state.steps
-        assert [identifier for identifier, one in grown.items() if one.kept is not None] == ["step_7"]
+        assert [identifier for identifier, one in grown.items() if one.cached is not None] == ["step_7"]
         assert [change.step_id for change in late] == ["step_7"]
         gate.set()
 

@@ -51,9 +51,9 @@ from stepstream import (
     TransportError,
     accumulate,
 )
-from stepstream.live.filters import CLASSES
 from stepstream.live.options import BUFFER
-from stepstream.live.processor import EVENTS_BETWEEN_CHECKPOINTS
+from stepstream.live.reader import EVENTS_BETWEEN_CHECKPOINTS
+from stepstream.live.subscriptions import CLASSES
 
 
 async def outcome_of(given: Any, **limits: int) -> Outcome:

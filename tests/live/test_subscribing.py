@@ -17,7 +17,7 @@ from stepstream import (
     ToolCallFinished,
     ToolCallStarted,
 )
-from stepstream.live.filters import CLASSES
+from stepstream.live.subscriptions import CLASSES
 
 
 async def note(change: Any) -> None:

@@ -1,4 +1,4 @@
-"""A stream that breaks and goes on with what the server says when it is asked: a source of `Truth`."""
+"""A stream that breaks and goes on with what the server says when it is asked: a source of `ServerAnswer`."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ from stepstream import (
     StepTransition,
     StreamTruncated,
 )
-from stepstream.fold.truth import Truth
+from stepstream.fold.reconcile import ServerAnswer
 
 JSON = dict[str, Any]
 
@@ -26,12 +26,12 @@ def raw(sent: tuple[str, JSON | None]) -> bytes:
     return json.dumps(sent[1]).encode()
 
 
-def truth(*, completed: bool = True) -> Truth:
+def truth(*, completed: bool = True) -> ServerAnswer:
     """Return what the server says of the run of `play`, at its end or before its message."""
     steps = (raw(step("completed", calls=[call(1, '{"a":1}', "2")])),)
     if not completed:
-        return Truth(raw(run("in_progress")), steps)
-    return Truth(
+        return ServerAnswer(raw(run("in_progress")), steps)
+    return ServerAnswer(
         raw(run("completed")), (*steps, raw(writing("completed"))), (raw(message("completed", 1, "It is 2.")),)
     )
 
@@ -92,7 +92,7 @@ async def test_stream_is_over_where_nothing_was_missed():
 async def test_run_that_another_stream_told_of_is_in_the_outcome_though_nothing_was_missed():
     async with Processor() as processor:
         await processor.run(source(sse(play())))
-        told = Truth(raw(play()[-2]), truth().steps, truth().messages)
+        told = ServerAnswer(raw(play()[-2]), truth().steps, truth().messages)
         outcome = await processor.run(source(told))
     assert (list(outcome.runs), outcome.events, outcome.reason) == (["run_1"], 0, "ended")
 
@@ -123,13 +123,13 @@ async def test_done_after_truth_is_the_end():
 
 @pytest.mark.parametrize("bad", [b"{", b"[]", b'{"id": 1}'])
 async def test_object_that_cannot_be_read_is_an_anomaly_of_the_stream(bad: bytes):
-    outcome, seen = await read(sse([run("queued")]), Truth(raw(run("completed")), (bad,)))
+    outcome, seen = await read(sse([run("queued")]), ServerAnswer(raw(run("completed")), (bad,)))
     assert (seen.anomalies, outcome.reason) == (["undecodable_event"], "ended")
 
 
 async def test_depth_is_that_of_the_processor():
     deep = raw(step("completed", metadata={"a": [[[[[]]]]]}))
-    outcome, seen = await read(Truth(raw(run("completed")), (deep,)), max_depth=4)
+    outcome, seen = await read(ServerAnswer(raw(run("completed")), (deep,)), max_depth=4)
     assert (set(seen.anomalies), outcome.steps) == ({"too_deep"}, {})
 
 

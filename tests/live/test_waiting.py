@@ -22,7 +22,7 @@ from plays import (
     step,
 )
 
-from stepstream import NeverHappens, Outcome, Processor
+from stepstream import Outcome, Processor, WaitAborted
 
 HERE = play()
 
@@ -38,7 +38,7 @@ class Watch:
     async def _watch(self) -> None:
         try:
             self.got = await self._awaited
-        except (NeverHappens, TimeoutError) as exc:
+        except (WaitAborted, TimeoutError) as exc:
             self.got = exc
 
 
@@ -54,7 +54,7 @@ async def test_step_is_returned_as_soon_as_it_is_so_far(status: str | None, at: 
 
     items = [item for one in HERE for item in (sse([one]), look)]
     async with Processor() as processor, anyio.create_task_group() as tasks:
-        watch = Watch(tasks, processor.step("step_1", status=status))
+        watch = Watch(tasks, processor.wait_for_step("step_1", status=status))
         await quiet()
         await processor.run(source(*items))
     assert [one is not None for one in seen].index(True) == at - 1
@@ -65,16 +65,16 @@ async def test_step_that_is_so_far_already_is_returned_at_once():
     async with Processor() as processor:
         outcome = await processor.run(played(HERE))
         with anyio.fail_after(1):
-            assert await processor.step("step_1") == outcome.steps["step_1"]
-            assert await processor.step("step_1", status="completed", timeout=0.5) == outcome.steps["step_1"]
+            assert await processor.wait_for_step("step_1") == outcome.steps["step_1"]
+            assert await processor.wait_for_step("step_1", status="completed", timeout=0.5) == outcome.steps["step_1"]
 
 
 async def test_step_that_ended_otherwise_never_comes_so_far():
     async with Processor() as processor, anyio.create_task_group() as tasks:
-        before = Watch(tasks, processor.step("step_1", status="failed"))
+        before = Watch(tasks, processor.wait_for_step("step_1", status="failed"))
         await quiet()
         await processor.run(played(HERE))
-        after = Watch(tasks, processor.step("step_1", status="failed"))
+        after = Watch(tasks, processor.wait_for_step("step_1", status="failed"))
         await quiet()
     text = "expected step step_1 to be failed, it ended as completed"
     assert (str(before.got), str(after.got)) == (text, text)
@@ -83,9 +83,9 @@ async def test_step_that_ended_otherwise_never_comes_so_far():
 async def test_waiting_ends_when_the_processor_is_left():
     async with anyio.create_task_group() as tasks, Processor() as processor:
         watches = [
-            Watch(tasks, processor.step("step_9")),
-            Watch(tasks, processor.step("step_9", status="failed", timeout=60)),
-            Watch(tasks, processor.run_finished("run_9")),
+            Watch(tasks, processor.wait_for_step("step_9")),
+            Watch(tasks, processor.wait_for_step("step_9", status="failed", timeout=60)),
+            Watch(tasks, processor.wait_for_run("run_9")),
         ]
         await quiet()
         await processor.run(played(HERE))
@@ -99,9 +99,9 @@ async def test_waiting_ends_when_the_processor_is_left():
 async def test_waiting_for_longer_than_the_timeout_is_a_timeout_error():
     async with Processor() as processor:
         with pytest.raises(TimeoutError):
-            await processor.step("step_1", timeout=0.01)
+            await processor.wait_for_step("step_1", timeout=0.01)
         with pytest.raises(TimeoutError):
-            await processor.run_finished("run_1", timeout=0.01)
+            await processor.wait_for_run("run_1", timeout=0.01)
         assert processor.statistics().subscribers == ()
 
 
@@ -109,23 +109,23 @@ async def test_waiting_after_the_block_is_a_runtime_error():
     async with Processor() as processor:
         pass
     with pytest.raises(RuntimeError, match="closed"):
-        await processor.step("step_1")
+        await processor.wait_for_step("step_1")
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "expired", "incomplete"])
 async def test_run_is_returned_when_it_has_ended_in_whatever_way(status: str):
     async with Processor() as processor, anyio.create_task_group() as tasks:
-        before = Watch(tasks, processor.run_finished("run_1", timeout=5))
+        before = Watch(tasks, processor.wait_for_run("run_1", timeout=5))
         await quiet()
         await processor.run(played([run("queued"), run("in_progress"), run(status), DONE]))
         await quiet()
         assert before.got.status == status
-        assert (await processor.run_finished("run_1")).status == status
+        assert (await processor.wait_for_run("run_1")).status == status
 
 
 async def test_run_that_waits_for_action_has_not_ended():
     async with Processor() as processor, anyio.create_task_group() as tasks:
-        watch = Watch(tasks, processor.run_finished("run_1"))
+        watch = Watch(tasks, processor.wait_for_run("run_1"))
         await processor.run(played([run("queued"), run("requires_action"), DONE]))
         await quiet()
         assert watch.got is None
@@ -135,7 +135,7 @@ async def test_run_that_waits_for_action_has_not_ended():
 
 async def test_many_may_wait_and_leave_nothing_behind():
     async with Processor() as processor, anyio.create_task_group() as tasks:
-        watches = [Watch(tasks, processor.step("step_1")) for _ in range(100)]
+        watches = [Watch(tasks, processor.wait_for_step("step_1")) for _ in range(100)]
         await quiet()
         await processor.run(played(HERE))
         await quiet()
@@ -179,7 +179,7 @@ async def test_pieces_are_had_while_the_stream_is_read():
 WHOLE = [message("created"), message("completed", text="It is 2."), run("completed"), DONE]
 BROKEN = [message("created"), says("It"), message("completed", text="It is 2."), run("completed"), DONE]
 OPENED = [message("created", text="It"), says(" is 2."), message("completed", text="It is 2."), run("completed"), DONE]
-GROWN = [
+GROWN_FIELDS = [
     message("created"),
     says("It"),
     message("in_progress", text="It is"),
@@ -207,7 +207,7 @@ async def test_pieces_joined_are_the_text_however_it_came(sent: list[Any], piece
     assert await pieces_of(sent) == pieces
 
 
-@pytest.mark.parametrize("sent", [HERE, WHOLE, BROKEN, OPENED, GROWN, CUT])
+@pytest.mark.parametrize("sent", [HERE, WHOLE, BROKEN, OPENED, GROWN_FIELDS, CUT])
 async def test_pieces_joined_are_the_text_whenever_somebody_comes(sent: list[Any]):
     """Who comes before the end gets all of it, who comes after nothing."""
     end = next(place for place, (name, _) in enumerate(sent) if name in ("thread.message.completed",

@@ -7,14 +7,14 @@ import pytest
 from plays import Audience, play, quiet, sse
 
 from stepstream import Processor
-from stepstream.live.filters import CLASSES
-from stepstream.live.hub import UNHURRIED, Hub, Listeners
+from stepstream.live.routing import SLOW_STREAM_GAP, Routes, StreamFanout
+from stepstream.live.subscriptions import CLASSES
 
 
 def test_stream_that_wakes_rarely_lets_them_run():
-    listeners = Listeners(Hub())
-    times = [0.0, UNHURRIED / 2, UNHURRIED, 3 * UNHURRIED, 5 * UNHURRIED, 5 * UNHURRIED]
-    assert [listeners.let_run(time) for time in times] == [True, False, False, True, True, False]
+    listeners = StreamFanout(Routes())
+    times = [0.0, SLOW_STREAM_GAP / 2, SLOW_STREAM_GAP, 3 * SLOW_STREAM_GAP, 5 * SLOW_STREAM_GAP, 5 * SLOW_STREAM_GAP]
+    assert [listeners.should_yield(time) for time in times] == [True, False, False, True, True, False]
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio runs what is ready in any order
@@ -37,12 +37,12 @@ async def test_nobody_is_waited_for_who_was_not_asleep(monkeypatch: pytest.Monke
     """A stream that comes in one go wakes its subscriber once, and fills its buffer before it is read."""
     asked: list[float] = []
 
-    def let_run(self: Listeners, now: float) -> bool:
+    def should_yield(self: StreamFanout, now: float) -> bool:
         self.has_woken = False
         asked.append(now)
         return False
 
-    monkeypatch.setattr(Listeners, "let_run", let_run)
+    monkeypatch.setattr(StreamFanout, "should_yield", should_yield)
 
     async def source() -> AsyncGenerator[Any, None]:
         for one in play():

@@ -96,7 +96,7 @@ async def whole_bytes(client: httpx.AsyncClient, query: str = "", path: str = RU
         path, body = f"/threads/{run[-1]['thread_id']}/runs/{run[-1]['id']}/submit_tool_outputs", answer(run[-1])
 
 
-class Truth(NamedTuple):
+class ServerAnswer(NamedTuple):
     """What the server says of a run."""
 
     run: JSON
@@ -104,12 +104,12 @@ class Truth(NamedTuple):
     messages: list[JSON]
 
 
-async def truth(client: httpx.AsyncClient, run_id: str, thread: str = THREAD) -> Truth:
+async def truth(client: httpx.AsyncClient, run_id: str, thread: str = THREAD) -> ServerAnswer:
     run = await client.get(f"{thread}/runs/{run_id}")
     every = {"order": "asc", "limit": "100"}
     steps = await client.get(f"{thread}/runs/{run_id}/steps", params=every)
     messages = await client.get(f"{thread}/messages", params={**every, "run_id": run_id})
-    return Truth(run.json(), steps.json()["data"], messages.json()["data"])
+    return ServerAnswer(run.json(), steps.json()["data"], messages.json()["data"])
 
 
 class Folded(NamedTuple):

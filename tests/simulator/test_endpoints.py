@@ -4,7 +4,20 @@ from typing import Any
 
 import httpx
 import pytest
-from playing import AT, JSON, RUN_BODY, RUNS, THREAD, Truth, answer, asked_calls, calling, posted, truth, whole_bytes
+from playing import (
+    AT,
+    JSON,
+    RUN_BODY,
+    RUNS,
+    THREAD,
+    ServerAnswer,
+    answer,
+    asked_calls,
+    calling,
+    posted,
+    truth,
+    whole_bytes,
+)
 
 from stepstream.simulator import SCENARIOS, app, threads
 from stepstream.simulator.api import SEEDED_TIME
@@ -396,7 +409,7 @@ async def test_waiting_run_is_cancelled_with_its_steps(client: httpx.AsyncClient
     assert (response.status_code, response.json()["status"], response.json()["required_action"]) == (
         200, "cancelling", None
     )  # fmt: skip
-    got: Truth = await truth(client, waiting["id"])
+    got: ServerAnswer = await truth(client, waiting["id"])
     assert (got.run["status"], got.run["last_error"]) == ("cancelled", None)
     assert [step["status"] for step in got.steps] == ["completed", "cancelled"]
     assert got.run["cancelled_at"] is not None

@@ -15,7 +15,7 @@ from playing import (
     RUN_BYTES,
     RUNS,
     Folded,
-    Truth,
+    ServerAnswer,
     answer,
     calling,
     events_of,
@@ -128,7 +128,7 @@ async def ended(play: Awaitable[Folded]) -> Folded | StepStreamError:
             return error
 
 
-async def settled(client: httpx.AsyncClient, run_id: str) -> Truth:
+async def settled(client: httpx.AsyncClient, run_id: str) -> ServerAnswer:
     """Return what the server says of a run once it has ended, or waits: at once, or when it knows that nobody reads."""
     with anyio.fail_after(WITHIN):
         while True:

@@ -32,7 +32,7 @@ from stepstream import (
     record,
     replay,
 )
-from stepstream.live.filters import CLASSES
+from stepstream.live.subscriptions import CLASSES
 from stepstream.sources.recording import LONGEST_GAP, Cutter
 
 PLACE = Path(__file__).parent.parent / "streams"

@@ -149,14 +149,14 @@ def failures_are_told(processor: Processor) -> None:
 
 
 async def waiting_gives_what_was_waited_for(processor: Processor, outcome: Outcome) -> None:
-    assert_type(await processor.step("step_1"), RunStep)
-    assert_type(await processor.step("step_1", status="completed", timeout=30), RunStep)
-    assert_type(await processor.run_finished("run_1", timeout=None), Run)
+    assert_type(await processor.wait_for_step("step_1"), RunStep)
+    assert_type(await processor.wait_for_step("step_1", status="completed", timeout=30), RunStep)
+    assert_type(await processor.wait_for_run("run_1", timeout=None), Run)
     async with processor.text_deltas(run_id="run_1") as pieces:
         async for piece in pieces:
             assert_type(piece, str)
-    await processor.step("step_1", status=3)  # type: ignore[arg-type]
-    await processor.run_finished()  # type: ignore[call-arg]
+    await processor.wait_for_step("step_1", status=3)  # type: ignore[arg-type]
+    await processor.wait_for_run()  # type: ignore[call-arg]
     assert_type(outcome.final_run, Run | None)
     assert_type((outcome.final_steps, outcome.final_messages), tuple[list[RunStep], list[Message]])
 

@@ -10,10 +10,10 @@ from stepstream.cli.source import named
 from stepstream.errors import FrameTooLarge, StepStreamError
 from stepstream.fold.changes import Change
 from stepstream.fold.encoding import encode_change
-from stepstream.live.filters import CLASSES
-from stepstream.live.outcome import Outcome
+from stepstream.fold.outcome import Outcome
 from stepstream.live.processor import Processor
-from stepstream.live.source import opened
+from stepstream.live.source import open_source
+from stepstream.live.subscriptions import CLASSES
 from stepstream.wire.sse import Frame, FrameDecoder
 
 RETAINED: Final = 10**9
@@ -61,7 +61,7 @@ async def _write_change(change: Change) -> None:
 async def _tee(source: object, line: Callable[[Frame], object]) -> AsyncIterator[Frame]:
     """Yield the frames of `source`, each after it was written as a line."""
     decoder = FrameDecoder()
-    async with opened(source) as chunks:
+    async with open_source(source) as chunks:
         async for frame in _frames(chunks, decoder):
             write_object(line(frame))
             yield frame

@@ -11,7 +11,7 @@ from stepstream.cli.source import named
 from stepstream.conformance.checker import Checker
 from stepstream.conformance.deviation import Deviation
 from stepstream.errors import FrameTooLarge, StepStreamError, StreamFailed
-from stepstream.live.source import END, next_item, opened
+from stepstream.live.source import END, next_item, open_source
 from stepstream.wire.events import ErrorData, decode_event
 from stepstream.wire.sse import Frame, FrameDecoder
 
@@ -33,7 +33,7 @@ async def check(source: str, *, chunk_size: int, speed: float) -> int:
     """
     report = _Report()
     try:
-        async with opened(named(source, chunk_size=chunk_size, speed=speed)) as chunks:
+        async with open_source(named(source, chunk_size=chunk_size, speed=speed)) as chunks:
             await _read(chunks, report)
     except StepStreamError:
         if report.checker.sequence:

@@ -16,8 +16,7 @@ from stepstream.cli.view.paint import Painter
 from stepstream.cli.view.summary import summary as table
 from stepstream.errors import StepStreamError
 from stepstream.fold.changes import Anomaly
-from stepstream.live.glance import state_of
-from stepstream.live.outcome import Outcome
+from stepstream.fold.outcome import Outcome
 from stepstream.live.processor import Processor
 from stepstream.live.source import Source
 
@@ -62,7 +61,7 @@ async def watched(
 ) -> Ending:
     """Draw what `processor` knows while `body` runs, then write the summary, whose last line is the verdict."""
     theme = theme_of(os.environ, sys.stdout.encoding, redact=redact)
-    state = state_of(processor)
+    state = processor.state
     lookout = Lookout(state, theme, source, is_coarse=speed * FRAME > COARSE)
     processor.add((Anomaly,), lookout.note)
     clock = _clock(speed)

@@ -6,7 +6,7 @@ import traceback
 import msgspec
 
 from stepstream.cli.text import json_line, one_line
-from stepstream.live.outcome import Outcome
+from stepstream.fold.outcome import Outcome
 
 SHOWN_ANOMALIES = 10
 

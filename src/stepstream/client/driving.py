@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from stepstream.client.reconciliation import Asking, RunKey
 from stepstream.client.tools import Toolbox
 from stepstream.errors import APIError, StepStreamError, ToolFailed, TransportError
-from stepstream.live.outcome import Outcome, usage_of
+from stepstream.fold.outcome import Outcome, usage_of
 from stepstream.live.processor import Processor
 from stepstream.live.source import Source
 from stepstream.sources.opening import may_pass

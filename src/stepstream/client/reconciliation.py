@@ -17,7 +17,7 @@ from stepstream.errors import (
     TransportError,
 )
 from stepstream.fold.lifecycle import SETTLED_RUN
-from stepstream.fold.truth import Truth
+from stepstream.fold.reconcile import ServerAnswer
 from stepstream.live.source import Reconnected
 from stepstream.sources.event_stream import EventStream
 from stepstream.sources.opening import may_pass
@@ -50,7 +50,7 @@ IDENTIFYING: Final = frozenset({"thread.created", *RUN_EVENTS})
 Find: TypeAlias = Callable[[str], Awaitable[RunKey | None]]
 """Finds the only run of a thread, None where that cannot be told. What may pass is raised."""
 
-Ask: TypeAlias = Callable[[RunKey], Awaitable[Truth]]
+Ask: TypeAlias = Callable[[RunKey], Awaitable[ServerAnswer]]
 """Asks the server for a run with its steps and messages."""
 
 
@@ -101,7 +101,7 @@ class Patience:
 
 
 class Asking:
-    """Asks for a run until it has ended or waits for action, as patiently as `Patience`: a source of `Truth`."""
+    """Asks for a run until it has ended or waits for action, as patiently as `Patience`: a source of `ServerAnswer`."""
 
     def __init__(
         self, ask: Ask, key: RunKey, *, timeout: float, failure: TransportError, began_at: float | None = None
@@ -109,7 +109,7 @@ class Asking:
         self._ask = partial(ask, key)
         self._key = key
         self._patience = Patience(timeout, failure, anyio.current_time() if began_at is None else began_at)
-        self._told: Truth | None = None
+        self._told: ServerAnswer | None = None
         self._is_settled = False
 
     def __repr__(self) -> str:
@@ -118,7 +118,7 @@ class Asking:
     def __aiter__(self) -> "Asking":
         return self
 
-    async def __anext__(self) -> Truth:
+    async def __anext__(self) -> ServerAnswer:
         while not self._is_settled:
             truth = await self._patience.answer(self._ask)
             self._is_settled = truth.status in SETTLED_RUN
@@ -129,7 +129,7 @@ class Asking:
 
 
 class RunStream:
-    """The stream of a run: iterate over it, once, for its bytes, and `Truth` where they broke and the server was asked.
+    """The stream of a run: iterate over it, once, for its bytes, and `ServerAnswer` where they broke.
 
     It is asked as `Asking` does, for `timeout` seconds at most. Status and headers are those of the response.
     """
@@ -175,7 +175,7 @@ class RunStream:
     def __aiter__(self) -> "RunStream":
         return self
 
-    async def __anext__(self) -> bytes | Reconnected | Truth:
+    async def __anext__(self) -> bytes | Reconnected | ServerAnswer:
         if self._asking is not None:
             return await anext(self._asking)
         try:

@@ -14,8 +14,8 @@ from stepstream.client.parameters import RunParameters, ThreadAndRunParameters, 
 from stepstream.client.reconciliation import Asking, RunKey, RunStream
 from stepstream.client.tools import Toolbox
 from stepstream.errors import APIError, StepStreamError, TransportError
-from stepstream.fold.truth import Truth
-from stepstream.live.outcome import Outcome
+from stepstream.fold.outcome import Outcome
+from stepstream.fold.reconcile import ServerAnswer
 from stepstream.live.processor import Processor
 from stepstream.sources.http import ATTEMPTS, CONNECT_TIMEOUT, EVENT_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT
 from stepstream.sources.opening import may_pass
@@ -193,7 +193,7 @@ class RunsClient:
         """Return a source that asks for a run until it is settled; `failure` says why, where it gives up."""
         return Asking(self.ask, RunKey(thread_id, run_id), timeout=self._reconcile_timeout, failure=failure)
 
-    async def ask(self, key: RunKey, include: Query = ()) -> Truth:
+    async def ask(self, key: RunKey, include: Query = ()) -> ServerAnswer:
         """Return everything that the server says of a run."""
         path = ("threads", key.thread_id, "runs", key.run_id)
         run = await self._api.get(*path)
@@ -206,7 +206,7 @@ class RunsClient:
                 raise
             messages = []  # a server of runs only
         own = [raw for raw in messages if field(raw, "run_id") == key.run_id]
-        return Truth(bytes(run), tuple(map(bytes, steps)), tuple(map(bytes, own)))
+        return ServerAnswer(bytes(run), tuple(map(bytes, steps)), tuple(map(bytes, own)))
 
     def _submit(self, thread_id: str, run_id: str, body: dict[str, Any]) -> Opening:
         path = ("threads", thread_id, "runs", run_id, "submit_tool_outputs")

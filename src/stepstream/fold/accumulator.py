@@ -2,37 +2,66 @@
 
 How it works: the type of an event's data leads to its rule. A full object opens, updates or ends what is known under
 its id (`objects`); a delta is checked as a whole and then merged into the tree of what grows (`deltas`), which costs
-the same however much came before. Snapshots are built from that tree when somebody reads them (`growing`). Steps and
+the same however much came before. Snapshots are built from that tree when somebody reads them (`builder`). Steps and
 messages follow the same rules and share the code; of runs the newest object wins (`runs`). What is known lives in a
 `State`, which several streams may share; the rest belongs to one stream (`stream`).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 from stepstream.errors import DecodeError
+from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import Anomaly, Change
 from stepstream.fold.deltas import apply_delta
 from stepstream.fold.export import load_into, save
 from stepstream.fold.objects import apply_object
+from stepstream.fold.orphans import EventRef
 from stepstream.fold.runs import apply_run
-from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State, View, snapshot
-from stepstream.fold.stream import StreamFold
-from stepstream.fold.waiting import Cause
+from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State, StreamState
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import DEFAULT_MAX_DEPTH, Event, Malformed, decode_event
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 from stepstream.wire.sse import Frame, FrameDecoder
 
+V = TypeVar("V")
+W = TypeVar("W")
 
-def _malformed(stream: StreamFold, event: Event) -> list[Change]:
+
+class _View(Mapping[str, W], Generic[V, W]):
+    """A live mapping by id whose values are made when they are read."""
+
+    __slots__ = ("_inner", "_make")
+
+    def __init__(self, inner: Mapping[str, V], make: Callable[[V], W]) -> None:
+        self._inner = inner
+        self._make = make
+
+    def __getitem__(self, key: str) -> W:
+        return self._make(self._inner[key])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._inner)
+
+    def __len__(self) -> int:
+        return len(self._inner)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} by id>"
+
+
+def _snapshot(builder: SnapshotBuilder[Any]) -> Any:
+    return builder.snapshot()
+
+
+def _malformed(stream: StreamState, event: Event) -> list[Change]:
     data = cast(Malformed, event.data)
-    return [stream.anomaly(Cause(event, stream.sequence), data.code, data.id, data.reason)]
+    return [stream.anomaly(EventRef(event, stream.sequence), data.code, data.id, data.reason)]
 
 
-def _rules(stream: StreamFold) -> Mapping[type[Any], Callable[[Event], list[Change]]]:
+def _rules(stream: StreamState) -> Mapping[type[Any], Callable[[Event], list[Change]]]:
     """Return what folds each type of data. All else (a thread, the end, an unknown event) folds to nothing."""
     return {
         RunStepDelta: partial(apply_delta, stream, stream.steps),
@@ -62,7 +91,7 @@ class Accumulator:
         state: State | None = None,
     ) -> None:
         self.state = State(retain=retain, max_open_runs=max_open_runs) if state is None else state
-        self.stream = StreamFold(self.state, context)
+        self.stream = StreamState(self.state, context)
         self._rules = _rules(self.stream)
         self._max_depth = max_depth
 
@@ -75,17 +104,17 @@ class Accumulator:
     @property
     def steps(self) -> Mapping[str, RunStep]:
         """The snapshots of all steps known, by id, each built when it is read."""
-        return View(self.state.steps, snapshot)
+        return _View(self.state.steps, _snapshot)
 
     @property
     def runs(self) -> Mapping[str, Run]:
         """The newest objects of all runs known, by id."""
-        return View(self.state.runs, lambda run: run)
+        return _View(self.state.runs, lambda run: run)
 
     @property
     def messages(self) -> Mapping[str, Message]:
         """The snapshots of all messages known, by id, each built when it is read."""
-        return View(self.state.messages, snapshot)
+        return _View(self.state.messages, _snapshot)
 
     @property
     def anomalies(self) -> list[Anomaly]:
@@ -115,7 +144,7 @@ class Accumulator:
         """Count an event that could not be decoded, and return the anomaly it is."""
         stream = self.stream
         stream.sequence += 1
-        return stream.note(Anomaly(error.event, stream.sequence, stream.context, error.code, None, error.reason))
+        return stream.count(Anomaly(error.event, stream.sequence, stream.context, error.code, None, error.reason))
 
     def export(self) -> bytes:
         """Return everything known as bytes, to go on elsewhere with `restore`. The context is not part of it."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from stepstream.fold.growing import Growing
+from stepstream.fold.builder import SnapshotBuilder
 from stepstream.wire.base import Maybe
 from stepstream.wire.deltas import MessageDelta, MessageDeltaBody, RunStepDelta, RunStepDeltaBody
 from stepstream.wire.messages import Message
@@ -111,7 +111,7 @@ class StepProgress(_StepChange, frozen=True, eq=False):
 
     _delta: RunStepDeltaBody | UnsetType | None
     late: bool
-    _growing: Growing[RunStep]
+    _builder: SnapshotBuilder[RunStep]
     _payload: bytes
 
     @property
@@ -122,10 +122,10 @@ class StepProgress(_StepChange, frozen=True, eq=False):
     @property
     def step(self) -> RunStep:
         """The snapshot, built when read: at least as new as `delta`."""
-        return self._growing.snapshot()
+        return self._builder.snapshot()
 
     def _base(self) -> RunStep:
-        return self._growing.base
+        return self._builder.base
 
     def __repr__(self) -> str:
         return f"<StepProgress {self.step_id}{' late' if self.late else ''}>"
@@ -236,7 +236,7 @@ class MessageProgress(_MessageChange, frozen=True, eq=False):
 
     _delta: MessageDeltaBody | UnsetType | None
     late: bool
-    _growing: Growing[Message]
+    _builder: SnapshotBuilder[Message]
     _payload: bytes
 
     @property
@@ -247,10 +247,10 @@ class MessageProgress(_MessageChange, frozen=True, eq=False):
     @property
     def message(self) -> Message:
         """The snapshot, built when read: at least as new as `delta`."""
-        return self._growing.snapshot()
+        return self._builder.snapshot()
 
     def _base(self) -> Message:
-        return self._growing.base
+        return self._builder.base
 
     def __repr__(self) -> str:
         return f"<MessageProgress {self.message_id}{' late' if self.late else ''}>"

@@ -10,12 +10,11 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from stepstream.errors import DecodeError
+from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import Anomaly, AnomalyCode
-from stepstream.fold.growing import Growing
-from stepstream.fold.state import State
-from stepstream.fold.stream import StreamFold
-from stepstream.fold.tree import Indexed, Node, Pieces, Struct, part_of
-from stepstream.fold.waiting import Cause
+from stepstream.fold.orphans import EventRef
+from stepstream.fold.state import State, StreamState
+from stepstream.fold.tree import Indexed, Node, Struct, TextBuffer, part_of
 from stepstream.wire.base import WireObject
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event, decode_event
@@ -36,7 +35,7 @@ _TYPES: Final[Mapping[type[WireObject], Mapping[str, Any]]] = {
 
 class _SavedObject(msgspec.Struct):
     object: Any
-    group: str
+    entry: str
     created: bool
     ended: bool
     grown: Any = None
@@ -72,13 +71,12 @@ class _Saved(msgspec.Struct):
     waiting: list[_SavedDelta]
 
 
-def save(stream: StreamFold) -> bytes:
+def save(stream: StreamState) -> bytes:
     """Return everything known to `stream` and its state, as JSON. The context is not part of it."""
     state = stream.state
     anomalies = [_SavedAnomaly(one.event, one.sequence, one.code, one.id, one.text) for one in stream.anomalies]
     waiting = [
-        _SavedDelta(cause.event.name, cause.event.payload.decode(), cause.sequence)
-        for cause in stream.waiting.everything()
+        _SavedDelta(ref.event.name, ref.event.payload.decode(), ref.sequence) for ref in stream.orphans.everything()
     ]
     saved = _Saved(
         FORMAT,
@@ -95,7 +93,7 @@ def save(stream: StreamFold) -> bytes:
     return msgspec.json.encode(saved)
 
 
-def load_into(stream: StreamFold, data: bytes) -> None:
+def load_into(stream: StreamState, data: bytes) -> None:
     """Fill a fresh `stream` and its state with what `save` gave.
 
     Raises:
@@ -110,7 +108,7 @@ def load_into(stream: StreamFold, data: bytes) -> None:
         raise ValueError(f"expected the bytes of Accumulator.export(), got something else: {exc}") from exc
 
 
-def _load(stream: StreamFold, saved: _Saved) -> None:
+def _load(stream: StreamState, saved: _Saved) -> None:
     stream.sequence = saved.sequence
     stream.anomaly_count = saved.anomaly_count
     stream.anomalies += [
@@ -124,13 +122,13 @@ def _load(stream: StreamFold, saved: _Saved) -> None:
     stream.messages.touched.update((one, state.messages[one]) for one in messages if one in state.messages)
     for delta in saved.waiting:
         frame = Frame(delta.event, delta.payload.encode())
-        _wait_again(stream, Cause(decode_event(frame, max_depth=len(frame.data)), delta.sequence))
+        _wait_again(stream, EventRef(decode_event(frame, max_depth=len(frame.data)), delta.sequence))
 
 
 def _load_state(state: State, saved: _Saved) -> None:
     keys = [key for some in saved.order for key in some]
     for key in keys:
-        state.group(key)
+        state.entry(key)
     for step in saved.steps:
         state.add_step(_grown(RunStep, step))
     for message in saved.messages:
@@ -141,31 +139,31 @@ def _load_state(state: State, saved: _Saved) -> None:
         state.bound(key)
 
 
-def _wait_again(stream: StreamFold, cause: Cause) -> None:
-    event: Event = cause.event
+def _wait_again(stream: StreamState, ref: EventRef) -> None:
+    event: Event = ref.event
     if isinstance(event.data, RunStepDelta | MessageDelta):
         kind = "step" if isinstance(event.data, RunStepDelta) else "message"
-        stream.waiting.add((kind, event.data.id), cause)
+        stream.orphans.add((kind, event.data.id), ref)
 
 
-def _saved(growing: Growing[Any]) -> _SavedObject:
-    grown = _written(growing.tree) if growing.is_grown else None
+def _saved(builder: SnapshotBuilder[Any]) -> _SavedObject:
+    grown = _written(builder.tree) if builder.is_grown else None
     return _SavedObject(
-        growing.base,
-        growing.group,
-        growing.created,
-        growing.ended,
+        builder.base,
+        builder.run_key,
+        builder.created,
+        builder.ended,
         grown,
-        growing.sent,
-        growing.started,
-        sorted(growing.finished),
+        builder.sent,
+        builder.started,
+        sorted(builder.finished),
     )
 
 
 def _written(value: Any) -> list[Any]:
     """Return a tree as JSON in which every value says what it is."""
     kind = type(value)
-    if kind is Pieces:
+    if kind is TextBuffer:
         return ["text", value.text()]
     if kind not in (Node, Indexed):
         return ["typed" if kind is tuple else "json", value]  # a list of plain JSON is a list
@@ -180,7 +178,7 @@ def _read(written: list[Any], holder: Struct, key: Any) -> Any:
     """Return the tree that `_written` wrote. `holder` and `key` say where it stands."""
     match written:
         case ["text", str(text)]:
-            return Pieces([text])
+            return TextBuffer([text])
         case ["json", value]:
             return value
         case ["typed", list(entries)] if holder is not None and key in _TYPES[holder]:
@@ -204,12 +202,12 @@ def _typed(holder: type[WireObject], key: str, entries: list[Any]) -> Any:
     return tuple(build(part, entry) for entry in entries) if part else msgspec.convert(entries, _TYPES[holder][key])
 
 
-def _grown(kind: type[Obj], saved: _SavedObject) -> Growing[Obj]:
-    growing: Growing[Obj] = Growing(build(kind, saved.object), saved.group)
-    growing.created, growing.ended = saved.created, saved.ended
-    growing.started, growing.finished = saved.started, set(saved.finished)
+def _grown(kind: type[Obj], saved: _SavedObject) -> SnapshotBuilder[Obj]:
+    builder: SnapshotBuilder[Obj] = SnapshotBuilder(build(kind, saved.object), saved.entry)
+    builder.created, builder.ended = saved.created, saved.ended
+    builder.started, builder.finished = saved.started, set(saved.finished)
     if saved.sent is not None:
-        growing.sent = build(kind, saved.sent)
+        builder.sent = build(kind, saved.sent)
     if saved.grown is not None:
-        growing.plant(_read(saved.grown, None, ""))
-    return growing
+        builder.set_tree(_read(saved.grown, None, ""))
+    return builder

@@ -9,7 +9,7 @@ from typing import Any, Final
 from stepstream.fold.tree import (
     Indexed,
     Node,
-    Pieces,
+    TextBuffer,
     by_position,
     fields,
     goes_by_index,
@@ -100,7 +100,7 @@ def merge(node: Node, delta: Any) -> None:
     for key, value in fields(delta):
         have = node.get(key)
         if isinstance(value, str):
-            if type(have) is Pieces:
+            if type(have) is TextBuffer:
                 have.append(value)
             elif key not in ONCE or have is None:
                 node[key] = load_value(node, key, value)

@@ -4,41 +4,40 @@ from typing import cast
 
 from msgspec import UNSET
 
-from stepstream.fold.calls import by_id, calls_of, snapshot_of
+from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import AnomalyCode, Change, RunTransition
 from stepstream.fold.deltas import call_changes
-from stepstream.fold.growing import Growing
 from stepstream.fold.lifecycle import names_another_status
 from stepstream.fold.objects import finish_call
-from stepstream.fold.state import group_key
-from stepstream.fold.stream import StreamFold, touch
-from stepstream.fold.waiting import Cause
+from stepstream.fold.orphans import EventRef
+from stepstream.fold.state import StreamState, run_key, touch
+from stepstream.fold.tool_calls import by_id, calls_of, snapshot_of
 from stepstream.wire.events import Event, with_status
 from stepstream.wire.objects import RequiredAction, Run, RunStep
 
 
-def apply_run(stream: StreamFold, event: Event) -> list[Change]:
+def apply_run(stream: StreamState, event: Event) -> list[Change]:
     """Fold the run of `event`."""
-    cause = Cause(event, stream.sequence)
-    run = cast(Run, with_status(cause.event.name, cause.event.data))
+    ref = EventRef(event, stream.sequence)
+    run = cast(Run, with_status(ref.event.name, ref.event.data))
     before = stream.state.runs.get(run.id)
     if before is not None and before.is_terminal:
         touch(stream.runs, run.id, before)
         refused = _refusal(before, run)
         if refused is not None:
-            return [stream.anomaly(cause, refused, run.id, "expected nothing else after the run ended")]
+            return [stream.anomaly(ref, refused, run.id, "expected nothing else after the run ended")]
     touch(stream.runs, run.id, run)
     stream.state.set_run(run)
     changes: list[Change] = []
-    if names_another_status(cause.event.name, run.status):
+    if names_another_status(ref.event.name, run.status):
         text = "expected the status that the event's name says, got another in its object, which is kept"
-        changes.append(stream.anomaly(cause, "status_mismatch", run.id, text))
-    changes += _asked_for(stream, cause, run)
+        changes.append(stream.anomaly(ref, "status_mismatch", run.id, text))
+    changes += _asked_for(stream, ref, run)
     previous = (before.status or None) if before is not None else None
     if run.status and run.status != previous:
-        transition = cause.event.name, cause.sequence, stream.context
+        transition = ref.event.name, ref.sequence, stream.context
         changes.append(RunTransition(*transition, run, previous, run.status, run.is_terminal))
-    return changes + cast(list[Change], stream.bound(cause, group_key(run.id, "")))
+    return changes + cast(list[Change], stream.bound(ref, run_key(run.id, "")))
 
 
 def _refusal(ended: Run, run: Run) -> AnomalyCode | None:
@@ -50,22 +49,22 @@ def _refusal(ended: Run, run: Run) -> AnomalyCode | None:
     return None if run.status == ended.status else "conflicting_terminal"
 
 
-def _asked_for(stream: StreamFold, cause: Cause, run: Run) -> list[Change]:
+def _asked_for(stream: StreamState, ref: EventRef, run: Run) -> list[Change]:
     """Return a `ToolCallFinished` for each call that the run waits for: nothing can be added to its arguments."""
     action = run.required_action
     if not isinstance(action, RequiredAction):
         return []
     asked = [call.id for call in action.tool_calls if call.id]
-    mine, touched = stream.state.group(group_key(run.id, "")).steps, stream.steps.touched
+    mine, touched = stream.state.entry(run_key(run.id, "")).steps, stream.steps.touched
     steps = [*mine.values(), *(step for one, step in touched.items() if not step.ended and one not in mine)]
     own = [step for step in steps if not step.ended and step.base.run_id in (run.id, None, UNSET)]
-    return [change for step in own for change in _finish(stream, cause, step, asked)]
+    return [change for step in own for change in _finish(stream, ref, step, asked)]
 
 
-def _finish(stream: StreamFold, cause: Cause, step: Growing[RunStep], asked: list[str]) -> list[Change]:
+def _finish(stream: StreamState, ref: EventRef, step: SnapshotBuilder[RunStep], asked: list[str]) -> list[Change]:
     calls = {index: node for index, node in calls_of(step).items() if node.get("id") in asked}
-    changes = call_changes(stream, cause, step, calls, settled=True)
+    changes = call_changes(stream, ref, step, calls, settled=True)
     for identifier, node in by_id(calls).items():
         if identifier in step.started and identifier not in step.finished:
-            changes.append(finish_call(stream, cause, step, identifier, snapshot_of(node)))
+            changes.append(finish_call(stream, ref, step, identifier, snapshot_of(node)))
     return changes

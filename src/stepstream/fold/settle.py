@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from stepstream.fold.tree import DROPPED, Indexed, Node, Pieces
+from stepstream.fold.tree import DROPPED, Indexed, Node, TextBuffer
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RunStep, StepDetails
 
@@ -23,7 +23,7 @@ def supply(node: Node, full: Node) -> bool:
         if have is None:
             added |= value is not None
             node[key] = value
-        elif type(have) is Pieces and type(value) is Pieces:
+        elif type(have) is TextBuffer and type(value) is TextBuffer:
             if value.text() != have.text() and value.text().startswith(have.text()):
                 node[key] = value
                 added = True
@@ -96,7 +96,7 @@ def _differs(have: Any, value: Any) -> bool:
     kind = type(value)
     if type(have) is not kind:
         return True
-    if kind is Pieces:
+    if kind is TextBuffer:
         return bool(have.text() != value.text())
     if kind is Node:
         return contradicts(have, value)

@@ -1,6 +1,6 @@
 """The inside of an object that still grows: a tree that can be added to at a cost that does not grow with it.
 
-`Node` stands for an object, `Pieces` for a text that is appended to, `Indexed` for a list that goes by index. Any
+`Node` stands for an object, `TextBuffer` for a text that is appended to, `Indexed` for a list that goes by index. Any
 other value is itself. `load` makes a tree from what came, `freeze` makes the snapshot.
 """
 
@@ -27,7 +27,7 @@ DROPPED: Final = -1
 """No place in a list."""
 
 
-class Pieces(list[str]):
+class TextBuffer(list[str]):
     """A text in the pieces it came in."""
 
     __slots__ = ()
@@ -120,7 +120,7 @@ def load_value(node: Node, key: str, value: Any) -> Any:
     """Return a value of a full object as the part of a tree that it is under `key` of `node`."""
     if isinstance(value, str):
         is_text = key in APPENDED or key in APPENDED_IN.get(node.struct, ())
-        return Pieces([value]) if is_text else value
+        return TextBuffer([value]) if is_text else value
     if value is None:
         return None
     if isinstance(value, WireObject):
@@ -143,7 +143,7 @@ def by_position(struct: Struct, entries: Sequence[Any]) -> Indexed:
 def freeze(value: Any) -> Any:
     """Return the snapshot of a tree: equal to the decoded object that would have come in one piece."""
     kind = type(value)
-    if kind is Pieces:
+    if kind is TextBuffer:
         return value.text()
     if kind is Node:
         return _freeze_node(value)
@@ -165,7 +165,7 @@ def _freeze_node(node: Node) -> Any:
 def plain(value: Any) -> Any:
     """Return a tree as plain JSON: what an object of an unknown kind holds."""
     kind = type(value)
-    if kind is Pieces:
+    if kind is TextBuffer:
         return value.text()
     if kind is Indexed:
         return [plain(value[index]) for index in sorted(value)]

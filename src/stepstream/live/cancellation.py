@@ -1,4 +1,4 @@
-"""Cancellation: ours, or that of something which was awaited. And what tasks raise, out of its groups."""
+"""Whose cancellation it is, and what a task group raises without the group."""
 
 import math
 from typing import Any
@@ -7,12 +7,12 @@ import anyio
 
 
 def is_cancelled_from_outside() -> bool:
-    """Tell whether the task itself is being cancelled. Else what it awaited was cancelled elsewhere."""
+    """Return whether the current task itself is being cancelled; else something that it awaited was."""
     return anyio.current_effective_deadline() == -math.inf
 
 
-def lone(group: BaseExceptionGroup[Any]) -> BaseException:
-    """Return what a task raised, where it is the only one; else the group."""
+def lone_exception(group: BaseExceptionGroup[Any]) -> BaseException:
+    """Return the exception in `group` where it is the only one, however deeply nested; else the group."""
     inner: BaseException = group
     while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
         inner = inner.exceptions[0]

@@ -1,4 +1,4 @@
-"""A stream that was started: where its outcome will be."""
+"""The handle of a started stream, which gives its outcome."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -9,9 +9,9 @@ import anyio.lowlevel
 
 from stepstream.errors import StreamTruncated, TransportError
 from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.outcome import Outcome, outcome_of
 from stepstream.live.cancellation import is_cancelled_from_outside
-from stepstream.live.outcome import Outcome, outcome_of
-from stepstream.live.signal import Signal
+from stepstream.live.pending import Signal
 from stepstream.live.source import Source
 
 _log = logging.getLogger("stepstream.live")
@@ -24,7 +24,7 @@ class StreamHandle:
         self._check = check
         self._outcome: Outcome | None = None
         self._error: Exception | None = None
-        self._waiting = 0
+        self._waiting = 0  # tasks in `outcome`
         self._ended = Signal()
 
     def __repr__(self) -> str:
@@ -51,20 +51,20 @@ class StreamHandle:
         finally:
             self._waiting -= 1
         if self._error is not None:
-            await anyio.lowlevel.checkpoint_if_cancelled()  # who is cancelled together with the stream hears only that
+            await anyio.lowlevel.checkpoint_if_cancelled()  # a task cancelled together with the stream raises only that
             raise self._error
         return cast(Outcome, self._outcome)
 
     async def follow(
         self, read: Callable[[Source, Accumulator], Awaitable[Outcome]], source: Source, accumulator: Accumulator
     ) -> None:
-        """Read the stream; for the processor. Its failure is kept for `outcome`, and logged where nobody waits."""
+        """Read the stream; for the processor. A failure is kept for `outcome`, and logged if no task is there."""
         try:
             self._outcome = await read(source, accumulator)
         except anyio.get_cancelled_exc_class() as exc:
             if is_cancelled_from_outside():
                 raise
-            # the source awaited something that was cancelled elsewhere: its own trouble
+            # not this task, but something that the source awaited was cancelled: the source failed
             error = TransportError(f"the source was cancelled by what it awaited ({type(exc).__name__})")
             error.outcome = outcome_of(accumulator.stream, None)
             self._fail(error)

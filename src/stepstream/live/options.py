@@ -1,21 +1,50 @@
-"""How changes are delivered to one subscriber: the options, checked."""
+"""The filters and options of a subscription: one table of what each may be, and the checks it gives.
+
+`OPTIONS` has one row for every keyword that `on`, `add` and `subscribe` take. The typed dictionaries repeat the names
+for type checkers, and `Delivery` has the usual values; tests hold all of them, and the README, against the table.
+"""
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, TypeAlias, get_args
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypedDict, get_args
 
 import msgspec
 
-from stepstream.live.filters import Filters
+from stepstream.fold.changes import (
+    MessageProgress,
+    MessageTransition,
+    RunTransition,
+    StepProgress,
+    StepTransition,
+    ToolCallFinished,
+    ToolCallStarted,
+)
 
 BUFFER: Final = 256
 CALL_TIMEOUT: Final = 30.0
 LONGEST_BACKOFF: Final = 30.0
 
+Words: TypeAlias = str | Collection[str]
+"""The values that a filter lets pass: one string or several."""
+
 Overflow: TypeAlias = Literal["block", "latest", "close"]
 Backoff: TypeAlias = float | Callable[[int, Exception], float]
 """Seconds before the second attempt, doubling while below 30; or a function of the attempt's number and exception."""
+
+
+class Filters(TypedDict, total=False):
+    """The filters of a subscription. A change must pass all that are given."""
+
+    status: Words
+    step_type: Words
+    tool_type: Words
+    tool_name: Words
+    step_id: Words
+    run_id: Words
+    thread_id: Words
+    terminal: bool
+    where: Callable[[Any], object]
 
 
 class IteratorOptions(Filters, total=False):
@@ -41,7 +70,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """How changes are delivered. Times are in seconds."""
 
     buffer: int = BUFFER
-    """How many changes may wait, those in the subscriber's hands included, before `overflow` says what happens."""
+    """How many changes may wait, those the subscriber is working on included, before `overflow` decides."""
     overflow: Overflow = "block"
     min_interval: float = 0.0
     """Between two progress changes of one step or message."""
@@ -64,7 +93,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
         """Return the seconds to wait after the attempt of that number, from 1, has failed.
 
         Raises:
-            ValueError: the function that was given for it returns what is no time, or whatever that raises.
+            ValueError: the function given as `backoff` returns no finite time, or whatever that function raises.
         """
         if not callable(self.backoff):
             return min(self.backoff * (1 << min(attempt - 1, 20)), max(self.backoff, LONGEST_BACKOFF))
@@ -74,67 +103,146 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
         return max(0.0, seconds)
 
 
-DELIVERY: Final = frozenset(Delivery.__struct_fields__)
-ITERATOR: Final = frozenset({"buffer", "overflow", "min_interval", "replay"})
-"""The options that an iterator has. Its reader is its own clock and its own second attempt."""
-
-_WHOLE: Final = frozenset({"buffer", "attempts", "concurrency", "max_failures"})
-_SECONDS: Final = frozenset({"min_interval", "timeout", "backoff"})
-_MAY_BE_NONE: Final = frozenset({"timeout", "max_failures"})
+Test: TypeAlias = Callable[[Any], bool]
 
 
-def delivery_of(options: Mapping[str, Any], allowed: frozenset[str]) -> tuple[Delivery, Filters]:
-    """Return the delivery that `options` ask for, and the filters among them, unchecked.
+class Filter(NamedTuple):
+    """Which changes of its classes a subscription is for."""
+
+    key: tuple[str, frozenset[Any]] | None = None
+    """An attribute of the change and the values wanted, by which a subscription is looked up in the routes."""
+    tests: tuple[Test, ...] = ()
+    """What a change must pass beside."""
+
+
+class Option(NamedTuple):
+    """One filter or option: how its value is checked, and what it is for."""
+
+    check: Callable[[str, Any], Any]
+    """Returns the value of the option of that name as it is used. Raises `TypeError` or `ValueError`."""
+    attribute: str = ""
+    """Of a filter: the attribute of a change that it looks at. Empty for all others."""
+    classes: frozenset[type[Any]] = frozenset()
+    """Of a filter: the classes of change that have the attribute."""
+    for_iterators: bool = True
+    """Whether an iterator has it. An iterator is read at its reader's pace, and its reader makes its own attempts."""
+
+
+def _words(name: str, value: Any) -> frozenset[str]:
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, Collection) or not all(isinstance(word, str) for word in words):
+        raise TypeError(f"expected {name} as a string or a collection of strings, got {type(value).__name__}")
+    return frozenset(words)
+
+
+def _bool(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"expected {name} as a bool, got {type(value).__name__}")
+    return value
+
+
+def _predicate(name: str, value: Any) -> Test:
+    if not callable(value) or inspect.iscoroutinefunction(value):
+        raise TypeError(f"expected {name} as a function of a change that is not async, got {value!r}")
+    return lambda change: bool(value(change))
+
+
+def _number(kind: Any, what: str, *, least: int, or_none: bool = False) -> Callable[[str, Any], Any]:
+    def check(name: str, value: Any) -> Any:
+        if value is None and or_none:
+            return None
+        if isinstance(value, bool) or not isinstance(value, kind):
+            raise TypeError(f"expected {name} as {what}, got {type(value).__name__}")
+        if not least <= value < math.inf:
+            raise ValueError(f"expected {name} of at least {least}, and finite, got {value!r}")
+        return value
+
+    return check
+
+
+_seconds: Final = _number(int | float, "seconds", least=0)
+
+
+def _backoff(name: str, value: Any) -> Any:
+    is_function = callable(value) and not inspect.iscoroutinefunction(value)  # an async function returns no number
+    return value if is_function else _seconds(name, value)
+
+
+def _overflow(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        raise TypeError(f"expected {name} as a string, got {type(value).__name__}")
+    if value not in get_args(Overflow):
+        raise ValueError(f"expected {name} block, latest or close, got {value!r}")
+    return value
+
+
+_STEP: Final = frozenset({StepTransition, StepProgress})
+_CALL: Final = frozenset({ToolCallStarted, ToolCallFinished})
+_TRANSITION: Final = frozenset({StepTransition, RunTransition, MessageTransition})
+_ALL: Final = _STEP | _CALL | _TRANSITION | {MessageProgress}
+
+OPTIONS: Final[Mapping[str, Option]] = {
+    # Filters, the most selective first: a subscription is looked up by the first of them that it has.
+    "step_id": Option(_words, "step_id", _STEP | _CALL),
+    "run_id": Option(_words, "run_id", _ALL),
+    "thread_id": Option(_words, "thread_id", _ALL),
+    "tool_name": Option(_words, "name", _CALL),
+    "status": Option(_words, "status", _TRANSITION),
+    "terminal": Option(lambda name, value: frozenset({_bool(name, value)}), "terminal", _TRANSITION),
+    "step_type": Option(_words, "step_type", _STEP),
+    "tool_type": Option(_words, "type", _CALL),
+    "where": Option(_predicate),
+    # Delivery, to iterators too.
+    "buffer": Option(_number(int, "a whole number", least=1)),
+    "overflow": Option(_overflow),
+    "min_interval": Option(_seconds),
+    "replay": Option(_bool),
+    # Delivery to callbacks.
+    "timeout": Option(_number(int | float, "seconds", least=0, or_none=True), for_iterators=False),
+    "attempts": Option(_number(int, "a whole number", least=1), for_iterators=False),
+    "backoff": Option(_backoff, for_iterators=False),
+    "concurrency": Option(_number(int, "a whole number", least=1), for_iterators=False),
+    "max_failures": Option(_number(int, "a whole number", least=1, or_none=True), for_iterators=False),
+}
+
+
+def check_options(
+    classes: tuple[type[Any], ...], options: Mapping[str, Any], *, is_iterator: bool = False
+) -> tuple[Filter, Delivery]:
+    """Return which changes of `classes` are wanted, and how they are delivered.
 
     Raises:
-        TypeError: an option is of a wrong type, or not for this kind of subscriber.
+        TypeError: an option is unknown, of a wrong type, or not for this kind of subscriber; or a filter looks at an
+            attribute that one of the classes does not have.
         ValueError: an option is out of its range.
     """
-    filters: Any = {name: value for name, value in options.items() if name not in DELIVERY}
-    given = {name: value for name, value in options.items() if name in DELIVERY}
-    for name in given.keys() - allowed:
-        raise TypeError(f"{name} is for callbacks: an iterator is read when its reader likes")
-    for name, value in given.items():
-        _check(name, value)
-    return Delivery(**given), filters
+    words: dict[str, frozenset[Any]] = {}
+    tests: list[Test] = []
+    delivery: dict[str, Any] = {}
+    for name in sorted(options, key=[*OPTIONS, *options].index):
+        option = OPTIONS.get(name)
+        if option is None:
+            raise TypeError(f"expected options among {', '.join(OPTIONS)}, got {name}")
+        if is_iterator and not option.for_iterators:
+            raise TypeError(f"{name} is for callbacks: an iterator is read when its reader likes")
+        value = option.check(name, options[name])
+        if option.attribute:
+            _check_attribute(classes, name, option)
+            words[option.attribute] = value
+        elif name == "where":
+            tests.append(value)
+        else:
+            delivery[name] = value
+    key = next(iter(words.items()), None)
+    others = (_word_test(*one) for one in words.items() if one != key)
+    return Filter(key, (*others, *tests)), Delivery(**delivery)
 
 
-def _check(name: str, value: Any) -> None:
-    if (value is None and name in _MAY_BE_NONE) or (name == "backoff" and _is_function(value)):
-        return
-    if name in _WHOLE:
-        _check_number(name, value, int, "a whole number", least=1)
-    elif name in _SECONDS:
-        _check_number(name, value, int | float, "seconds", least=0)
-    elif name == "replay" and not isinstance(value, bool):
-        raise TypeError(f"expected replay as a bool, got {type(value).__name__}")
-    elif name == "overflow" and not isinstance(value, str):
-        raise TypeError(f"expected overflow as a string, got {type(value).__name__}")
-    elif name == "overflow" and value not in get_args(Overflow):
-        raise ValueError(f"expected overflow block, latest or close, got {value!r}")
+def _check_attribute(classes: tuple[type[Any], ...], name: str, option: Option) -> None:
+    for one in classes:
+        if one not in option.classes:
+            raise TypeError(f"{one.__name__} has no {name}: filter the classes apart, or leave {name} out")
 
 
-def _check_number(name: str, value: Any, kind: Any, what: str, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise TypeError(f"expected {name} as {what}, got {type(value).__name__}")
-    if not least <= value < math.inf:
-        raise ValueError(f"expected {name} of at least {least}, and finite, got {value!r}")
-
-
-def _is_function(value: Any) -> bool:
-    """Tell whether it can be called for a number: what an async function returns is none."""
-    return callable(value) and not inspect.iscoroutinefunction(value)
-
-
-def check_at_least(least: int, kind: Any, **options: float) -> None:
-    """Check the options of a processor, which are numbers.
-
-    Raises:
-        TypeError: one is not of that kind.
-        ValueError: one is less.
-    """
-    for name, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, kind):
-            raise TypeError(f"expected {name} as a number, got {type(value).__name__}")
-        if not value >= least:
-            raise ValueError(f"expected {name} of at least {least}, got {value!r}")
+def _word_test(attribute: str, words: frozenset[Any]) -> Test:
+    return lambda change: getattr(change, attribute) in words

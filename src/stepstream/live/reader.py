@@ -1,21 +1,41 @@
-"""Reading one stream: items of a source in, changes out, and the verdict on how it ended. It awaits nothing."""
+"""Reading one stream: items of a source in, changes dispatched, and the verdict on how it ended.
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+`Reader` awaits nothing. It folds an item in steps and yields between them, so that its caller can wait where a
+subscriber's queue is full: `read_source` does, and lets other tasks run where a source never waits.
+
+How an item takes its way: bytes that are one block like the last delta are folded by the fast path at once. Other bytes
+are cut into blocks by the scanner; the fast path folds those that match a template; the first that does not is decoded
+and folded by the rules that all events go by, and a template is learned from it. Frames, events and SSE messages go
+by the rules at once.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from stepstream.errors import DecodeError, FrameTooLarge, StreamFailed, StreamTruncated
+import anyio
+import anyio.lowlevel
+
+from stepstream.errors import DecodeError, FrameTooLarge, StepStreamError, StreamFailed, StreamTruncated
 from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.alike import Alike, Interest
 from stepstream.fold.lifecycle import SETTLED_RUN
-from stepstream.fold.truth import Truth, missed
-from stepstream.live.outcome import Outcome, outcome_of
-from stepstream.live.source import Reconnected, frame_of
+from stepstream.fold.outcome import Outcome, outcome_of
+from stepstream.fold.reconcile import ServerAnswer, missed_events
+from stepstream.live.fast_path import DeltaTemplates
+from stepstream.live.lifetime import Lifetime
+from stepstream.live.routing import Routes, StreamFanout
+from stepstream.live.source import Reconnected, Source, frame_of, open_source, translate_source_error
 from stepstream.wire.events import Done, ErrorData, Event, decode_event
 from stepstream.wire.scan import Scanner
 from stepstream.wire.sse import Frame
 
 MAX_PIECE: Final = 2**16
-"""Of a longer chunk, so much is looked at at a time."""
+"""Longer chunks are read in pieces of so many bytes, so that one chunk fills no queue far beyond its bound."""
+
+EVENTS_BETWEEN_CHECKPOINTS: Final = 512
+"""A source that never waits lets other tasks run, and can be cancelled, after this many events."""
+
+_log = logging.getLogger("stepstream.live")
 
 
 class Reader:
@@ -24,57 +44,57 @@ class Reader:
     def __init__(
         self,
         accumulator: Accumulator,
-        interest: Interest,
-        hear: Callable[..., bool],
+        routes: Routes,
+        dispatch: Callable[..., bool],
         *,
         max_event_bytes: int,
         max_depth: int,
     ) -> None:
         self.accumulator = accumulator
         self.is_done = False
-        self._hear = hear
-        self._alike = Alike(accumulator.stream, interest, hear)
-        self._most = min(MAX_PIECE, max_event_bytes)
+        self._dispatch = dispatch
+        self._templates = DeltaTemplates(accumulator.stream, routes, dispatch)
+        self._piece_size = min(MAX_PIECE, max_event_bytes)
         self._max_event_bytes = max_event_bytes
         self._max_depth = max_depth
-        self._begin("")
+        self._connect("")
 
     def read(self, item: Any) -> Iterable[None]:
-        """Take one item and fold it, so that what it does is heard. Between two turns there may be waited for room.
+        """Fold one item and dispatch its changes. Between two steps of the iteration the caller may wait for room.
 
         Raises:
             StreamFailed: the stream carried an `error` event.
             FrameTooLarge: an event is longer than the limit; everything before it is folded.
             TypeError: the item is of no kind that a source may yield.
         """
-        if type(item) is not bytes or len(item) > self._most:
+        if type(item) is not bytes or len(item) > self._piece_size:
             return self._other(item)
-        if self._scanner.is_between_blocks and self._alike.take(item):
+        if self._scanner.is_between_blocks and self._templates.fold_chunk(item):
             return ()
         try:
             found = self._scanner.feed(item)
         except FrameTooLarge as excess:
             return self._each(excess.frames, 0, excess)
-        place = self._alike.fold(found)
+        place = self._templates.fold_blocks(found)
         return () if place == len(found) else self._each(found, place, None)
 
-    def _begin(self, last_event_id: str) -> None:
-        """Begin with the bytes of a connection."""
+    def _connect(self, last_event_id: str) -> None:
+        """Begin with the bytes of a new connection: what was kept of an unfinished block is gone with the old one."""
         limits: Any = {"max_event_bytes": self._max_event_bytes, "last_event_id": last_event_id}
         self._scanner = Scanner(**limits)
 
     def _each(self, found: Sequence[Any], place: int, excess: FrameTooLarge | None) -> Iterator[None]:
-        """Go on where something is not usual, or after somebody had no more room."""
+        """Fold the rest of a chunk, from the first block that the fast path left, or that filled a queue."""
         scanner = self._scanner
         yield
         while place < len(found) and not self.is_done:
-            before, place = place, self._alike.fold(found, place)
+            before, place = place, self._templates.fold_blocks(found, place)
             if place == before:
                 one = found[place]
                 for frame in scanner.frames_of(one) if type(one) is bytes else [one]:
                     event = self._frame(frame)
                     if event is not None:
-                        self._alike.learn(event)
+                        self._templates.learn(event)
                     yield
                     if self.is_done:
                         return
@@ -85,19 +105,19 @@ class Reader:
 
     def _other(self, item: Any) -> Iterator[None]:
         if isinstance(item, bytes | bytearray | memoryview):
-            for start in range(0, len(item), self._most):
+            for start in range(0, len(item), self._piece_size):
                 if self.is_done:
                     return
-                yield from self.read(bytes(item[start : start + self._most]))
+                yield from self.read(bytes(item[start : start + self._piece_size]))
                 yield
         elif isinstance(item, Event):
             self._event(item)
             yield
         elif isinstance(item, Reconnected):
-            self._begin(item.last_event_id)
-        elif isinstance(item, Truth):
+            self._connect(item.last_event_id)
+        elif isinstance(item, ServerAnswer):
             self.accumulator.stream.is_reconciled = True
-            for frame in missed(self.accumulator.state, item):
+            for frame in missed_events(self.accumulator.state, item):
                 self._frame(frame)
                 yield
             self.accumulator.stream.touch_run(item.run_id)
@@ -128,19 +148,68 @@ class Reader:
         raise StreamTruncated(f"the stream ended after {events} without done, its run unfinished")
 
     def _frame(self, frame: Frame) -> Event | None:
-        """Fold a frame, and return what it says, where that can be told."""
+        """Fold a frame, and return its event, or None where it cannot be decoded."""
         try:
             event = decode_event(frame, max_depth=self._max_depth)
         except DecodeError as error:
-            self._hear(self.accumulator.reject(error))
+            self._dispatch(self.accumulator.reject(error))
             return None
         self._event(event)
         return event
 
     def _event(self, event: Event) -> None:
         for change in self.accumulator.apply(event):
-            self._hear(change)
+            self._dispatch(change)
         data = event.data
         if isinstance(data, ErrorData):
             raise StreamFailed(data.code, data.message, data.type, data.param)
         self.is_done = isinstance(data, Done)
+
+
+async def read_source(reader: Reader, source: Source, fanout: StreamFanout, lifetime: Lifetime) -> None:
+    """Read `source` to its end, or to `done`, waiting for subscribers whose queues are full.
+
+    Raises:
+        StepStreamError: the source failed, or the stream carried an error or a frame that is too large.
+        TypeError, RuntimeError: it is no source, or was read before.
+    """
+    try:
+        async with open_source(source) as items:
+            await _read_items(reader, items, fanout, lifetime)
+    except StepStreamError as exc:
+        if not reader.is_done:
+            raise
+        _log.warning("a source failed when it was closed after done", exc_info=exc)
+
+
+async def _read_items(reader: Reader, items: AsyncIterator[Any], fanout: StreamFanout, lifetime: Lifetime) -> None:
+    stream, rested_at = reader.accumulator.stream, 0
+    while not reader.is_done:
+        try:
+            item = await anext(items)
+        except StopAsyncIteration:
+            return
+        except StepStreamError:
+            raise
+        except Exception as exc:
+            raise translate_source_error(exc) from exc
+        if lifetime.is_closed:
+            raise StreamTruncated("the Processor was left before the stream ended")
+        for _ in reader.read(item):
+            if fanout.full or stream.sequence - rested_at >= EVENTS_BETWEEN_CHECKPOINTS:
+                await _rest(fanout, lifetime)
+                rested_at = stream.sequence
+        if fanout.full or stream.sequence - rested_at >= EVENTS_BETWEEN_CHECKPOINTS:
+            await _rest(fanout, lifetime)
+            rested_at = stream.sequence
+        elif fanout.has_woken and fanout.should_yield(anyio.current_time()):
+            await anyio.lowlevel.checkpoint()
+
+
+async def _rest(fanout: StreamFanout, lifetime: Lifetime) -> None:
+    """Let other tasks run, and wait for the subscribers whose queues are still full then."""
+    await anyio.lowlevel.checkpoint()  # mostly they make room meanwhile
+    while fanout.full:
+        mailbox = fanout.full.pop(0)
+        if mailbox.gate.is_full or mailbox.gate.line:
+            await lifetime.deadlines.wait(mailbox, mailbox.gate.wait)

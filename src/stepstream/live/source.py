@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from stepstream.errors import StepStreamError, TransportError
-from stepstream.fold.truth import Truth
+from stepstream.fold.reconcile import ServerAnswer
 from stepstream.wire.events import Event
 from stepstream.wire.sse import Frame
 
@@ -41,7 +41,7 @@ class SSEMessage(Protocol):
         """The last event id."""
 
 
-Item: TypeAlias = bytes | bytearray | memoryview | Frame | Event | Reconnected | Truth | SSEMessage
+Item: TypeAlias = bytes | bytearray | memoryview | Frame | Event | Reconnected | ServerAnswer | SSEMessage
 """What a source may yield."""
 
 Source: TypeAlias = Any
@@ -57,8 +57,8 @@ _log = logging.getLogger("stepstream.live")
 
 
 @asynccontextmanager
-async def opened(source: Source) -> AsyncIterator[AsyncIterator[Any]]:
-    """Open `source`, give its iterator, and close both in the end.
+async def open_source(source: Source) -> AsyncIterator[AsyncIterator[Any]]:
+    """Open `source`, give its iterator, and close both at the end.
 
     Raises:
         TypeError: it is no source.
@@ -70,7 +70,7 @@ async def opened(source: Source) -> AsyncIterator[AsyncIterator[Any]]:
             source = await _entered(stack, source)
         response: Any = getattr(source, "response", source)
         if hasattr(response, "aiter_bytes") and hasattr(response, "aclose"):
-            stack.push_async_callback(response.aclose)  # its iterator does not, where it is left before the end
+            stack.push_async_callback(response.aclose)  # its iterator does not close it when left before the end
         items = _items(source, response)
         if hasattr(items, "aclose"):
             stack.push_async_callback(items.aclose)
@@ -80,8 +80,8 @@ async def opened(source: Source) -> AsyncIterator[AsyncIterator[Any]]:
 class _Closing(AsyncExitStack):
     """Close what a source opened, whatever became of the stream.
 
-    An exception of the stream is none of the source's business: it neither sees nor replaces it. A cancellation it
-    does see, for that may come from a scope of its own, and ends there.
+    A source neither sees nor replaces an exception of the stream: it did not cause it. It does see a cancellation: that
+    may come from a scope of its own, and must end there.
     """
 
     async def __aexit__(
@@ -101,18 +101,20 @@ class _Closing(AsyncExitStack):
                 return False
             if isinstance(failure, StepStreamError):
                 raise
-            raise translated(failure) from failure
+            raise translate_source_error(failure) from failure
 
 
 async def _entered(stack: AsyncExitStack, source: Any) -> Any:
-    if hasattr(source, "gen") and not hasattr(source, "func"):  # of contextlib: it was entered before
+    if hasattr(source, "gen") and not hasattr(
+        source, "func"
+    ):  # a context manager of contextlib that was entered before
         raise RuntimeError("a source is read once: open another one")
     try:
         return await stack.enter_async_context(source)
     except StepStreamError:
         raise
     except Exception as exc:
-        raise translated(exc) from exc
+        raise translate_source_error(exc) from exc
 
 
 def _items(source: Any, response: Any) -> AsyncIterator[Any]:
@@ -138,10 +140,10 @@ async def next_item(items: AsyncIterator[Any]) -> Any:
     except StepStreamError:
         raise
     except Exception as exc:
-        raise translated(exc) from exc
+        raise translate_source_error(exc) from exc
 
 
-def translated(exc: Exception) -> TransportError:
+def translate_source_error(exc: Exception) -> TransportError:
     """Return the error that a foreign exception becomes. Its own text may quote keys, and stays in the cause."""
     reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else type(exc).__name__
     return TransportError(f"the source failed: {reason}")

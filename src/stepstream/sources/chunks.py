@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 
 import anyio
 
-from stepstream.live.calling import Resumed
+from stepstream.live.coroutines import StartedCoroutine
 
 IMMEDIATE = 20e-6
 """A chunk that took no longer than so many seconds was there already."""
@@ -43,7 +43,7 @@ async def next_chunk(chunks: AsyncGenerator[bytes], limit: Callable[[], float]) 
         asked_at = anyio.current_time()
         scope.deadline = asked_at + limit()
         try:
-            chunk = await Resumed(step, waited_for)
+            chunk = await StartedCoroutine(step, waited_for)
         except StopAsyncIteration:
             chunk = None
         return chunk, anyio.current_time() - asked_at

@@ -25,7 +25,7 @@ import anyio
 import anyio.to_thread
 
 from stepstream.errors import FrameTooLarge, RecordingFailed
-from stepstream.live.source import END, Reconnected, Source, frame_of, next_item, opened
+from stepstream.live.source import END, Reconnected, Source, frame_of, next_item, open_source
 from stepstream.sources.files import CHUNK_SIZE, read_file
 from stepstream.wire.events import Event
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder, encode_frame
@@ -208,7 +208,7 @@ async def record(
     """
     _check_apart(source, path)
     with await anyio.to_thread.run_sync(_Tape, path) as tape:
-        async with opened(source) as items:
+        async with open_source(source) as items:
             yield Recording(items, tape, max_event_bytes, clock)
 
 

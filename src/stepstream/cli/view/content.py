@@ -8,7 +8,7 @@ import msgspec
 
 from stepstream.cli.text import many_lines, one_line
 from stepstream.cli.view.picture import Body, Kind
-from stepstream.fold.tree import Indexed, Node, Pieces
+from stepstream.fold.tree import Indexed, Node, TextBuffer
 
 LIMIT: Final = 6_000
 """Characters of a text that are looked at: what fits on a large screen."""
@@ -31,7 +31,7 @@ def tail(value: object, limit: int = LIMIT) -> tuple[str, bool]:
     """Return the end of a text, and whether there is more before it. Pieces are not joined but for that end."""
     if isinstance(value, str):
         return value[-limit:], len(value) > limit
-    if not isinstance(value, Pieces):
+    if not isinstance(value, TextBuffer):
         return "", False
     end: list[str] = []
     size = 0
@@ -45,7 +45,7 @@ def tail(value: object, limit: int = LIMIT) -> tuple[str, bool]:
 
 def head(value: object, limit: int = DIGEST) -> str:
     """Return the beginning of a text."""
-    if isinstance(value, Pieces):
+    if isinstance(value, TextBuffer):
         value = "".join(piece[:limit] for piece in value[:limit])
     return value[:limit] if isinstance(value, str) else ""
 
@@ -132,7 +132,7 @@ def _hit(result: Any) -> str:
 
 def brief(value: object, limit: int = 1_000) -> str:
     """Return plain JSON in about so many characters at most. What is beyond them is not looked at."""
-    if isinstance(value, Pieces | str):
+    if isinstance(value, TextBuffer | str):
         text = head(value, limit)
         return json.dumps(text, ensure_ascii=False)
     if isinstance(value, Indexed):

@@ -9,9 +9,9 @@ from stepstream.cli.text import in_ascii, one_line
 from stepstream.cli.view.content import bodies_of, digest_of, message_bodies, message_digest
 from stepstream.cli.view.picture import MOODS, Body, CallPicture, Mood, Picture, RunPicture, StepPicture, Theme
 from stepstream.cli.view.times import RunTimes, Span
+from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import Anomaly
-from stepstream.fold.growing import Growing
-from stepstream.fold.state import Group, State
+from stepstream.fold.state import RunEntry, State
 from stepstream.fold.tree import Indexed, Node
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import LastError, RequiredAction, Run, RunStep
@@ -57,8 +57,8 @@ class Lookout:
         opened, finished = self._state.order
         keys = [*opened[-runs:], *finished[-max(0, runs - len(opened)) :]] if len(opened) < runs else opened[-runs:]
         order = {f"run:{identifier}": at for at, identifier in enumerate(self._state.runs)} if len(keys) > 1 else {}
-        groups = [self._state.group(key) for key in sorted(keys, key=lambda key: order.get(key, len(order)))]
-        pictures = tuple(self._run(group, now, selected, steps) for group in groups)
+        groups = [self._state.entry(key) for key in sorted(keys, key=lambda key: order.get(key, len(order)))]
+        pictures = tuple(self._run(entry, now, selected, steps) for entry in groups)
         self._forget()
         earlier = len(opened) + len(finished) - len(keys)
         return Picture(pictures, self.theme, self._source, earlier, selected)
@@ -74,11 +74,11 @@ class Lookout:
         if len(self._drawn) > 20_000:
             self._drawn.clear()
 
-    def _run(self, group: Group, now: float, selected: str | None, most: int) -> RunPicture:
-        times = self._times.get(group.key)
+    def _run(self, entry: RunEntry, now: float, selected: str | None, most: int) -> RunPicture:
+        times = self._times.get(entry.key)
         if times is None:
-            times = self._times[group.key] = RunTimes(now, is_coarse=self._is_coarse)
-        run, shown = group.run, _newest(group, most)
+            times = self._times[entry.key] = RunTimes(now, is_coarse=self._is_coarse)
+        run, shown = entry.run, _newest(entry, most)
         if run is not None:
             times.see_run(run, now)
         for one in shown:
@@ -89,26 +89,26 @@ class Lookout:
         span = times.of_run(run)
         status = str((run.status if run else None) or "in_progress")
         return RunPicture(
-            id=self._one(run.id if run else group.key.partition(":")[2]),
+            id=self._one(run.id if run else entry.key.partition(":")[2]),
             model=self._one((run.model if run else None) or ""),
             status=self._one(status),
             mood=MOODS.get(status, "unknown"),
             zero=times.zero,
             ended=span.ended,
             is_exact=span.is_exact,
-            tokens=_tokens(group),
-            rate=self._rate(group, now),
+            tokens=_tokens(entry),
+            rate=self._rate(entry, now),
             anomalies=self._of_run[run.id] if run else 0,
             reason=self._reason(run, is_open=not all(one.ended for one in shown)),
-            steps=tuple(self._entry(group, one, times, asked, selected) for one in shown),
-            earlier=len(group.steps) - sum(isinstance(one.base, RunStep) for one in shown),
+            steps=tuple(self._entry(entry, one, times, asked, selected) for one in shown),
+            earlier=len(entry.steps) - sum(isinstance(one.base, RunStep) for one in shown),
         )
 
-    def _rate(self, group: Group, now: float) -> float:
+    def _rate(self, entry: RunEntry, now: float) -> float:
         """Return the events a second of the last moments."""
-        counts = self._counts.setdefault(group.key, deque())
-        deltas = sum(step.deltas for step in group.steps.values())
-        counts.append((now, deltas + sum(message.deltas for message in group.messages.values())))
+        counts = self._counts.setdefault(entry.key, deque())
+        deltas = sum(step.deltas for step in entry.steps.values())
+        counts.append((now, deltas + sum(message.deltas for message in entry.messages.values())))
         while counts[0][0] < now - RATED_OVER and len(counts) > 2:
             counts.popleft()
         (since, before), (until, after) = counts[0], counts[-1]
@@ -133,40 +133,45 @@ class Lookout:
         return self._one(": ".join(str(part)[:1_000] for part in told if part))
 
     def _entry(
-        self, group: Group, growing: Growing[Any], times: RunTimes, asked: frozenset[str], selected: str | None
+        self,
+        entry: RunEntry,
+        builder: SnapshotBuilder[Any],
+        times: RunTimes,
+        asked: frozenset[str],
+        selected: str | None,
     ) -> StepPicture:
         """Return a step, or a message of no step, as a picture. One that has ended changes no more, nearly always."""
-        base = growing.base
+        base = builder.base
         drawn = self._drawn.get(base.id)
-        is_same = drawn is not None and drawn[0] is base and drawn[1] == growing.deltas
+        is_same = drawn is not None and drawn[0] is base and drawn[1] == builder.deltas
         if drawn is not None and is_same and base.id != selected:
             span = times.of_step(base.id, base if isinstance(base, RunStep) else None)
             if (span.begun, span.ended) == (drawn[2].begun, drawn[2].ended):
                 return drawn[2]
         if isinstance(base, Message):
-            picture = self._message(growing, times.of_step(base.id, None), is_open=base.id == selected)
+            picture = self._message(builder, times.of_step(base.id, None), is_open=base.id == selected)
         else:
-            picture = self._step(group, growing, times.of_step(base.id, base), asked, is_open=base.id == selected)
-        if growing.ended and base.id != selected:
-            self._drawn[base.id] = base, growing.deltas, picture
+            picture = self._step(entry, builder, times.of_step(base.id, base), asked, is_open=base.id == selected)
+        if builder.ended and base.id != selected:
+            self._drawn[base.id] = base, builder.deltas, picture
         return picture
 
     def _step(
-        self, group: Group, growing: Growing[RunStep], span: Span, asked: frozenset[str], *, is_open: bool
+        self, entry: RunEntry, builder: SnapshotBuilder[RunStep], span: Span, asked: frozenset[str], *, is_open: bool
     ) -> StepPicture:
-        step, details = growing.base, growing.tree.get("step_details")
+        step, details = builder.base, builder.tree.get("step_details")
         details = details if isinstance(details, Node) else Node(None)
         status = str(step.status or "in_progress")
         mood = MOODS.get(status, "unknown")
         calls = details.get("tool_calls")
         nodes = [calls[index] for index in sorted(calls)] if isinstance(calls, Indexed) else []
-        is_open = is_open or not growing.ended
+        is_open = is_open or not builder.ended
         pictures = tuple(self._call(node, mood, asked) for node in nodes[-CALLS:]) if is_open else ()
-        message = self._made(group, details)
+        message = self._made(entry, details)
         bodies: tuple[Body, ...] = ()
         if is_open and message is not None:
             bodies = self._bodies(message_bodies(message.tree))
-        waits = any(call.mood == "waiting" for call in pictures) and not growing.ended
+        waits = any(call.mood == "waiting" for call in pictures) and not builder.ended
         return StepPicture(
             id=self._one(step.id),
             key=step.id,
@@ -184,8 +189,8 @@ class Lookout:
             bodies=bodies,
         )
 
-    def _message(self, growing: Growing[Message], span: Span, *, is_open: bool) -> StepPicture:
-        message = growing.base
+    def _message(self, builder: SnapshotBuilder[Message], span: Span, *, is_open: bool) -> StepPicture:
+        message = builder.base
         status = str(message.status or "in_progress")
         reason = message.incomplete_details.reason if message.incomplete_details else None
         return StepPicture(
@@ -197,18 +202,18 @@ class Lookout:
             begun=span.begun,
             ended=span.ended,
             is_exact=span.is_exact,
-            digest="" if self.theme.redact else self._one(message_digest(growing.tree)),
+            digest="" if self.theme.redact else self._one(message_digest(builder.tree)),
             error=self._one(reason or ""),
-            bodies=self._bodies(message_bodies(growing.tree)) if is_open or not growing.ended else (),
+            bodies=self._bodies(message_bodies(builder.tree)) if is_open or not builder.ended else (),
         )
 
-    def _made(self, group: Group, details: Node) -> Growing[Message] | None:
+    def _made(self, entry: RunEntry, details: Node) -> SnapshotBuilder[Message] | None:
         """Return the message that a step creates."""
         creation = details.get("message_creation")
         identifier = creation.get("message_id") if isinstance(creation, dict) else None
         if not isinstance(identifier, str):
             return None
-        return group.messages.get(identifier) or self._state.messages.get(identifier)
+        return entry.messages.get(identifier) or self._state.messages.get(identifier)
 
     def _title(self, step: RunStep, details: Node, nodes: list[Node]) -> str:
         if nodes:
@@ -224,7 +229,7 @@ class Lookout:
             return self._one(named or kind)
         return {"message_creation": "message"}.get(kind, self._one(kind))
 
-    def _digest(self, nodes: list[Node], message: Growing[Message] | None) -> str:
+    def _digest(self, nodes: list[Node], message: SnapshotBuilder[Message] | None) -> str:
         if message is not None:
             return self._one(message_digest(message.tree))
         arrow = "\N{RIGHTWARDS ARROW}" if self.theme.unicode else "->"
@@ -253,16 +258,16 @@ class Lookout:
         return line if self.theme.unicode else in_ascii(line)
 
 
-def _newest(group: Group, most: int) -> list[Growing[Any]]:
-    """Return the newest steps of a group, and the newest of its messages that no step creates."""
-    steps: list[Growing[Any]] = list(islice(reversed(group.steps.values()), most))[::-1]
-    made = set(map(_made_by, steps)) if group.messages else set()
-    messages = islice(reversed(group.messages.values()), 2 * most)
+def _newest(entry: RunEntry, most: int) -> list[SnapshotBuilder[Any]]:
+    """Return the newest steps of a entry, and the newest of its messages that no step creates."""
+    steps: list[SnapshotBuilder[Any]] = list(islice(reversed(entry.steps.values()), most))[::-1]
+    made = set(map(_made_by, steps)) if entry.messages else set()
+    messages = islice(reversed(entry.messages.values()), 2 * most)
     alone = [one for one in messages if one.base.id not in made] if len(steps) < most else []
     return [*alone[::-1], *steps]
 
 
-def _made_by(step: Growing[RunStep]) -> object:
+def _made_by(step: SnapshotBuilder[RunStep]) -> object:
     details = step.base.step_details
     creation = getattr(details, "message_creation", None)
     return creation.message_id if creation else None
@@ -295,8 +300,8 @@ def _is_approval(run: Run) -> bool:
     return isinstance(run.required_action, RequiredAction) and bool(run.required_action.submit_tool_approval)
 
 
-def _tokens(group: Group) -> int:
+def _tokens(entry: RunEntry) -> int:
     """Return the tokens of a run; until it tells, those of its steps."""
-    if group.run is not None and group.run.usage:
-        return group.run.usage.total_tokens or 0
-    return sum(step.base.usage.total_tokens or 0 for step in group.steps.values() if step.base.usage)
+    if entry.run is not None and entry.run.usage:
+        return entry.run.usage.total_tokens or 0
+    return sum(step.base.usage.total_tokens or 0 for step in entry.steps.values() if step.base.usage)

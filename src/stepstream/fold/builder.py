@@ -7,30 +7,30 @@ import msgspec
 from msgspec import UNSET
 
 from stepstream.fold.settle import contradicts, restore, supply
-from stepstream.fold.tree import Node, Pieces, freeze, load_value
+from stepstream.fold.tree import Node, TextBuffer, freeze, load_value
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RunStep
 
 Obj = TypeVar("Obj", RunStep, Message)
 
-GROWN: Final[Mapping[type[Any], tuple[str, ...]]] = {RunStep: ("step_details",), Message: ("role", "content")}
+GROWN_FIELDS: Final[Mapping[type[Any], tuple[str, ...]]] = {RunStep: ("step_details",), Message: ("role", "content")}
 """The fields that deltas add to. All others come in full objects only."""
 
 
-class Growing(Generic[Obj]):
+class SnapshotBuilder(Generic[Obj]):
     """A step or message and what deltas have added to it. Its snapshot is built when read, and kept until it grows.
 
     `base` is the newest full object; its fields that grow are out of date as soon as there is a tree of them.
     """
 
     __slots__ = (
-        "_tree", "base", "created", "deltas", "ended", "finished", "group", "kept",
-        "sent", "slots", "started", "version",
+        "_tree", "base", "cached", "created", "deltas", "ended", "finished", "run_key",
+        "sent", "started", "text_calls", "version",
     )  # fmt: skip
 
-    def __init__(self, base: Obj, group: str) -> None:
+    def __init__(self, base: Obj, run_key: str) -> None:
         self.base: Obj = base
-        self.group = group
+        self.run_key = run_key
         """What it is kept and dropped with: the id of its run, where it has one."""
         self.deltas = 0
         """How many deltas came for it."""
@@ -43,12 +43,12 @@ class Growing(Generic[Obj]):
         """The tool calls reported as started, by id: the index, type and name each had then."""
         self.finished: set[str] = set()
         """The ids of the tool calls reported as finished."""
-        self.slots: dict[int, Node] = {}
+        self.text_calls: dict[int, Node] = {}
         """The calls that the short cut of `grow` is for, by index."""
         self.version = 0
         """Changes with everything that happens to it but `append`: what was found out about it may not hold then."""
         self._tree: Node | None = None
-        self.kept: Obj | None = base
+        self.cached: Obj | None = base
         """The snapshot built last; None once something grew."""
 
     @property
@@ -63,30 +63,30 @@ class Growing(Generic[Obj]):
         """Whether there is a tree; else `base` says it all."""
         return self._tree is not None
 
-    def plant(self, tree: Node) -> None:
+    def set_tree(self, tree: Node) -> None:
         """Take `tree` for the fields that grow."""
-        self._tree, self.kept = tree, None
+        self._tree, self.cached = tree, None
         self.version += 1
 
-    def touch(self) -> Node:
+    def tree_to_change(self) -> Node:
         """Return the fields that grow, to be changed."""
-        self.kept = None
+        self.cached = None
         self.version += 1
         return self.tree
 
-    def append(self, text: Pieces, piece: str) -> None:
+    def append(self, text: TextBuffer, piece: str) -> None:
         """Add one more piece to one of its texts."""
-        self.kept = None
+        self.cached = None
         text.append(piece)
 
     def snapshot(self) -> Obj:
         """Return the object as of now."""
-        if self.kept is None and self._tree is None:
-            self.kept = self.base
-        elif self.kept is None:
+        if self.cached is None and self._tree is None:
+            self.cached = self.base
+        elif self.cached is None:
             grown = {field: freeze(value) for field, value in self.tree.items()}
-            self.kept = msgspec.structs.replace(self.base, **grown)
-        return self.kept
+            self.cached = msgspec.structs.replace(self.base, **grown)
+        return self.cached
 
     def update(self, full: Obj) -> bool:
         """Take a full object on the way: its scalar fields, and of the rest what the fold lacks.
@@ -95,29 +95,29 @@ class Growing(Generic[Obj]):
         """
         added = False
         if self._tree is not None or not self._is_as_in(full):
-            added = supply(self.touch(), _load(full))
+            added = supply(self.tree_to_change(), _load(full))
         news = {field: value for field, value in _scalars(full) if value is not UNSET}
         if "type" in news and news["type"] != getattr(self.base, "type", None):
-            self.slots.clear()  # the step may be at odds with its calls now
+            self.text_calls.clear()  # the step may be at odds with its calls now
         self.base = msgspec.structs.replace(self.base, **news)
-        self.kept = None
+        self.cached = None
         self.version += 1
         return added
 
     def settle(self, full: Obj) -> None:
         """Take the terminal object: it is the truth, but what it left null stays as deltas delivered it."""
         before = None if self._tree is None and self._is_as_in(full) else self.tree
-        self.base = self.sent = self.kept = full
+        self.base = self.sent = self.cached = full
         self.ended = True
         self.version += 1
         if before is not None:
             self._tree = _load(full)
             if restore(self._tree, before, settling=True):
-                self.kept = None
+                self.cached = None
 
     def _is_as_in(self, full: Obj) -> bool:
         """Tell whether the fields that grow are the same in `base` and in another full object."""
-        return all(getattr(full, field) == getattr(self.base, field) for field in GROWN[type(full)])
+        return all(getattr(full, field) == getattr(self.base, field) for field in GROWN_FIELDS[type(full)])
 
     def knows(self, full: Obj) -> bool:
         """Tell whether `full` says nothing, nulls aside, that is not known."""
@@ -134,7 +134,7 @@ class Growing(Generic[Obj]):
         said = [(field, value) for field, value in _scalars(full) if not _is_null(value)]
         news = {field: value for field, value in said if _is_null(getattr(before, field))}
         supplement = _load(full)
-        restore(self.touch(), supplement, settling=False)
+        restore(self.tree_to_change(), supplement, settling=False)
         self.base = msgspec.structs.replace(self.base, **news)
         after = self.snapshot()
         against = any(value != getattr(after, field) for field, value in said)
@@ -147,14 +147,14 @@ def _is_null(value: object) -> bool:
 
 def _scalars(full: RunStep | Message) -> list[tuple[str, Any]]:
     """Return the fields that deltas do not add to."""
-    grown = GROWN[type(full)]
+    grown = GROWN_FIELDS[type(full)]
     return [(field, getattr(full, field)) for field in full.__struct_fields__ if field not in grown]
 
 
 def _load(full: RunStep | Message) -> Node:
     """Return the fields that grow, as a tree."""
     node = Node(type(full))
-    for field in GROWN[type(full)]:
+    for field in GROWN_FIELDS[type(full)]:
         value = getattr(full, field)
         if value is not UNSET:
             node[field] = load_value(node, field, value)

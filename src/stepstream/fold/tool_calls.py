@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from stepstream.fold.grow import OF_CALLS, TEXTS
-from stepstream.fold.growing import Growing
+from stepstream.fold.appends import OF_CALLS, TEXTS
+from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.tree import Indexed, Node, freeze
 from stepstream.wire.objects import RunStep
 from stepstream.wire.tool_calls import NAMED, AnyToolCall
@@ -31,7 +31,7 @@ def identity_of(node: Mapping[str, Any], *, settled: bool) -> Identity | None:
     return Identity(identifier, kind, name if isinstance(name, str) else None)
 
 
-def calls_of(step: Growing[RunStep]) -> Mapping[int, Node]:
+def calls_of(step: SnapshotBuilder[RunStep]) -> Mapping[int, Node]:
     """Return the tool calls of a step by index."""
     if not step.is_grown and not getattr(step.base.step_details, "tool_calls", None):
         return {}
@@ -46,7 +46,7 @@ def by_id(calls: Mapping[int, Node]) -> dict[str, Node]:
 
 
 def newly_started(
-    step: Growing[RunStep], calls: Mapping[int, Node], *, settled: bool = False
+    step: SnapshotBuilder[RunStep], calls: Mapping[int, Node], *, settled: bool = False
 ) -> Iterator[tuple[int, Identity, Node]]:
     """Note and yield those of `calls` whose identity is known now and was not before."""
     for index, node in calls.items():
@@ -54,11 +54,11 @@ def newly_started(
         if identity is not None and identity.id not in step.started:
             step.started[identity.id] = index, identity.type, identity.name
             if identity.type in TEXTS and _is_of_calls(step):
-                step.slots[index] = node
+                step.text_calls[index] = node
             yield index, identity, node
 
 
-def _is_of_calls(step: Growing[RunStep]) -> bool:
+def _is_of_calls(step: SnapshotBuilder[RunStep]) -> bool:
     """Tell whether the step and its details agree that it is one of tool calls."""
     return step.tree["step_details"].get("type") == "tool_calls" and step.base.type in OF_CALLS
 

@@ -8,43 +8,43 @@ MAX_WAITING_DELTAS: Final = 10_000
 MAX_WAITING_BYTES: Final = 2**20
 
 
-class Cause(NamedTuple):
+class EventRef(NamedTuple):
     """What changes come from: an event, and its ordinal in the stream."""
 
     event: Event
     sequence: int
 
 
-class Waiting:
+class OrphanDeltas:
     """The deltas of one stream that wait, by the kind and id of what they wait for."""
 
     __slots__ = ("_by_object", "_bytes", "_count")
 
     def __init__(self) -> None:
-        self._by_object: dict[tuple[str, str], list[Cause]] = {}
+        self._by_object: dict[tuple[str, str], list[EventRef]] = {}
         self._count = 0
         self._bytes = 0
 
     def __contains__(self, key: tuple[str, str]) -> bool:
         return key in self._by_object
 
-    def add(self, key: tuple[str, str], cause: Cause) -> bool:
+    def add(self, key: tuple[str, str], ref: EventRef) -> bool:
         """Keep a delta until its object comes. Return False where there is no room for it."""
-        size = len(cause.event.payload)
+        size = len(ref.event.payload)
         if self._count >= MAX_WAITING_DELTAS or self._bytes + size > MAX_WAITING_BYTES:
             return False
         self._count += 1
         self._bytes += size
-        self._by_object.setdefault(key, []).append(cause)
+        self._by_object.setdefault(key, []).append(ref)
         return True
 
-    def take(self, key: tuple[str, str]) -> list[Cause]:
+    def take(self, key: tuple[str, str]) -> list[EventRef]:
         """Return what waits for an object, in order; it waits no longer."""
         taken = self._by_object.pop(key, [])
         self._count -= len(taken)
-        self._bytes -= sum(len(cause.event.payload) for cause in taken)
+        self._bytes -= sum(len(ref.event.payload) for ref in taken)
         return taken
 
-    def everything(self) -> list[Cause]:
+    def everything(self) -> list[EventRef]:
         """Return all that waits, in the order it came."""
-        return sorted((cause for some in self._by_object.values() for cause in some), key=lambda cause: cause.sequence)
+        return sorted((ref for some in self._by_object.values() for ref in some), key=lambda ref: ref.sequence)

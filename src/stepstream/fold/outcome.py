@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from stepstream.fold.changes import Anomaly
-from stepstream.fold.stream import StreamFold
+from stepstream.fold.state import StreamState
 from stepstream.wire.base import Unknown
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RequiredAction, Run, RunStep, Usage
@@ -55,7 +55,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def outcome_of(stream: StreamFold, reason: Literal["done", "ended"] | None) -> Outcome:
+def outcome_of(stream: StreamState, reason: Literal["done", "ended"] | None) -> Outcome:
     """Return the outcome of a stream as of now."""
     steps = {identifier: step.snapshot() for identifier, step in stream.steps.touched.items()}
     asked = [run.required_action for run in stream.runs.values() if run.status == "requires_action"]

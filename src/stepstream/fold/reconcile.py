@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgspec
 
 from stepstream.errors import DecodeError
-from stepstream.fold.growing import Growing
+from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.state import State
 from stepstream.wire.events import decode_event
 from stepstream.wire.messages import Message
@@ -17,7 +17,7 @@ from stepstream.wire.statuses import MESSAGE_TERMINAL, NEXT_RUN, RUN_TERMINAL, S
 JSON: TypeAlias = dict[str, Any]
 
 
-class Truth(msgspec.Struct, frozen=True):
+class ServerAnswer(msgspec.Struct, frozen=True):
     """A run with its steps and messages as the server gave them, asked after a stream broke: JSON objects, in bytes."""
 
     run: bytes
@@ -27,7 +27,7 @@ class Truth(msgspec.Struct, frozen=True):
     """Those of the run, oldest first."""
 
     def __repr__(self) -> str:
-        return f"<Truth {self.run_id} {self.status}: {len(self.steps):,} steps, {len(self.messages):,} messages>"
+        return f"<ServerAnswer {self.run_id} {self.status}: {len(self.steps):,} steps, {len(self.messages):,} messages>"
 
     @property
     def run_id(self) -> str:
@@ -51,7 +51,7 @@ AT_WORK: Final = frozenset({"created", "queued", "in_progress"})
 """The events of a run that come before those of its steps; all others come after what led there."""
 
 
-def missed(state: State, truth: Truth) -> Iterator[Frame]:
+def missed_events(state: State, truth: ServerAnswer) -> Iterator[Frame]:
     """Yield what `truth` says beyond what `state` knows, event by event; each is to be applied before the next.
 
     Where an end was missed together with what came before it, that is told too, by the object as it must have been: a
@@ -116,19 +116,19 @@ class _Said(NamedTuple):
 
 
 def _of_object(
-    known: Mapping[str, Growing[Any]], told: _Told, status: str | None, terminal: frozenset[str], **opening: Any
+    known: Mapping[str, SnapshotBuilder[Any]], told: _Told, status: str | None, terminal: frozenset[str], **opening: Any
 ) -> _Said:
     """Return what a step or message says; `opening` is what it held when it was created."""
-    growing, ends = known.get(told.id), status in terminal
+    builder, ends = known.get(told.id), status in terminal
     now = told.as_(status if status is not None and ends else "in_progress")
     data = _data(now)
-    if growing is None:
+    if builder is None:
         if ends and isinstance(data, RunStep | Message):
             return _Said((told.earlier("created", "in_progress", **opening),), (now,))
         return _Said((told.as_("created"),))
-    if growing.ended and not ends:
+    if builder.ended and not ends:
         return _Said()
-    if growing.ended == ends and isinstance(data, RunStep | Message) and growing.knows(data):
+    if builder.ended == ends and isinstance(data, RunStep | Message) and builder.knows(data):
         return _Said()
     return _Said(after=(now,))
 

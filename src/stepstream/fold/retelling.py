@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
 
+from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import (
     Change,
     MessageProgress,
@@ -11,8 +12,7 @@ from stepstream.fold.changes import (
     StepProgress,
     StepTransition,
 )
-from stepstream.fold.growing import Growing
-from stepstream.fold.state import State, group_key
+from stepstream.fold.state import State, run_key
 
 V = TypeVar("V")
 
@@ -23,7 +23,7 @@ REPLAYED: Final = "replay"
 """The event that these changes name: none of a server's caused them."""
 
 
-def present(state: State, classes: Collection[type[Any]], key: Key | None = None) -> Iterator[Change]:
+def retell(state: State, classes: Collection[type[Any]], key: Key | None = None) -> Iterator[Change]:
     """Yield a transition for each run, step and message known, from None to its status.
 
     A step or message that has not ended gives a progress after it, without a delta. The sequence of all is 0, the
@@ -33,7 +33,7 @@ def present(state: State, classes: Collection[type[Any]], key: Key | None = None
     if RunTransition in classes:
         for run in _asked_for(state.runs, "run_id", key, lambda run: run):
             if run.status:
-                context = state.context_of(group_key(run.id, ""))
+                context = state.context_of(run_key(run.id, ""))
                 yield RunTransition(REPLAYED, 0, context, run, None, run.status, run.is_terminal)
     if StepTransition in classes or StepProgress in classes:
         for step in _asked_for(state.steps, "step_id", key, _base_of):
@@ -43,11 +43,11 @@ def present(state: State, classes: Collection[type[Any]], key: Key | None = None
             yield from _of(state, message, MessageTransition, MessageProgress)
 
 
-def _of(state: State, growing: Growing[Any], transition: Any, progress: Any) -> Iterator[Change]:
-    snapshot, context = growing.snapshot(), state.context_of(growing.group)
-    yield transition(REPLAYED, 0, context, snapshot, None, str(snapshot.status or ""), growing.ended)
-    if not growing.ended:
-        yield progress(REPLAYED, 0, context, None, False, growing, b"")
+def _of(state: State, builder: SnapshotBuilder[Any], transition: Any, progress: Any) -> Iterator[Change]:
+    snapshot, context = builder.snapshot(), state.context_of(builder.run_key)
+    yield transition(REPLAYED, 0, context, snapshot, None, str(snapshot.status or ""), builder.ended)
+    if not builder.ended:
+        yield progress(REPLAYED, 0, context, None, False, builder, b"")
 
 
 def _asked_for(known: Mapping[str, V], own: str, key: Key | None, base_of: Callable[[V], Any]) -> Iterable[V]:
@@ -60,5 +60,5 @@ def _asked_for(known: Mapping[str, V], own: str, key: Key | None, base_of: Calla
     return known.values()
 
 
-def _base_of(growing: Growing[Any]) -> Any:
-    return growing.base
+def _base_of(builder: SnapshotBuilder[Any]) -> Any:
+    return builder.base

@@ -1,35 +1,135 @@
-"""Registering subscribers: by decorator, by call, as an iterator."""
+"""Subscriptions: what a subscriber holds, and the methods of a processor that register one."""
 
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, Final, Generic, Self, TypeVar, Unpack, cast, get_args, overload
+
+import anyio.lowlevel
 
 from stepstream.fold.changes import Change
-from stepstream.live.filters import Wanted, checked_classes, checked_filters
-from stepstream.live.options import DELIVERY, ITERATOR, Delivery, IteratorOptions, Options, delivery_of
-from stepstream.live.subscription import Callback, Changes, Subscription, checked_callback
+from stepstream.live.mailbox import Callback, Mailbox
+from stepstream.live.options import Delivery, Filter, IteratorOptions, Options, check_options
 
+C = TypeVar("C", bound=Change)
 C1 = TypeVar("C1", bound=Change)
 C2 = TypeVar("C2", bound=Change)
 C3 = TypeVar("C3", bound=Change)
 C4 = TypeVar("C4", bound=Change)
 F = TypeVar("F", bound=Callable[..., Awaitable[object]])
 
+CLASSES: Final[tuple[type[Change], ...]] = get_args(Change)
 
-def checked(
-    classes: tuple[type[Any], ...], options: Mapping[str, Any], allowed: frozenset[str]
-) -> tuple[Wanted, Delivery]:
-    """Return which changes are wanted, and how.
+
+class Subscription:
+    """One subscriber's registration. Its changes come in the order of their stream, one at a time for each run."""
+
+    __slots__ = ("_mailbox",)
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+
+    def __repr__(self) -> str:
+        box = self._mailbox
+        names = "|".join(one.__name__ for one in box.classes)
+        closed = " closed" if box.is_closed else ""
+        waiting = len(box.queue)
+        return f"<Subscription {names}{closed} {box.delivered:,} delivered, {waiting} waiting, {box.failed:,} failed>"
+
+    def close(self) -> None:
+        """Receive nothing any more. What still waits is dropped, and no stream waits for this subscriber."""
+        self._mailbox.close()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it receives nothing any more."""
+        return self._mailbox.is_closed
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why it was closed, unless somebody asked for it."""
+        return self._mailbox.failure
+
+    @property
+    def offered(self) -> int:
+        """How many changes passed the filters."""
+        return self._mailbox.offered
+
+    @property
+    def delivered(self) -> int:
+        """How many changes were taken, those at which the last attempt failed included."""
+        return self._mailbox.delivered
+
+    @property
+    def coalesced(self) -> int:
+        """How many changes were replaced by newer progress."""
+        return self._mailbox.coalesced
+
+    @property
+    def dropped(self) -> int:
+        """How many changes waited when it was closed."""
+        return self._mailbox.dropped
+
+    @property
+    def retried(self) -> int:
+        """How many attempts were made beyond the first."""
+        return self._mailbox.retried
+
+    @property
+    def failed(self) -> int:
+        """At how many changes the callback or the `where` predicate failed."""
+        return self._mailbox.failed
+
+
+class Changes(Generic[C]):
+    """The changes of one subscription, as an async iterator. It ends when the processor does, or at `close`."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> C:
+        await anyio.lowlevel.checkpoint()  # before the change is taken: a cancelled reader loses none
+        mailbox = self.subscription._mailbox
+        entry = await mailbox.take()
+        if entry is not None:
+            mailbox.delivered += 1
+            mailbox.settle(entry)
+            return cast(C, entry[0])
+        if mailbox.failure is not None:
+            raise mailbox.failure
+        raise StopAsyncIteration
+
+
+def checked_callback(callback: Callback) -> Callback:
+    """Return `callback`, which must be an async function, or an object whose call is one.
 
     Raises:
-        TypeError, ValueError: a class or an option is wrong.
+        TypeError: it is not.
     """
-    delivery, filters = delivery_of(options, allowed)
-    return checked_filters(checked_classes(classes), filters), delivery
+    call = getattr(callback, "__call__", None)  # noqa: B004 - looked into, not only tested
+    is_async = inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(call)
+    if not is_async or isinstance(callback, type):
+        raise TypeError(f"expected an async function as callback, got {callback!r}: declare it with async def")
+    return callback
 
 
-class Subscribing:
-    """The face that a processor shows to subscribers. `admit` takes each new subscription, or refuses it."""
+def _checked(
+    classes: tuple[type[Any], ...], options: Mapping[str, Any], *, is_iterator: bool = False
+) -> tuple[Filter, Delivery]:
+    if not classes:
+        raise TypeError("expected at least one class of change, such as StepTransition, got none")
+    for one in classes:
+        if one not in CLASSES:
+            names = ", ".join(known.__name__ for known in CLASSES)
+            raise TypeError(f"expected classes of change ({names}), got {one!r}")
+    return check_options(classes, options, is_iterator=is_iterator)
+
+
+class SubscriptionMethods:
+    """The methods by which a processor registers subscribers. `admit` starts delivery to a new one, or refuses it."""
 
     def __init__(self, admit: Callable[[Subscription], None]) -> None:
         self._admit_new = admit
@@ -60,7 +160,7 @@ class Subscribing:
         Raises:
             TypeError: a class is none of changes, one of them has no field for a filter, or the function is not async.
         """
-        checked(classes, options, DELIVERY)
+        _checked(classes, options)
 
         def register(callback: F) -> F:
             self.add(classes, callback, **options)
@@ -101,7 +201,7 @@ class Subscribing:
             RuntimeError: the processor is closed.
         """
         given = (classes,) if isinstance(classes, type) else tuple(classes)
-        subscription = Subscription(given, *checked(given, options, DELIVERY), checked_callback(callback))
+        subscription = Subscription(Mailbox(given, *_checked(given, options), checked_callback(callback)))
         self._admit_new(subscription)
         return subscription
 
@@ -140,7 +240,7 @@ class Subscribing:
             ValueError: an option is out of its range.
             SubscriberTooSlow: while it is read, where it was closed because too much waited.
         """
-        return self._iterating(Subscription(classes, *checked(classes, options, ITERATOR), None))
+        return self._iterating(Subscription(Mailbox(classes, *_checked(classes, options, is_iterator=True), None)))
 
     @asynccontextmanager
     async def _iterating(self, subscription: Subscription) -> AsyncIterator[Changes[Any]]:

@@ -1,4 +1,4 @@
-"""Waiting for one thing: a step's status, a run's end, the next piece of text."""
+"""Waits for one thing: a step's status, a run's end, the next piece of text. Each is a subscription with `replay`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,20 +6,19 @@ from typing import Self
 
 import anyio
 
-from stepstream.errors import NeverHappens
+from stepstream.errors import WaitAborted
 from stepstream.fold.changes import MessageProgress, MessageTransition, RunTransition, StepTransition
-from stepstream.fold.present import REPLAYED
+from stepstream.fold.retelling import REPLAYED
 from stepstream.live.options import IteratorOptions
-from stepstream.live.subscribing import Subscribing
-from stepstream.live.subscription import Changes
+from stepstream.live.subscriptions import Changes, SubscriptionMethods
 from stepstream.wire.deltas import ContentDelta
 from stepstream.wire.objects import Run, RunStep
 
 
-class Waiting(Subscribing):
-    """The face that a processor shows to those who wait for one thing."""
+class WaitMethods(SubscriptionMethods):
+    """The methods of a processor that wait for one thing."""
 
-    async def step(
+    async def wait_for_step(
         self,
         step_id: str,
         *,
@@ -31,7 +30,7 @@ class Waiting(Subscribing):
         A step that its run left open, or that is not remembered any more, is waited for until `timeout`.
 
         Raises:
-            NeverHappens: it ended otherwise, or the processor was left before.
+            WaitAborted: the step ended with another status, or the processor was left before.
             TimeoutError: that took longer than `timeout` seconds.
             RuntimeError: the processor is closed.
         """
@@ -41,30 +40,30 @@ class Waiting(Subscribing):
                     if change.status == status or (status is None and change.terminal):
                         return change.step
                     if change.terminal:
-                        raise NeverHappens(f"expected step {step_id} to be {status}, it ended as {change.status}")
-        raise NeverHappens(f"expected step {step_id} to be {status or 'ended'}, the processor was left before")
+                        raise WaitAborted(f"expected step {step_id} to be {status}, it ended as {change.status}")
+        raise WaitAborted(f"expected step {step_id} to be {status or 'ended'}, the processor was left before")
 
-    async def run_finished(self, run_id: str, *, timeout: float | None = None) -> Run:  # noqa: ASYNC109
-        """Return a run as soon as it has ended, in whatever way. It may have already.
+    async def wait_for_run(self, run_id: str, *, timeout: float | None = None) -> Run:  # noqa: ASYNC109
+        """Return a run as soon as it has ended, with whatever status. It may have already.
 
         Raises:
-            NeverHappens: the processor was left before.
+            WaitAborted: the processor was left before.
             TimeoutError: that took longer than `timeout` seconds.
         """
         with anyio.fail_after(timeout):
             async with self.subscribe(RunTransition, run_id=run_id, terminal=True, replay=True) as changes:
                 async for change in changes:
                     return change.run
-        raise NeverHappens(f"expected run {run_id} to end, the processor was left before")
+        raise WaitAborted(f"expected run {run_id} to end, the processor was left before")
 
     @asynccontextmanager
     async def text_deltas(
         self, *, run_id: str | None = None, thread_id: str | None = None
     ) -> AsyncIterator["TextDeltas"]:
-        """Give the text of messages, of one run or thread if named, piece by piece, as an async iterator of strings.
+        """Give the text of messages, of one run or thread if named, as an async iterator of strings.
 
-        Joined, the pieces of a message are its text, however it came: of one that is being written, the first is what
-        there is already. Messages that have ended before are left out. It is lossless and ends as `subscribe` does.
+        Joined, the pieces of a message are its text, however it came. The first piece of a message that is being
+        written is the text so far. Messages that ended before are left out. Lossless; it ends as `subscribe` does.
         """
         filters: IteratorOptions = {"replay": True}
         if run_id is not None:
@@ -80,8 +79,8 @@ class TextDeltas:
 
     def __init__(self, changes: Changes[MessageProgress | MessageTransition]) -> None:
         self._changes = changes
-        self._given: dict[str, int] = {}  # of each message that has not ended, how many characters
-        self._ahead: set[str] = set()  # those of which a snapshot was given, with what waits yet
+        self._given: dict[str, int] = {}  # how many characters were given of each message that has not ended
+        self._ahead: set[str] = set()  # messages given from a snapshot, which may hold what queued deltas bring too
 
     def __aiter__(self) -> Self:
         return self
@@ -101,14 +100,14 @@ class TextDeltas:
         if change.late or change.event == REPLAYED:
             return ""
         if change.delta is None:
-            self._ahead.add(change.message_id)  # a full object added something, nobody says where
+            self._ahead.add(change.message_id)  # a full object added something, without saying where
         if change.message_id in self._ahead:
             return change.message.text[self._given.get(change.message_id, 0) :]
         parts = (change.delta.content or ()) if change.delta else ()
         return "".join(part.text.value or "" for part in parts if isinstance(part, ContentDelta) and part.text)
 
     def _rest(self, change: MessageTransition) -> str:
-        """Return what a message says beyond its deltas: full objects may, and those of a broken stream were lost."""
+        """Return the text beyond the deltas: full objects may bring some, and deltas of a broken stream were lost."""
         if change.terminal and change.event == REPLAYED:
             return ""
         if change.terminal or change.previous is None:

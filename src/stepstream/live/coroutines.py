@@ -1,4 +1,14 @@
-"""Calling a callback: without cost where it does not wait, with a limit to its time where it does."""
+"""Coroutines driven by hand: the first step of a callback is made without a task, a timeout or an await around it.
+
+Theory. An event loop runs a coroutine by `send(None)` until it yields what it waits for. Most callbacks yield nothing:
+they put a change somewhere and return. So a `CallbackRunner` makes the first step itself, which costs one call; only a
+callback that does yield is finished by `finish_call`, under a timeout and in the task that awaits it. The callback
+cannot tell the two apart: the loop gets the yielded object from `StartedCoroutine`, and every `send`, `throw` and
+`close` after it reaches the coroutine itself.
+
+What would break it: awaiting anything between the first step and `finish_call` (the yielded object would wait unseen by
+the loop), or a loop that counted steps.
+"""
 
 import math
 from collections.abc import Coroutine
@@ -9,21 +19,20 @@ import anyio
 from stepstream.live.cancellation import is_cancelled_from_outside
 
 
-async def finished(
+async def finish_call(
     coroutine: Coroutine[Any, Any, object], waited_for: Any, scope: anyio.CancelScope, limit: float
 ) -> Exception | None:
     """Go on with a callback whose first step was made, and return the exception that it raised, if any.
 
-    `waited_for` is what that step gave. `scope`, which was entered before it, is given a deadline in `limit` seconds
-    for as long.
+    `waited_for` is what that step yielded. `scope`, entered before it, gets a deadline in `limit` seconds meanwhile.
     """
     scope.deadline = anyio.current_time() + limit
     try:
-        await Resumed(coroutine, waited_for)
+        await StartedCoroutine(coroutine, waited_for)
     except anyio.get_cancelled_exc_class() as exc:
         if is_cancelled_from_outside():
             raise
-        return foreign(exc)
+        return cancelled_elsewhere(exc)
     except Exception as exc:  # noqa: BLE001 - the user's callback: its trouble is its own
         return exc
     finally:
@@ -31,13 +40,13 @@ async def finished(
     return None
 
 
-def foreign(exc: BaseException) -> Exception:
-    """Return what to tell where the callback awaited something that was cancelled elsewhere: its own trouble."""
+def cancelled_elsewhere(exc: BaseException) -> Exception:
+    """Return the failure of a callback that awaited something which was cancelled, though the callback was not."""
     return RuntimeError(f"the callback was cancelled by what it awaited ({type(exc).__name__})")
 
 
-class Resumed:
-    """Awaits the rest of a coroutine that waits for something already, in the task that awaits this."""
+class StartedCoroutine:
+    """Awaits the rest of a coroutine that has yielded once already, in the task that awaits this."""
 
     __slots__ = ("_coroutine", "_waited_for")
 
@@ -55,7 +64,7 @@ class Resumed:
         return self.send(None)
 
     def send(self, answer: Any) -> Any:
-        """Give what was waited for already first; then go on with each answer."""
+        """Yield what the first step waited for; then pass each answer on to the coroutine."""
         return self._waited_for.pop() if self._waited_for else self._coroutine.send(answer)
 
     def throw(self, *exc: Any) -> Any:

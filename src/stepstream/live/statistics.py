@@ -1,19 +1,16 @@
-"""What went wrong at a subscriber."""
-
-from typing import TYPE_CHECKING
+"""What a processor and its subscribers did, in numbers; and what a subscriber failed at."""
 
 import msgspec
 
 from stepstream.fold.changes import Change
-
-if TYPE_CHECKING:
-    from stepstream.live.subscription import Subscription
+from stepstream.live.mailbox import Mailbox
+from stepstream.live.subscriptions import Subscription
 
 
 class Failure(msgspec.Struct, frozen=True):
     """A change that a subscriber failed at, and how."""
 
-    subscription: "Subscription"
+    subscription: Subscription
     """The one that failed."""
     change: Change | None
     """None where the subscription was closed because too much waited for it."""
@@ -22,7 +19,7 @@ class Failure(msgspec.Struct, frozen=True):
     attempt: int
     """The number of the attempt that failed, from 1."""
     is_final: bool
-    """Whether it is not attempted again."""
+    """Whether there is no further attempt."""
 
     def __repr__(self) -> str:
         return f"<Failure {type(self.exception).__name__} at attempt {self.attempt} of {self.change!r}>"
@@ -37,15 +34,15 @@ class SubscriberStatistics(msgspec.Struct, frozen=True, kw_only=True):
     delivered: int
     """Those that it took, those at which it failed included."""
     waiting: int
-    """Those that it has not been given. What is offered and none of all these is in its hands."""
+    """Those that it has not been given. What was offered and is in none of these counts is being delivered."""
     coalesced: int
-    """Those that newer progress took the place of."""
+    """Those that newer progress replaced."""
     dropped: int
     """Those that waited when it was closed."""
     retried: int
     """How many attempts were made beyond the first."""
     failed: int
-    """Those that it failed at, or whose `where` did."""
+    """Those at which it, or its `where`, failed."""
     is_closed: bool
 
 
@@ -63,4 +60,20 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     unreported: int
     """How many failures an `on_failure` callback was too slow for."""
     subscribers: tuple[SubscriberStatistics, ...]
-    """The newest 100 that were closed for what went wrong, and those that are open: after the block, that were then."""
+    """The newest 100 that were closed because of a failure, and the open ones; after the block, those that were open
+    when it was left."""
+
+
+def statistics_of(mailbox: Mailbox) -> SubscriberStatistics:
+    """Return the counters of a subscriber as of now."""
+    return SubscriberStatistics(
+        name=mailbox.name,
+        offered=mailbox.offered,
+        delivered=mailbox.delivered,
+        waiting=len(mailbox.queue),
+        coalesced=mailbox.coalesced,
+        dropped=mailbox.dropped,
+        retried=mailbox.retried,
+        failed=mailbox.failed,
+        is_closed=mailbox.is_closed,
+    )

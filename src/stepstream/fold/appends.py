@@ -9,8 +9,8 @@ from typing import Any, Final, TypeAlias
 from msgspec import UNSET
 from msgspec.structs import astuple
 
-from stepstream.fold.growing import Growing
-from stepstream.fold.tree import Indexed, Node, Pieces
+from stepstream.fold.builder import SnapshotBuilder
+from stepstream.fold.tree import Indexed, Node, TextBuffer
 from stepstream.wire.base import WireObject
 from stepstream.wire.deltas import (
     CodeInterpreterDelta,
@@ -25,10 +25,10 @@ from stepstream.wire.messages import Content, Message
 from stepstream.wire.objects import RunStep
 from stepstream.wire.tool_calls import RankingOptions, ToolCall
 
-Addition: TypeAlias = tuple[Pieces, str]
+TextAppend: TypeAlias = tuple[TextBuffer, str]
 """A text that grows, and one more piece of it."""
 
-Opening: TypeAlias = tuple[Indexed, ToolCallDelta | ContentDelta]
+EntryAppend: TypeAlias = tuple[Indexed, ToolCallDelta | ContentDelta]
 """A list that grows, and one more entry of it, which says the same as a full object would."""
 
 TEXTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
@@ -45,10 +45,10 @@ _ABSENT: Final = len(ToolCallDelta.__struct_fields__) - len(("index", "id", "typ
 """How many fields a tool call's delta lacks where it has those four and no other."""
 
 
-def piece_of_step(step: Growing[RunStep], body: RunStepDeltaBody) -> Addition | None:
+def step_text_append(step: SnapshotBuilder[RunStep], body: RunStepDeltaBody) -> TextAppend | None:
     """Return the text of a step that `body` adds one piece to, and the piece; None where it is anything else."""
     entry = _only_call(body)
-    slot = None if entry is None else step.slots.get(entry.index)
+    slot = None if entry is None else step.text_calls.get(entry.index)
     if entry is None or slot is None or entry.type != slot["type"]:
         return None
     if entry.id is not UNSET and entry.id != slot["id"]:
@@ -56,7 +56,7 @@ def piece_of_step(step: Growing[RunStep], body: RunStepDeltaBody) -> Addition | 
     return _piece_of_call(slot, entry)
 
 
-def call_of_step(step: Growing[RunStep], body: RunStepDeltaBody) -> Opening | None:
+def call_append(step: SnapshotBuilder[RunStep], body: RunStepDeltaBody) -> EntryAppend | None:
     """Return the calls of a step and the new one that is all of `body`; None where it is not.
 
     Nothing is known that it could contradict but the type of the step.
@@ -94,7 +94,7 @@ def _is_more(value: object) -> bool:
     return bool(value) and not isinstance(value, (str, RankingOptions))
 
 
-def _piece_of_call(slot: Node, entry: ToolCallDelta) -> Addition | None:
+def _piece_of_call(slot: Node, entry: ToolCallDelta) -> TextAppend | None:
     kind = slot["type"]
     content, node = getattr(entry, kind), slot.get(kind)
     if not content or type(node) is not Node or astuple(entry).count(UNSET) != _ABSENT + (entry.id is UNSET):
@@ -107,7 +107,7 @@ def _piece_of_call(slot: Node, entry: ToolCallDelta) -> Addition | None:
     return _addition(node.get(field), getattr(content, field))
 
 
-def _piece_of_logs(node: Node, content: CodeInterpreterDelta) -> Addition | None:
+def _piece_of_logs(node: Node, content: CodeInterpreterDelta) -> TextAppend | None:
     outputs, have = content.outputs, node.get("outputs")
     if not outputs or len(outputs) > 1 or type(have) is not Indexed:
         return None
@@ -120,7 +120,7 @@ def _piece_of_logs(node: Node, content: CodeInterpreterDelta) -> Addition | None
     return _addition(slot.get("logs"), output.logs)
 
 
-def piece_of_message(message: Growing[Message], body: MessageDeltaBody) -> Addition | None:
+def message_text_append(message: SnapshotBuilder[Message], body: MessageDeltaBody) -> TextAppend | None:
     """Return the text of a message that `body` adds one piece to, and the piece; None where it is anything else."""
     part, have = _only_text(body), message.tree.get("content")
     slot = have.get(part.index) if part is not None and type(have) is Indexed else None
@@ -133,7 +133,7 @@ def piece_of_message(message: Growing[Message], body: MessageDeltaBody) -> Addit
     return _addition(slot["text"].get("value"), part.text.value)
 
 
-def part_of_message(message: Growing[Message], body: MessageDeltaBody) -> Opening | None:
+def content_append(message: SnapshotBuilder[Message], body: MessageDeltaBody) -> EntryAppend | None:
     """Return the content of a message and the new part, a text, that is all of `body`; None where it is not."""
     part, have = _only_text(body), message.tree.get("content")
     return None if part is None else _opening(have, part, Content)
@@ -152,9 +152,9 @@ def _only_text(body: MessageDeltaBody) -> ContentDelta | None:
     return part
 
 
-def _opening(have: object, entry: ToolCallDelta | ContentDelta, struct: type[Any]) -> Opening | None:
+def _opening(have: object, entry: ToolCallDelta | ContentDelta, struct: type[Any]) -> EntryAppend | None:
     return (have, entry) if type(have) is Indexed and have.struct is struct and entry.index not in have else None
 
 
-def _addition(have: object, piece: object) -> Addition | None:
-    return (have, piece) if type(have) is Pieces and type(piece) is str else None
+def _addition(have: object, piece: object) -> TextAppend | None:
+    return (have, piece) if type(have) is TextBuffer and type(piece) is str else None

@@ -1,0 +1,62 @@
+"""How long streams wait for a subscriber: without limit, until the processor is being left."""
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+
+from stepstream.live.mailbox import Mailbox
+
+_log = logging.getLogger("stepstream.live")
+
+
+class SubscriberDeadlines:
+    """The waits of all streams for subscribers. Once a limit is set, a subscriber that exceeds it is closed."""
+
+    def __init__(self) -> None:
+        self._limit = math.inf
+        self._waits: dict[anyio.CancelScope, float] = {}  # and by how much pacing may prolong each
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit."""
+        return self._limit < math.inf
+
+    def limit(self, seconds: float) -> None:
+        """Give every wait so many seconds from now, those that have begun too."""
+        self._limit = seconds
+        for scope, pace in self._waits.items():
+            scope.deadline = anyio.current_time() + seconds + pace
+
+    async def wait(self, mailbox: Mailbox, until: Callable[[], Awaitable[None]]) -> None:
+        """Wait `until` the subscriber has come so far, or close it. The time that pacing takes is not counted."""
+        pace = mailbox.delivery.min_interval
+        with anyio.CancelScope(deadline=anyio.current_time() + self._limit + pace) as scope:
+            self._waits[scope] = pace
+            try:
+                await until()
+            finally:
+                del self._waits[scope]
+        if scope.cancelled_caught and not mailbox.is_closed:
+            seconds, left = self._limit + pace, mailbox.left
+            _log.error("gave up a subscriber after %s s with %d changes undelivered", seconds, left)
+            mailbox.give_up(f"gave up a subscriber that kept a stream waiting for {seconds:g} s")
+
+
+async def close_late_subscribers(
+    seconds: float, draining: Sequence[Mailbox], calls: anyio.CancelScope, drained: anyio.CancelScope
+) -> None:
+    """After so many seconds, close those of `draining` whose callbacks have not had everything, and cancel all `calls`.
+
+    Unless `drained` is cancelled before: then no call is left.
+    """
+    with drained:
+        await anyio.sleep(seconds)
+        late = [one for one in draining if one.has_callback and one.left and not one.is_closed]
+        if late:
+            left = sum(one.left for one in late)
+            _log.error("closed after %s s with %d changes undelivered", seconds, left)
+        for one in late:
+            one.give_up(f"gave up a subscriber for which changes waited {seconds:g} s after the last stream")
+        calls.cancel()

@@ -1,0 +1,208 @@
+"""Delivery to callbacks: one change after another, again where that was asked for, some runs side by side.
+
+Each subscriber with a callback has a task, `deliver`, with one `CallbackRunner` for each run it may be called for at a
+time. A runner takes an entry from the mailbox, makes the call, and deals with the entry in exactly one way:
+
+    delivered ──────────────► `complete` or `_delivered`
+    failed, attempts left ──► pause, then again, unless newer progress makes that needless
+    failed for good ────────► `_give_up`: reported, counted as delivered and failed
+    closed meanwhile ───────► `_drop`
+
+Two calls from outside change that, and both may come inside the callback itself. `detach` (the subscription was closed)
+gives the entry's room back at once, so that no stream waits for a callback that may be waiting for streams; its result
+is still counted. `cancel` ends the call too, and no other is made.
+
+A call is bounded by a cancel scope around the loop, not around each call: entering one for each call would cost more
+than most callbacks. So a scope is left and entered anew after a call that was cut off.
+"""
+
+import logging
+import math
+from collections.abc import Coroutine
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+
+from stepstream.live.cancellation import is_cancelled_from_outside
+from stepstream.live.coroutines import cancelled_elsewhere, finish_call
+from stepstream.live.mailbox import Mailbox
+from stepstream.live.queues import Entry
+
+_log = logging.getLogger("stepstream.live")
+
+
+async def deliver(mailbox: Mailbox, callback_tasks: set[int]) -> None:
+    """Deliver the changes of a mailbox to its callback until the end. `callback_tasks` gets the ids of the tasks."""
+    try:
+        async with anyio.create_task_group() as runners:
+            for _ in range(mailbox.delivery.concurrency - 1):
+                runners.start_soon(CallbackRunner(mailbox, callback_tasks).run)
+            await CallbackRunner(mailbox, callback_tasks).run()
+    finally:
+        mailbox.close()
+
+
+class CallbackRunner:
+    """Makes one call at a time."""
+
+    def __init__(self, mailbox: Mailbox, callback_tasks: set[int]) -> None:
+        if mailbox.callback is None:
+            raise RuntimeError("this subscription is an iterator")
+        self._mailbox = mailbox
+        self._callback = mailbox.callback
+        self._callback_tasks = callback_tasks
+        self._task = 0
+        self._timeout = math.inf if mailbox.delivery.timeout is None else mailbox.delivery.timeout
+        self._entry: Entry | None = None  # the one being delivered
+        self._attempt = 1
+        self._is_detached = False
+        self._is_cancelled = False
+        self._is_over = False
+        self._scope: anyio.CancelScope | None = None
+        self._pausing: anyio.CancelScope | None = None
+
+    def detach(self) -> None:
+        """Let nothing wait any more for the change being delivered, so that its callback may wait for streams."""
+        self._callback_tasks.discard(self._task)
+        if self._entry is not None and not self._is_detached:
+            self._is_detached = True
+            self._mailbox.release(self._entry)
+        if self._pausing is not None:
+            self._pausing.cancel()
+
+    def cancel(self) -> None:
+        """Cancel the call, and make no other."""
+        self._is_cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def run(self) -> None:
+        """Call the callback for one change after another, until the end."""
+        self._task = anyio.get_current_task().id
+        self._callback_tasks.add(self._task)
+        self._mailbox.runners.append(self)
+        try:
+            await self._run()
+        finally:
+            if self._entry is not None:
+                self._drop()
+            self._callback_tasks.discard(self._task)
+            self._mailbox.runners.remove(self)
+
+    async def _run(self) -> None:
+        while not self._is_over and not self._is_cancelled:
+            with anyio.CancelScope() as self._scope:
+                failure = await self._call_until_failure(self._scope)
+            if self._scope.cancelled_caught:
+                failure = TimeoutError(f"the callback took longer than {self._timeout:g} s")
+            if failure is None or self._entry is None:
+                continue
+            if not self._is_cancelled:
+                await self._failed(self._entry, failure)
+            elif not self._scope.cancelled_caught:  # it raised when it was cancelled
+                self._mailbox.failed += 1
+                self._mailbox.report(self._entry[0], failure, self._attempt, is_final=True)
+
+    async def _call_until_failure(self, scope: anyio.CancelScope) -> Exception | None:
+        """Call until the end, or until a call fails: return how. A call that takes too long cancels `scope`."""
+        mailbox, callback = self._mailbox, self._callback
+        take_now = mailbox.take_now
+        while True:
+            entry = self._entry
+            if entry is None:
+                try:
+                    entry = self._entry = take_now()
+                except IndexError:
+                    entry = self._entry = await self._next()
+            if entry is None:
+                self._is_over = True
+                return None
+            try:
+                coroutine = callback(entry[0])
+                waited_for = coroutine.send(None)  # its first step: most callbacks need no more (see `coroutines`)
+            except StopIteration:
+                if self._is_detached or self._attempt > 1:
+                    self._delivered()
+                else:
+                    self._entry = None
+                    mailbox.complete(entry)
+            except (Exception, anyio.get_cancelled_exc_class()) as exc:  # noqa: BLE001 - its trouble is its own
+                return exc if isinstance(exc, Exception) else cancelled_elsewhere(exc)
+            else:
+                failure = await self._finish(coroutine, waited_for, scope)
+                if failure is not None or scope.cancel_called:
+                    return failure  # a call that succeeded in spite of that needs a fresh scope for the next one
+                await anyio.lowlevel.checkpoint_if_cancelled()  # it may have been shielded from the end
+
+    async def _finish(self, coroutine: Coroutine[Any, Any, object], waited_for: Any, scope: Any) -> Exception | None:
+        failure = await finish_call(coroutine, waited_for, scope, self._timeout)
+        if failure is None:
+            self._delivered()
+        return failure
+
+    async def _next(self) -> Entry | None:
+        while True:
+            try:
+                return await self._mailbox.take()
+            except anyio.get_cancelled_exc_class() as exc:
+                if is_cancelled_from_outside():
+                    raise
+                _log.error("the task that calls %s was cancelled by foreign code", self._mailbox.name, exc_info=exc)
+
+    def _delivered(self) -> None:
+        self._mailbox.failures_in_a_row = 0
+        self._mailbox.delivered += 1
+        self._done()
+
+    def _done(self) -> None:
+        entry, self._entry, self._attempt = self._entry, None, 1
+        if entry is not None and not self._is_detached:
+            self._mailbox.settle(entry)
+        self._is_detached = False
+
+    def _drop(self) -> None:
+        """Count the change being delivered as lost."""
+        self._mailbox.dropped += 1
+        self._done()
+
+    async def _failed(self, entry: Entry, failure: Exception) -> None:
+        """Wait for the next attempt, or give the change up."""
+        mailbox = self._mailbox
+        is_final = self._attempt >= mailbox.delivery.attempts or mailbox.is_closed
+        mailbox.report(entry[0], failure, self._attempt, is_final=is_final)
+        if is_final:
+            self._give_up(failure)
+            await anyio.lowlevel.checkpoint_if_cancelled()  # where it raised instead of being cancelled
+            return
+        with anyio.CancelScope() as self._pausing:
+            await anyio.sleep(self._pause(failure))
+        self._pausing = None
+        if mailbox.is_closed:
+            self._drop()
+        elif mailbox.queue.has_newer(entry):
+            mailbox.coalesced += 1
+            self._done()
+        else:
+            mailbox.retried += 1
+            self._attempt += 1
+
+    def _pause(self, failure: Exception) -> float:
+        delivery = self._mailbox.delivery
+        try:
+            return delivery.pause(self._attempt, failure)
+        except Exception as exc:  # noqa: BLE001 - the user's function: its trouble costs a pause as usual
+            _log.error("the backoff of the subscriber %s failed", self._mailbox.name, exc_info=exc)
+            return 1.0
+
+    def _give_up(self, failure: Exception) -> None:
+        mailbox = self._mailbox
+        mailbox.failed += 1
+        mailbox.delivered += 1
+        mailbox.failures_in_a_row += 1
+        self._done()
+        if mailbox.failures_in_a_row == mailbox.delivery.max_failures:
+            count = mailbox.failures_in_a_row
+            _log.error("closed the subscriber %s after %d failures in a row", mailbox.name, count)
+            mailbox.failure = mailbox.failure or failure
+            mailbox.close()

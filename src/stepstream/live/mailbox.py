@@ -1,0 +1,248 @@
+"""The mailbox: what one subscriber is owed, from the moment a stream offers a change until it has been dealt with.
+
+Invariant: a change that passes the filters is counted once as `offered`, and leaves in exactly one way: `delivered`,
+`coalesced` (newer progress replaced it) or `dropped` (it waited when the subscriber was closed). While it waits, or the
+subscriber works on it, it takes one place in the `gate` and one of the `PendingCount` of its stream, and `_release`
+gives both back exactly once. So `run` returns when the count of its stream is zero at every callback, and a stream that
+waits for room is woken by the change that makes some.
+
+`offer` is synchronous and never refuses for lack of room: what one event did reaches every mailbox or none. The stream
+waits afterwards, so a mailbox may hold more than `buffer` by what one event of each stream did.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, Protocol, TypeAlias, cast
+
+import anyio
+
+from stepstream.errors import SubscriberTooSlow
+from stepstream.fold.changes import Change
+from stepstream.fold.retelling import REPLAYED
+from stepstream.live.options import Delivery, Filter
+from stepstream.live.pending import CapacityGate, PendingCount, Signal
+from stepstream.live.queues import PROGRESS, Entry, FifoQueue, PacedQueue
+
+Callback: TypeAlias = Callable[[Any], Awaitable[object]]
+
+MAX_WAITING: Final = 100_000
+"""A subscriber that no stream waits for is closed when so many changes wait that must not be dropped."""
+
+_log = logging.getLogger("stepstream.live")
+
+
+def queue_for(delivery: Delivery) -> FifoQueue | PacedQueue:
+    """Return the queue that a delivery needs."""
+    if delivery.coalesces or delivery.concurrency > 1:
+        return PacedQueue(coalesces=delivery.coalesces, min_interval=delivery.min_interval)
+    return FifoQueue()
+
+
+class Runner(Protocol):
+    """What makes the calls of a callback, one at a time."""
+
+    def detach(self) -> None:
+        """Let nothing wait any more for the change being delivered, and make no further attempt."""
+
+    def cancel(self) -> None:
+        """Cancel the call."""
+
+
+class Mailbox:
+    """The changes that wait for one subscriber, what it asked for, and how far it is. Without a callback, an iterator
+    takes them."""
+
+    def __init__(
+        self, classes: Sequence[type[Any]], wanted: Filter, delivery: Delivery, callback: Callback | None
+    ) -> None:
+        self.classes = tuple(classes)
+        self.key = wanted.key
+        self.tests = wanted.tests
+        self.callback = cast(Callable[[Any], Coroutine[Any, Any, object]] | None, callback)
+        self.delivery = delivery
+        self.offered = self.delivered = self.coalesced = self.dropped = self.retried = self.failed = 0
+        self.failures_in_a_row = 0
+        self.is_closed = False
+        self.is_ending = False
+        """Whether it takes nothing new. What waits is still delivered, unless it is closed too."""
+        self.failure: Exception | None = None
+        """Why it was closed, unless somebody asked for it."""
+        self.on_failure: Callable[[Change | None, Exception, int, bool], bool] | None = None
+        """Gets the change, the exception, the number of the attempt and whether it was the last one. Returns whether
+        the failure was handled, and need not be logged."""
+        self.on_close: Callable[[], None] | None = None
+        self.runners: list[Runner] = []
+        self.arrived = Signal()
+        self.queue = queue_for(delivery)
+        self.gate = CapacityGate(delivery.buffer)
+        self._put = self.queue.put
+        self.take_now: Callable[[], Entry] = self.queue.pop if isinstance(self.queue, FifoQueue) else _not_at_once
+        """Returns the next entry, or raises `IndexError` where there is none, or `take` must find out."""
+        self._is_paced = delivery.min_interval > 0
+        self._replays = delivery.replay
+        self._has_free_changes = self._is_paced or self._replays
+        self._is_shared = delivery.concurrency > 1
+        self._blocks = delivery.overflow == "block"
+        self._is_plain = isinstance(self.queue, FifoQueue) and not self._has_free_changes
+
+    @property
+    def has_callback(self) -> bool:
+        """Whether changes are delivered to a callback; else they wait for an iterator."""
+        return self.callback is not None
+
+    @property
+    def name(self) -> str:
+        """What its developer calls it: the name of its callback, or of the callback's class. A `repr` may show data."""
+        if self.callback is None:
+            return "iterator"
+        function = getattr(self.callback, "func", self.callback)  # of a functools.partial
+        return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+    @property
+    def left(self) -> int:
+        """How many changes it has not had, those dropped included."""
+        return self.offered - self.delivered - self.coalesced
+
+    def close(self) -> None:
+        """Take nothing any more. What still waits is dropped, and no stream waits for this subscriber."""
+        if not self.is_closed and self.on_close is not None:
+            self.on_close()
+        self.is_closed = self.is_ending = True
+        for entry in self.queue.clear():
+            self.dropped += 1
+            self.release(entry)
+        for runner in self.runners:
+            runner.detach()
+        self.arrived.notify()
+        self.gate.close()
+
+    def abandon(self) -> None:
+        """Close it, and cancel the calls of its callback."""
+        self.close()
+        for runner in self.runners:
+            runner.cancel()
+
+    def give_up(self, reason: str) -> None:
+        """Close it because it is too slow. An iterator raises `SubscriberTooSlow`."""
+        self.failure = SubscriberTooSlow(reason)
+        self.report(None, self.failure, 1, is_final=True)
+        self.abandon()
+
+    def stop_pacing(self) -> None:
+        """Deliver now what is held back."""
+        self.queue.release()
+        self.arrived.notify()
+
+    def end(self) -> None:
+        """Take nothing new. What waits is still delivered, and nothing is held back."""
+        self.is_ending = True
+        self.queue.hurry()
+        self.arrived.notify()
+
+    def may_want(self, change: Change) -> bool:
+        """Return whether a change is of its classes, and passes the filter by which it is looked up."""
+        if type(change) not in self.classes:
+            return False
+        return self.key is None or getattr(change, self.key[0]) in self.key[1]
+
+    def offer(self, change: Any, pending: PendingCount) -> bool:
+        """Queue `change` if it passes the filters. Return whether its stream must wait for room now."""
+        if self.is_ending or (self.tests and (not self._passes(change) or self.is_ending)):  # a test may close it
+            return False
+        self.offered += 1
+        pending.count += 1
+        gate = self.gate
+        gate.taken += 1
+        if self._has_free_changes and self._is_free(change):
+            gate.held += 1
+        replaced = self._put((change, pending))
+        if replaced is not None:
+            self.coalesced += 1
+            self.release(replaced)
+        if self.arrived.event is not None:
+            self.arrived.notify()
+            if pending.stream is not None:
+                pending.stream.has_woken = True
+        return gate.taken >= gate.size and gate.is_full and (self._blocks or self._overflow())
+
+    def _passes(self, change: Change) -> bool:
+        try:
+            return all(test(change) for test in self.tests)
+        except Exception as exc:  # noqa: BLE001 - the user's predicate: its trouble must not stop the stream
+            self.failed += 1
+            self.report(change, exc, 1, is_final=True)
+            return False
+
+    def _overflow(self) -> bool:
+        """Close it where that is asked for, or where too much waits. Return False: no stream waits."""
+        closes = self.delivery.overflow == "close"
+        waiting, limit = (self.gate.counted, self.gate.size) if closes else (self.gate.taken, MAX_WAITING)
+        if waiting > limit:
+            _log.error("closed the subscriber %s: %d changes waited for it", self.name, waiting)
+            self.give_up(f"closed a subscriber for which {waiting:,} changes waited")
+        return False
+
+    def complete(self, entry: Entry) -> None:
+        """Count an entry that was taken as delivered, and `settle` it."""
+        self.failures_in_a_row = 0
+        self.delivered += 1
+        if not self._is_plain or self.is_ending:
+            self.settle(entry)
+            return
+        gate, pending = self.gate, entry[1]  # `settle` without its calls: most deliveries end here
+        gate.taken -= 1
+        if gate.line:
+            gate.wake()
+        pending.count -= 1
+        if not pending.count:
+            pending.wake()
+
+    def settle(self, entry: Entry) -> None:
+        """Deal with an entry that was taken: others of its run may follow, and nothing waits for it any more."""
+        self.queue.finish(entry)
+        self.release(entry)
+        if self.is_ending or self._is_shared:  # any free runner may take the next entry of its run
+            self.arrived.notify()
+
+    def release(self, entry: Entry) -> None:
+        """Give back the room of an entry, and its place among what its stream waits for."""
+        gate, pending = self.gate, entry[1]
+        gate.taken -= 1
+        if self._has_free_changes and self._is_free(entry[0]):
+            gate.held -= 1
+        if gate.line:
+            gate.wake()
+        pending.count -= 1
+        if not pending.count:
+            pending.wake()
+
+    def _is_free(self, change: Any) -> bool:
+        """Return whether a change brings its own room: it may be held back, or was known before the subscriber came."""
+        return (self._is_paced and isinstance(change, PROGRESS)) or (self._replays and change.event == REPLAYED)
+
+    def report(self, change: Change | None, exception: Exception, attempt: int, *, is_final: bool) -> None:
+        """Hand a failure to the processor, and log it where that does not handle it. No change: it was too slow."""
+        if self.on_failure is not None and self.on_failure(change, exception, attempt, is_final):
+            return
+        if change is not None:
+            level = logging.ERROR if is_final else logging.DEBUG  # the next attempt may well succeed
+            _log.log(level, "the subscriber %s failed at a %s", self.name, type(change).__name__, exc_info=exception)
+
+    async def take(self) -> Entry | None:
+        """Return the next entry, as soon as there is one; None after the last. Then `settle` it."""
+        while True:
+            entry = self.queue.take(anyio.current_time() if self._is_paced else 0.0)
+            if entry is not None:
+                return entry
+            if self.is_ending and not len(self.queue):
+                return None
+            if self._is_paced:
+                with anyio.CancelScope(deadline=self.queue.due()):
+                    await self.arrived.wait()
+            else:
+                await self.arrived.wait()
+
+
+def _not_at_once() -> Entry:
+    """Refuse: the next entry depends on the time, or on the runs being called for."""
+    raise IndexError

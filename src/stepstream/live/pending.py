@@ -1,0 +1,119 @@
+"""What tasks wait for: room at a subscriber, a subscriber that has caught up, the next notification.
+
+All state changes are synchronous; only the three `wait` methods await. So counting and waking never interleave with
+another task, and need no lock.
+"""
+
+from collections import deque
+from typing import Final, Protocol
+
+import anyio
+
+MAX_HELD: Final = 50_000
+"""So many changes that may be held back bring their own room."""
+
+
+class WakeRecorder(Protocol):
+    """A stream that records whether it woke a subscriber."""
+
+    has_woken: bool
+    """Whether a subscriber slept until a change of the stream came."""
+
+
+class PendingCount:
+    """How many changes of one stream one subscriber has not had. In whatever order they are delivered, all count."""
+
+    __slots__ = ("_caught_up", "count", "stream")
+
+    def __init__(self, stream: WakeRecorder | None = None) -> None:
+        self.count = 0
+        self.stream = stream
+        """Gets `has_woken` set when a change wakes the subscriber."""
+        self._caught_up: anyio.Event | None = None
+
+    def wake(self) -> None:
+        """Wake the tasks in `wait`, now that the count is zero."""
+        if self._caught_up is not None:
+            self._caught_up.set()
+
+    async def wait(self) -> None:
+        """Return when the subscriber has had every change counted so far."""
+        if self.count:
+            self._caught_up = self._caught_up or anyio.Event()
+            await self._caught_up.wait()
+
+
+class CapacityGate:
+    """Room for `size` changes at one subscriber. Streams wait for it in a line; each change that goes lets one through.
+
+    Progress that may be held back (one change for each step or message) brings its own room, for `MAX_HELD` changes at
+    most: a stream that waited for it would wait for time to pass, not for the subscriber.
+    """
+
+    __slots__ = ("_is_closed", "held", "line", "size", "taken")
+
+    def __init__(self, size: int) -> None:
+        self.taken = 0
+        self.held = 0
+        """How many of those are progress that may be held back."""
+        self.size = size
+        self.line: deque[anyio.Event] = deque()
+        self._is_closed = False
+
+    @property
+    def counted(self) -> int:
+        """How many changes take room."""
+        return self.taken - min(self.held, MAX_HELD)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room."""
+        return self.counted >= self.size
+
+    def wake(self) -> None:
+        """Let the first of the line through, where there is room."""
+        if self.line and not self.is_full:
+            self.line.popleft().set()
+
+    async def wait(self) -> None:
+        """Return when there is room, or the gate was closed."""
+        join = self.line.append
+        while self.is_full and not self._is_closed:
+            turn = anyio.Event()
+            join(turn)
+            try:
+                await turn.wait()
+            finally:
+                if not turn.is_set():
+                    self.line.remove(turn)
+                else:
+                    self.wake()  # the woken task may have been cancelled, and there may be room for another one
+            join = self.line.appendleft  # another stream took the room first: keep the place in the line
+
+    def close(self) -> None:
+        """Let every task through, now and later."""
+        self._is_closed = True
+        while self.line:
+            self.line.popleft().set()
+
+
+class Signal:
+    """Wakes all tasks that wait now, which check their condition again. Without any, `notify` costs nothing."""
+
+    __slots__ = ("event",)
+
+    def __init__(self) -> None:
+        self.event: anyio.Event | None = None
+        """The event of the tasks that wait now; None while none does."""
+
+    async def wait(self) -> None:
+        """Sleep until the next `notify`."""
+        if self.event is None:
+            self.event = anyio.Event()
+        await self.event.wait()
+
+    def notify(self) -> None:
+        """Wake every task that waits now."""
+        if self.event is not None:
+            self.event.set()
+            self.event = None

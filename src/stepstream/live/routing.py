@@ -1,0 +1,181 @@
+"""Routing: each change goes to the mailboxes of its class, and of those with a filter only to the ones it may pass.
+
+How it works: `Routes` holds the mailboxes of a processor, one `_Route` a class of change. A mailbox with a filter is
+found by the value that it asks for, in a table: the others cost nothing, however many they are. `StreamFanout` hands a
+change to the mailboxes as it is made and never waits, so what one event did reaches every queue or none, and no
+cancellation can come between. Only then does the stream wait for those in `full`: a queue may exceed its bound by what
+one event of each stream does.
+
+`version` changes whenever a mailbox comes or goes. The fast path keeps what it looked up for as long as that stays,
+and makes no progress that no mailbox wants.
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+from stepstream.fold.builder import SnapshotBuilder
+from stepstream.fold.changes import Change
+from stepstream.live.mailbox import Mailbox
+from stepstream.live.pending import PendingCount
+from stepstream.live.queues import PROGRESS
+
+MAX_FOUND: Final = 256
+"""For so many steps or messages that grow a route keeps which mailboxes want their progress."""
+
+SLOW_STREAM_GAP: Final = 0.0005
+"""Seconds. A stream that wakes subscribers less often than this is slow."""
+
+MAX_FAILED: Final = 100
+"""How many mailboxes are kept for the statistics that were closed because of a failure."""
+
+
+class _Route:
+    """The mailboxes that want one class of change."""
+
+    __slots__ = ("by_value", "found", "kind", "unfiltered")
+
+    def __init__(self, kind: type[Change]) -> None:
+        self.kind: Any = kind
+        self.unfiltered: list[Mailbox] = []
+        self.by_value: dict[str, dict[Any, list[Mailbox]]] = {}
+        """By the attribute that a filter looks at, and its value."""
+        self.found: dict[int, tuple[object, list[Mailbox]]] = {}
+        """Those found for each object that grows, by its `id()`. The object is kept with them, so that no other gets
+        that `id()`."""
+
+    def add(self, mailbox: Mailbox) -> None:
+        """Add a mailbox. Lists are replaced, not changed: whatever adds one may be called while a list is iterated."""
+        self.found.clear()
+        if mailbox.key is None:
+            self.unfiltered = [*self.unfiltered, mailbox]
+            return
+        attribute, values = mailbox.key
+        if attribute not in self.by_value:
+            self.by_value = {**self.by_value, attribute: {}}
+        table = self.by_value[attribute]
+        for value in values:
+            table[value] = [*table.get(value, ()), mailbox]
+
+    def of(self, change: Any) -> list[Mailbox]:
+        """Return the mailboxes whose filter a change may pass."""
+        if not self.by_value:
+            return self.unfiltered
+        return self.for_builder(change._builder) if self.kind in PROGRESS else self._look_up(change)
+
+    def for_builder(self, builder: SnapshotBuilder[Any]) -> list[Mailbox]:
+        """Return the mailboxes that may want the progress of a step or message.
+
+        Progress comes by the thousand, and the attributes that filters look at stay the same with it: they are looked
+        up once for each full object.
+        """
+        if not self.by_value:
+            return self.unfiltered
+        base = builder.base
+        known = self.found.get(id(base))
+        if known is None:
+            if len(self.found) >= MAX_FOUND:
+                self.found.clear()
+            progress = self.kind("", 0, None, None, False, builder, b"")
+            known = self.found[id(base)] = base, self._look_up(progress)
+        return known[1]
+
+    def _look_up(self, change: Any) -> list[Mailbox]:
+        tables = self.by_value.items()
+        named = [one for attribute, table in tables for one in table.get(getattr(change, attribute), ())]
+        return [*self.unfiltered, *named] if named else self.unfiltered
+
+
+class Routes:
+    """The mailboxes of one processor."""
+
+    def __init__(self) -> None:
+        self.by_class: dict[type[Change], _Route] = {}
+        """The route of each class of change that a mailbox wants."""
+        self._all: list[Mailbox] = []
+        self._closed = 0
+        self.failed: deque[Mailbox] = deque(maxlen=MAX_FAILED)
+        """The newest that were closed because of a failure."""
+        self.version = 0
+        """Rises with every mailbox that comes or goes."""
+
+    def __len__(self) -> int:
+        return len(self._all) - self._closed
+
+    @property
+    def newest(self) -> list[Mailbox]:
+        """The open mailboxes, and some of the closed ones."""
+        return self._all
+
+    @property
+    def open(self) -> list[Mailbox]:
+        """The mailboxes that still take changes."""
+        return [mailbox for mailbox in self._all if not mailbox.is_closed]
+
+    def add(self, mailbox: Mailbox) -> None:
+        """Route changes to one more mailbox. Closed ones are removed once they are more than half."""
+        if self._closed > len(self._all) // 2:
+            self._all, self._closed = self.open, 0
+            self.by_class.clear()
+            for one in self._all:
+                self._route(one)
+        self.version += 1
+        self._all.append(mailbox)
+        mailbox.on_close = partial(self._on_close, mailbox)
+        self._route(mailbox)
+
+    def mailboxes_for(self, kind: type[Change], builder: SnapshotBuilder[Any]) -> list[Mailbox]:
+        """Return the open mailboxes that may want that kind of progress of a step or message."""
+        route = self.by_class.get(kind)
+        return [] if route is None else [one for one in route.for_builder(builder) if not one.is_closed]
+
+    def _route(self, mailbox: Mailbox) -> None:
+        for wanted in dict.fromkeys(mailbox.classes):
+            self.by_class.setdefault(wanted, _Route(wanted)).add(mailbox)
+
+    def _on_close(self, mailbox: Mailbox) -> None:
+        if mailbox.failure is not None:
+            self.failed.append(mailbox)
+        self._closed += 1
+        self.version += 1
+
+
+class StreamFanout:
+    """Hands the changes of one stream to the mailboxes, and knows which of them the stream must wait for."""
+
+    __slots__ = ("_by_class", "_woken_at", "full", "has_woken", "pending")
+
+    def __init__(self, routes: Routes) -> None:
+        self._by_class = routes.by_class
+        self.full: list[Mailbox] = []
+        """Those that the stream must wait for now."""
+        self.pending: dict[Mailbox, PendingCount] = {}
+        """How many changes of the stream each of them has not had."""
+        self.has_woken = False
+        self._woken_at = -math.inf
+
+    def should_yield(self, now: float) -> bool:
+        """Return whether the subscribers just woken should run before the stream goes on.
+
+        Where changes come slowly that costs little, and saves them the time in which the stream would first get ready
+        to wait for its next chunk.
+        """
+        self.has_woken = False
+        before, self._woken_at = self._woken_at, now
+        return now - before > SLOW_STREAM_GAP
+
+    def dispatch(self, change: Change, mailboxes: Sequence[Mailbox] | None = None) -> bool:
+        """Hand a change to `mailboxes`, looked up where they are not given. Return whether the stream must wait now."""
+        if mailboxes is None:
+            route = self._by_class.get(type(change))
+            mailboxes = () if route is None else route.of(change)
+        counts = self.pending
+        for mailbox in mailboxes:
+            pending = counts.get(mailbox)
+            if pending is None:
+                pending = counts[mailbox] = PendingCount(self)
+            if mailbox.offer(change, pending):
+                self.full.append(mailbox)
+        return bool(self.full)
