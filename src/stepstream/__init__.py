@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from stepstream.client.runs import RunsClient
     from stepstream.client.tools import Toolbox
     from stepstream.fold.accumulator import Accumulator, accumulate
+    from stepstream.fold.anomalies import Anomaly
     from stepstream.fold.changes import (
-        Anomaly,
         Change,
         MessageProgress,
         MessageTransition,
@@ -105,8 +105,9 @@ _HOMES = {
     "stepstream.client.runs": "RunsClient",
     "stepstream.client.tools": "Toolbox",
     "stepstream.fold.accumulator": "Accumulator accumulate",
+    "stepstream.fold.anomalies": "Anomaly",
     "stepstream.fold.changes": (
-        "Anomaly Change MessageProgress MessageTransition RunTransition StepProgress StepTransition "
+        "Change MessageProgress MessageTransition RunTransition StepProgress StepTransition "
         "ToolCallFinished ToolCallStarted"
     ),
     "stepstream.fold.encoding": "encode_change",

@@ -41,15 +41,17 @@ class FrameTooLarge(ProtocolError):
 class DecodeError(ProtocolError):
     """The data of an event is not JSON, or nested too deeply.
 
-    `event` is its name, `code` the anomaly it becomes when a whole stream is folded, `reason` what is wrong.
-    No payload content is kept in the text.
+    `event` is its name, `code` the anomaly it becomes when a whole stream is folded, `expected` and `got` are what
+    that anomaly says, `reason` both in one phrase. None of them holds payload content.
     """
 
-    def __init__(self, event: str, code: "Literal['undecodable_event', 'too_deep']", reason: str, size: int) -> None:
-        super().__init__(f"expected JSON in the data of {event!r}, got {size:,} bytes: {reason}")
+    def __init__(self, event: str, code: "Literal['undecodable_event', 'too_deep']", expected: str, got: str) -> None:
+        super().__init__(f"expected {expected} in the data of {event!r}, got {got}")
         self.event = event
         self.code = code
-        self.reason = reason
+        self.expected = expected
+        self.got = got
+        self.reason = f"expected {expected}, got {got}"
 
 
 class TransportError(StepStreamError):

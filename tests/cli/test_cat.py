@@ -131,10 +131,10 @@ def test_changes_of_a_message_and_the_last_of_a_run(run: Callable[..., Any], str
 def test_anomaly_is_a_change(run: Callable[..., Any], streams: Path):
     got = run("cat", "--as", "changes", streams / "lagoon.sse")
     [anomaly] = [line for line in got.lines if line["change"] == "anomaly"]
-    text = anomaly.pop("text")
+    text, expected, instead = (anomaly.pop(column) for column in ("text", "expected", "got"))
     event = {"event": "thread.run.step.delta", "id": "step_nowhere"}
     assert anomaly == {"change": "anomaly", "sequence": 8, "code": "delta_before_created", **event}
-    assert (got.err, bool(text)) == (b"", True)
+    assert (got.err, text) == (b"", f"expected {expected}, got {instead}")
 
 
 def test_anomalies_beside_objects_are_told_on_standard_error(run: Callable[..., Any], streams: Path):

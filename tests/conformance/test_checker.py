@@ -30,12 +30,15 @@ def test_wrong_type_is_described_and_not_quoted():
 @pytest.mark.parametrize(
     ("sent", "words"),
     [
-        (Sent("thread.run.step.created", b"{"), ("JSON", "Input data was truncated")),
-        (Sent("thread.run.step.created", b"[" * 99), ("JSON of at most 64 levels", "nested deeper than 64 levels")),
+        (Sent("thread.run.step.created", b"{"), ("JSON", "1 bytes: Input data was truncated")),
+        (
+            Sent("thread.run.step.created", b"[" * 99),
+            ("JSON of at most 64 levels", "99 bytes nested deeper than 64 levels"),
+        ),
         (Sent("thread.run.step.delta", []), ("`object`", "`array`")),
         (
             Sent("thread.run.step.delta", {"object": "thread.run.step.delta", "delta": {}}),
-            ("the data of its event", "Object missing required field `id`"),
+            ("the field `id`", "nothing"),
         ),
         (step_delta({"index": 0, "type": "function"}), ("the step before its delta", "the delta first")),
     ],

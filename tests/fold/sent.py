@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.changes import Anomaly, Change, StepTransition, ToolCallFinished, ToolCallStarted
+from stepstream.fold.anomalies import Anomaly
+from stepstream.fold.changes import Change, StepTransition, ToolCallFinished, ToolCallStarted
 from stepstream.fold.encoding import encode_change
 from stepstream.wire.events import Event, decode_event
 from stepstream.wire.sse import Frame, FrameDecoder

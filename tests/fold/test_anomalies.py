@@ -23,7 +23,7 @@ from sent import (
 
 from stepstream.errors import DecodeError
 from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.changes import Anomaly
+from stepstream.fold.anomalies import ANOMALIES, Anomaly
 from stepstream.wire.events import Event, decode_event
 from stepstream.wire.sse import Frame
 
@@ -55,6 +55,10 @@ MADE: dict[str, tuple[list[Event], str | None]] = {
 }
 
 
+def test_every_code_is_made() -> None:
+    assert sorted([*MADE, "too_deep"]) == sorted(ANOMALIES)  # a frame makes that one, below
+
+
 @pytest.mark.parametrize(("events", "identifier"), MADE.values(), ids=MADE)
 def test_anomaly_has_its_code_event_and_id(
     events: list[Event], identifier: str | None, request: pytest.FixtureRequest
@@ -78,7 +82,7 @@ def test_anomaly_is_kept_and_counted(events: list[Event]) -> None:
 def test_anomaly_tells_no_content(events: list[Event]) -> None:
     *before, last = events
     (anomaly,) = [one for one in fold(*before, max_open_runs=1).apply(last) if isinstance(one, Anomaly)]
-    assert HUSH not in f"{anomaly!r} {anomaly.text}"
+    assert HUSH not in f"{anomaly!r} {anomaly.text} {anomaly.expected} {anomaly.got}"
 
 
 @pytest.mark.parametrize(
@@ -143,8 +147,8 @@ def test_step_and_message_of_one_id_are_told_apart() -> None:
     twin = event("thread.message.delta", {"id": STEP, "delta": {"content": [text("a", 0)]}})
     accumulator = fold(KNOWN, twin, created())
     assert [(one.code, one.text) for one in accumulator.anomalies] == [
-        ("delta_before_created", "expected the step before its delta"),
-        ("delta_before_created", "expected the message before its delta"),
+        ("delta_before_created", "expected the step before its delta, got the delta first"),
+        ("delta_before_created", "expected the message before its delta, got the delta first"),
     ]
 
 

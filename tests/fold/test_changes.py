@@ -33,6 +33,8 @@ THREAD = "thread_moss"
 SAIL = delta(piece(0, id="call_a", name="sail", arguments="{"))
 
 # The last change of a stream, and the line it is: keys in the order of section 7 of the design.
+TWICE = "expected one created event for the step, got another"
+
 ENCODED: dict[str, tuple[list[Event], Wire]] = {
     "step_transition": (
         [created(), ended()],
@@ -177,7 +179,9 @@ ENCODED: dict[str, tuple[list[Event], Wire]] = {
             "code": "duplicate_created",
             "event": "thread.run.step.created",
             "id": STEP,
-            "text": "expected one created event for the step",
+            "text": TWICE,
+            "expected": "one created event for the step",
+            "got": "another",
         },
     ),
 }
@@ -367,7 +371,7 @@ HUSH = "hush-7c1e"
         ),
         (
             [created(), created(metadata={HUSH: HUSH})],
-            ["<Anomaly duplicate_created thread.run.step.created step_larch: expected one created event for the step>"],
+            [f"<Anomaly duplicate_created thread.run.step.created step_larch: {TWICE}>"],
         ),
     ],
 )

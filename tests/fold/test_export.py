@@ -29,7 +29,7 @@ from sent import (
 )
 
 from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.changes import Anomaly
+from stepstream.fold.anomalies import Anomaly
 from stepstream.wire.events import Event, decode_event
 from stepstream.wire.sse import Frame
 

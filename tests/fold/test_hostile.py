@@ -31,7 +31,8 @@ from sent import (
 
 from stepstream.errors import FrameTooLarge
 from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.changes import Anomaly, Change
+from stepstream.fold.anomalies import Anomaly
+from stepstream.fold.changes import Change
 from stepstream.wire.sse import Frame, FrameDecoder
 
 some = settings(max_examples=100, deadline=None)

@@ -122,7 +122,7 @@ def test_eviction_is_an_anomaly_that_names_the_run() -> None:
 
 def test_eviction_text_tells_the_limit() -> None:
     changes = last_changes_of(run("queued", "run_a"), run("queued", "run_b"), max_open_runs=1)
-    assert changes[-1].text == "more than 1 runs are open: the oldest is forgotten"
+    assert changes[-1].text == "expected at most 1 open runs, got more: the oldest is forgotten"
 
 
 def test_step_opens_the_run_it_names() -> None:

@@ -25,7 +25,7 @@ from stepstream.cli.view.paint import Painter
 from stepstream.cli.view.picture import Picture, Theme
 from stepstream.cli.view.render import render
 from stepstream.cli.view.summary import summary
-from stepstream.fold.changes import Anomaly
+from stepstream.fold.anomalies import Anomaly
 from stepstream.simulator import SCENARIOS
 from stepstream.simulator.pace import REAL
 from stepstream.simulator.runs import Run, new_run

@@ -317,6 +317,7 @@ def the_core_is_typed(data: bytes) -> None:
         assert_type(event, Event)
         if isinstance(event.data, Malformed):
             assert_type(event.data.reason, str)
+            assert_type((event.data.expected, event.data.got), tuple[str, str])
         assert_type(Accumulator().apply(event), list[Change])
     assert_type(accumulate([data]).steps, Mapping[str, RunStep])
     assert_type(encode_frame(Frame("a", b"b")), bytes)

@@ -119,7 +119,7 @@ def test_payload_is_what_came(frame: Frame) -> None:
     [
         (Event(CREATED, RunStep(id="step_elm", usage=None)), b'{"id":"step_elm","usage":null}'),
         (Event("keepalive", UnknownData(b"{ }")), b"{ }"),
-        (Event(CREATED, Malformed(b"[ ]", "no object")), b"[ ]"),
+        (Event(CREATED, Malformed(b"[ ]", "an object", "a list")), b"[ ]"),
     ],
     ids=["object", "unknown", "malformed"],
 )

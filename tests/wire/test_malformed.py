@@ -1,12 +1,14 @@
 import json
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from wire_samples import CREATED, DELTA, Wire, calls_delta, content_delta, decode, tool_step
 
 from stepstream.errors import DecodeError
 from stepstream.wire.deltas import RunStepDelta
 from stepstream.wire.events import Malformed, decode_event
+from stepstream.wire.loose import refusal_words
 from stepstream.wire.sse import Frame
 
 UNDECODABLE = "undecodable_event"
@@ -127,12 +129,28 @@ def test_index_from_0_to_1023_is_good(index: int) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        ({"id": "a", "created_at": "now"}, "Expected `int | float | null`, got `str` - at `$.created_at`"),
-        ({"status": "x"}, "Object missing required field `id`"),
+        ({"id": "a", "created_at": "now"}, "expected `int | float | null` at `$.created_at`, got `str`"),
+        ([], "expected `object`, got `array`"),
+        ({"status": "x"}, "expected the field `id`, got nothing"),
     ],
 )
-def test_reason_says_what_was_expected_and_where(data: Wire, reason: str) -> None:
-    assert decode(CREATED, data).data.reason == reason
+def test_reason_says_what_was_expected_and_where(data: object, reason: str) -> None:
+    found = decode(CREATED, data).data
+    assert (found.reason, f"expected {found.expected}, got {found.got}") == (reason, reason)
+
+
+@pytest.mark.parametrize(
+    ("refusals", "words"),
+    [
+        (["Expected `int`, got `str` - at `$.a[0].b`"], ("`int` at `$.a[0].b`", "`str`")),
+        (["Object missing required field `id` - at `$.a[...]`"], ("the field `id` at `$.a[...]`", "nothing")),
+        (["Invalid enum value 'a secret' - at `$.type`", "Expected `str`, got `int`"], ("`str`", "`int`")),
+        (["Invalid enum value 'Expected `a`, got `b`'"], ("the fields of its type", "another type")),
+        (["Expected `a secret` of the next version"], ("the fields of its type", "another type")),
+    ],
+)
+def test_only_refusals_of_a_known_form_are_used(refusals: list[str], words: tuple[str, str]) -> None:
+    assert refusal_words(*map(msgspec.ValidationError, refusals)) == words
 
 
 WRONG = [(None, "nothing"), ("0", "str"), (5000, "a higher one"), (-1, "a negative one"), (True, "bool")]

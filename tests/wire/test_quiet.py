@@ -54,7 +54,7 @@ def test_repr_of_no_part_tells_content(name: str, data: Wire) -> None:
         (UnknownData(HUSH.encode()), "<UnknownData>"),
         (ErrorData(message=HUSH, code="c"), "<ErrorData>"),
         (Event("keepalive", UnknownData(HUSH.encode())), "<Event keepalive <UnknownData>>"),
-        (Malformed(HUSH.encode(), "r", id="a"), "<Malformed a>"),
+        (Malformed(HUSH.encode(), "a", "b", id="a"), "<Malformed a>"),
         (decode(DELTA, calls_delta({"index": 3})).data.delta.step_details.tool_calls[0], "<ToolCallDelta 3>"),
     ],
     ids=["step", "call", "unknown", "unknown_data", "error", "event", "malformed", "delta"],

@@ -15,7 +15,7 @@ from stepstream.cli.view.lookout import Lookout
 from stepstream.cli.view.paint import Painter
 from stepstream.cli.view.summary import summary as table
 from stepstream.errors import StepStreamError
-from stepstream.fold.changes import Anomaly
+from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.outcome import Outcome
 from stepstream.live.processor import Processor
 from stepstream.live.source import Source

@@ -1,1 +1,1 @@
-"""What a strict server author wants to know: every deviation of a stream from the protocol. No IO, no clock."""
+"""Every deviation of a stream from the protocol, for authors of servers. No IO, no clock."""

@@ -3,8 +3,10 @@
 How it works: the JSON of each event is checked against the tables of fields (`fields`, `shapes`), against its own
 status (`values`) and against the events before (`order`, `indexes`). An accumulator folds the same events; its
 anomalies are deviations too (`anomalies`), and its snapshots are what final texts are compared with (`folded`).
-One fault is reported once: what has a wrong type is taken out of an object before it is folded, and where an event
-was lost or rejected, its object is doubtful and what follows from that is not reported.
+One fault is reported once. That rests on three rules: what has a wrong type is taken out of an object before it is
+folded, so that the fold does not refuse all of it; of a fault that a check and the fold both found, one report is kept;
+and where an event was lost or rejected, its object is doubtful: what could follow from the loss is not reported. A step
+whose created event is no JSON is one deviation, not one more for each of its deltas that then come without a step.
 """
 
 from collections.abc import Mapping
@@ -23,7 +25,7 @@ from stepstream.conformance.shapes import KIND_OF, KINDS, Kind
 from stepstream.conformance.tracks import MAX_TRACKED, Track, Tracks
 from stepstream.conformance.values import check_by_status, check_status, check_values, ends
 from stepstream.errors import FrameTooLarge
-from stepstream.fold.changes import Anomaly
+from stepstream.fold.anomalies import Anomaly
 from stepstream.wire.sse import Frame
 
 Raw: TypeAlias = Mapping[str, Any]
@@ -36,16 +38,16 @@ DOUBLE: Final = Finding("double_encoded", "an object", "a string that holds one"
 
 
 class Checker:
-    """Check one stream. Of the newest `max_tracked` objects it remembers what the rules need; texts, the fold keeps."""
+    """Check one stream. Of the newest `max_tracked` objects it keeps what the rules need; texts are in the fold."""
 
     def __init__(self, *, max_tracked: int = MAX_TRACKED) -> None:
         self.sequence = 0
         """How many events came."""
         self.is_done = False
         """Whether `done` came."""
-        self._is_excused = False  # an error event came, or the rest is not read: no done need come
+        self._is_excused = False  # after an error event, or where the rest is not read, no done has to come
         self._event = ""
-        self._told: set[str] = set()
+        self._once_reported: set[str] = set()
         self._tracks = Tracks(max_tracked)
         self._folded = Folded()
 
@@ -53,7 +55,7 @@ class Checker:
         return f"<Checker {self.sequence:,} events, {len(self._tracks):,} objects{' done' if self.is_done else ''}>"
 
     def feed(self, frame: Frame) -> list[Deviation]:
-        """Take the next frame and return what it deviates in. Whatever it holds, nothing is raised."""
+        """Check the next frame and return its deviations. Whatever it holds, nothing is raised."""
         self.sequence += 1
         self._event = frame.event
         if self.is_done:
@@ -69,13 +71,13 @@ class Checker:
         return self._known(frame, kind)
 
     def reject(self, excess: FrameTooLarge) -> list[Deviation]:
-        """Take that the next event was too large to be read. Nothing can be read after it."""
+        """Note that the next event was too large to be read, and return its deviation. Nothing can be read after it."""
         self.sequence += 1
         self._event, self._is_excused = "", True
         return self._reported([Finding("frame_too_large", f"at most {excess.limit:,} bytes", "a longer event")])
 
     def finish(self, pending: Frame | None = None) -> list[Deviation]:
-        """Take that the stream ended, and return what that deviates in.
+        """Note that the stream ended, and return the deviations in that.
 
         `pending` is the block that lacked its blank line. A `done` or `error` counts; any other is no event.
         """
@@ -93,8 +95,8 @@ class Checker:
 
     def _once(self, findings: list[Finding]) -> list[Deviation]:
         """Return findings as deviations, those whose code was not reported before."""
-        new = [one for one in findings if one.code not in self._told]
-        self._told.update(one.code for one in new)
+        new = [one for one in findings if one.code not in self._once_reported]
+        self._once_reported.update(one.code for one in new)
         return self._reported(new)
 
     def _done(self, frame: Frame) -> list[Finding]:
@@ -109,12 +111,12 @@ class Checker:
 
     def _error(self, frame: Frame) -> list[Finding]:
         self._is_excused = True
-        self._folded.apply(frame)
+        self._folded.apply(frame)  # the fold counts it, so that the numbers of its anomalies stay those of the events
         raw = read(frame.data).raw
         return [Finding("undecodable_event", "an object", "other data")] if raw is None else list(check_error(raw))
 
     def _unknown(self, frame: Frame) -> list[Deviation]:
-        """Report an event of no known name. What it was meant to say of an object may be lost."""
+        """Report an event of no known name. It may be a misspelt update of its object, which is doubtful then."""
         anomalies = self._folded.apply(frame)
         raw = read(frame.data).raw or {}
         kind, identifier = raw.get("object"), raw.get("id")

@@ -1,34 +1,31 @@
-"""A deviation from the protocol: its codes, and words for what came that quote nothing of a payload."""
+"""A deviation from the protocol: its codes, and words for values that quote nothing of a payload."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
+from stepstream.fold.anomalies import ANOMALIES, AnomalyCode
+
 MAX_SHOWN: Final = 80
 """How many characters of a server's word (a status, an id, a name) are shown."""
 
-CODES: Final[Mapping[str, str]] = {
+OURS: Final[frozenset[AnomalyCode]] = frozenset({"run_evicted"})
+"""Anomalies that report a limit of the fold, not a deviation of the server."""
+
+FOUND: Final[Mapping[str, str]] = {
     "bad_done": "the data of done is not [DONE]",
-    "bad_index": "the index of a delta's entry is missing, or no integer from 0 to 1023",
-    "conflicting_terminal": "a second terminal object contradicts the first",
-    "delta_after_terminal": "a delta adds to what its terminal object had settled",
-    "delta_before_created": "a delta comes before any object with its id",
     "details_mismatch": "the type of a step and that of its step_details differ",
     "double_encoded": "the data is a JSON string that holds the JSON",
-    "duplicate_created": "a second created event for one object",
-    "duplicate_terminal": "a second terminal event for one object",
     "empty_stream": "done is all that came",
     "entry_missing": "a completed object lacks a call, output or content part that deltas delivered",
-    "event_after_done": "something after done; the first is told",
+    "event_after_done": "something after done; only the first is reported",
     "event_after_run": "a step or message begins after its run ended",
     "fractional_timestamp": "a timestamp is no whole number of seconds",
     "frame_too_large": "an event is longer than 16 MiB; the rest of the stream is not read",
     "id_changed": "run_id, thread_id, assistant_id, created_at or type of an object changed",
-    "id_conflict": "a delta changes the id or name of a call",
     "illegal_transition": "a status that may not follow the one before",
     "index_gap": "the index of a delta's entry skips one or more",
-    "malformed_delta": "a delta does not have the shape of one",
     "message_left_open": "a run ended while a message of it was in progress",
     "missing_created": "the first object of a step or message is not in a created event",
     "missing_done": "the stream ended without done, and without an error event",
@@ -37,20 +34,14 @@ CODES: Final[Mapping[str, str]] = {
     "missing_required_action": "a run requires action, and required_action is null",
     "missing_timestamp": "an ended object without the time of its end",
     "null_field": "null where the protocol has a value",
-    "orphan_overflow": "too many deltas wait for their object; the first is told",
     "over_limit": "metadata or tools beyond the documented limits",
     "parent_mismatch": "a step or message names another thread or assistant than its run",
     "run_left_open": "done comes while the run has neither ended nor waits for action",
     "stale_required_action": "required_action is set while no action is required",
-    "status_mismatch": "the event's name and the object's status disagree",
-    "status_regression": "an ended object is said to be open again",
     "step_left_open": "a run ended while a step of it was in progress",
     "text_mismatch": "a final text is not the sum of its deltas",
     "time_backwards": "a time lies before one that it must follow",
     "timestamp_while_open": "the time of an end on an object that has not ended",
-    "too_deep": "JSON nested deeper than 64 levels",
-    "type_conflict": "a delta changes the type of a call, part or step",
-    "undecodable_event": "the data is not JSON, or not what its event carries",
     "unknown_event": "an event that the protocol does not have",
     "unknown_required_call": "required_action names a call that no open step of the run has",
     "unknown_status": "a status that the protocol does not have",
@@ -59,7 +50,12 @@ CODES: Final[Mapping[str, str]] = {
     "wrong_total": "total_tokens is not the sum of prompt_tokens and completion_tokens",
     "wrong_type": "a value of another JSON type",
 }
-"""Every code, and what it means."""
+"""The codes of what is found beside the anomalies of the fold, and what each means."""
+
+CODES: Final[Mapping[str, str]] = dict(
+    sorted([*FOUND.items(), *((code, meaning) for code, meaning in ANOMALIES.items() if code not in OURS)])
+)
+"""Every code of a deviation, and what it means. That of an anomaly is the fold's own."""
 
 Path = tuple[str | int, ...]
 """The way to a value: keys of the protocol, the names of tools as keys, and places in lists."""

@@ -1,22 +1,19 @@
-"""What the fold makes of a stream: its anomalies, and the check of what is final against what deltas added up to."""
+"""What the fold makes of a stream: its anomalies, and the check of final objects against the sum of their deltas."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from stepstream.conformance.deviation import Finding, shown
+from stepstream.conformance.deviation import OURS, Finding, shown
 from stepstream.conformance.texts import check_texts
 from stepstream.conformance.tracks import Track, Tracks
 from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.changes import Anomaly
+from stepstream.fold.anomalies import Anomaly
 from stepstream.wire.sse import Frame
 
-OURS: Final = frozenset({"run_evicted"})
-"""Anomalies that tell of a limit of the fold's, not of the server."""
-
 ONCE: Final = frozenset({"orphan_overflow"})
-"""Anomalies that all go back to the first of them."""
+"""Anomalies of which only the first is reported: the others go back to it."""
 
 
 class Folded:
@@ -32,7 +29,7 @@ class Folded:
         return [one for one in found if one.code not in OURS and not self._is_known(one)]
 
     def _is_known(self, anomaly: Anomaly) -> bool:
-        """Tell whether an anomaly follows from one that was told, and note it."""
+        """Return whether an anomaly follows from one that was reported, and note it."""
         if anomaly.code not in ONCE:
             return False
         is_known, self._has_overflown = self._has_overflown, True
@@ -46,7 +43,7 @@ class Folded:
 
 
 def check_final(before: Mapping[str, Any], raw: Mapping[str, Any]) -> list[Finding]:
-    """Return where a terminal object contradicts what was known before it. Only a completed one must have it all."""
+    """Return where a terminal object contradicts what was known before it. Only a completed one must hold all of it."""
     found = list(check_texts(before, raw))
     return found if raw.get("status") == "completed" else [one for one in found if one.code != "entry_missing"]
 
@@ -54,7 +51,7 @@ def check_final(before: Mapping[str, Any], raw: Mapping[str, Any]) -> list[Findi
 def check_asked(folded: Folded, tracks: Tracks, raw: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what a run asks for that no open step of it has, or has otherwise.
 
-    It says nothing about a run that began before this stream, or of which something was lost.
+    Nothing is yielded for a run that began before this stream, or of which an event was lost.
     """
     asked = asked_for(raw)
     run = tracks.get("run", raw["id"])

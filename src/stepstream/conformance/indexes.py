@@ -24,7 +24,7 @@ def learn_counts(track: Track, raw: Mapping[str, Any]) -> None:
 
 
 def check_indexes(track: Track, delta: Any) -> Iterator[Finding]:
-    """Yield the gaps that a delta leaves, and note its entries. The fold has accepted it."""
+    """Yield the gaps that a delta leaves, and note its entries. The fold has accepted the delta."""
     outer, inner = PLACES[track.kind]
     for index, entry in _indexed(delta, outer):
         yield from _next(track, (), index, outer[1])
@@ -53,7 +53,7 @@ def _entries(holder: Any, place: tuple[str, str]) -> list[Any]:
 
 
 def _indexed(holder: Any, place: tuple[str, str]) -> Iterator[tuple[int, Any]]:
-    """Yield the entries that go by index. In an object of a kind unheard of, the fold does not ask for one."""
+    """Yield the entries that have an index. The fold has refused all others but those in objects of an unknown kind."""
     for entry in _entries(holder, place):
         index = entry.get("index") if isinstance(entry, dict) else None
         if type(index) is int and 0 <= index <= MAX_INDEX:

@@ -30,7 +30,7 @@ def check_order(tracks: Tracks, track: Track, name: str, raw: Raw) -> list[Findi
     illegal = list(_transition(track, name, raw))
     _remember(track, name, raw)
     if illegal:
-        track.status = None  # the next one is measured against none: what is right there is not known
+        track.status = None  # which of the two was wrong is not known, so the next one is compared with none
         findings += illegal
     if track.kind == "run" and track.has_ended:
         findings += _left_open(tracks, track.id)
@@ -78,7 +78,7 @@ def _value(value: object) -> str:
 
 
 def _transition(track: Track, name: str, raw: Raw) -> Iterator[Finding]:
-    """Yield what the status may not follow. After the end, the fold tells."""
+    """Yield that the status may not follow the one before. After the end, the fold reports it (`status_regression`)."""
     status, before = raw.get("status"), track.status
     if track.has_ended or before is None or status not in NEXT[track.kind] or not status_agrees(name, raw):
         return
@@ -104,7 +104,7 @@ def _remember(track: Track, name: str, raw: Raw) -> None:
 
 
 def _left_open(tracks: Tracks, run_id: str) -> Iterator[Finding]:
-    """Yield the steps and messages that are open when their run ends. Of each it is told once."""
+    """Yield the steps and messages that are open when their run ends, each once: it is doubtful from then on."""
     for track in tracks.of_run(run_id):
         if not track.is_doubtful:
             track.doubt()

@@ -21,7 +21,7 @@ NOTHING: Final = Reading(None)
 
 
 def read(data: bytes) -> Reading:
-    """Return the object in `data`. What is wrong where there is none, the fold tells."""
+    """Return the object in `data`. Where there is none, the fold reports why."""
     value = _decoded(data)
     if isinstance(value, str):
         inner = _decoded(value.encode())

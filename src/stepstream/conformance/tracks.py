@@ -1,4 +1,4 @@
-"""What is remembered of the objects of a stream: as much as the rules between events need, and no text."""
+"""What is remembered of the objects of a stream: what the rules between events need, and no text."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -36,7 +36,7 @@ class Track:
         self.has_ended = False
         """Whether it ended, by the name of an event or by its status."""
         self.is_doubtful = False
-        """Whether something about it was lost or rejected: what follows from that is not reported as well."""
+        """Whether an event about it was lost or rejected. What follows from that is not reported."""
         self.status: str | None = None
         """The status last seen, where it can be relied on."""
         self.fixed: dict[str, Any] = {}
@@ -47,7 +47,7 @@ class Track:
         """How many entries each of its lists has, by the place of the list; each index is at most 1023."""
 
     def doubt(self) -> None:
-        """Note that something about it was lost."""
+        """Note that an event about it was lost."""
         self.is_doubtful, self.status = True, None
 
     def named(self, field: str) -> str | None:
@@ -91,7 +91,7 @@ class Tracks:
                 track.doubt()
 
     def is_complete(self, kind: str) -> bool:
-        """Tell whether every object of a kind that the stream told of is known."""
+        """Return whether every object of a kind that the stream has named is known."""
         return not self._has_forgotten and kind not in self._doubted
 
     def of_run(self, run_id: str) -> Iterator[Track]:

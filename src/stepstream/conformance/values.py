@@ -1,4 +1,4 @@
-"""The check of the values of one object: what its status asks for, and what the documented limits allow."""
+"""The check of the values of one object: what its status requires, and what the documented limits allow."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias, TypeGuard
@@ -50,17 +50,17 @@ _ABSENT: Final = object()
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Tell whether a JSON value is a number."""
+    """Return whether a JSON value is a number. A boolean is none, though Python counts it as one."""
     return type(value) in (int, float)
 
 
 def status_agrees(name: str, raw: Raw) -> bool:
-    """Tell whether a status says what its event's name says. `created` names none."""
+    """Return whether a status is the one that its event's name implies. `created` implies none."""
     return name.endswith(".created") or raw.get("status") in (None, IMPLIED_STATUS[name])
 
 
 def ends(kind: str, name: str, raw: Raw) -> bool:
-    """Tell whether an object ends what it is about, by its event's name or by its status."""
+    """Return whether an object is terminal, by its event's name or by its status."""
     return raw.get("status") in TERMINAL[kind] or IMPLIED_STATUS[name] in TERMINAL[kind]
 
 

@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 from stepstream.errors import DecodeError
+from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.builder import SnapshotBuilder
-from stepstream.fold.changes import Anomaly, Change
+from stepstream.fold.changes import Change
 from stepstream.fold.deltas import apply_delta
 from stepstream.fold.export import load_into, save
 from stepstream.fold.objects import apply_object
@@ -58,7 +59,7 @@ def _snapshot(builder: SnapshotBuilder[Any]) -> Any:
 
 def _malformed(stream: StreamState, event: Event) -> list[Change]:
     data = cast(Malformed, event.data)
-    return [stream.anomaly(EventRef(event, stream.sequence), data.code, data.id, data.reason)]
+    return [stream.anomaly(EventRef(event, stream.sequence), data.code, data.id, data.expected, data.got)]
 
 
 def _rules(stream: StreamState) -> Mapping[type[Any], Callable[[Event], list[Change]]]:
@@ -144,7 +145,8 @@ class Accumulator:
         """Count an event that could not be decoded, and return the anomaly it is."""
         stream = self.stream
         stream.sequence += 1
-        return stream.count(Anomaly(error.event, stream.sequence, stream.context, error.code, None, error.reason))
+        words = error.expected, error.got
+        return stream.count(Anomaly(error.event, stream.sequence, stream.context, error.code, None, *words))
 
     def export(self) -> bytes:
         """Return everything known as bytes, to go on elsewhere with `restore`. The context is not part of it."""

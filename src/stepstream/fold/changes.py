@@ -1,46 +1,21 @@
 """Changes: what one event did. They are what subscribers receive."""
 
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.builder import SnapshotBuilder
-from stepstream.wire.base import Maybe
 from stepstream.wire.deltas import MessageDelta, MessageDeltaBody, RunStepDelta, RunStepDeltaBody
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 from stepstream.wire.scan import data_of
 from stepstream.wire.tool_calls import AnyToolCall
 
-T = TypeVar("T")
-
-AnomalyCode: TypeAlias = Literal[
-    "bad_index",
-    "conflicting_terminal",
-    "delta_after_terminal",
-    "delta_before_created",
-    "duplicate_created",
-    "duplicate_terminal",
-    "id_conflict",
-    "malformed_delta",
-    "orphan_overflow",
-    "run_evicted",
-    "status_mismatch",
-    "status_regression",
-    "too_deep",
-    "type_conflict",
-    "undecodable_event",
-]
-
-
 _step_delta: Final = msgspec.json.Decoder(RunStepDelta).decode
 _message_delta: Final = msgspec.json.Decoder(MessageDelta).decode
 """Decode the usual delta, which is decoded as what it is only where somebody reads it: until then it is its block."""
-
-
-def _known(value: Maybe[T]) -> T | None:
-    return value or None
 
 
 class _Change(msgspec.Struct, frozen=True):
@@ -70,18 +45,18 @@ class _StepChange(_Change, frozen=True):
     @property
     def run_id(self) -> str | None:
         """The id of the step's run."""
-        return _known(self._base().run_id)
+        return self._base().run_id or None
 
     @property
     def thread_id(self) -> str | None:
         """The id of the step's thread."""
-        return _known(self._base().thread_id)
+        return self._base().thread_id or None
 
     @property
     def step_type(self) -> str | None:
         """The step's type, by its own field or else by that of its details."""
         base = self._base()
-        return _known(base.type) or (_known(base.step_details.type) if base.step_details else None)
+        return base.type or (base.step_details.type if base.step_details else None) or None
 
 
 class StepTransition(_StepChange, frozen=True):
@@ -150,12 +125,12 @@ class _ToolCallChange(_Change, frozen=True):
     @property
     def run_id(self) -> str | None:
         """The id of the call's run."""
-        return _known(self._step.run_id)
+        return self._step.run_id or None
 
     @property
     def thread_id(self) -> str | None:
         """The id of the call's thread."""
-        return _known(self._step.thread_id)
+        return self._step.thread_id or None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.type} {self.name}>"
@@ -187,7 +162,7 @@ class RunTransition(_Change, frozen=True):
     @property
     def thread_id(self) -> str | None:
         """The id of the run's thread."""
-        return _known(self.run.thread_id)
+        return self.run.thread_id or None
 
     def __repr__(self) -> str:
         return f"<RunTransition {self.run_id} {self.previous} → {self.status}>"
@@ -206,12 +181,12 @@ class _MessageChange(_Change, frozen=True):
     @property
     def run_id(self) -> str | None:
         """The id of the run that writes the message, where one does."""
-        return _known(self._base().run_id)
+        return self._base().run_id or None
 
     @property
     def thread_id(self) -> str | None:
         """The id of the message's thread."""
-        return _known(self._base().thread_id)
+        return self._base().thread_id or None
 
 
 class MessageTransition(_MessageChange, frozen=True):
@@ -254,19 +229,6 @@ class MessageProgress(_MessageChange, frozen=True, eq=False):
 
     def __repr__(self) -> str:
         return f"<MessageProgress {self.message_id}{' late' if self.late else ''}>"
-
-
-class Anomaly(_Change, frozen=True):
-    """The peer did something against the protocol, and it was tolerated. It holds no payload content."""
-
-    code: AnomalyCode
-    id: str | None
-    """The id of the step, message or run it is about, where one is known."""
-    text: str
-    """What was expected and what came, in a few words."""
-
-    def __repr__(self) -> str:
-        return f"<Anomaly {self.code} {self.event} {self.id}: {self.text}>"
 
 
 Change: TypeAlias = (

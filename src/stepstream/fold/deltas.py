@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from stepstream.fold.builder import SnapshotBuilder
-from stepstream.fold.changes import AnomalyCode, Change, ToolCallStarted
+from stepstream.fold.changes import Change, ToolCallStarted
 from stepstream.fold.merge import Conflict, Unclear, check, fill, index_of, merge
 from stepstream.fold.orphans import EventRef
 from stepstream.fold.state import ObjectTable, StreamState, touch
@@ -48,7 +48,7 @@ def add(stream: StreamState, ref: EventRef, table: ObjectTable[Any], builder: Sn
     except Conflict as conflict:
         if builder.ended:
             return _fill(stream, ref, table, builder, _body(ref))
-        return [stream.anomaly(ref, cast(AnomalyCode, conflict.code), builder.base.id, conflict.text)]
+        return [stream.anomaly(ref, conflict.code, builder.base.id, conflict.expected, conflict.got)]
     if builder.ended:
         return _fill(stream, ref, table, builder, body)
     merge(builder.tree_to_change(), body)
@@ -99,9 +99,12 @@ def _wait(stream: StreamState, ref: EventRef, table: ObjectTable[Any], identifie
     key = table.name, identifier
     is_first = key not in stream.orphans
     if not stream.orphans.add(key, ref):
-        return [stream.anomaly(ref, "orphan_overflow", identifier, f"too many deltas wait for a {table.name}")]
-    text = f"expected the {table.name} before its delta"
-    return [stream.anomaly(ref, "delta_before_created", identifier, text)] if is_first else []
+        expected = f"the {table.name} before its deltas"
+        return [stream.anomaly(ref, "orphan_overflow", identifier, expected, "more of them than can wait")]
+    if not is_first:
+        return []
+    expected = f"the {table.name} before its delta"
+    return [stream.anomaly(ref, "delta_before_created", identifier, expected, "the delta first")]
 
 
 def _body(ref: EventRef) -> Any:
@@ -129,7 +132,7 @@ def _check_type(builder: SnapshotBuilder[Any], body: Any) -> None:
     details = getattr(body, "step_details", None)
     known = getattr(builder.base, "type", None)
     if details and known and details.type and details.type != known:
-        raise Conflict("type_conflict", "expected step_details of the step's own type, got another")
+        raise Conflict("type_conflict", "step_details of the step's own type", "another")
 
 
 def _fill(
@@ -140,8 +143,9 @@ def _fill(
     if added:
         changes.append(_progress(stream, ref, table, builder, body, late=True))
     if dropped:
-        text = f"expected no more than what the ended {table.name} left null; the rest is dropped"
-        changes.append(stream.anomaly(ref, "delta_after_terminal", builder.base.id, text))
+        expected = f"no more than what the ended {table.name} left null"
+        got = "something else, which is dropped"
+        changes.append(stream.anomaly(ref, "delta_after_terminal", builder.base.id, expected, got))
     return changes
 
 

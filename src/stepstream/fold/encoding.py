@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
+from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.changes import (
-    Anomaly,
     Change,
     MessageProgress,
     MessageTransition,
@@ -29,7 +29,7 @@ COLUMNS: Final[Mapping[type[Change], tuple[str, ...]]] = {
     RunTransition: ("run_id", "thread_id", "previous", "status", "event"),
     MessageTransition: ("message_id", "run_id", "previous", "status", "event"),
     MessageProgress: ("message_id", "run_id", "delta"),
-    Anomaly: ("code", "event", "id", "text"),
+    Anomaly: ("code", "event", "id", "text", "expected", "got"),
 }
 """What is written of each class of change, after `change` and `sequence`."""
 

@@ -10,8 +10,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from stepstream.errors import DecodeError
+from stepstream.fold.anomalies import Anomaly, AnomalyCode
 from stepstream.fold.builder import SnapshotBuilder
-from stepstream.fold.changes import Anomaly, AnomalyCode
 from stepstream.fold.orphans import EventRef
 from stepstream.fold.state import State, StreamState
 from stepstream.fold.tree import Indexed, Node, Struct, TextBuffer, part_of
@@ -49,7 +49,8 @@ class _SavedAnomaly(msgspec.Struct):
     sequence: int
     code: AnomalyCode
     id: str | None
-    text: str
+    expected: str
+    got: str
 
 
 class _SavedDelta(msgspec.Struct):
@@ -74,7 +75,9 @@ class _Saved(msgspec.Struct):
 def save(stream: StreamState) -> bytes:
     """Return everything known to `stream` and its state, as JSON. The context is not part of it."""
     state = stream.state
-    anomalies = [_SavedAnomaly(one.event, one.sequence, one.code, one.id, one.text) for one in stream.anomalies]
+    anomalies = [
+        _SavedAnomaly(one.event, one.sequence, one.code, one.id, one.expected, one.got) for one in stream.anomalies
+    ]
     waiting = [
         _SavedDelta(ref.event.name, ref.event.payload.decode(), ref.sequence) for ref in stream.orphans.everything()
     ]
@@ -112,7 +115,8 @@ def _load(stream: StreamState, saved: _Saved) -> None:
     stream.sequence = saved.sequence
     stream.anomaly_count = saved.anomaly_count
     stream.anomalies += [
-        Anomaly(one.event, one.sequence, stream.context, one.code, one.id, one.text) for one in saved.anomalies
+        Anomaly(one.event, one.sequence, stream.context, one.code, one.id, one.expected, one.got)
+        for one in saved.anomalies
     ]
     _load_state(stream.state, saved)
     runs, steps, messages = saved.touched

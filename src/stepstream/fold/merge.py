@@ -3,9 +3,10 @@
 A delta is checked as a whole before anything is touched; so it applies wholly or not at all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from stepstream.fold.anomalies import AnomalyCode
 from stepstream.fold.tree import (
     Indexed,
     Node,
@@ -18,20 +19,21 @@ from stepstream.fold.tree import (
     part_of,
 )
 from stepstream.wire.deltas import MAX_INDEX
-from stepstream.wire.loose import index_text
+from stepstream.wire.loose import index_words
 from stepstream.wire.schema import FULL, KINDS
 
-ONCE: Final = {"id": "id_conflict", "type": "type_conflict", "name": "id_conflict"}
+ONCE: Final[Mapping[str, AnomalyCode]] = {"id": "id_conflict", "type": "type_conflict", "name": "id_conflict"}
 """What is set once, and the anomaly that another value is."""
 
 
 class Conflict(Exception):
-    """The delta contradicts what is known. `code` is the anomaly, `text` says what was expected and what came."""
+    """The delta contradicts what is known. `code`, `expected` and `got` are those of the anomaly that this is."""
 
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-        self.text = text
+    def __init__(self, code: AnomalyCode, expected: str, got: str) -> None:
+        super().__init__(f"expected {expected}, got {got}")
+        self.code: AnomalyCode = code
+        self.expected = expected
+        self.got = got
 
 
 class Unclear(Exception):
@@ -62,7 +64,7 @@ def check(node: Node, delta: Any, *, certain: bool) -> None:
 
 
 def _conflict(key: str) -> Conflict:
-    return Conflict(ONCE[key], f"expected the same {key} as before, got another")
+    return Conflict(ONCE[key], f"the same {key} as before", "another")
 
 
 def _check_entries(have: Indexed, entries: Sequence[Any], *, certain: bool) -> None:
@@ -86,7 +88,7 @@ def index_of(entry: Any) -> int:
     """
     index = entry["index"] if isinstance(entry, dict) else entry.index
     if type(index) is not int or not 0 <= index <= MAX_INDEX:
-        raise Conflict("bad_index", index_text(index))
+        raise Conflict("bad_index", *index_words(index))
     return index
 
 

@@ -65,8 +65,8 @@ def _update(
     changes: list[Change] = []
     if ref.event.name in CREATING_EVENTS:
         if builder.created:
-            text = f"expected one created event for the {table.name}"
-            changes.append(stream.anomaly(ref, "duplicate_created", full.id, text))
+            expected = f"one created event for the {table.name}"
+            changes.append(stream.anomaly(ref, "duplicate_created", full.id, expected, "another"))
         builder.created = True
     previous = builder.base.status
     added = builder.update(full)
@@ -142,18 +142,18 @@ def _repeat(
 ) -> list[Change]:
     """Answer an object that comes after the terminal one."""
     if not ends:
-        text = f"expected nothing but repetitions after the {table.name} ended, got an earlier status"
-        return [stream.anomaly(ref, "status_regression", full.id, text)]
+        expected = f"nothing but repetitions after the {table.name} ended"
+        return [stream.anomaly(ref, "status_regression", full.id, expected, "an earlier status")]
     filled, against = _compared(builder, full)
     changes: list[Change] = []
     if filled:
         changes.append(_completed_by(stream, ref, table, builder, late=True))
     if against:
-        text = f"expected what the first terminal object of the {table.name} said, got something else"
-        changes.append(stream.anomaly(ref, "conflicting_terminal", full.id, text))
+        expected = f"what the first terminal object of the {table.name} said"
+        changes.append(stream.anomaly(ref, "conflicting_terminal", full.id, expected, "something else"))
     elif not filled:
-        text = f"expected one terminal event for the {table.name}"
-        changes.append(stream.anomaly(ref, "duplicate_terminal", full.id, text))
+        expected = f"one terminal event for the {table.name}"
+        changes.append(stream.anomaly(ref, "duplicate_terminal", full.id, expected, "another"))
     return changes
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from stepstream.fold.changes import Anomaly
+from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.state import StreamState
 from stepstream.wire.base import Unknown
 from stepstream.wire.messages import Message

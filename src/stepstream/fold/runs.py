@@ -4,8 +4,9 @@ from typing import cast
 
 from msgspec import UNSET
 
+from stepstream.fold.anomalies import AnomalyCode
 from stepstream.fold.builder import SnapshotBuilder
-from stepstream.fold.changes import AnomalyCode, Change, RunTransition
+from stepstream.fold.changes import Change, RunTransition
 from stepstream.fold.deltas import call_changes
 from stepstream.fold.lifecycle import names_another_status
 from stepstream.fold.objects import finish_call
@@ -25,13 +26,14 @@ def apply_run(stream: StreamState, event: Event) -> list[Change]:
         touch(stream.runs, run.id, before)
         refused = _refusal(before, run)
         if refused is not None:
-            return [stream.anomaly(ref, refused, run.id, "expected nothing else after the run ended")]
+            code, got = refused
+            return [stream.anomaly(ref, code, run.id, "nothing else after the run ended", got)]
     touch(stream.runs, run.id, run)
     stream.state.set_run(run)
     changes: list[Change] = []
     if names_another_status(ref.event.name, run.status):
-        text = "expected the status that the event's name says, got another in its object, which is kept"
-        changes.append(stream.anomaly(ref, "status_mismatch", run.id, text))
+        expected, got = "the status that the event's name says", "another in its object, which is kept"
+        changes.append(stream.anomaly(ref, "status_mismatch", run.id, expected, got))
     changes += _asked_for(stream, ref, run)
     previous = (before.status or None) if before is not None else None
     if run.status and run.status != previous:
@@ -40,13 +42,13 @@ def apply_run(stream: StreamState, event: Event) -> list[Change]:
     return changes + cast(list[Change], stream.bound(ref, run_key(run.id, "")))
 
 
-def _refusal(ended: Run, run: Run) -> AnomalyCode | None:
-    """Return why an object that comes after the end of its run is not taken, or None where it is."""
+def _refusal(ended: Run, run: Run) -> tuple[AnomalyCode, str] | None:
+    """Return why an object that comes after the end of its run is not taken, and what it is; None where it is taken."""
     if not run.is_terminal:
-        return "status_regression"
+        return "status_regression", "an earlier status"
     if run == ended:
-        return "duplicate_terminal"
-    return None if run.status == ended.status else "conflicting_terminal"
+        return "duplicate_terminal", "the same object again"
+    return None if run.status == ended.status else ("conflicting_terminal", "another end")
 
 
 def _asked_for(stream: StreamState, ref: EventRef, run: Run) -> list[Change]:

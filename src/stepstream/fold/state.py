@@ -11,6 +11,7 @@ A builder that is dropped gets another `version`: code that kept it for later (t
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
+from stepstream.fold.anomalies import Anomaly, AnomalyCode
 from stepstream.fold.appends import (
     EntryAppend,
     TextAppend,
@@ -21,8 +22,6 @@ from stepstream.fold.appends import (
 )
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import (
-    Anomaly,
-    AnomalyCode,
     Change,
     MessageProgress,
     MessageTransition,
@@ -206,9 +205,9 @@ class StreamState:
         if known is not None:
             touch(self.runs, identifier, known)
 
-    def anomaly(self, ref: EventRef, code: AnomalyCode, identifier: str | None, text: str) -> Anomaly:
+    def anomaly(self, ref: EventRef, code: AnomalyCode, identifier: str | None, expected: str, got: str) -> Anomaly:
         """Record and return an anomaly."""
-        return self.count(Anomaly(ref.event.name, ref.sequence, self.context, code, identifier, text))
+        return self.count(Anomaly(ref.event.name, ref.sequence, self.context, code, identifier, expected, got))
 
     def count(self, anomaly: Anomaly) -> Anomaly:
         """Count an anomaly, and keep it while there is room."""
@@ -223,8 +222,8 @@ class StreamState:
         dropped = self.state.bound(key)
         if not dropped:
             return []
-        text = f"more than {self.state.max_open_runs:,} runs are open: the oldest is forgotten"
-        return [self.anomaly(ref, "run_evicted", evicted.partition(":")[2], text) for evicted in dropped]
+        expected, got = f"at most {self.state.max_open_runs:,} open runs", "more: the oldest is forgotten"
+        return [self.anomaly(ref, "run_evicted", evicted.partition(":")[2], expected, got) for evicted in dropped]
 
 
 def touch(seen: dict[str, V], identifier: str, value: V) -> None:

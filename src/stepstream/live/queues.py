@@ -11,7 +11,7 @@ each change, at its run and at the step or message it is about, and keeps three 
   step or message is never held back: it replaces the progress that is.
 
 A replaced change is not searched for: its entry stays where it is, marked dead and emptied, and is skipped when its
-turn comes. `_sweep` drops dead entries once they are more than those alive, so memory is bounded by what waits. An entry
+turn comes. `_sweep` drops dead entries once they outnumber those alive, so memory is bounded by what waits. An entry
 that has the turn of its run must not be dropped: it passes the turn on when it is taken.
 
     put(progress A), put(transition B), put(newer A)   →   taken: B, newer A          (coalescing)

@@ -9,7 +9,7 @@ from stepstream.errors import DecodeError
 from stepstream.wire.base import WireObject
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.depth import HIGHEST_LIMIT, is_deeper
-from stepstream.wire.loose import BadIndex, build
+from stepstream.wire.loose import BadIndex, build, refusal_words
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep, Thread
 from stepstream.wire.sse import Frame
@@ -26,13 +26,21 @@ class UnknownData(WireObject, frozen=True):
 class Malformed(WireObject, frozen=True):
     """Data that is JSON but does not fit the type of its event.
 
-    `reason` says what was expected and where; `code` is the anomaly it is reported as, `id` that of the object.
+    `code` is the anomaly it is reported as, `id` that of the object.
     """
 
     payload: bytes
-    reason: str
+    expected: str
+    """What the type asks for and where, in a few words."""
+    got: str
+    """What came instead: types and kinds, never content."""
     code: Literal["bad_index", "malformed_delta", "undecodable_event"] = "undecodable_event"
     id: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """What was expected and what came, in one phrase."""
+        return f"expected {self.expected}, got {self.got}"
 
 
 class Done(WireObject, frozen=True):
@@ -184,12 +192,12 @@ def _second_look(name: str, payload: bytes, max_depth: int, refusal: msgspec.Val
     try:
         return build(struct, raw)
     except BadIndex as exc:
-        return Malformed(payload, str(exc), "bad_index", _id(raw))
+        return Malformed(payload, exc.expected, exc.got, "bad_index", _id(raw))
     except msgspec.ValidationError as exc:
-        reason = _quiet(refusal, exc)
+        expected, got = refusal_words(refusal, exc)
         if struct in (RunStepDelta, MessageDelta):
-            return Malformed(payload, reason, "malformed_delta", _id(raw))
-        return Malformed(payload, reason, id=_id(raw))
+            return Malformed(payload, expected, got, "malformed_delta", _id(raw))
+        return Malformed(payload, expected, got, id=_id(raw))
 
 
 def _unwrapped(raw: object) -> object:
@@ -203,11 +211,6 @@ def _unwrapped(raw: object) -> object:
 def _id(raw: object) -> str | None:
     found = raw.get("id") if isinstance(raw, dict) else None
     return found if isinstance(found, str) else None
-
-
-def _quiet(*refusals: msgspec.ValidationError) -> str:
-    """Return the first reason that quotes nothing of the payload. Only an unknown enum value is quoted by msgspec."""
-    return next((str(refusal) for refusal in refusals if "enum value" not in str(refusal)), "unexpected type")
 
 
 def _error_data(payload: bytes, max_depth: int) -> ErrorData:
@@ -228,9 +231,11 @@ def _word(value: object) -> str | None:
 
 
 def _too_deep(name: str, payload: bytes, limit: int) -> DecodeError:
-    return DecodeError(name, "too_deep", f"nested deeper than {min(limit, HIGHEST_LIMIT)} levels", len(payload))
+    levels = min(limit, HIGHEST_LIMIT)
+    got = f"{len(payload):,} bytes nested deeper than {levels} levels"
+    return DecodeError(name, "too_deep", f"JSON of at most {levels} levels", got)
 
 
 def _undecodable(name: str, payload: bytes, exc: Exception) -> DecodeError:
     reason = "not UTF-8" if isinstance(exc, UnicodeDecodeError) else str(exc)
-    return DecodeError(name, "undecodable_event", reason, len(payload))
+    return DecodeError(name, "undecodable_event", "JSON", f"{len(payload):,} bytes: {reason}")

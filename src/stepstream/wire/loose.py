@@ -4,7 +4,8 @@ An object with a `type` that its struct does not know becomes an `Unknown`, whic
 still checked against its struct. This is the slow way in, taken only after a `ValidationError`.
 """
 
-from typing import Any
+import re
+from typing import Any, Final
 
 import msgspec
 
@@ -12,9 +13,19 @@ from stepstream.wire.base import Unknown, WireObject
 from stepstream.wire.deltas import MAX_INDEX
 from stepstream.wire.schema import LISTS, PARTS, is_known
 
+_REFUSAL: Final = re.compile(
+    r"(?:Expected (`[^`]+`), got (`[^`]+`)|Object missing required field (`[^`]+`))(?: - at (`[^`]+`))?"
+)
+"""What a typed decoder says, in those of its messages that are known to name only types and keys of the protocol."""
+
 
 class BadIndex(ValueError):
-    """The `index` of a delta's entry is no integer from 0 to 1023."""
+    """The `index` of a delta's entry is no integer from 0 to 1023. `expected` and `got` say so in words."""
+
+    def __init__(self, expected: str, got: str) -> None:
+        super().__init__(f"expected {expected}, got {got}")
+        self.expected = expected
+        self.got = got
 
 
 def build(struct: type[WireObject], raw: object) -> Any:
@@ -52,11 +63,24 @@ def _part(struct: type[WireObject], raw: Any) -> object:
 
 def _check_index(index: object) -> None:
     if type(index) is not int or not 0 <= index <= MAX_INDEX:
-        raise BadIndex(index_text(index))
+        raise BadIndex(*index_words(index))
 
 
-def index_text(index: object) -> str:
-    """Return what is wrong with an index."""
+def index_words(index: object) -> tuple[str, str]:
+    """Return what was expected of a wrong index, and what came."""
     kind = "nothing" if index is None else type(index).__name__
     got = ("a negative one" if index < 0 else "a higher one") if type(index) is int else kind
-    return f"expected index as an int from 0 to {MAX_INDEX}, got {got}"
+    return f"index as an int from 0 to {MAX_INDEX}", got
+
+
+def refusal_words(*refusals: msgspec.ValidationError) -> tuple[str, str]:
+    """Return what was expected and what came, by the first of `refusals` that says so and quotes no payload.
+
+    An unknown enum value is quoted by msgspec. So only messages of a known form are used.
+    """
+    found = next(filter(None, (_REFUSAL.fullmatch(str(refusal)) for refusal in refusals)), None)
+    if found is None:
+        return "the fields of its type", "another type"
+    expected, got, missing, place = found.groups()
+    at = f" at {place}" if place else ""
+    return (f"the field {missing}{at}", "nothing") if missing else (f"{expected}{at}", got)

@@ -9,8 +9,8 @@ from stepstream.cli.text import in_ascii, one_line
 from stepstream.cli.view.content import bodies_of, digest_of, message_bodies, message_digest
 from stepstream.cli.view.picture import MOODS, Body, CallPicture, Mood, Picture, RunPicture, StepPicture, Theme
 from stepstream.cli.view.times import RunTimes, Span
+from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.builder import SnapshotBuilder
-from stepstream.fold.changes import Anomaly
 from stepstream.fold.state import RunEntry, State
 from stepstream.fold.tree import Indexed, Node
 from stepstream.wire.messages import Message

@@ -1,0 +1,69 @@
+"""Anomalies: what the peer did against the protocol and the fold tolerated. One table holds their codes."""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+AnomalyCode: TypeAlias = Literal[
+    "bad_index",
+    "conflicting_terminal",
+    "delta_after_terminal",
+    "delta_before_created",
+    "duplicate_created",
+    "duplicate_terminal",
+    "id_conflict",
+    "malformed_delta",
+    "orphan_overflow",
+    "run_evicted",
+    "status_mismatch",
+    "status_regression",
+    "too_deep",
+    "type_conflict",
+    "undecodable_event",
+]
+
+ANOMALIES: Final[Mapping[AnomalyCode, str]] = {
+    "bad_index": "the index of a delta's entry is missing, or no integer from 0 to 1023",
+    "conflicting_terminal": "a second terminal object contradicts the first",
+    "delta_after_terminal": "a delta adds to what its terminal object had settled",
+    "delta_before_created": "a delta comes before any object with its id",
+    "duplicate_created": "a second created event for one object",
+    "duplicate_terminal": "a second terminal event for one object",
+    "id_conflict": "a delta changes the id or name of a call",
+    "malformed_delta": "a delta does not have the shape of one",
+    "orphan_overflow": "too many deltas wait for their object",
+    "run_evicted": "more runs are open than the fold keeps: the oldest is forgotten",
+    "status_mismatch": "the event's name and the object's status disagree",
+    "status_regression": "an ended object is said to be open again",
+    "too_deep": "JSON nested deeper than the limit, by default 64 levels",
+    "type_conflict": "a delta changes the type of a call, part or step",
+    "undecodable_event": "the data is not JSON, or not what its event carries",
+}
+"""Every code, and what it means. The type above repeats the keys, for a checker cannot read them from a table."""
+
+
+class Anomaly(msgspec.Struct, frozen=True):
+    """The peer did something against the protocol, and it was tolerated. It holds no payload content."""
+
+    event: str
+    """The full name of the event that caused it."""
+    sequence: int
+    """The ordinal of that event in its stream, from 1."""
+    context: Any
+    """What the caller gave to the stream."""
+    code: AnomalyCode
+    id: str | None
+    """The id of the step, message or run it is about, where one is known."""
+    expected: str
+    """What the protocol asks for, in a few words."""
+    got: str
+    """What came instead: types and kinds, never content."""
+
+    @property
+    def text(self) -> str:
+        """What was expected and what came, in one phrase."""
+        return f"expected {self.expected}, got {self.got}"
+
+    def __repr__(self) -> str:
+        return f"<Anomaly {self.code} {self.event} {self.id}: {self.text}>"
