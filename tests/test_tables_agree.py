@@ -16,10 +16,10 @@ import pytest
 
 import stepstream
 from stepstream import Processor
-from stepstream.cli.view import content
 from stepstream.conformance import deviation, indexes, shapes, texts
 from stepstream.fold import anomalies, appends, tree
 from stepstream.live import options
+from stepstream.views import content
 from stepstream.wire import deltas, schema, tool_calls
 from stepstream.wire.base import WireObject
 

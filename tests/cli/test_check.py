@@ -237,7 +237,7 @@ async def test_event_that_comes_soon_after_done_is_found(
 async def test_silence_after_done_is_waited_for_once(
     checked: Callable[..., Any], frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(checking, "PATIENCE", 0.05)
+    monkeypatch.setattr(checking, "TRAILING_TIME", 0.05)
     with anyio.fail_after(10):
         assert await checked(*map(encode_frame, frames), anyio.sleep_forever) == 0
 
@@ -248,6 +248,6 @@ async def test_pings_after_done_do_not_keep_the_stream_open(
     async def soon() -> None:
         await anyio.sleep(0.01)
 
-    monkeypatch.setattr(checking, "PATIENCE", 0.05)
+    monkeypatch.setattr(checking, "TRAILING_TIME", 0.05)
     with anyio.fail_after(10):
         assert await checked(*map(encode_frame, frames), *[soon, b": ping\n\n"] * 10_000) == 0

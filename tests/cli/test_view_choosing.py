@@ -131,7 +131,7 @@ def test_end_of_the_terminal_ends_the_program(tmp_path: Path):
 BROKEN = """
 import sys
 from stepstream.cli import main
-from stepstream.cli.view import driver
+from stepstream.cli.screen import driver
 
 def render(*_):
     raise RuntimeError("cannot draw this")

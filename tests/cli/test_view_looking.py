@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from stepstream import Accumulator, Frame, decode_event
-from stepstream.cli.view.content import LIMIT, bodies_of, brief, digest_of, head, tail
-from stepstream.cli.view.lookout import Lookout
-from stepstream.cli.view.picture import Body, Theme
-from stepstream.cli.view.times import RunTimes
 from stepstream.fold.tree import TextBuffer, load
+from stepstream.views.builder import ViewBuilder
+from stepstream.views.content import LIMIT, bodies_of, brief, digest_of, head, tail
+from stepstream.views.model import Body, Theme
+from stepstream.views.times import RunTimes
 from stepstream.wire.objects import Run, RunStep
 from stepstream.wire.tool_calls import ToolCall
 
@@ -83,7 +83,7 @@ def test_look_joins_nothing():
     state = folded(RUN, opened("step_1", function()), *(grown("x" * 100) for _ in range(200)))
     pieces = state.state.steps["step_1"].tree["step_details"]["tool_calls"][0]["function"]["arguments"]
     before = len(pieces)
-    [run] = Lookout(state.state, Theme()).look(0.0).runs
+    [run] = ViewBuilder(state.state, Theme()).build(0.0).runs
     assert run.steps[0].calls[0].bodies == (Body("raw", "x" * LIMIT, True),)
     assert len(pieces) == before > 100
 
@@ -91,46 +91,46 @@ def test_look_joins_nothing():
 def test_look_at_many_runs_takes_the_newest_open_ones():
     runs = [("thread.run.created", {"id": f"run_{number}", "status": "in_progress"}) for number in range(40)]
     ended = [("thread.run.completed", {"id": f"run_{number}", "status": "completed"}) for number in range(39)]
-    picture = Lookout(folded(*runs, *ended).state, Theme()).look(0.0, runs=3)
+    picture = ViewBuilder(folded(*runs, *ended).state, Theme()).build(0.0, runs=3)
     assert [run.id for run in picture.runs] == ["run_37", "run_38", "run_39"]
     assert picture.earlier == 37
 
 
 def test_look_at_many_steps_takes_the_newest():
     state = folded(RUN, *(opened(f"step_{number}") for number in range(30)))
-    [run] = Lookout(state.state, Theme()).look(0.0, steps=4).runs
+    [run] = ViewBuilder(state.state, Theme()).build(0.0, steps=4).runs
     assert [step.id for step in run.steps] == ["step_26", "step_27", "step_28", "step_29"]
     assert run.earlier == 26
 
 
 def test_arguments_are_laid_out_once_they_parse():
     state = folded(RUN, opened("step_1", function('{"depth": [1,')))
-    lookout = Lookout(state.state, Theme())
-    assert lookout.look(0.0).runs[0].steps[0].calls[0].bodies == (Body("raw", '{"depth": [1,'),)
+    builder = ViewBuilder(state.state, Theme())
+    assert builder.build(0.0).runs[0].steps[0].calls[0].bodies == (Body("raw", '{"depth": [1,'),)
     state.apply(decode_event(Frame(grown("")[0], json.dumps(grown(" 2]}")[1]).encode())))
-    [body] = lookout.look(0.0).runs[0].steps[0].calls[0].bodies
+    [body] = builder.build(0.0).runs[0].steps[0].calls[0].bodies
     assert (body.kind, body.text) == ("json", '{\n  "depth": [\n    1,\n    2\n  ]\n}')
 
 
 def test_step_that_has_ended_folds_to_a_digest_and_opens_when_it_is_selected():
     name, step = opened("step_1", function('{"place": "pier"}', "4.31 m"))
     state = folded(RUN, (name, step), ("thread.run.step.completed", {**step, "status": "completed"}))
-    lookout = Lookout(state.state, Theme())
-    [folded_up] = lookout.look(0.0).runs[0].steps
-    assert (folded_up.calls, folded_up.digest, folded_up.mood) == ((), '{"place": "pier"} → 4.31 m', "good")
-    [unfolded] = lookout.look(0.0, selected="step_1").runs[0].steps
+    builder = ViewBuilder(state.state, Theme())
+    [folded_up] = builder.build(0.0).runs[0].steps
+    assert (folded_up.calls, folded_up.digest, folded_up.style) == ((), '{"place": "pier"} → 4.31 m', "good")
+    [unfolded] = builder.build(0.0, selected="step_1").runs[0].steps
     assert [body.kind for body in unfolded.calls[0].bodies] == ["json", "output"]
 
 
 def test_late_output_is_seen_in_a_step_that_has_ended():
     name, step = opened("step_1", function("{}", None))
     state = folded(RUN, (name, step), ("thread.run.step.completed", {**step, "status": "completed"}))
-    lookout = Lookout(state.state, Theme())
-    assert lookout.look(0.0).runs[0].steps[0].digest == "{}"
+    builder = ViewBuilder(state.state, Theme())
+    assert builder.build(0.0).runs[0].steps[0].digest == "{}"
     call = {"index": 0, "type": "function", "function": {"output": "late"}}
     delta = {"step_details": {"type": "tool_calls", "tool_calls": [call]}}
     state.apply(decode_event(Frame("thread.run.step.delta", json.dumps({"id": "step_1", "delta": delta}).encode())))
-    assert lookout.look(0.0).runs[0].steps[0].digest == "{} → late"
+    assert builder.build(0.0).runs[0].steps[0].digest == "{} → late"
 
 
 def test_calls_that_the_run_waits_for_wait():
@@ -138,9 +138,9 @@ def test_calls_that_the_run_waits_for_wait():
     action = {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": calls}}
     waits = {"id": "run_1", "status": "requires_action", "required_action": action}
     state = folded(RUN, opened("step_1", function("{}")), ("thread.run.requires_action", waits))
-    [run] = Lookout(state.state, Theme()).look(0.0).runs
-    assert (run.mood, run.reason) == ("waiting", "waits for the output of 1 call")
-    assert (run.steps[0].mood, run.steps[0].calls[0].mood) == ("waiting", "waiting")
+    [run] = ViewBuilder(state.state, Theme()).build(0.0).runs
+    assert (run.style, run.reason) == ("waiting", "waits for the output of 1 call")
+    assert (run.steps[0].style, run.steps[0].calls[0].style) == ("waiting", "waiting")
 
 
 def test_redacted_look_holds_no_content():
@@ -149,10 +149,10 @@ def test_redacted_look_holds_no_content():
     message = {"id": "msg_1", "run_id": "run_1", "role": "user", "status": "in_progress",
                "content": [{"type": "text", "text": {"value": "secret"}}]}  # fmt: skip
     state = folded(RUN, (name, step), opened("step_2", function("secret")), ("thread.message.created", message))
-    lookout = Lookout(state.state, Theme(redact=True))
-    assert "secret" not in repr(lookout.look(0.0))
+    builder = ViewBuilder(state.state, Theme(redact=True))
+    assert "secret" not in repr(builder.build(0.0))
     state.apply(decode_event(Frame("thread.run.step.failed", json.dumps(failed).encode())))
-    picture = lookout.look(0.0, selected="step_1")
+    picture = builder.build(0.0, selected="step_1")
     assert "secret" not in repr(picture)
     assert "server_error" in repr(picture)
 
@@ -160,13 +160,13 @@ def test_redacted_look_holds_no_content():
 def test_events_a_second_are_those_of_the_run():
     two = ("thread.run.created", {"id": "run_2", "status": "in_progress"})
     state = folded(RUN, two, opened("step_1", function()))
-    lookout = Lookout(state.state, Theme())
-    lookout.look(0.0)
+    builder = ViewBuilder(state.state, Theme())
+    builder.build(0.0)
     for _ in range(30):
         state.apply(decode_event(Frame(grown("x")[0], json.dumps(grown("x")[1]).encode())))
-    assert [run.rate for run in lookout.look(0.5).runs] == [60.0, 0.0]
-    assert lookout.look(9.0).runs[0].rate < 4
-    assert [run.rate for run in lookout.look(12.0).runs] == [0.0, 0.0]
+    assert [run.rate for run in builder.build(0.5).runs] == [60.0, 0.0]
+    assert builder.build(9.0).runs[0].rate < 4
+    assert [run.rate for run in builder.build(12.0).runs] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,15 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from stepstream.cli.text import in_ascii, many_lines
-from stepstream.cli.view.ability import theme_of
-from stepstream.cli.view.full import full_text
-from stepstream.cli.view.keys import actions
-from stepstream.cli.view.line import span_text, wrapped
-from stepstream.cli.view.paint import Painter
-from stepstream.cli.view.picture import MOODS, Body, CallPicture, Kind, Picture, RunPicture, StepPicture, Theme
-from stepstream.cli.view.render import render
-from stepstream.cli.view.summary import summary
+from stepstream.cli.screen.capabilities import theme_of
+from stepstream.cli.screen.full_text import full_text
+from stepstream.cli.screen.keys import actions
+from stepstream.cli.screen.lines import span_text, wrapped
+from stepstream.cli.screen.paint import Painter
+from stepstream.cli.screen.render import render
+from stepstream.cli.screen.summary import summary
+from stepstream.views.escaping import in_ascii, many_lines
+from stepstream.views.model import STYLES, Body, CallView, Kind, RunView, ScreenView, StepView, Theme
 from stepstream.wire.objects import RunStep, StepDetails
 from stepstream.wire.statuses import RUN_TERMINAL, STEP_TERMINAL
 from stepstream.wire.tool_calls import CodeInterpreter, FunctionCall, ToolCall
@@ -25,35 +25,35 @@ FIND = (Phase.explicit, Phase.reuse, Phase.generate)
 
 line = st.text(st.sampled_from("ab c東é\u0301👩\u200d🚀…\ud800"), max_size=60)
 lines = st.lists(line, max_size=30).map("\n".join)
-moods = st.sampled_from(sorted({*MOODS.values(), "unknown"}))
+styles = st.sampled_from(sorted({*STYLES.values(), "unknown"}))
 seconds = st.floats(0, 1e9)
 ends = st.none() | seconds
 bodies = st.lists(
     st.builds(Body, st.sampled_from(get_args(Kind)), lines, st.booleans()),
     max_size=2,
 ).map(tuple)
-calls = st.lists(st.builds(CallPicture, line, line, moods, bodies), max_size=6).map(tuple)
+calls = st.lists(st.builds(CallView, line, line, styles, bodies), max_size=6).map(tuple)
 steps = st.lists(
     st.builds(
-        StepPicture, line, line, line, moods, seconds, ends, line, st.booleans(), line, line, line,
+        StepView, line, line, line, styles, seconds, ends, line, st.booleans(), line, line, line,
         st.integers(0, 10**9), calls, bodies,
     ),
     max_size=5,
 ).map(tuple)  # fmt: skip
 runs = st.lists(
     st.builds(
-        RunPicture, line, line, line, moods, seconds, ends, st.booleans(), st.integers(0, 10**9), seconds,
+        RunView, line, line, line, styles, seconds, ends, st.booleans(), st.integers(0, 10**9), seconds,
         st.integers(0, 10**6), line, steps, st.integers(0, 99),
     ),
     max_size=4,
 ).map(tuple)  # fmt: skip
 themes = st.builds(Theme, st.booleans(), st.booleans(), st.booleans())
-pictures = st.builds(Picture, runs, themes, line, st.integers(0, 99), st.none() | line, st.booleans(), line)
+pictures = st.builds(ScreenView, runs, themes, line, st.integers(0, 99), st.none() | line, st.booleans(), line)
 
 
 @settings(deadline=None, max_examples=60, phases=FIND)
 @given(pictures, st.integers(1, 220), st.integers(1, 60), seconds)
-def test_screen_fits_whatever_is_drawn(picture: Picture, width: int, height: int, now: float):
+def test_screen_fits_whatever_is_drawn(picture: ScreenView, width: int, height: int, now: float):
     drawn = render(picture, width, height, now)
     assert len(drawn) <= height
     assert [one.plain for one in drawn if cell_len(one.plain) > width or "\n" in one.plain] == []
@@ -62,7 +62,7 @@ def test_screen_fits_whatever_is_drawn(picture: Picture, width: int, height: int
 
 @settings(deadline=None, max_examples=30, phases=FIND)
 @given(pictures, st.integers(8, 220), seconds)
-def test_summary_fits_whatever_it_tells(picture: Picture, width: int, now: float):
+def test_summary_fits_whatever_it_tells(picture: ScreenView, width: int, now: float):
     drawn = summary(picture, {"bad_index": 3}, "done: 1 event", width, now)
     assert [one.plain for one in drawn if cell_len(one.plain) > width or "\n" in one.plain] == []
 
@@ -90,33 +90,33 @@ def test_durations_are_told_as_people_say_them(taken: float, is_exact: bool, tol
     assert span_text(taken, is_exact=is_exact) == told
 
 
-def test_every_status_that_is_known_has_a_mood():
-    assert set(MOODS) >= RUN_TERMINAL | STEP_TERMINAL
+def test_every_status_that_is_known_has_a_style():
+    assert set(STYLES) >= RUN_TERMINAL | STEP_TERMINAL
 
 
-def step(key: str, **fields: Any) -> StepPicture:
-    return StepPicture(key, key, "in_progress", "busy", 0.0, None, key, **fields)
+def step(key: str, **fields: Any) -> StepView:
+    return StepView(key, key, "in_progress", "busy", 0.0, None, key, **fields)
 
 
 def test_what_ended_longest_gives_way_first():
-    ended = tuple(StepPicture(f"old{n}", f"old{n}", "completed", "good", 0.0, 1.0, f"old{n}") for n in range(20))
-    run = RunPicture("run", "", "in_progress", "busy", 0.0, None, steps=(*ended, step("new")))
-    told = [one.plain for one in render(Picture((run,)), 80, 10, 1.0)]
+    ended = tuple(StepView(f"old{n}", f"old{n}", "completed", "good", 0.0, 1.0, f"old{n}") for n in range(20))
+    run = RunView("run", "", "in_progress", "busy", 0.0, None, steps=(*ended, step("new")))
+    told = [one.plain for one in render(ScreenView((run,)), 80, 10, 1.0)]
     assert told[1] == "  ⋮ 15 earlier steps"
     assert [one.split()[1] for one in told[2:8]] == ["old15", "old16", "old17", "old18", "old19", "new"]
 
 
 def test_selected_step_never_gives_way():
-    ended = tuple(StepPicture(f"old{n}", f"old{n}", "completed", "good", 0.0, 1.0, f"old{n}") for n in range(20))
-    run = RunPicture("run", "", "in_progress", "busy", 0.0, None, steps=(*ended, step("new")))
-    told = "\n".join(one.plain for one in render(Picture((run,), selected="old3"), 80, 10, 1.0))
+    ended = tuple(StepView(f"old{n}", f"old{n}", "completed", "good", 0.0, 1.0, f"old{n}") for n in range(20))
+    run = RunView("run", "", "in_progress", "busy", 0.0, None, steps=(*ended, step("new")))
+    told = "\n".join(one.plain for one in render(ScreenView((run,), selected="old3"), 80, 10, 1.0))
     assert "▸ ✓ old3" in told
 
 
 def test_newest_lines_of_a_text_are_shown():
     body = Body("output", "\n".join(f"line {n}" for n in range(100)), True)
-    run = RunPicture("run", "", "in_progress", "busy", 0.0, None, steps=(step("code", bodies=(body,)),))
-    told = [one.plain.rstrip() for one in render(Picture((run,)), 80, 9, 1.0)]
+    run = RunView("run", "", "in_progress", "busy", 0.0, None, steps=(step("code", bodies=(body,)),))
+    told = [one.plain.rstrip() for one in render(ScreenView((run,)), 80, 9, 1.0)]
     assert told[2:7] == [f"    │ line {n}" for n in range(95, 100)]
 
 
@@ -149,8 +149,8 @@ def test_terminal_is_believed(environment: dict[str, str], encoding: str, theme:
 
 def test_only_what_has_changed_is_written_again():
     painter, theme = Painter(Theme(colour=False)), Theme(colour=False)
-    first = Picture((RunPicture("run_1", "", "completed", "good", 0.0, 1.0),), theme)
-    second = Picture((RunPicture("run_1", "", "failed", "bad", 0.0, 1.0),), theme)
+    first = ScreenView((RunView("run_1", "", "completed", "good", 0.0, 1.0),), theme)
+    second = ScreenView((RunView("run_1", "", "failed", "bad", 0.0, 1.0),), theme)
     whole = painter.screen(render(first, 40, 8, 1.0), 40, 8)
     assert whole.startswith(b"\x1b[0m\x1b[2J\x1b[1;1H")
     assert painter.screen(render(first, 40, 8, 1.0), 40, 8) == b""
@@ -160,7 +160,7 @@ def test_only_what_has_changed_is_written_again():
 
 def test_line_of_full_width_keeps_its_last_column():
     painter = Painter(Theme(colour=False))
-    head = render(Picture((RunPicture("run_1", "", "x" * 80, "good", 0.0, 1.0),)), 40, 8, 1.0)
+    head = render(ScreenView((RunView("run_1", "", "x" * 80, "good", 0.0, 1.0),)), 40, 8, 1.0)
     assert head[0].cell_len == 40
     assert b"\x1b[K\x1b[2;1H" not in painter.screen(head, 40, 8)
 

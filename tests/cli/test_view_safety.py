@@ -5,20 +5,19 @@ import re
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 from attack import attacking
 from terminals import Pipe, Terminal
 
 from stepstream import Accumulator, Anomaly, Frame, decode_event
-from stepstream.cli.view.full import full_text
-from stepstream.cli.view.line import line
-from stepstream.cli.view.lookout import Lookout
-from stepstream.cli.view.paint import Painter
-from stepstream.cli.view.picture import Theme
-from stepstream.cli.view.render import render
-from stepstream.cli.view.summary import summary
+from stepstream.cli.screen.full_text import full_text
+from stepstream.cli.screen.lines import line
+from stepstream.cli.screen.paint import Painter
+from stepstream.cli.screen.render import render
+from stepstream.cli.screen.summary import summary
 from stepstream.fold.accumulator import accumulate
+from stepstream.views.builder import ViewBuilder
+from stepstream.views.model import Theme
 
 EVIL = (
     "\x1b]52;c;ZXZpbA==\x07"  # the clipboard
@@ -127,9 +126,9 @@ def test_what_is_foreign_is_found():
 def test_every_line_of_an_attack_is_harmless(is_raw: bool, width: int):
     blocks = "".join(attacking(is_raw=is_raw)).encode()
     state: Accumulator = accumulate([blocks])
-    lookout = Lookout(state.state, Theme())
+    builder = ViewBuilder(state.state, Theme())
     for selected in (None, *state.steps):
-        picture = lookout.look(0.0, selected=selected)
+        picture = builder.build(0.0, selected=selected)
         for lines in (render(picture, width, 50, 1.0), summary(picture, {}, "done", width, 1.0)):
             assert [one.plain for one in lines if CONTROL.search(one.plain)] == []
 
@@ -150,16 +149,12 @@ def test_pager_gets_no_control_character():
 
 def test_anomalies_of_an_attack_are_counted_for_its_run():
     state = Accumulator()
-    lookout = Lookout(state.state, Theme())
+    builder = ViewBuilder(state.state, Theme())
 
     frames = [Frame(name, json.dumps(data).encode()) for name, data in EVENTS]
     changes = [change for frame in frames for change in state.apply(decode_event(frame))]
-
-    async def note() -> None:
-        for change in changes:
-            if isinstance(change, Anomaly):
-                await lookout.note(change)
-
-    anyio.run(note)
-    [run] = lookout.look(0.0).runs
-    assert run.anomalies == sum(lookout.anomalies.values()) > 0
+    for change in changes:
+        if isinstance(change, Anomaly):
+            builder.count_anomaly(change)
+    [run] = builder.build(0.0).runs
+    assert run.anomalies == sum(builder.anomalies.values()) > 0

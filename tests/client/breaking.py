@@ -24,8 +24,9 @@ from stepstream import (
     ToolCallFinished,
     ToolCallStarted,
 )
+from stepstream.asgi.http import Application, Message, Receive, Scope, Send, answer_lifespan
+from stepstream.asgi.server import CONNECTION
 from stepstream.simulator import Scenario, app, serve
-from stepstream.simulator.asgi import CONNECTION, Application, Message, Receive, Scope, Send, live
 from stepstream.simulator.pace import PaceLike
 from stepstream.wire.statuses import NEXT_MESSAGE, NEXT_RUN, NEXT_STEP, RUN_TERMINAL
 from stepstream.wire.tool_calls import ToolCall
@@ -201,7 +202,7 @@ class Host:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await live(receive, send)
+            await answer_lifespan(receive, send)
         else:
             await self.applications[_header(scope, b"x-app")](scope, receive, send)
 

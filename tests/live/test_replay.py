@@ -237,7 +237,7 @@ async def test_replay_looks_at_what_is_asked_for_only():
         await quiet()
         processor.add(StepProgress, late, replay=True, step_id="step_7")
         await quiet()
-        grown = processor._state.steps
+        grown = processor.state.steps
         assert [identifier for identifier, one in grown.items() if one.cached is not None] == ["step_7"]
         assert [change.step_id for change in late] == ["step_7"]
         gate.set()

@@ -20,15 +20,15 @@ from rich.text import Text
 
 from stepstream import Accumulator, Frame, decode_event
 from stepstream.cli.demo import WEATHER
-from stepstream.cli.view.lookout import Lookout
-from stepstream.cli.view.paint import Painter
-from stepstream.cli.view.picture import Picture, Theme
-from stepstream.cli.view.render import render
-from stepstream.cli.view.summary import summary
+from stepstream.cli.screen.paint import Painter
+from stepstream.cli.screen.render import render
+from stepstream.cli.screen.summary import summary
 from stepstream.fold.anomalies import Anomaly
 from stepstream.simulator import SCENARIOS
 from stepstream.simulator.pace import REAL
 from stepstream.simulator.runs import Run, new_run
+from stepstream.views.builder import ViewBuilder
+from stepstream.views.model import ScreenView, Theme
 
 HERE = Path(__file__).parent
 README_PICTURE = HERE / "demo.svg"
@@ -56,7 +56,7 @@ class Scene(NamedTuple):
 class Seen(NamedTuple):
     """What was to be seen at last, by which clock, and what was against the protocol."""
 
-    picture: Picture
+    picture: ScreenView
     now: float
     anomalies: Mapping[str, int]
 
@@ -91,7 +91,7 @@ def played(scenario: str, number: int, *, answers: bool = True) -> Iterator[tupl
     )
     at, stream = 0.0, run.begin(0.0)
     while True:
-        while (beat := stream.next_beat(at)) is not None:
+        while (beat := stream.next_event(at)) is not None:
             at += beat.delay
             yield at, beat.frame
         if run.status != "requires_action" or not answers:
@@ -115,20 +115,20 @@ def seen(scene: Scene) -> Seen:
         for number, (scenario, begin) in enumerate(scene.scenarios, 1)
     ]
     accumulator = Accumulator()
-    lookout = Lookout(accumulator.state, scene.theme, "the simulator")
+    builder = ViewBuilder(accumulator.state, scene.theme, "the simulator")
     look, now = 0, 0.0
     for at, _, frame in heapq.merge(*streams, key=lambda entry: entry[:2]):
         if at > scene.until:
             break
         while look / LOOKS < at:
             now = look / LOOKS
-            lookout.look(AT + now)
+            builder.build(AT + now)
             look += 1
         for change in accumulator.apply(decode_event(frame)):
             if isinstance(change, Anomaly):
-                lookout.anomalies[change.code] += 1
-    picture = lookout.look(AT + now + 1 / LOOKS, selected=scene.selected)
-    return Seen(msgspec.structs.replace(picture, is_paused=scene.is_paused), AT + now + 1 / LOOKS, lookout.anomalies)
+                builder.anomalies[change.code] += 1
+    picture = builder.build(AT + now + 1 / LOOKS, selected=scene.selected)
+    return Seen(msgspec.structs.replace(picture, is_paused=scene.is_paused), AT + now + 1 / LOOKS, builder.anomalies)
 
 
 def screen(scene: Scene, width: int) -> str:

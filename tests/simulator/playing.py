@@ -12,11 +12,11 @@ import httpx
 import msgspec
 
 from stepstream import Outcome, Processor, connect
+from stepstream.asgi.http import Application, Message, Scope
 from stepstream.simulator import SCENARIOS, Scenario
-from stepstream.simulator.asgi import Application, Message, Scope
+from stepstream.simulator.event_writer import TimedEvent
 from stepstream.simulator.pace import FAST, Pace
 from stepstream.simulator.runs import Run, Stream, new_run
-from stepstream.simulator.stage import Beat
 from stepstream.wire.sse import Frame, FrameDecoder
 
 JSON = dict[str, Any]
@@ -35,9 +35,9 @@ def a_run(scenario: str | Scenario = "umbrellas", *, seed: int | None = None, pa
     return new_run(1, story, thread_id="thread_own", assistant_id="asst_own", settings={}, at=AT, seed=seed, pace=pace)
 
 
-def beats(stream: Stream, now: float = 0.0) -> list[Beat]:
+def beats(stream: Stream, now: float = 0.0) -> list[TimedEvent]:
     """Return the rest of a stream."""
-    return list(iter(partial(stream.next_beat, now), None))
+    return list(iter(partial(stream.next_event, now), None))
 
 
 def decoded(frames: list[Frame]) -> Events:

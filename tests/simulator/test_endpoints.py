@@ -21,10 +21,10 @@ from playing import (
 
 from stepstream.simulator import SCENARIOS, app, threads
 from stepstream.simulator.api import SEEDED_TIME
+from stepstream.simulator.event_writer import EventWriter
+from stepstream.simulator.objects import SETTINGS, Owner
 from stepstream.simulator.pace import FAST
 from stepstream.simulator.runs import Run
-from stepstream.simulator.shapes import SETTINGS, Owner
-from stepstream.simulator.stage import Stage
 
 PREFIXES = ["", "/v1", "/openai", "/openai/v1"]
 OUTPUTS = "submit_tool_outputs"
@@ -571,7 +571,7 @@ async def test_runs_are_forgotten_by_their_size_too(monkeypatch: pytest.MonkeyPa
     thread = api.create(0)
     for number in range(9):
         owner = Owner(f"run_{number}", thread.id, "asst_1", 0)
-        run = Run(SCENARIOS["message"], Stage(owner, f"sim{number}", 0, None), {}, FAST)
+        run = Run(SCENARIOS["message"], EventWriter(owner, f"sim{number}", 0, None), {}, FAST)
         api.add_run(thread, run)
         run.begin(0).leave()
         run.catch_up(0)

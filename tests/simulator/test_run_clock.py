@@ -8,21 +8,21 @@ from playing import AT, JSON, a_run, answer, asked_calls, beats, decoded
 
 from stepstream import accumulate
 from stepstream.simulator import SCENARIOS
+from stepstream.simulator.event_writer import TimedEvent
 from stepstream.simulator.pace import FAST, REAL, Pace, pace_of
 from stepstream.simulator.runs import LAG, Run, Stream
-from stepstream.simulator.stage import Beat
 from stepstream.wire.sse import encode_frame
 
 SHORT = [name for name in SCENARIOS if name not in ("many-deltas", "big-logs")]
 PACES = [FAST, REAL, pace_of(10)]
 
 
-def story(taken: list[Beat]) -> list[str]:
+def story(taken: list[TimedEvent]) -> list[str]:
     return [beat.frame.event.removeprefix("thread.") for beat in taken]
 
 
-def take(stream: Stream, count: int, now: float = 0.0) -> list[Beat]:
-    taken = [stream.next_beat(now) for _ in range(count)]
+def take(stream: Stream, count: int, now: float = 0.0) -> list[TimedEvent]:
+    taken = [stream.next_event(now) for _ in range(count)]
     assert None not in taken
     return [beat for beat in taken if beat is not None]
 
@@ -31,14 +31,14 @@ def standing(run: Run) -> tuple[JSON, list[JSON]]:
     return run.object(), run.steps()
 
 
-def folded(taken: list[Beat]) -> tuple[str, list[str]]:
+def folded(taken: list[TimedEvent]) -> tuple[str, list[str]]:
     """The status of the run and of the steps after these events."""
     state = accumulate([encode_frame(beat.frame) for beat in taken])
     [run] = state.runs.values()
     return run.status, [step.status for step in state.steps.values()]
 
 
-def alike(first: list[Beat], second: list[Beat]) -> bool:
+def alike(first: list[TimedEvent], second: list[TimedEvent]) -> bool:
     return [beat.frame for beat in first] == [beat.frame for beat in second]
 
 
@@ -48,8 +48,8 @@ def outputs(run: Run) -> dict[str, str | bool | None]:
 
 def test_run_moves_as_it_is_read():
     run = a_run("code")
-    stream, taken = run.begin(0), list[Beat]()
-    while (beat := stream.next_beat(0)) is not None:
+    stream, taken = run.begin(0), list[TimedEvent]()
+    while (beat := stream.next_event(0)) is not None:
         taken.append(beat)
         if beat.frame.event != "done":
             assert folded(taken) == (run.status, [step["status"] for step in run.steps()])
@@ -57,8 +57,8 @@ def test_run_moves_as_it_is_read():
 
 def test_steps_grow_as_they_are_read():
     run = a_run("code")
-    stream, taken = run.begin(0), list[Beat]()
-    while (beat := stream.next_beat(0)) is not None:
+    stream, taken = run.begin(0), list[TimedEvent]()
+    while (beat := stream.next_event(0)) is not None:
         taken.append(beat)
         state = accumulate([encode_frame(beat.frame) for beat in taken])
         details = [step["step_details"].get("tool_calls") for step in run.steps()]
@@ -76,7 +76,7 @@ def test_run_left_at_any_event_comes_to_the_same_end(name: str):
         run = a_run(name, seed=1)
         stream = run.begin(0)
         for _ in range(left_after):
-            stream.next_beat(0)
+            stream.next_event(0)
         stream.leave()
         run.catch_up(0)
         return standing(run)
@@ -90,7 +90,7 @@ def test_run_left_at_any_event_comes_to_the_same_end(name: str):
 def test_stream_that_is_left_gives_no_more():
     stream = a_run().begin(0)
     stream.leave()
-    assert stream.next_beat(0) is None
+    assert stream.next_event(0) is None
 
 
 def test_run_without_reader_stands_still_until_its_time_comes():
@@ -185,7 +185,7 @@ def test_clock_takes_as_much_as_was_late():
 def test_reader_in_time_is_never_overtaken():
     run = a_run("code", pace=REAL)
     stream, now = run.begin(0), 0.0
-    while (beat := stream.next_beat(now)) is not None:
+    while (beat := stream.next_event(now)) is not None:
         now += beat.delay + LAG / 2
         run.catch_up(now)
         assert not stream.unread
@@ -200,7 +200,7 @@ def test_new_stream_takes_over_from_an_old_one_that_is_still_read():
     while run.status != "requires_action":
         take(old, 1)
     new = run.submit(outputs(run), AT, 0)
-    assert old.next_beat(0) is None
+    assert old.next_event(0) is None
     assert story(beats(new))[-2:] == ["run.completed", "done"]
 
 
@@ -265,7 +265,7 @@ def test_wrong_answers_say_what_was_expected_and_change_nothing():
 # cancelling
 
 
-def cancelled(count: int, name: str = "code", *, at: float = AT + 1) -> tuple[Run, list[Beat]]:
+def cancelled(count: int, name: str = "code", *, at: float = AT + 1) -> tuple[Run, list[TimedEvent]]:
     """Return a run that is cancelled after `count` events, and all of its events."""
     run = a_run(name)
     stream = run.begin(0)

@@ -28,7 +28,7 @@ from playing import (
 
 from stepstream import accumulate
 from stepstream.simulator import SCENARIOS, app
-from stepstream.simulator.stage import DELAYS
+from stepstream.simulator.event_writer import DELAYS
 
 BIG = ("many-deltas", "big-logs")
 SHORT = [name for name in SCENARIOS if name not in BIG]

@@ -9,10 +9,10 @@ import pytest
 from playing import AT, JSON, Events, a_run, asked_calls, beats, decoded, posted
 
 from stepstream.simulator import SCENARIOS, Scenario
-from stepstream.simulator.acts import ask, tokens
+from stepstream.simulator.event_writer import EventWriter
+from stepstream.simulator.objects import Owner
 from stepstream.simulator.scenario import Answer, Citation, Ending, FunctionCall, FunctionCalls, Usage
-from stepstream.simulator.shapes import Owner
-from stepstream.simulator.stage import Stage
+from stepstream.simulator.step_events import function_call_events, tokens
 from stepstream.simulator.threads import Threads
 
 RUN_BODY = {"assistant_id": "asst_shopkeeper", "stream": True}
@@ -246,8 +246,8 @@ def test_times_in_the_objects_are_those_of_the_story():
 
 def test_parallel_calls_of_unequal_length_lose_nothing():
     calls = (FunctionCall("get_weather", "{}"), FunctionCall("get_weather", '{"city": "Porto", "day": "Monday"}'))
-    stage = Stage(Owner("run_1", "thread_own", "asst_own", AT), "sim1", AT, None)
-    taken = ask(stage, FunctionCalls(calls=calls, usage=Usage(1, 1)))
+    stage = EventWriter(Owner("run_1", "thread_own", "asst_own", AT), "sim1", AT, None)
+    taken = function_call_events(stage, FunctionCalls(calls=calls, usage=Usage(1, 1)))
     [step] = sums(decoded([beat.frame for beat in taken]), "thread.run.step.delta")
     got = [call["function"]["arguments"] for call in step["step_details"]["tool_calls"]]
     assert got == [call.arguments for call in calls]

@@ -10,8 +10,9 @@ import httpx
 import pytest
 from playing import RUN_BODY, RUN_BYTES, RUNS, THREAD, Caller, RaisingCaller, answer, calling, events_of, truth
 
+from stepstream.asgi.http import Message, Receive, Scope, Send
 from stepstream.simulator import app, serve
-from stepstream.simulator.asgi import BrokenOff, Message, Receive, Scope, Send
+from stepstream.simulator.responses import BrokenOff
 
 REQUEST = f"POST {RUNS} HTTP/1.1\r\nhost: simulator\r\ncontent-length: {len(RUN_BYTES)}\r\n\r\n".encode() + RUN_BYTES
 LIMIT = 2**20

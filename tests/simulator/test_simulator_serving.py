@@ -14,8 +14,8 @@ import pytest
 from anyio.abc import SocketStream
 from playing import RUN_BODY, RUN_BYTES, RUNS, events_of
 
+from stepstream.asgi.http import Receive, Scope, Send
 from stepstream.simulator import app, serve
-from stepstream.simulator.asgi import Receive, Scope, Send
 
 WITHIN = 10
 

@@ -9,15 +9,15 @@ import pytest
 from playing import JSON, a_run, beats, decoded
 
 from stepstream.simulator import FAULTS, SCENARIOS, Scenario
-from stepstream.simulator.delivery import Stop, Write, writes
+from stepstream.simulator.delta_merge import merge_deltas
+from stepstream.simulator.event_faults import EVENT_FAULTS, with_event_faults
+from stepstream.simulator.event_writer import TimedEvent
 from stepstream.simulator.faults import faults_of
 from stepstream.simulator.pace import FAST, REAL, Pace, pace_of
-from stepstream.simulator.pages import page
-from stepstream.simulator.refusing import MAX_KNOWN, Refusing
+from stepstream.simulator.pagination import page
+from stepstream.simulator.request_faults import MAX_KNOWN, RequestFaults
 from stepstream.simulator.requests import Refusal
-from stepstream.simulator.spoil import SPOILS, spoiled
-from stepstream.simulator.stage import Beat
-from stepstream.simulator.sums import summed
+from stepstream.simulator.writes import Stop, Write, writes
 from stepstream.wire.sse import Frame, FrameDecoder, encode_frame
 
 # how faults are asked for
@@ -196,34 +196,34 @@ def test_page_of_nothing_is_empty():
     ],
 )
 def test_deltas_are_summed(deltas: list[JSON], whole: JSON):
-    assert summed(deltas) == whole
+    assert merge_deltas(deltas) == whole
 
 
 def test_sum_leaves_the_deltas_alone():
     deltas: list[JSON] = [{"a": {"calls": [{"index": 0, "logs": "x"}]}}, {"a": {"calls": [{"index": 0, "logs": "y"}]}}]
     before = repr(deltas)
-    summed(deltas)
+    merge_deltas(deltas)
     assert repr(deltas) == before
 
 
 # events spoiled
 
 
-def a_beat(name: str, about: str | None = None) -> Beat:
-    return Beat(0.5, Frame(name, b'{"id": "%b"}' % (about or "run").encode()), about)
+def a_beat(name: str, about: str | None = None) -> TimedEvent:
+    return TimedEvent(0.5, Frame(name, b'{"id": "%b"}' % (about or "run").encode()), about)
 
 
-RUN, DONE = a_beat("thread.run.queued"), Beat(0.5, Frame("done", b"[DONE]"))
+RUN, DONE = a_beat("thread.run.queued"), TimedEvent(0.5, Frame("done", b"[DONE]"))
 A, B = [a_beat(f"a{number}", "a") for number in range(5)], [a_beat(f"b{number}", "b") for number in range(5)]
 STREAM = [RUN, *A, *B, RUN, DONE]
 
 
-def spoil(beats: list[Beat], **faults: int) -> list[Beat]:
+def spoil(beats: list[TimedEvent], **faults: int) -> list[TimedEvent]:
     named = {name.replace("_", "-"): number for name, number in faults.items()}
-    return list(spoiled(iter(beats), named, Random(3)))
+    return list(with_event_faults(iter(beats), named, Random(3)))
 
 
-def names(beats: list[Beat]) -> list[str]:
+def names(beats: list[TimedEvent]) -> list[str]:
     return [beat.frame.event for beat in beats]
 
 
@@ -248,7 +248,7 @@ def test_shuffle_keeps_the_order_of_each_step_and_the_place_of_runs():
 
 
 @pytest.mark.parametrize("stream", [[*A, *B], [RUN], [], [*A], [RUN, *A, RUN, *B]])
-def test_shuffle_loses_nothing(stream: list[Beat]):
+def test_shuffle_loses_nothing(stream: list[TimedEvent]):
     assert sorted(spoil(stream, shuffle=0), key=str) == sorted(stream, key=str)
 
 
@@ -271,7 +271,7 @@ def test_error_ends_the_stream(kind: str, after: int):
 
 def test_error_leaves_the_rest_of_the_stream_to_its_reader():
     rest = iter(STREAM)
-    assert len(list(spoiled(rest, {"error-flat": 3}, Random(0)))) == 4
+    assert len(list(with_event_faults(rest, {"error-flat": 3}, Random(0)))) == 4
     assert list(rest) == STREAM[3:]
 
 
@@ -305,18 +305,18 @@ def test_faults_are_applied_in_their_own_order():
     assert names(spoil(STREAM, duplicate=2, error_flat=3, drop_done=0)) == ["thread.run.queued"] * 2 + ["a0", "error"]
 
 
-@pytest.mark.parametrize("name", SPOILS)
+@pytest.mark.parametrize("name", EVENT_FAULTS)
 def test_spoiled_event_is_a_fault(name: str):
     assert name in FAULTS
 
 
 def test_spoiled_stream_is_taken_as_it_is_read():
-    def endless() -> Iterator[Beat]:
+    def endless() -> Iterator[TimedEvent]:
         while True:
             yield RUN
 
-    faults = {name: FAULTS[name].default or 0 for name in SPOILS if not name.startswith("error")}
-    assert next(spoiled(endless(), faults, Random(0))) == RUN
+    faults = {name: FAULTS[name].default or 0 for name in EVENT_FAULTS if not name.startswith("error")}
+    assert next(with_event_faults(endless(), faults, Random(0))) == RUN
 
 
 # writes
@@ -435,7 +435,7 @@ class Clock:
 def statuses(faults: Mapping[str, int], times: list[float], path: str = "/a") -> list[int]:
     """Return what a request gets at each of these times."""
     clock = Clock()
-    refusing = Refusing(clock)
+    refusing = RequestFaults(clock)
     got = []
     for now in times:
         clock.now = now
@@ -443,7 +443,7 @@ def statuses(faults: Mapping[str, int], times: list[float], path: str = "/a") ->
     return got
 
 
-def status(refusing: Refusing, path: str, faults: Mapping[str, int]) -> int:
+def status(refusing: RequestFaults, path: str, faults: Mapping[str, int]) -> int:
     try:
         refusing.check(path, "/elsewhere", faults)
     except Refusal as refusal:
@@ -472,25 +472,25 @@ def test_trouble_lasts_as_long_as_it_is_said_to(faults: Mapping[str, int], times
 
 def test_rate_limit_says_when_to_come_again():
     with pytest.raises(Refusal) as caught:
-        Refusing(Clock()).check("/a", "/b", {"rate-limit": 7})
+        RequestFaults(Clock()).check("/a", "/b", {"rate-limit": 7})
     assert caught.value.headers == {"retry-after": "7"}
     assert (caught.value.error["code"], caught.value.error["type"]) == ("rate_limit_exceeded", "rate_limit_error")
 
 
 def test_redirect_says_where_to_go():
     with pytest.raises(Refusal) as caught:
-        Refusing(Clock()).check("/a", "/b", {"redirect": 0})
+        RequestFaults(Clock()).check("/a", "/b", {"redirect": 0})
     assert caught.value.headers == {"location": "/b"}
 
 
 def test_paths_have_their_trouble_apart():
-    refusing = Refusing(Clock())
+    refusing = RequestFaults(Clock())
     assert [status(refusing, path, {"server-error": 1}) for path in "abab"] == [500, 500, 200, 200]
 
 
 @pytest.mark.parametrize("name", ["server-error", "rate-limit"])
 def test_oldest_trouble_is_forgotten(name: str):
-    refusing = Refusing(Clock())
+    refusing = RequestFaults(Clock())
     for number in range(2 * MAX_KNOWN):
         status(refusing, f"/{number}", {name: 1})
     assert (len(refusing._until), len(refusing._refused)) in ((MAX_KNOWN, 0), (0, MAX_KNOWN))

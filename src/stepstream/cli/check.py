@@ -18,14 +18,14 @@ from stepstream.wire.sse import Frame, FrameDecoder
 DEVIATING: Final = 7
 """The exit status where there was any deviation."""
 
-PATIENCE: Final = 1.0
-"""How many seconds are spent, all in all, on waiting for what a server may send after `done`."""
+TRAILING_TIME: Final = 1.0
+"""Seconds in all that are spent on waiting for what a server may send after `done`."""
 
 
 async def check(source: str, *, chunk_size: int, speed: float) -> int:
     """Write each deviation in `source` as a line, a summary after them, and return the exit status.
 
-    Reading goes on after `done`, for nothing may follow it: to the end, but without waiting longer than `PATIENCE`.
+    Reading goes on after `done`, for nothing may follow it: to the end, but waiting at most `TRAILING_TIME`.
 
     Raises:
         StreamFailed: the stream carried an `error` event, and deviates in nothing.
@@ -63,15 +63,15 @@ async def _read(chunks: AsyncIterator[Any], report: "_Report") -> None:
 
 
 async def _soon(chunks: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    """Yield what comes of a stream before the waiting for it has taken `PATIENCE`."""
-    patience = PATIENCE
-    while patience > 0:
+    """Yield what comes of a stream before the waiting for it has taken `TRAILING_TIME`."""
+    left = TRAILING_TIME
+    while left > 0:
         began, chunk = anyio.current_time(), END
-        with anyio.move_on_after(patience):
+        with anyio.move_on_after(left):
             chunk = await next_item(chunks)
         if chunk is END:
             return
-        patience -= anyio.current_time() - began
+        left -= anyio.current_time() - began
         yield chunk
 
 

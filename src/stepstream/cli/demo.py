@@ -17,20 +17,19 @@ from stepstream import (
     connect,
 )
 from stepstream.cli.output import counted, write_line
-from stepstream.cli.view.ability import check_rich, is_drawable
+from stepstream.cli.screen.capabilities import check_rich, is_drawable
 from stepstream.cli.watch import write_change
 from stepstream.simulator import app, serve
 
 WEATHER: Final = {"Bergen": "rain all day, 9 °C", "Kraków": "sunny, 17 °C"}
-"""What the demo's own function knows."""
-
+"""What the demo's own function returns, by city."""
 
 RUNS: Final = "/v1/threads/thread_demo/runs"
 SHOWN: Final = (RunTransition, StepTransition, MessageTransition, ToolCallStarted)
 
 
 async def demo(*, fast: bool, plain: bool = False) -> int | None:
-    """Run the simulator's story and show it as it happens, answering the function calls on the way.
+    """Run the simulator's default scenario and show it as it happens, answering the function calls on the way.
 
     Raises:
         ImportError: what serves or what draws is not installed.
@@ -64,8 +63,8 @@ async def _drawn(pace: str) -> int | None:
     return status_after(ending)
 
 
-async def _outcomes(processor: Processor, base_url: str, tell: Callable[[str], None]) -> list[Outcome]:
-    return [outcome async for outcome in _streams(processor, base_url, tell)]
+async def _outcomes(processor: Processor, base_url: str, log: Callable[[str], None]) -> list[Outcome]:
+    return [outcome async for outcome in _streams(processor, base_url, log)]
 
 
 def _write_answer(outcomes: Sequence[Outcome]) -> None:
@@ -75,11 +74,11 @@ def _write_answer(outcomes: Sequence[Outcome]) -> None:
             write_line(line)
 
 
-async def _streams(processor: Processor, base_url: str, tell: Callable[[str], None]) -> AsyncIterator[Outcome]:
+async def _streams(processor: Processor, base_url: str, log: Callable[[str], None]) -> AsyncIterator[Outcome]:
     """Open a run and yield its outcome; while it waits for function outputs, send them and go on."""
     path, body = RUNS, {"assistant_id": "asst_demo", "stream": True}
     while True:
-        tell(f"POST {path}")
+        log(f"POST {path}")
         outcome = await processor.run(connect(base_url + path, json=body))
         yield outcome
         if not isinstance(outcome.required_action, RequiredAction):

@@ -6,26 +6,26 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from stepstream.cli.output import counted, summary
-from stepstream.cli.view.ability import theme_of
-from stepstream.cli.view.driver import FRAME, Ending, die_of, shown, write_lines
-from stepstream.cli.view.lookout import Lookout
-from stepstream.cli.view.paint import Painter
-from stepstream.cli.view.summary import summary as table
+from stepstream.cli.screen.capabilities import theme_of
+from stepstream.cli.screen.driver import FRAME, Ending, draw_during
+from stepstream.cli.screen.paint import Painter
+from stepstream.cli.screen.summary import summary as table
 from stepstream.errors import StepStreamError
 from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.outcome import Outcome
 from stepstream.live.processor import Processor
 from stepstream.live.source import Source
+from stepstream.views.builder import ViewBuilder
 
 T = TypeVar("T")
 
-RUNS_TOLD: Final = 20
+SUMMARY_RUNS: Final = 20
 
 COARSE: Final = 0.5
-"""Seconds of a recording between two looks: from there on they do not tell how long something took."""
+"""Seconds of a recording between two frames: from there on, frames are too far apart to measure durations."""
 
 
 async def drawn(stream: Source, source: str, *, speed: float = 1, redact: bool = False) -> int | None:
@@ -42,8 +42,16 @@ async def drawn(stream: Source, source: str, *, speed: float = 1, redact: bool =
 
 
 def status_after(ending: Ending) -> int | None:
-    """Return the exit status where a signal ended the drawing. Of one that kills, the program dies here."""
-    return None if ending.signal is None else die_of(ending.signal)
+    """Return the exit status where a signal ended the drawing. Where that was not Ctrl-C, the program ends here.
+
+    It ends by the signal itself, as if it had never received it: then its parent process sees what ended it.
+    """
+    if ending.signal is None:
+        return None
+    if ending.signal != signal.SIGINT:
+        signal.signal(ending.signal, signal.SIG_DFL)
+        os.kill(os.getpid(), ending.signal)
+    return 128 + ending.signal
 
 
 def _verdict(outcome: Outcome) -> str:
@@ -61,30 +69,39 @@ async def watched(
 ) -> Ending:
     """Draw what `processor` knows while `body` runs, then write the summary, whose last line is the verdict."""
     theme = theme_of(os.environ, sys.stdout.encoding, redact=redact)
-    state = processor.state
-    lookout = Lookout(state, theme, source, is_coarse=speed * FRAME > COARSE)
-    processor.add((Anomaly,), lookout.note)
+    builder = ViewBuilder(processor.state, theme, source, is_coarse=speed * FRAME > COARSE)
+
+    async def count_anomaly(anomaly: Anomaly) -> None:
+        builder.count_anomaly(anomaly)
+
+    processor.add((Anomaly,), count_anomaly)
     clock = _clock(speed)
-    told = ""
+    last_line = ""
     try:
-        ending = await shown(body, state, lookout, clock)
+        ending = await draw_during(body, processor.state, builder, clock)
         if ending.result is not None:
-            told = verdict(ending.result)
+            last_line = verdict(ending.result)
         elif ending.signal in (None, signal.SIGINT):
-            told = f"quit after {counted(processor.statistics().events, 'event')}"
+            last_line = f"quit after {counted(processor.statistics().events, 'event')}"
     except StepStreamError as error:
-        told = _verdict(error.outcome) if error.outcome is not None else ""
+        last_line = _verdict(error.outcome) if error.outcome is not None else ""
         raise
     finally:
-        if told and processor.statistics().events:
-            _write_summary(lookout, told, clock())
+        if last_line and processor.statistics().events:
+            _write_summary(builder, last_line, clock())
     return ending
 
 
-def _write_summary(lookout: Lookout, told: str, now: float) -> None:
+def _write_summary(builder: ViewBuilder, last_line: str, now: float) -> None:
     width = min(_columns(), 120)
-    picture = lookout.look(now, runs=RUNS_TOLD)
-    write_lines(Painter(lookout.theme), table(picture, lookout.anomalies, told, width, now))
+    view = builder.build(now, runs=SUMMARY_RUNS)
+    _write_lines(Painter(builder.theme), table(view, builder.anomalies, last_line, width, now))
+
+
+def _write_lines(painter: Painter, lines: list[Any]) -> None:
+    text = "".join(painter.painted(line) + "\n" for line in lines)
+    sys.stdout.buffer.write(text.encode(sys.stdout.encoding, "backslashreplace"))
+    sys.stdout.buffer.flush()
 
 
 def _columns() -> int:
@@ -95,7 +112,7 @@ def _columns() -> int:
 
 
 def _clock(speed: float) -> Callable[[], float]:
-    """Return a clock that goes as fast as what is replayed."""
+    """Return a clock that goes as fast as the recording: with `max`, which has no factor, as fast as our own."""
     factor = 1.0 if math.isinf(speed) else speed
     start, begun = time.time(), time.monotonic()
     return lambda: start + (time.monotonic() - begun) * factor

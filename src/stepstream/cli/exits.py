@@ -1,4 +1,4 @@
-"""What a command ends with: an exit status for every kind of trouble."""
+"""What a command ends with: an exit status for every kind of error."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,7 +9,7 @@ USAGE: Final = 2
 
 
 class UsageError(Exception):
-    """The command line asks for what there is not. Most of that argparse finds; this is the rest."""
+    """The command line cannot be used as it was typed. Most of that argparse finds; this is the rest."""
 
 
 STATUSES: Final[Sequence[tuple[type[Exception], int]]] = (
@@ -19,7 +19,7 @@ STATUSES: Final[Sequence[tuple[type[Exception], int]]] = (
     (APIError, 5),
     (TransportError, 6),
 )
-"""The first class that fits counts. All else is 1."""
+"""The first class that an error is of counts. All else is 1."""
 
 
 def status_of(error: Exception) -> int:

@@ -14,7 +14,7 @@ import anyio
 
 from stepstream.cli.exits import USAGE, status_of
 from stepstream.cli.output import write_error, write_traceback
-from stepstream.cli.request import Request
+from stepstream.cli.request_options import RequestOptions
 from stepstream.cli.source import is_url
 from stepstream.sources.files import CHUNK_SIZE
 
@@ -23,7 +23,7 @@ INTERRUPTED: Final = 130
 PLAIN: Final = "a line for each transition, on a terminal too"
 
 _SILENCE: Final = logging.NullHandler()
-"""Takes the library's log records, which the interpreter would else print: a command tells its errors itself."""
+"""Takes the library's log records, which the interpreter would print otherwise: a command reports errors itself."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,22 +41,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the outermost edge: every error is one line and a status
         _release_output()
         if BrokenPipeError in (type(error), type(error.__cause__)):
-            return 1  # the reader of our output has left: nobody is to be told
+            return 1  # the reader of our output has left: there is no reader for an error either
         if options.debug:
             write_traceback(error)
-        write_error(_told(error, getattr(options, "source", "")))
+        write_error(_error_line(error, getattr(options, "source", "")))
         return status_of(error)
 
 
 def _release_output() -> None:
-    """Let go of what standard output does not take: the interpreter would try again, and complain, as it exits."""
+    """Discard what standard output does not take: at its exit the interpreter would try again, and print an error."""
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _told(error: Exception, source: str) -> str:
+def _error_line(error: Exception, source: str) -> str:
     """Return an error in one line. The errors of URLs name what may be shown of the URL."""
     if isinstance(error, OSError) and error.strerror:  # one of a source is a TransportError
         return f"standard output: {error.strerror}" if source else error.strerror
@@ -65,7 +65,7 @@ def _told(error: Exception, source: str) -> str:
 
 
 def _command(options: argparse.Namespace) -> Callable[[], Awaitable[int | None]]:
-    """Return the command that `options` name. Each is imported when it is needed: not all can be everywhere."""
+    """Return the command that `options` name. Each is imported when it is used, for not all can be everywhere."""
     match options.command:
         case "cat":
             from stepstream.cli.cat import cat
@@ -104,9 +104,9 @@ def _command(options: argparse.Namespace) -> Callable[[], Awaitable[int | None]]
             return partial(demo, fast=options.fast, plain=options.plain)
 
 
-def _request(options: argparse.Namespace) -> Request:
+def _request(options: argparse.Namespace) -> RequestOptions:
     """Return what a URL is asked with."""
-    return Request(
+    return RequestOptions(
         method=options.method, json=options.json, header=tuple(options.header), api_key_env=options.api_key_env
     )
 
@@ -162,7 +162,7 @@ def _add_watch(command: argparse.ArgumentParser) -> None:
 
 
 def _add_simulate(command: argparse.ArgumentParser) -> None:
-    """Add the options of `simulate`. What they may say is the simulator's to know."""
+    """Add the options of `simulate`. Which values they take, the simulator checks."""
     command.add_argument("--port", type=_port, default=8_777, help="0 for a free one (default: %(default)s)")
     command.add_argument("--scenario", default="umbrellas", metavar="NAME", help="what runs do (default: %(default)s)")
     command.add_argument(
@@ -177,7 +177,7 @@ def _add_simulate(command: argparse.ArgumentParser) -> None:
 
 
 def _add_source(command: argparse.ArgumentParser, speed: str) -> None:
-    """Add SOURCE to a command, and how it is read; a recording at `speed` unless told."""
+    """Add SOURCE to a command, and how it is read; a recording at `speed` by default."""
     command.add_argument("source", metavar="SOURCE", help="a URL, a file, a recording, or - for standard input")
     command.add_argument(
         "--chunk-size", type=_chunk_size, default=CHUNK_SIZE, metavar="BYTES", help="read so many bytes at once"

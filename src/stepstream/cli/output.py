@@ -5,8 +5,8 @@ import traceback
 
 import msgspec
 
-from stepstream.cli.text import json_line, one_line
 from stepstream.fold.outcome import Outcome
+from stepstream.views.escaping import json_line, one_line
 
 SHOWN_ANOMALIES = 10
 
@@ -41,7 +41,7 @@ def write_traceback(error: Exception) -> None:
 
 
 def write_anomalies(outcome: Outcome) -> None:
-    """Report what the peer did against the protocol on standard error, one line each, the first few."""
+    """Write the first anomalies to standard error, a line each, and how many more there were."""
     for anomaly in outcome.anomalies[:SHOWN_ANOMALIES]:
         about = f" ({anomaly.id})" if anomaly.id else ""
         write_error(f"event {anomaly.sequence} {anomaly.event}: {anomaly.code}{about}: {anomaly.text}")

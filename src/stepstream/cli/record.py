@@ -31,7 +31,7 @@ async def record(source: str, output: str, *, chunk_size: int, speed: float) -> 
 
 
 def _is_same_file(source: str, output: str) -> bool:
-    """Tell whether to record would destroy what is read."""
+    """Return whether recording would overwrite what is read."""
     try:
         read = os.fstat(sys.stdin.fileno()) if source == "-" and sys.stdin is not None else os.stat(source)
         written = os.stat(output)

@@ -15,7 +15,7 @@ THREAD: Final = "thread_1"
 async def simulate(
     *, port: int, scenario: str, seed: int | None, pace: str, faults: Sequence[str], api_key: str | None
 ) -> None:
-    """Serve the simulator on `port` of 127.0.0.1, or on a free one where that is 0, and tell how to use it.
+    """Serve the simulator on `port` of 127.0.0.1, or on a free one where that is 0, and write how to use it.
 
     Raises:
         UsageError: a scenario, pace or fault is not known.

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def is_url(source: str) -> bool:
-    """Tell whether SOURCE is a URL, of whatever scheme."""
+    """Return whether SOURCE is a URL, of whatever scheme."""
     return "://" in source
 
 
 def _check_url(url: str) -> None:
-    """Check that a URL can be asked for at all.
+    """Check that a request can be sent to a URL at all.
 
     Raises:
         TransportError: it cannot.
@@ -49,7 +49,8 @@ async def named(
         from stepstream.sources.http import connect
 
         options = request or {}
-        async with connect(source, attempts=1, reconnect=False, **options) as stream:  # whoever waits can type it again
+        # tried once only: a user who waits in front of it can run the command again
+        async with connect(source, attempts=1, reconnect=False, **options) as stream:
             yield _in_pieces(aiter(stream), chunk_size)
     elif source == "-":
         yield _in_pieces(read_standard_input(), chunk_size)

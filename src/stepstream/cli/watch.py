@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import TypeAlias
 
 from stepstream.cli.output import summary, write_anomalies, write_line
-from stepstream.cli.request import Request
+from stepstream.cli.request_options import RequestOptions
+from stepstream.cli.screen.capabilities import check_rich, is_drawable, is_typed
 from stepstream.cli.source import is_url, named
-from stepstream.cli.view.ability import check_rich, is_drawable, is_typed
 from stepstream.errors import StepStreamError
 from stepstream.fold.changes import MessageTransition, RunTransition, StepTransition, ToolCallStarted
 from stepstream.live.processor import Processor
@@ -17,7 +17,7 @@ Shown: TypeAlias = RunTransition | StepTransition | MessageTransition | ToolCall
 
 
 async def watch(
-    source: str, *, chunk_size: int, speed: float, request: Request, plain: bool = False, redact: bool = False
+    source: str, *, chunk_size: int, speed: float, request: RequestOptions, plain: bool = False, redact: bool = False
 ) -> int | None:
     """Draw `source` live on a terminal; else, or with `plain`, write a line for each transition. Then a summary.
 

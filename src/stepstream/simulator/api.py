@@ -4,14 +4,14 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, Final, NamedTuple
 
-from stepstream.simulator import shapes
+from stepstream.simulator import nested, objects
 from stepstream.simulator.bodies import NewMessage, NewRun
+from stepstream.simulator.objects import JSON
 from stepstream.simulator.pace import Pace, pace_of
-from stepstream.simulator.requests import Refusal, Request
+from stepstream.simulator.requests import ApiRequest, Refusal
 from stepstream.simulator.runs import Run, new_run
 from stepstream.simulator.scenario import Scenario
 from stepstream.simulator.scenarios import SCENARIOS
-from stepstream.simulator.shapes import JSON
 from stepstream.simulator.threads import Thread, Threads
 
 SEEDED_TIME: Final = 1_790_000_000.0
@@ -51,14 +51,14 @@ class Api:
         """The Unix time, as far as the application's own seed goes."""
         return self.at(self.defaults.seed)
 
-    def thread(self, request: Request) -> Thread:
+    def thread(self, request: ApiRequest) -> Thread:
         """Return the thread that the path names."""
         found = self.threads.find(request.ids["thread"])
         if found is None:
             raise Refusal(404, f"no thread found with id {request.ids['thread']!r:.80}", param="thread_id")
         return found
 
-    def run(self, request: Request) -> Run:
+    def run(self, request: ApiRequest) -> Run:
         """Return the run that the path names, moved to the present."""
         thread = self.threads.find(request.ids["thread"])
         run = None if thread is None else thread.runs.get(request.ids["run"])
@@ -71,8 +71,8 @@ class Api:
     def add_message(self, thread: Thread, new: NewMessage, at: float) -> JSON:
         """Keep and return a message of the client, created at the Unix time `at`."""
         parts = [{"type": "text", "text": new.content}] if isinstance(new.content, str) else new.content
-        content = [shapes.text(part["text"]) if isinstance(part.get("text"), str) else part for part in parts]
-        message = shapes.message(
+        content = [nested.text(part["text"]) if isinstance(part.get("text"), str) else part for part in parts]
+        message = objects.message(
             f"msg_sim_{next(self._messages)}",
             thread.id,
             int(at),
@@ -84,7 +84,7 @@ class Api:
         thread.add_message(message)
         return message
 
-    def open_run(self, request: Request, new: NewRun, options: Defaults, thread: Thread) -> Run:
+    def open_run(self, request: ApiRequest, new: NewRun, options: Defaults, thread: Thread) -> Run:
         """Return a new run on `thread`, as the request says."""
         scenario, seed, pace = options
         at = self.at(seed)
@@ -96,7 +96,7 @@ class Api:
             "model": new.model or scenario.model,
             "instructions": " ".join(filter(None, (instructions, new.additional_instructions))) or None,
             "tools": scenario.tools if new.tools is None else new.tools,
-            **{name: default if given.get(name) is None else given[name] for name, default in shapes.SETTINGS.items()},
+            **{name: default if given.get(name) is None else given[name] for name, default in objects.SETTINGS.items()},
         }
         run = new_run(
             next(self._runs),
@@ -111,7 +111,7 @@ class Api:
         self.threads.add_run(thread, run)
         return run
 
-    def options(self, request: Request) -> Defaults:
+    def options(self, request: ApiRequest) -> Defaults:
         """Return what holds for the run that the request opens."""
         scenario, seed, pace = (request.option(name) for name in Defaults._fields)
         if scenario is not None and scenario not in SCENARIOS:

@@ -1,38 +1,39 @@
-"""The simulator's ASGI application: it finds what answers a request, and sees to the faults."""
+"""The simulator's ASGI application: it finds what answers a request, or the fault that stands in for the answer."""
 
 import hmac
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from random import Random
 from typing import Final
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import quote, urlencode
 
-from stepstream.simulator.api import MAX_SEED, Api, Defaults
-from stepstream.simulator.asgi import (
+from stepstream.asgi.http import (
     Application,
+    BodyTooLong,
     Receive,
     Scope,
     Send,
-    live,
+    answer_lifespan,
+    headers_of,
+    query_of,
     read_body,
-    send_object,
-    send_refusal,
-    send_stream,
-    send_whole,
 )
-from stepstream.simulator.delivery import writes
+from stepstream.simulator.api import MAX_SEED, Api, Defaults
 from stepstream.simulator.endpoints import ROUTES, Endpoint
+from stepstream.simulator.event_faults import with_event_faults
+from stepstream.simulator.event_writer import TimedEvent
 from stepstream.simulator.faults import NONE, Faults, faults_of
 from stepstream.simulator.pace import PaceLike, pace_of
-from stepstream.simulator.refusing import HTML, Refusing
-from stepstream.simulator.requests import Refusal, Request
+from stepstream.simulator.request_faults import HTML, RequestFaults
+from stepstream.simulator.requests import ApiRequest, Refusal
+from stepstream.simulator.responses import send_html, send_object, send_refusal, send_writes
 from stepstream.simulator.runs import Stream
 from stepstream.simulator.scenario import Scenario
 from stepstream.simulator.scenarios import DEFAULT, SCENARIOS
-from stepstream.simulator.spoil import spoiled
-from stepstream.simulator.stage import Beat
+from stepstream.simulator.writes import writes
 
+MAX_BODY_BYTES: Final = 2**20
 MAX_PARAMETERS: Final = 100
 
 
@@ -48,24 +49,22 @@ def _route(method: str, path: str) -> tuple[Endpoint, Mapping[str, str]]:
     raise Refusal(404, f"no such path: {method} {path}")
 
 
-def _request(scope: Scope, ids: Mapping[str, str], body: bytes) -> Request:
+async def _body(receive: Receive) -> bytes | None:
     try:
-        query = _joined(parse_qsl(scope["query_string"].decode("latin-1"), True, max_num_fields=MAX_PARAMETERS))
+        return await read_body(receive, MAX_BODY_BYTES)
+    except BodyTooLong as exc:
+        raise Refusal(413, str(exc)) from exc
+
+
+def _request(scope: Scope, ids: Mapping[str, str], body: bytes) -> ApiRequest:
+    try:
+        query = query_of(scope, MAX_PARAMETERS)
     except ValueError as exc:
         raise Refusal(400, f"expected at most {MAX_PARAMETERS} query parameters") from exc
-    headers = _joined((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"])
-    return Request(scope["method"], scope["path"], ids, query, headers, body)
+    return ApiRequest(scope["method"], scope["path"], ids, query, headers_of(scope), body)
 
 
-def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return values by name; where a name is repeated, its values with commas between, as HTTP has it for headers."""
-    found: dict[str, str] = {}
-    for name, value in pairs:
-        found[name] = f"{found[name]},{value}" if name in found else value
-    return found
-
-
-def _target(request: Request) -> str:
+def _target(request: ApiRequest) -> str:
     """Return where a request is answered without faults."""
     query = {**request.query, "fault": NONE}
     return f"{quote(request.path)}?{urlencode(query)}"
@@ -78,7 +77,7 @@ class _Simulator:
         self._api = Api(defaults, time.time, time.monotonic)
         self._faults = faults
         self._api_key = api_key
-        self._refusing = Refusing(time.monotonic)
+        self._request_faults = RequestFaults(time.monotonic)
         self._requests = count(1)
 
     def __repr__(self) -> str:
@@ -89,7 +88,7 @@ class _Simulator:
             case "http":
                 await self._answer(scope, receive, send)
             case "lifespan":
-                await live(receive, send)
+                await answer_lifespan(receive, send)
             case other:
                 raise ValueError(f"expected an http or lifespan scope, got {other!r}")
 
@@ -97,26 +96,26 @@ class _Simulator:
         request_id = f"req_sim{next(self._requests)}"
         try:
             endpoint, ids = _route(scope["method"], scope["path"])
-            body = await read_body(receive)
+            body = await _body(receive)
             if body is None:
                 return
             request = _request(scope, ids, body)
             self._authorize(request)
             faults = self._faults_of(request)
             if "html" not in faults:
-                self._refusing.check(request.path, _target(request), faults)
+                self._request_faults.check(request.path, _target(request), faults)
                 reply = endpoint(self._api, request)
         except Refusal as refusal:
             await send_refusal(send, refusal, request_id)
             return
         if "html" in faults:
-            await send_whole(send, 200, HTML, request_id, content_type="text/html; charset=utf-8")
+            await send_html(send, HTML, request_id)
         elif isinstance(reply, Stream):
             await self._send_stream(scope, receive, send, reply, faults, request_id)
         else:
             await send_object(send, reply, request_id)
 
-    def _authorize(self, request: Request) -> None:
+    def _authorize(self, request: ApiRequest) -> None:
         if self._api_key is None:
             return
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -125,7 +124,7 @@ class _Simulator:
             text = "expected the API key, as a bearer token or in the header api-key"
             raise Refusal(401, text, code="invalid_api_key")
 
-    def _faults_of(self, request: Request) -> Faults:
+    def _faults_of(self, request: ApiRequest) -> Faults:
         """Return the faults that the request asks for, or else those of the application, which are for streams."""
         asked = request.option("fault")
         if asked is None:
@@ -138,19 +137,19 @@ class _Simulator:
     async def _send_stream(
         self, scope: Scope, receive: Receive, send: Send, stream: Stream, faults: Faults, request_id: str
     ) -> None:
-        stage = stream.run.stage
-        events = spoiled(_paced(stream), faults, stage.random or Random(0))
-        data = writes(events, stream.run.scenario, faults, stage.now())
+        writer = stream.run.writer
+        events = with_event_faults(_paced(stream), faults, writer.random or Random(0))
+        data = writes(events, stream.run.scenario, faults, writer.now())
         try:
-            await send_stream(scope, receive, send, data, gzipped="gzip" in faults, request_id=request_id)
+            await send_writes(scope, receive, send, data, gzipped="gzip" in faults, request_id=request_id)
         finally:
             stream.leave()
 
 
-def _paced(stream: Stream) -> Iterator[Beat]:
+def _paced(stream: Stream) -> Iterator[TimedEvent]:
     """Yield the events of a stream, each with the seconds to wait before it."""
-    while (beat := stream.next_beat(time.monotonic())) is not None:
-        yield beat._replace(delay=stream.run.pace.seconds(beat.delay))
+    while (event := stream.next_event(time.monotonic())) is not None:
+        yield event._replace(delay=stream.run.pace.seconds(event.delay))
 
 
 def app(
@@ -165,25 +164,25 @@ def app(
 
     It answers the calls of the Assistants API around threads, messages, runs and steps, with or without `/v1` or
     `/openai` before the path. Runs stream where the body says `"stream": true`. They go on whatever becomes of the
-    connection, so that `GET …/runs/{run}` and `GET …/steps` tell the truth afterwards.
+    connection, so that `GET …/runs/{run}` and `GET …/steps` show afterwards how they went.
 
     `scenario` is what runs do: a name out of `SCENARIOS`, or a `Scenario` of your own. With a `seed`, the same requests
     in the same order give the same bytes, ids and timestamps too. `pace` is "real", "fast" (no pauses) or a number of
     events per second. `fault` is what becomes of streams: names out of `FAULTS`, as `"duplicate,cut-event=9"`. With
     `api_key`, requests need it as a bearer token or in the header `api-key`.
 
-    A request may say otherwise for its run, by the query parameters or `x-simulator-…` headers `scenario`, `seed`,
+    A request may set these for its own run, by the query parameters or `x-simulator-…` headers `scenario`, `seed`,
     `pace` and `fault` (`none` for none).
 
     Raises:
-        ValueError: a scenario, pace or fault is not known, or the key is empty, which everybody has.
+        ValueError: a scenario, pace or fault is not known, or the key is empty.
     """
-    if api_key == "":
+    if api_key == "":  # any request has it
         raise ValueError("expected an API key, got an empty one")
     if isinstance(scenario, str) and scenario not in SCENARIOS:
         raise ValueError(f"expected a scenario out of {', '.join(SCENARIOS)}; got {scenario!r:.80}")
     if seed is not None and not (isinstance(seed, int) and 0 <= seed <= MAX_SEED):
         raise ValueError(f"expected a seed from 0 to {MAX_SEED}, got {seed!r:.80}")
-    story = SCENARIOS[scenario] if isinstance(scenario, str) else scenario
+    default = SCENARIOS[scenario] if isinstance(scenario, str) else scenario
     faults = faults_of([fault] if isinstance(fault, str) else fault)
-    return _Simulator(Defaults(story, seed, pace_of(pace)), faults, api_key)
+    return _Simulator(Defaults(default, seed, pace_of(pace)), faults, api_key)

@@ -23,7 +23,7 @@ class NewThread(msgspec.Struct):
 
 
 class NewRun(msgspec.Struct):
-    """A run that the client opens. The settings of `shapes.SETTINGS` are taken beside these fields."""
+    """A run that the client opens. The settings of `objects.SETTINGS` are taken beside these fields."""
 
     assistant_id: str = "asst_sim"
     stream: bool | None = False

@@ -6,16 +6,16 @@ from typing import Final, TypeAlias
 
 from stepstream.simulator.api import Api
 from stepstream.simulator.bodies import Answers, NewMessage, NewRun, NewThread
-from stepstream.simulator.pages import page
-from stepstream.simulator.requests import Refusal, Request
+from stepstream.simulator.objects import JSON
+from stepstream.simulator.pagination import page
+from stepstream.simulator.requests import ApiRequest, Refusal
 from stepstream.simulator.runs import Stream
-from stepstream.simulator.shapes import JSON
 from stepstream.simulator.threads import Thread
 
 Reply: TypeAlias = JSON | Stream
 
 
-def _begun(stream: Stream, *, is_wanted: bool | None) -> Reply:
+def _stream_or_run(stream: Stream, *, is_wanted: bool | None) -> Reply:
     """Return a stream, or where none was asked for, its run, which goes on alone."""
     if is_wanted:
         return stream
@@ -23,7 +23,7 @@ def _begun(stream: Stream, *, is_wanted: bool | None) -> Reply:
     return stream.run.object()
 
 
-def create_thread(api: Api, request: Request) -> Reply:
+def create_thread(api: Api, request: ApiRequest) -> Reply:
     """Answer `POST /threads`."""
     return _thread(api, request.decode(NewThread), api.now).object
 
@@ -35,65 +35,66 @@ def _thread(api: Api, new: NewThread, at: float) -> Thread:
     return thread
 
 
-def retrieve_thread(api: Api, request: Request) -> Reply:
+def retrieve_thread(api: Api, request: ApiRequest) -> Reply:
     """Answer `GET /threads/{thread}`."""
     return api.thread(request).object
 
 
-def create_message(api: Api, request: Request) -> Reply:
+def create_message(api: Api, request: ApiRequest) -> Reply:
     """Answer `POST /threads/{thread}/messages`."""
     new = request.decode(NewMessage)
     return api.add_message(api.threads.use(request.ids["thread"], api.now), new, api.now)
 
 
-def list_messages(api: Api, request: Request) -> Reply:
+def list_messages(api: Api, request: ApiRequest) -> Reply:
     """Answer `GET /threads/{thread}/messages`, of one run where the query has `run_id`."""
     run_id = request.query.get("run_id")
-    shown = [show() for show in _moved(api, api.thread(request)).messages.values()]
-    return page([one for one in shown if run_id in (None, one["run_id"])], request.query)
+    messages = [read() for read in _caught_up(api, api.thread(request)).messages.values()]
+    return page([one for one in messages if run_id in (None, one["run_id"])], request.query)
 
 
-def retrieve_message(api: Api, request: Request) -> Reply:
+def retrieve_message(api: Api, request: ApiRequest) -> Reply:
     """Answer `GET /threads/{thread}/messages/{message}`."""
-    shown = _moved(api, api.thread(request)).messages.get(request.ids["message"])
-    if shown is None:
+    read = _caught_up(api, api.thread(request)).messages.get(request.ids["message"])
+    if read is None:
         raise Refusal(404, f"no message found with id {request.ids['message']!r:.80}", param="message_id")
-    return shown()
+    return read()
 
 
-def _moved(api: Api, thread: Thread) -> Thread:
+def _caught_up(api: Api, thread: Thread) -> Thread:
+    """Return the thread with its runs moved to the present."""
     for run in thread.runs.values():
         run.catch_up(api.clock())
     return thread
 
 
-def create_run(api: Api, request: Request) -> Reply:
+def create_run(api: Api, request: ApiRequest) -> Reply:
     """Answer `POST /threads/{thread}/runs`."""
     new, options = request.decode(NewRun), api.options(request)
     thread = api.threads.use(request.ids["thread"], api.at(options.seed))
     run = api.open_run(request, new, options, thread)
-    return _begun(run.begin(api.clock()), is_wanted=new.stream)
+    return _stream_or_run(run.begin(api.clock()), is_wanted=new.stream)
 
 
-def create_thread_and_run(api: Api, request: Request) -> Reply:
+def create_thread_and_run(api: Api, request: ApiRequest) -> Reply:
     """Answer `POST /threads/runs`."""
     new, options = request.decode(NewRun), api.options(request)
     thread = _thread(api, new.thread or NewThread(), api.at(options.seed))
     run = api.open_run(request, new, options, thread)
-    return _begun(run.begin(api.clock(), new_thread=thread.object), is_wanted=new.stream)
+    return _stream_or_run(run.begin(api.clock(), new_thread=thread.object), is_wanted=new.stream)
 
 
-def list_runs(api: Api, request: Request) -> Reply:
+def list_runs(api: Api, request: ApiRequest) -> Reply:
     """Answer `GET /threads/{thread}/runs`."""
-    return page([run.object() for run in _moved(api, api.thread(request)).runs.values()], request.query)
+    return page([run.object() for run in _caught_up(api, api.thread(request)).runs.values()], request.query)
 
 
-def retrieve_run(api: Api, request: Request) -> Reply:
+def retrieve_run(api: Api, request: ApiRequest) -> Reply:
     """Answer `GET …/runs/{run}`."""
     return api.run(request).object()
 
 
-def cancel_run(api: Api, request: Request) -> Reply:
+def cancel_run(api: Api, request: ApiRequest) -> Reply:
     """Answer `POST …/runs/{run}/cancel`."""
     run = api.run(request)
     try:
@@ -103,7 +104,7 @@ def cancel_run(api: Api, request: Request) -> Reply:
     return run.object()
 
 
-def submit_tool_outputs(api: Api, request: Request) -> Reply:
+def submit_tool_outputs(api: Api, request: ApiRequest) -> Reply:
     """Answer `POST …/runs/{run}/submit_tool_outputs`: outputs of function calls, or approvals of MCP calls."""
     answers = request.decode(Answers)
     run = api.run(request)
@@ -120,15 +121,15 @@ def submit_tool_outputs(api: Api, request: Request) -> Reply:
         stream = run.submit(given, api.now, api.clock())
     except ValueError as exc:
         raise Refusal(400, str(exc), param=param) from exc
-    return _begun(stream, is_wanted=answers.stream)
+    return _stream_or_run(stream, is_wanted=answers.stream)
 
 
-def list_steps(api: Api, request: Request) -> Reply:
+def list_steps(api: Api, request: ApiRequest) -> Reply:
     """Answer `GET …/runs/{run}/steps`."""
     return page(api.run(request).steps(), request.query)
 
 
-def retrieve_step(api: Api, request: Request) -> Reply:
+def retrieve_step(api: Api, request: ApiRequest) -> Reply:
     """Answer `GET …/runs/{run}/steps/{step}`."""
     for step in api.run(request).steps():
         if step["id"] == request.ids["step"]:
@@ -136,7 +137,7 @@ def retrieve_step(api: Api, request: Request) -> Reply:
     raise Refusal(404, f"no run step found with id {request.ids['step']!r:.80}", param="step_id")
 
 
-Endpoint: TypeAlias = Callable[[Api, Request], Reply]
+Endpoint: TypeAlias = Callable[[Api, ApiRequest], Reply]
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -1,4 +1,8 @@
-"""Faults by name: what a server, or what stands before it, can do to a stream. A table, and how it is asked for."""
+"""Faults by name: what a server, or a proxy before it, can do to a stream. A table, and how a fault is asked for.
+
+What each does is in `request_faults` (instead of an answer), `event_faults` (whole events), `writes` (bytes) and
+`responses` (compression, and breaking connections).
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Final, TypeAlias

@@ -10,7 +10,7 @@ PaceLike: TypeAlias = float | str
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """The pauses of a stream: those of the story, multiplied, or the same before every event."""
+    """The pauses of a stream: those of the scenario, multiplied, or the same before every event."""
 
     name: str
     factor: float = 0.0

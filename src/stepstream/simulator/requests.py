@@ -1,4 +1,4 @@
-"""What a request asks for, and what it may get instead of an answer."""
+"""A request as the endpoints read it, and the refusal that it may get instead of an answer."""
 
 from collections.abc import Mapping
 from typing import Final, TypeVar
@@ -35,7 +35,7 @@ class _Streaming(msgspec.Struct):
     stream: bool | None = False
 
 
-class Request:
+class ApiRequest:
     """One request, its body read. `ids` are those in its path."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Request:
         self._body = body
 
     def __repr__(self) -> str:
-        return f"<Request {self.method} {self.path}>"
+        return f"<ApiRequest {self.method} {self.path}>"
 
     def option(self, name: str) -> str | None:
         """Return one of `OPTIONS`, or None where the request does not say."""
@@ -73,7 +73,7 @@ class Request:
         """Return the body. An empty one stands for no fields.
 
         Raises:
-            Refusal: 400, it is no JSON, or does not fit `type_`.
+            Refusal: 400, it is not JSON, or does not fit `type_`.
         """
         try:
             return msgspec.json.decode(self._body or b"{}", type=type_)

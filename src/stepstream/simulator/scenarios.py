@@ -19,7 +19,7 @@ from stepstream.simulator.scenario import (
     SearchResult,
     Together,
 )
-from stepstream.simulator.umbrellas import UMBRELLAS
+from stepstream.simulator.umbrella_scenario import UMBRELLAS
 
 _CODE: Final = """\
 import csv

@@ -1,27 +1,12 @@
-"""The simulator on a real port: uvicorn in a thread of its own, so that asyncio and trio programs can use it alike."""
+"""The simulator on a real port."""
 
-import os
-import socket
-import struct
-import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import AbstractAsyncContextManager
 
-import anyio
-import anyio.to_thread
-
-from stepstream.simulator.asgi import CONNECTION, Application, Receive, Scope, Send
-
-if TYPE_CHECKING:
-    import uvicorn
-
-_START_LIMIT: Final = 10.0
-_STOP_LIMIT: Final = 5.0
+from stepstream.asgi.http import Application
+from stepstream.asgi.server import serve_locally
 
 
-@asynccontextmanager
-async def serve(application: Application, *, port: int = 0) -> AsyncIterator[str]:
+def serve(application: Application, *, port: int = 0) -> AbstractAsyncContextManager[str]:
     """Serve an ASGI application on 127.0.0.1, and yield its base URL, without a final slash. Port 0 is a free one.
 
     Leaving the block, by cancellation too, drops the open connections and waits for the server to end, at most 5
@@ -33,88 +18,4 @@ async def serve(application: Application, *, port: int = 0) -> AsyncIterator[str
         TimeoutError: the server did not start within 10 seconds.
         RuntimeError: the application refused to start.
     """
-    ready = threading.Event()
-    server = _server(application, ready)
-    # with the protocol named, asyncio turns Nagle's algorithm off: else each small event waits some 40 ms
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        if os.name != "nt":  # a port may be taken again at once; there, it would be shared
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError as exc:
-            raise OSError(exc.errno, f"cannot listen on port {port} of 127.0.0.1: {exc.strerror}") from exc
-        name, bound = listener.getsockname()
-        thread = threading.Thread(target=_run, args=(server, listener, ready), name=f"simulator-{bound}", daemon=True)
-        thread.start()
-        try:
-            await _started(server, ready)
-            yield f"http://{name}:{bound}"
-        finally:
-            server.should_exit = True
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(thread.join, _STOP_LIMIT, limiter=anyio.CapacityLimiter(1))
-
-
-def _server(application: Application, ready: threading.Event) -> "uvicorn.Server":
-    """Return a server that sets `ready` once it listens, and that drops its connections when it stops."""
-    try:
-        import uvicorn
-    except ImportError as exc:
-        raise ImportError("the simulator needs uvicorn: pip install 'stepstream[cli]'") from exc
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            ready.set()
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            # uvicorn would wait for running streams to end; one whose reader stays may take long
-            for connection in list(self.server_state.connections):
-                connection.transport.abort()
-            await super().shutdown(sockets)
-
-    async def connected(scope: Scope, receive: Receive, send: Send) -> None:
-        """Give the application its connection, which ASGI does not."""
-        if scope["type"] == "http":
-            found = [one for one in server.server_state.connections if getattr(one, "client", None) == scope["client"]]
-            if found:  # else it is closed already
-                scope.setdefault("extensions", {})[CONNECTION] = _Connection(found[0].transport)
-        await application(scope, receive, send)
-
-    # the loop is named because "auto" may set a global event loop policy, the parser so that it is the same everywhere
-    server = Server(uvicorn.Config(connected, loop="asyncio", http="h11", ws="none", log_config=None))
-    return server
-
-
-class _Connection:
-    """A connection of uvicorn's, by its transport."""
-
-    def __init__(self, transport: Any) -> None:
-        self._transport = transport
-
-    def reset(self) -> None:
-        """Reset it: closed with no time to linger, TCP says so to the peer."""
-        option = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
-        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
-        self._transport.abort()
-
-    def break_off(self, data: bytes) -> None:
-        """Send `data` as the beginning of a chunk that is longer, and close."""
-        self._transport.write(b"%x\r\n%b" % (2 * len(data) + 1, data))
-        self._transport.close()
-
-
-def _run(server: "uvicorn.Server", listener: socket.socket, ready: threading.Event) -> None:
-    try:
-        with suppress(SystemExit):  # raised where the application refuses to start
-            server.run(sockets=[listener])
-    finally:
-        ready.set()
-
-
-async def _started(server: "uvicorn.Server", ready: threading.Event) -> None:
-    limiter = anyio.CapacityLimiter(1)  # its own: the program's other threads must not make it wait
-    if not await anyio.to_thread.run_sync(ready.wait, _START_LIMIT, abandon_on_cancel=True, limiter=limiter):
-        raise TimeoutError(f"expected the simulator to start within {_START_LIMIT:g} seconds")
-    if not server.started:
-        raise RuntimeError("the simulator ended before it had started")
+    return serve_locally(application, port=port, name="simulator")

@@ -4,23 +4,23 @@ from collections.abc import Callable
 from itertools import count
 from typing import Final, TypeAlias, TypeVar
 
-from stepstream.simulator import shapes
+from stepstream.simulator import objects
+from stepstream.simulator.event_writer import MessageState
+from stepstream.simulator.objects import JSON
 from stepstream.simulator.runs import Run
-from stepstream.simulator.shapes import JSON
-from stepstream.simulator.stage import Message
 
-Shown: TypeAlias = Callable[[], JSON]
-"""Gives an object as it stands."""
+ReadObject: TypeAlias = Callable[[], JSON]
+"""Returns an object as it stands."""
 
 V = TypeVar("V")
 
 MAX_THREADS: Final = 1_000
 MAX_RUNS: Final = 1_000
 MAX_MESSAGES: Final = 1_000
-"""How many an application remembers, messages of one thread. A newer one pushes out the oldest."""
+"""How many an application remembers, messages of one thread. For a newer one the oldest is dropped."""
 
 MAX_BYTES: Final = 64 * 10**6
-"""How much it remembers of runs, the newest apart."""
+"""How much it remembers of runs. The newest run is remembered however large it is."""
 
 
 class Thread:
@@ -28,8 +28,8 @@ class Thread:
 
     def __init__(self, identifier: str, created_at: int, metadata: JSON | None, resources: JSON | None) -> None:
         self.id = identifier
-        self.object = shapes.thread(identifier, created_at, metadata, resources)
-        self.messages: dict[str, Shown] = {}
+        self.object = objects.thread(identifier, created_at, metadata, resources)
+        self.messages: dict[str, ReadObject] = {}
         self.runs: dict[str, Run] = {}
 
     def __repr__(self) -> str:
@@ -42,22 +42,24 @@ class Thread:
     def add_run(self, run: Run) -> None:
         """Keep a run, and the messages that it will write."""
 
-        def note(message: Message) -> None:
-            _keep(self.messages, message.id, lambda: run.stage.timed(run.stage.message_object(message)), MAX_MESSAGES)
+        writer = run.writer
 
-        run.stage.on_message = note
+        def keep(message: MessageState) -> None:
+            _keep(self.messages, message.id, lambda: writer.with_times(writer.message_object(message)), MAX_MESSAGES)
+
+        writer.on_message = keep
         self.runs[run.owner.run_id] = run
 
     def drop_run(self, run: Run) -> None:
         """Forget a run with its messages."""
         self.runs.pop(run.owner.run_id, None)
-        for step in run.stage.steps.values():
+        for step in run.writer.steps.values():
             if step.message is not None:
                 self.messages.pop(step.message.id, None)
 
 
 class Threads:
-    """The newest threads and runs of one application. A thread that nobody created begins where it is first used."""
+    """The newest threads and runs of one application. A thread that was not created begins where it is first used."""
 
     def __init__(self) -> None:
         self._threads: dict[str, Thread] = {}
@@ -94,7 +96,7 @@ class Threads:
             its_thread.drop_run(oldest)
 
     def _kept_bytes(self) -> int:
-        return sum(run.stage.kept_bytes for _, run in self._runs.values())
+        return sum(run.writer.kept_bytes for _, run in self._runs.values())
 
 
 def _keep(kept: dict[str, V], key: str, value: V, limit: int) -> None:

@@ -1,0 +1,136 @@
+"""Read a request with a bound, answer with a body, send a stream until it ends or its client leaves."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, MutableMapping
+from contextlib import aclosing
+from typing import Any, Final, TypeAlias
+from urllib.parse import parse_qsl
+
+import anyio
+
+Message: TypeAlias = MutableMapping[str, Any]
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MAX_DISCARDED: Final = 16
+"""Times the limit that a body which is too long is read and thrown away."""
+
+_DISCONNECT: Final = "http.disconnect"
+
+
+class BodyTooLong(Exception):
+    """A request's body is longer than the application reads."""
+
+
+async def read_body(receive: Receive, limit: int) -> bytes | None:
+    """Return the request's body, or None where the client left before its end.
+
+    Raises:
+        BodyTooLong: it has more than `limit` bytes.
+    """
+    body, size, more = bytearray(), 0, True
+    # a body too long is read on: closing on a client that still sends can reset the connection under the answer
+    while more and size <= MAX_DISCARDED * limit:
+        message = await receive()
+        if message["type"] == _DISCONNECT:
+            return None
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size <= limit:
+            body += chunk
+        more = message.get("more_body", False)
+    if size > limit:
+        raise BodyTooLong(f"expected a body of at most {limit:,} bytes, got a longer one")
+    return bytes(body)
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Return the request's headers, their names in lower case."""
+    return _joined((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"])
+
+
+def query_of(scope: Scope, max_parameters: int) -> dict[str, str]:
+    """Return the query parameters of the request, those without a value too.
+
+    Raises:
+        ValueError: there are more than `max_parameters`.
+    """
+    return _joined(parse_qsl(scope["query_string"].decode("latin-1"), True, max_num_fields=max_parameters))
+
+
+def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return values by name; where a name is repeated, its values with commas between, as HTTP has it for headers."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        found[name] = f"{found[name]},{value}" if name in found else value
+    return found
+
+
+async def send_body(
+    send: Send, status: int, body: bytes, content_type: str, headers: Mapping[str, str] | None = None
+) -> None:
+    """Answer with a body that is known as a whole. `headers` are added to those that describe it."""
+    of_body = {"content-type": content_type, "content-length": str(len(body))}
+    await send(_start(status, {**of_body, **(headers or {})}))
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_stream(
+    receive: Receive, send: Send, chunks: AsyncGenerator[bytes], headers: Mapping[str, str] | None = None
+) -> None:
+    """Answer with an event stream until `chunks` end or the client leaves: then they are cancelled.
+
+    Servers report that a client has left by a message, by an `OSError` in `send`, or by both: either ends the stream
+    without an error. What `chunks` raise is raised as it is, with no group around it.
+    """
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_cancel_on_disconnect, receive, tasks.cancel_scope)
+        try:
+            async with aclosing(chunks):
+                await _send_chunks(send, chunks, headers or {})
+        except Exception as exc:  # noqa: BLE001 - raised below, outside of the group
+            failure = exc
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _send_chunks(send: Send, chunks: AsyncGenerator[bytes], headers: Mapping[str, str]) -> None:
+    of_stream = {"content-type": "text/event-stream", "cache-control": "no-store"}
+    if not await _is_sent(send, _start(200, {**of_stream, **headers})):
+        return
+    async for chunk in chunks:
+        if not await _is_sent(send, {"type": "http.response.body", "body": chunk, "more_body": True}):
+            return
+    await _is_sent(send, {"type": "http.response.body", "body": b""})
+
+
+async def _is_sent(send: Send, message: Message) -> bool:
+    """Send a message, and return whether the client is still there to take it."""
+    try:
+        await send(message)
+    except OSError:
+        return False
+    return True
+
+
+async def _cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != _DISCONNECT:
+        pass
+    scope.cancel()
+
+
+def _start(status: int, headers: Mapping[str, str]) -> Message:
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return {"type": "http.response.start", "status": status, "headers": encoded}
+
+
+async def answer_lifespan(receive: Receive, send: Send) -> None:
+    """Answer a server's `lifespan` messages, for an application that has nothing to set up."""
+    while True:
+        phase = (await receive())["type"]
+        await send({"type": f"{phase}.complete"})
+        if phase == "lifespan.shutdown":
+            return

@@ -1,0 +1,74 @@
+"""The request for a URL: method, body and headers from the command line, keys from the environment."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct
+
+from stepstream.cli.exits import UsageError
+from stepstream.cli.source import is_url
+
+SECRET: Final = frozenset({"api-key", "authorization", "cookie", "proxy-authorization", "x-api-key"})
+"""Headers that hold a key: others on the machine can read a command line."""
+
+
+class RequestOptions(Struct, frozen=True, kw_only=True):
+    """The options of a request as they were typed."""
+
+    method: str | None = None
+    json: str | None = None
+    """JSON, or the name of a file with it after `@`."""
+    header: tuple[str, ...] = ()
+    """Each `Name: value`."""
+    api_key_env: str | None = None
+    """The variable that holds the key, maybe after the header for it and a colon."""
+
+    def options(self, source: str) -> dict[str, Any]:
+        """Return the arguments of `connect` for `source`.
+
+        Raises:
+            UsageError: an option cannot be used, or the source is no URL.
+        """
+        if self == RequestOptions():
+            return {}
+        if not is_url(source):
+            raise UsageError("--method, --json, --header and --api-key-env are for a URL")
+        options: dict[str, Any] = {"headers": self._headers(os.environ)}
+        if self.method is not None:
+            options["method"] = self.method.upper()
+        if self.json is not None:
+            options["json"] = _body(self.json)
+        return options
+
+    def _headers(self, environment: Mapping[str, str]) -> dict[str, str]:
+        headers = dict(map(_header, self.header))
+        if self.api_key_env is not None:
+            header, colon, name = self.api_key_env.rpartition(":")
+            key = environment.get(name)
+            if not key:
+                raise UsageError(f"expected a key in the environment variable {name}, which is not set")
+            headers.update({header: key} if colon else {"Authorization": f"Bearer {key}"})
+        return headers
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise UsageError("expected a header as 'Name: value'")
+    if name.strip().lower() in SECRET:
+        raise UsageError(f"no key on the command line: expected --api-key-env {name.strip()}:VARIABLE instead")
+    return name.strip(), value.strip()
+
+
+def _body(text: str) -> Any:
+    """Return the JSON that was typed, or that is in the file named."""
+    try:
+        content = Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text
+        return json.loads(content)
+    except OSError as exc:
+        raise UsageError(f"{text[1:]}: {exc.strerror}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise UsageError("expected JSON after --json, or @ and the name of a file with JSON") from exc
