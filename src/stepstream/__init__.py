@@ -86,7 +86,8 @@ if TYPE_CHECKING:
         Thread,
         Usage,
     )
-    from stepstream.wire.sse import Frame, FrameDecoder, encode_comment, encode_frame
+    from stepstream.wire.sse import Frame, FrameDecoder
+    from stepstream.wire.sse_encoding import encode_comment, encode_frame
     from stepstream.wire.tool_calls import (
         BrowserAutomation,
         CodeInterpreter,
@@ -131,7 +132,8 @@ _HOMES = {
         "Activity IncompleteDetails LastError MessageCreation RequiredAction RequiredCalls Run RunStep StepDetails "
         "Thread Usage"
     ),
-    "stepstream.wire.sse": "Frame FrameDecoder encode_comment encode_frame",
+    "stepstream.wire.sse": "Frame FrameDecoder",
+    "stepstream.wire.sse_encoding": "encode_comment encode_frame",
     "stepstream.wire.tool_calls": (
         "BrowserAutomation CodeInterpreter CodeOutput ConnectedAgent DeepResearch FileSearch FunctionCall "
         "OutputImage RankingOptions SearchResult ToolCall"

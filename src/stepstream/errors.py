@@ -1,9 +1,9 @@
-"""The exceptions of stepstream: one tree, five kinds of trouble.
+"""The exceptions of stepstream, under one root. The class says what failed:
 
 * `ProtocolError`: the peer sent something that the protocol does not allow.
-* `TransportError`: the wire broke, fell silent or ended too soon.
+* `TransportError`: the connection failed, was silent for too long or ended too soon.
 * `APIError`: the server refused the request.
-* `StreamFailed`: the server reported, inside the stream, that the run failed.
+* `StreamFailed`: the server sent an `error` event in the stream.
 * `RecordingFailed`: the file that a stream is saved to cannot be written.
 
 Misuse of the library itself is a plain `TypeError`, `ValueError` or `RuntimeError`.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class StepStreamError(Exception):
     """Root of every exception that stepstream raises about a stream.
 
-    `outcome` holds everything folded before the trouble, where a stream was being run; else None.
+    `outcome` holds everything folded before the failure, where a stream was being run; otherwise None.
     """
 
     outcome: "Outcome | None" = None
@@ -30,7 +30,7 @@ class ProtocolError(StepStreamError):
 
 
 class FrameTooLarge(ProtocolError):
-    """One event grew over the limit. `frames` are those completed by the same `feed`, `limit` is in bytes."""
+    """An event is longer than `limit` bytes. `frames` are those completed before it by the same `feed`."""
 
     def __init__(self, limit: int, frames: "list[Frame]") -> None:
         super().__init__(f"expected an event of at most {limit:,} bytes (max_event_bytes), got a longer one")
@@ -41,8 +41,8 @@ class FrameTooLarge(ProtocolError):
 class DecodeError(ProtocolError):
     """The data of an event is not JSON, or nested too deeply.
 
-    `event` is its name, `code` the anomaly it becomes when a whole stream is folded, `expected` and `got` are what
-    that anomaly says, `reason` both in one phrase. None of them holds payload content.
+    `event` is the event's name, `code` that of the anomaly it becomes when a whole stream is folded, `expected` and
+    `got` are what that anomaly says, `reason` both in one phrase. None of them quotes the data.
     """
 
     def __init__(self, event: str, code: "Literal['undecodable_event', 'too_deep']", expected: str, got: str) -> None:
@@ -55,15 +55,15 @@ class DecodeError(ProtocolError):
 
 
 class TransportError(StepStreamError):
-    """The source of a stream failed. The cause is in `__cause__`."""
+    """The source of a stream failed. The exception it raised is in `__cause__`."""
 
 
 class StreamTruncated(TransportError):
-    """The bytes ended, but the run did not: no `done` came, and the run neither ended nor waits for action."""
+    """The stream ended without `done` while its run had neither ended nor waits for action."""
 
 
 class IdleTimeout(TransportError):
-    """The peer was silent for too long. `seconds` is the limit it broke."""
+    """The peer was silent for too long. `seconds` is the limit that was exceeded."""
 
     def __init__(self, message: str, seconds: float) -> None:
         super().__init__(message)
@@ -71,11 +71,11 @@ class IdleTimeout(TransportError):
 
 
 class SubscriberTooSlow(StepStreamError):
-    """More changes waited for a subscriber than it allows, and it was closed (`overflow="close"`)."""
+    """More changes waited for a subscriber than its buffer holds, and it was closed (`overflow="close"`)."""
 
 
 class WaitAborted(StepStreamError):
-    """What was waited for can no longer come."""
+    """The change that was waited for can no longer happen."""
 
 
 class RecordingFailed(StepStreamError):
@@ -83,10 +83,10 @@ class RecordingFailed(StepStreamError):
 
 
 class APIError(StepStreamError):
-    """The server refused the request, or answered with something that is no event stream.
+    """The server refused the request, or its response is no event stream.
 
     `status_code`, `reason_phrase`, `request_id` and `retry_after` (seconds) come from the response; `code`, `message`,
-    `type` and `param` from its error body, None where it has none.
+    `type` and `param` from the error in its body, None where there is none.
     """
 
     def __init__(
@@ -114,11 +114,11 @@ class APIError(StepStreamError):
 
 
 class ToolFailed(StepStreamError):
-    """A tool raised, and the toolbox was told to cancel the run then. The exception is in `__cause__`."""
+    """A tool raised, and the toolbox cancels the run then (`on_error="cancel"`). The exception is in `__cause__`."""
 
 
 class StreamFailed(StepStreamError):
-    """The stream carried an `error` event. `code`, `message`, `type` and `param` are the server's words, or None."""
+    """The stream carried an `error` event. `code`, `message`, `type` and `param` are those of its data, or None."""
 
     def __init__(
         self,

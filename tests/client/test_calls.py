@@ -13,8 +13,8 @@ from reading import Clock
 from scripted import Exchange, Script, serving
 
 from stepstream import APIError, IdleTimeout, ProtocolError, Run, RunsClient, StepStreamError, TransportError
-from stepstream.client import calls
-from stepstream.client.calls import MAX_BODY_BYTES, Call
+from stepstream.client import api_calls
+from stepstream.client.api_calls import MAX_BODY_BYTES, ApiCall
 from stepstream.sources.backoff import Backoff
 
 JSON = dict[str, Any]
@@ -57,8 +57,8 @@ OK = says("200 OK", RUN)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses between attempts, as long as chance allows. They take no time."""
     clock = Clock()
-    monkeypatch.setattr(calls, "anyio", clock)
-    monkeypatch.setattr(calls, "Backoff", lambda: Backoff(lambda: 1.0))
+    monkeypatch.setattr(api_calls, "anyio", clock)
+    monkeypatch.setattr(api_calls, "Backoff", lambda: Backoff(lambda: 1.0))
     return clock.pauses
 
 
@@ -157,7 +157,7 @@ async def test_answer_that_drips_is_an_idle_timeout():
 
 
 async def test_refusal_whose_body_never_ends_is_told(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(calls, "ERROR_BODY_TIMEOUT", 0.05)
+    monkeypatch.setattr(api_calls, "ERROR_BODY_TIMEOUT", 0.05)
 
     async def begins(exchange: Exchange) -> None:
         await exchange.send(b"HTTP/1.1 400 Bad\r\ncontent-length: 5000\r\n\r\nNo su")
@@ -302,7 +302,7 @@ async def test_url_that_nobody_can_be_asked_at_is_a_transport_error(url: str, pa
 
 
 def test_call_shows_neither_key_nor_query():
-    call = Call(
+    call = ApiCall(
         client=None,
         method="GET",
         url="http://u:secret@peer/v1?sig=secret",
@@ -311,7 +311,7 @@ def test_call_shows_neither_key_nor_query():
         timeout=1,
         attempts=1,
     )
-    assert repr(call) == "<Call GET http://peer/v1>"
+    assert repr(call) == "<ApiCall GET http://peer/v1>"
 
 
 async def test_call_can_be_cancelled():

@@ -38,7 +38,7 @@ from stepstream import (
     TransportError,
 )
 from stepstream.client.driving import RESUBMISSIONS
-from stepstream.client.driving import merged as merge
+from stepstream.client.driving import join_outcomes as merge
 from stepstream.simulator import Scenario
 from stepstream.simulator.scenario import Answer, CodeInterpreter, FunctionCall, FunctionCalls, McpCall
 from stepstream.sources import backoff

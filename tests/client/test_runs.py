@@ -17,7 +17,7 @@ from scripted import CREATED, DONE, Exchange, Script, serving
 from stepstream import APIError, IdleTimeout, Message, Processor, ProtocolError, Run, RunsClient, RunStep, Toolbox
 from stepstream.client.api import MAX_PAGES
 from stepstream.client.parameters import RunParameters, ThreadAndRunParameters
-from stepstream.client.reconciliation import RunKey
+from stepstream.client.polling import RunKey
 from stepstream.simulator import app, serve
 
 JSON = dict[str, Any]

@@ -32,7 +32,8 @@ from stepstream.errors import FrameTooLarge
 from stepstream.fold.accumulator import Accumulator, accumulate
 from stepstream.fold.changes import StepProgress, StepTransition
 from stepstream.wire.events import Event
-from stepstream.wire.sse import Frame, encode_frame
+from stepstream.wire.sse import Frame
+from stepstream.wire.sse_encoding import encode_frame
 
 ENDS = ["completed", "failed", "cancelled", "expired", "incomplete"]
 

@@ -11,7 +11,7 @@ from stepstream.simulator import SCENARIOS
 from stepstream.simulator.event_writer import TimedEvent
 from stepstream.simulator.pace import FAST, REAL, Pace, pace_of
 from stepstream.simulator.runs import LAG, Run, Stream
-from stepstream.wire.sse import encode_frame
+from stepstream.wire.sse_encoding import encode_frame
 
 SHORT = [name for name in SCENARIOS if name not in ("many-deltas", "big-logs")]
 PACES = [FAST, REAL, pace_of(10)]

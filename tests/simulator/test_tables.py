@@ -18,7 +18,8 @@ from stepstream.simulator.pagination import page
 from stepstream.simulator.request_faults import MAX_KNOWN, RequestFaults
 from stepstream.simulator.requests import Refusal
 from stepstream.simulator.writes import Stop, Write, writes
-from stepstream.wire.sse import Frame, FrameDecoder, encode_frame
+from stepstream.wire.sse import Frame, FrameDecoder
+from stepstream.wire.sse_encoding import encode_frame
 
 # how faults are asked for
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stepstream.sources.pulse import Pulse
+from stepstream.sources.event_boundaries import EventBoundaryTracker
 from stepstream.wire.sse import FrameDecoder
 
 ENDS = (b"\n", b"\r\n", b"\r")
@@ -24,7 +24,7 @@ def cuts(data: bytes, places: list[int]) -> Iterator[bytes]:
 
 def up_to_done(chunks: Iterator[bytes]) -> bytes | None:
     """Return what comes up to the end of `done`, or None where it does not come."""
-    pulse, read = Pulse(), b""
+    pulse, read = EventBoundaryTracker(), b""
     for chunk in chunks:
         at = pulse.feed(chunk, 0)
         if at is not None:
@@ -100,7 +100,7 @@ def test_what_only_looks_like_done_is_not_found_at_any_cut(data: bytes):
 )
 def test_done_without_its_blank_line_is_known_at_the_end(data: bytes, is_done: bool):
     for place in range(len(data) + 1):
-        pulse = Pulse()
+        pulse = EventBoundaryTracker()
         pulse.feed(data[:place], 0)
         pulse.feed(data[place:], 0)
         assert pulse.is_done is is_done
@@ -148,7 +148,7 @@ PIECES = [
 @example(b"data:x", [4])
 def test_event_begins_with_the_first_byte_of_a_line_that_is_no_comment(data: bytes, places: list[int]):
     chunks = list(cuts(data, places))
-    pulse = Pulse()
+    pulse = EventBoundaryTracker()
     for now, chunk in enumerate(chunks):
         pulse.feed(chunk, now)
     assert pulse.began_at == began_at(chunks)
@@ -156,14 +156,14 @@ def test_event_begins_with_the_first_byte_of_a_line_that_is_no_comment(data: byt
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r", b"\n\n", b"\r\n\r\n"])
 def test_comments_begin_no_event(end: bytes):
-    pulse = Pulse()
+    pulse = EventBoundaryTracker()
     for byte in (b": ping" + end) * 50:
         pulse.feed(bytes([byte]), 0)
         assert pulse.began_at is None
 
 
 def test_event_keeps_its_beginning_through_pings_inside_of_it():
-    pulse = Pulse()
+    pulse = EventBoundaryTracker()
     for now, chunk in enumerate([b"event: x\n", b": ping\n", b"data: y\n", b": ping\n"]):
         pulse.feed(chunk, now)
     assert pulse.began_at == 0
@@ -173,6 +173,6 @@ def test_event_keeps_its_beginning_through_pings_inside_of_it():
 
 @given(st.binary())
 def test_little_is_kept_of_any_bytes(data: bytes):
-    pulse = Pulse()
+    pulse = EventBoundaryTracker()
     pulse.feed(data * 50, 0)
     assert len(pulse._past) <= 64

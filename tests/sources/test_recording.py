@@ -33,7 +33,7 @@ from stepstream import (
     replay,
 )
 from stepstream.live.subscriptions import CLASSES
-from stepstream.sources.recording import LONGEST_GAP, Cutter
+from stepstream.sources.recording_file import LONGEST_GAP, RecordingSplitter
 
 PLACE = Path(__file__).parent.parent / "streams"
 STREAMS = {path.stem: path.read_bytes() for path in sorted(PLACE.glob("*.sse"))}
@@ -611,7 +611,7 @@ def test_any_chunking_of_any_recording_gives_the_same_bytes_at_the_same_times(to
     data = TITLE + b"".join(tokens)
 
     def timed(chunks: list[bytes]) -> list[tuple[float, bytes]]:
-        cutter, at, found = Cutter(), 0.0, dict[float, bytes]()
+        cutter, at, found = RecordingSplitter(), 0.0, dict[float, bytes]()
         for chunk in chunks:
             for gap, piece in cutter.feed(chunk):
                 at += gap
@@ -625,13 +625,13 @@ def test_any_chunking_of_any_recording_gives_the_same_bytes_at_the_same_times(to
 
 
 def test_huge_event_passes_in_chunks():
-    cutter = Cutter()
+    cutter = RecordingSplitter()
     for chunk in [TITLE, *[b"x" * 999] * 99]:
         assert [piece for _, piece in cutter.feed(chunk)] == [chunk]
 
 
 def test_endless_time_passes_in_chunks():
-    cutter = Cutter()
+    cutter = RecordingSplitter()
     sizes = [sum(len(piece) for _, piece in cutter.feed(chunk)) for chunk in [TITLE + b": at ", *[b"9" * 20] * 99]]
     assert sizes == [len(TITLE), 0, 45, *[20] * 97]
 

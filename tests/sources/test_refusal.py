@@ -12,8 +12,8 @@ from reading import WITHIN, both_clients, read, refused, run
 from scripted import CREATED, DONE, Exchange, InTurn, answering, hang_up, serving, streaming
 
 from stepstream import APIError, Processor, StepStreamError, TransportError, connect
-from stepstream.sources import opening
-from stepstream.sources.refusal import refusal
+from stepstream.sources import response_body
+from stepstream.sources.http_errors import error_response
 
 whole = streaming(CREATED, DONE)
 
@@ -126,11 +126,11 @@ async def test_endless_error_body_is_read_to_its_bound(new_client: Any):
         async with serving(script) as url, new_client() as client:
             error = await refused(url, client=client)
     assert error.message == "x" * 500
-    assert opening.MAX_ERROR_BODY < sent < 100 * opening.MAX_ERROR_BODY  # the rest is in the buffers of the system
+    assert response_body.MAX_ERROR_BODY < sent < 100 * response_body.MAX_ERROR_BODY  # the rest is in buffers
 
 
 async def test_error_body_that_stalls_is_told_as_far_as_it_came(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(opening, "ERROR_BODY_TIMEOUT", 0.05)
+    monkeypatch.setattr(response_body, "ERROR_BODY_TIMEOUT", 0.05)
 
     async def script(exchange: Exchange) -> None:
         await exchange.send(b"HTTP/1.1 500 Oh No\r\ncontent-length: 90\r\n\r\nhalf a word")
@@ -337,6 +337,6 @@ async def test_encoded_error_body_is_not_unpacked():
 
 def test_control_characters_of_a_server_are_escaped_in_the_text_and_kept_in_the_message():
     body = b'{"error": {"message": "a\\u001b[31mb\\nforged line\\u202e"}}'
-    error = refusal("http://x/runs", 400, "Bad Request", {}, body, None)
+    error = error_response("http://x/runs", 400, "Bad Request", {}, body, None)
     assert str(error) == "http://x/runs answered 400 Bad Request: a\\u001b[31mb\\u000aforged line\\u202e"
     assert error.message == "a\x1b[31mb\nforged line\u202e"

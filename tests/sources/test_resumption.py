@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stepstream.sources.resumption import Resumption, header_of
+from stepstream.sources.resumption import Resumption, last_event_id_header
 from stepstream.wire.sse import FrameDecoder
 
 BOM = b"\xef\xbb\xbf"
@@ -100,4 +100,4 @@ def test_next_connection_begins_with_the_id_and_the_time_but_no_half_read_block(
     ],
 )
 def test_header_of_an_id_is_absent_where_none_could_carry_it(last_event_id: str, value: bytes | None):
-    assert header_of(last_event_id) == value
+    assert last_event_id_header(last_event_id) == value

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import pytest
 
 from stepstream.errors import FrameTooLarge
-from stepstream.wire.sse import Frame, FrameDecoder, encode_comment, encode_frame
+from stepstream.wire.sse import Frame, FrameDecoder
+from stepstream.wire.sse_encoding import encode_comment, encode_frame
 
 
 def said(data: str, event: str = "message", id: str = "") -> Frame:  # noqa: A002 - the standard's own word

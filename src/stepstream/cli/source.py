@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from stepstream.errors import TransportError
 from stepstream.sources.files import read_standard_input
 from stepstream.sources.recording import replay
-from stepstream.sources.refusal import place
+from stepstream.sources.url_redaction import redact_url
 
 if TYPE_CHECKING:
     from stepstream.sources.event_stream import EventStream
@@ -28,7 +28,7 @@ def _check_url(url: str) -> None:
     where = url.partition("?")[0].rpartition("@")[2][:80]
     try:
         parts = urlsplit(url)
-        where = place(url) or where
+        where = redact_url(url) or where
         is_fit = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_fit = False

@@ -1,1 +1,1 @@
-"""The calls around a stream: open runs, answer them, ask for the truth."""
+"""The API calls around a stream: runs opened, answered, polled, cancelled; tools called."""

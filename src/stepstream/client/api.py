@@ -1,4 +1,4 @@
-"""The API as one talks to it: over which connections, for how long, how often."""
+"""Requests to an API: over which connections, for how long, in how many attempts; lists page by page."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -6,22 +6,22 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from stepstream.client.answers import Page
-from stepstream.client.calls import Call, answer
+from stepstream.client.api_calls import ApiCall, send
+from stepstream.client.api_objects import Page
 from stepstream.client.endpoint import Endpoint
 from stepstream.errors import ProtocolError
 from stepstream.sources.event_stream import EventStream
 from stepstream.sources.http import connect, new_client
 from stepstream.sources.options import check_seconds
 
-PAGE: Final = 100
+PAGE_SIZE: Final = 100
 MAX_PAGES: Final = 1_000
 
 T = TypeVar("T")
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """How long may pass, in seconds: for streams as `connect` has it, and for a plain answer."""
+    """Timeouts in seconds: those of `connect` for streams, and `timeout` for any other call."""
 
     connect_timeout: float
     first_byte_timeout: float
@@ -34,7 +34,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Api:
-    """The requests to an API. Without a client of the caller's, a connection lasts for one call, or while `kept`."""
+    """Sends requests to an API. Without a `client`, a connection lasts for one call, or for `keep_connections`."""
 
     def __init__(self, endpoint: Endpoint, client: Any, timeouts: Timeouts, attempts: int, *, fast: bool) -> None:
         self._endpoint = endpoint
@@ -47,8 +47,8 @@ class Api:
         return f"<Api {self._endpoint!r}>"
 
     @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
-        """Keep connections open until the end of the block, where there is no client of the caller's."""
+    async def keep_connections(self) -> AsyncIterator[None]:
+        """Keep connections open until the end of the block. A client of the caller's keeps its own."""
         if self._client is not None:
             yield
             return
@@ -62,24 +62,24 @@ class Api:
         return new_client(self._endpoint.base_url, fast=self._fast)
 
     async def get(self, *path: str) -> msgspec.Raw:
-        """Return an object as it stands."""
+        """Return an object, undecoded."""
         return await self._call("GET", self._endpoint.url(*path), msgspec.Raw)
 
     async def post(self, *path: str, body: Any) -> msgspec.Raw:
-        """Send an object, and return what is answered."""
+        """Send an object, and return the one that the response holds, undecoded."""
         return await self._call("POST", self._endpoint.url(*path), msgspec.Raw, body)
 
     async def list(self, *path: str, query: Iterable[tuple[str, str]] = ()) -> Sequence[msgspec.Raw]:
-        """Return the objects of every page of a list, oldest first.
+        """Return the objects of every page of a list, oldest first, undecoded.
 
         Raises:
-            ProtocolError: it has no end.
+            ProtocolError: the list has no end.
         """
         found: list[msgspec.Raw] = []
-        asked, after = [("limit", str(PAGE)), ("order", "asc"), *query], ""
+        same, after = [("limit", str(PAGE_SIZE)), ("order", "asc"), *query], ""
         for _ in range(MAX_PAGES):
             begin = [("after", after)] if after else []
-            page = await self._call("GET", self._endpoint.url(*path, query=[*asked, *begin]), Page)
+            page = await self._call("GET", self._endpoint.url(*path, query=[*same, *begin]), Page)
             found += page.data
             if not (page.has_more and page.data):
                 return found
@@ -90,7 +90,7 @@ class Api:
 
     @asynccontextmanager
     async def stream(self, url: str, body: Mapping[str, Any]) -> AsyncIterator[EventStream]:
-        """Send an object, and give the stream that is answered."""
+        """Send an object, and give the stream that the response is."""
         timeouts = msgspec.structs.asdict(self._timeouts)
         del timeouts["timeout"]
         headers = await self._endpoint.headers()
@@ -102,7 +102,7 @@ class Api:
         headers = await self._endpoint.headers()
         async with AsyncExitStack() as stack:
             client = self._client or await stack.enter_async_context(self._new_client())
-            call = Call(
+            call = ApiCall(
                 client=client,
                 method=method,
                 url=url,
@@ -112,4 +112,4 @@ class Api:
                 timeout=self._timeouts.timeout,
                 attempts=self._attempts,
             )
-            return await answer(call, type_)
+            return await send(call, type_)

@@ -1,4 +1,21 @@
-"""A run to its end: its streams read into one processor, its calls answered, round after round."""
+"""A run driven to its end: its streams read into one processor, its tool calls answered, round after round.
+
+The invariant: the tools of a round run once, however often their results have to be sent.
+
+Results go to the server by a POST, whose response is the stream in which the run goes on. Where no stream follows, the
+server may have the results or not, and the failure does not say which. So the run is polled first. Only if it still
+waits for exactly these calls has the server not got them, and only then are the same results sent again; the tools,
+which may have effects of their own, are not run a second time.
+
+    run waits for call_1, call_2 ─ tools run ─ POST outputs ─ reset
+      GET run: in_progress, … completed        the results had arrived: the run is followed to its end
+      GET run: requires_action call_1, call_2  they had not: the same outputs are sent again
+      GET run: requires_action call_3          they had, and this is the next round: its tools run
+
+Why it holds: the ids of its calls tell one round from another; a server that used them again would break it. A 400 or
+409 is no refusal yet: a server answers so to results that arrived before and that it waits for no more. The run is
+polled after these too, and only if it still waits for the same calls were the results refused.
+"""
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -7,90 +24,93 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from stepstream.client.reconciliation import Asking, RunKey
+from stepstream.client.polling import RunKey, RunPoller
 from stepstream.client.tools import Toolbox
 from stepstream.errors import APIError, StepStreamError, ToolFailed, TransportError
 from stepstream.fold.outcome import Outcome, usage_of
 from stepstream.live.processor import Processor
 from stepstream.live.source import Source
-from stepstream.sources.opening import may_pass
+from stepstream.sources.http_errors import is_transient
 from stepstream.wire.objects import RequiredAction, Run
 from stepstream.wire.tool_calls import ToolCall
 
 MAX_ANOMALIES: Final = 1_000
 RESUBMISSIONS: Final = 3
-"""How often answers are given again where the server says that it has not got them."""
+"""How often results are sent again at most where the server has not got them."""
 
 NOT_WAITING: Final = frozenset({400, 409})
-"""What a server answers to outputs that it does not wait for any more."""
+"""The statuses with which a server answers to results that it does not wait for (any more)."""
 
 _log = logging.getLogger("stepstream.client")
 
 
-class Answering(Protocol):
-    """The calls by which a run goes on."""
+class RunCalls(Protocol):
+    """The API calls by which a run goes on: what `drive` needs of a client."""
 
     def submit_tool_outputs(self, thread_id: str, run_id: str, tool_outputs: Mapping[str, str | None]) -> Source:
-        """Give outputs, and the stream that follows."""
+        """Send outputs, and give the stream that follows."""
 
     def submit_tool_approvals(self, thread_id: str, run_id: str, tool_approvals: Mapping[str, bool]) -> Source:
-        """Give approvals, and the stream that follows."""
+        """Send approvals, and give the stream that follows."""
 
-    def follow(self, thread_id: str, run_id: str, failure: TransportError) -> Asking:
-        """Ask for a run until it is settled."""
+    def follow(self, thread_id: str, run_id: str, failure: TransportError) -> RunPoller:
+        """Return a source that polls a run until it has ended or waits for action."""
 
     async def cancel_run(self, thread_id: str, run_id: str) -> Run:
-        """Have a run cancelled."""
+        """Ask the server to cancel a run."""
 
 
-class _Round(NamedTuple):
-    """The calls that a run waits for, and the answers to them."""
+class _Results(NamedTuple):
+    """The results of the calls that a run waits for, by call id: outputs, or approvals."""
 
     key: RunKey
     is_approval: bool
-    answers: Mapping[str, Any]
+    by_call: Mapping[str, Any]
 
-    def submitted(self, client: Answering) -> Source:
-        """Give the answers to the server."""
+    def submit(self, client: RunCalls) -> Source:
+        """Send the results to the server."""
         if self.is_approval:
-            return client.submit_tool_approvals(*self.key, self.answers)
-        return client.submit_tool_outputs(*self.key, self.answers)
+            return client.submit_tool_approvals(*self.key, self.by_call)
+        return client.submit_tool_outputs(*self.key, self.by_call)
 
 
 class _Submission:
-    """Answers on their way to the server, which may lose them: then they are given again."""
+    """Results on their way to the server, which may not get them."""
 
-    def __init__(self, client: Answering, answers: _Round, number: int = 1) -> None:
-        self.round = answers
+    def __init__(self, client: RunCalls, results: _Results, number: int = 1) -> None:
+        self.results = results
         self.number = number
-        """How often they are given, this time included."""
+        """How often they are sent, this time included."""
         self.client = client
         self.failure: StepStreamError | None = None
         """Why no stream followed, where none did."""
 
     @asynccontextmanager
     async def stream(self) -> AsyncIterator[Any]:
-        """Give the answers, and the stream that follows. Where none does, the server is asked what became of the run.
+        """Send the results, and give the stream that follows. Where none does, give one that polls the run.
 
         Raises:
             APIError: the server refuses them for good.
         """
         async with AsyncExitStack() as stack:
             try:
-                source = await stack.enter_async_context(self.round.submitted(self.client))
+                source = await stack.enter_async_context(self.results.submit(self.client))
             except (APIError, TransportError) as failure:
-                if isinstance(failure, APIError) and not (may_pass(failure) or failure.status_code in NOT_WAITING):
+                if isinstance(failure, APIError) and not (is_transient(failure) or failure.status_code in NOT_WAITING):
                     raise
                 self.failure = failure
                 reason = failure if isinstance(failure, TransportError) else TransportError(str(failure))
-                source = self.client.follow(*self.round.key, reason)
+                source = self.client.follow(*self.results.key, reason)
             yield source
 
 
 async def drive(
-    client: Answering, processor: Processor, source: Source, tools: Toolbox | None, *, context: object, max_rounds: int
+    client: RunCalls, processor: Processor, source: Source, tools: Toolbox | None, *, context: object, max_rounds: int
 ) -> Outcome:
-    """Read `source` and what follows the answers to its calls, until the run has ended or `max_rounds` are over."""
+    """Read `source` and the streams after it, until the run has ended or its calls were answered `max_rounds` times.
+
+    Return the outcome of all streams together.
+    """
     whole: Outcome | None = None
     submission: _Submission | None = None
     rounds = 0
@@ -98,49 +118,57 @@ async def drive(
         try:
             outcome = await processor.run(source, context)
         except StepStreamError as failure:
-            raise _with(whole, failure) from failure.__cause__
-        whole = outcome if whole is None else merged(whole, outcome)
-        if submission is not None and outcome.reconciled and _asks(outcome, submission.round):
-            submission = _once_more(submission, whole)
-        elif tools is None or rounds == max_rounds or not _calls(outcome):
+            raise _with_outcome(whole, failure) from failure.__cause__
+        whole = outcome if whole is None else join_outcomes(whole, outcome)
+        if submission is not None and outcome.reconciled and _still_waits_for(outcome, submission.results):
+            submission = _resubmission(submission, whole)
+        elif tools is None or rounds == max_rounds or not _required_calls(outcome):
             return whole
         else:
             rounds += 1
             try:
-                submission = _Submission(client, await _answer(outcome, tools))
+                submission = _Submission(client, await _run_tools(outcome, tools))
             except ToolFailed as failure:
                 rest = await _cancel(client, processor, outcome, context)
-                failure.outcome = whole if rest is None else replace(merged(whole, rest), reconciled=whole.reconciled)
+                # `rest` is reconciled, since it was polled; but no stream broke.
+                failure.outcome = (
+                    whole if rest is None else replace(join_outcomes(whole, rest), reconciled=whole.reconciled)
+                )
                 raise
         source = submission.stream()
 
 
-def _once_more(lost: _Submission, whole: Outcome) -> _Submission:
-    """Return answers that the server has not got as they are to be given again.
+def _resubmission(lost: _Submission, whole: Outcome) -> _Submission:
+    """Return the submission that sends the results of a lost one again.
 
     Raises:
-        APIError: it has refused them.
-        TransportError: they were given often enough.
+        APIError: the server has refused them.
+        TransportError: they were sent often enough.
     """
     failure = lost.failure
-    if isinstance(failure, APIError) and not may_pass(failure):
-        raise _with(whole, failure) from failure.__cause__
+    if isinstance(failure, APIError) and not is_transient(failure):
+        raise _with_outcome(whole, failure) from failure.__cause__
     if lost.number > RESUBMISSIONS:
         text = f"the run still waits for answers that were given {lost.number} times"
-        raise _with(whole, TransportError(text)) from failure
-    return _Submission(lost.client, lost.round, lost.number + 1)
+        raise _with_outcome(whole, TransportError(text)) from failure
+    return _Submission(lost.client, lost.results, lost.number + 1)
 
 
-async def _answer(outcome: Outcome, tools: Toolbox) -> _Round:
-    calls, action = _calls(outcome), outcome.required_action
+async def _run_tools(outcome: Outcome, tools: Toolbox) -> _Results:
+    """Return the results of the calls that a run waits for.
+
+    Raises:
+        ToolFailed: a tool failed, and the toolbox cancels the run then.
+    """
+    calls, action = _required_calls(outcome), outcome.required_action
     if isinstance(action, RequiredAction) and action.submit_tool_approval:
-        return _Round(_waiting(outcome), True, await tools.approvals(calls))
-    return _Round(_waiting(outcome), False, await tools.outputs(calls))
+        return _Results(_waiting_run(outcome), True, await tools.approvals(calls))
+    return _Results(_waiting_run(outcome), False, await tools.outputs(calls))
 
 
-async def _cancel(client: Answering, processor: Processor, outcome: Outcome, context: object) -> Outcome | None:
-    """Cancel a run and return how that went, as far as it did."""
-    key = _waiting(outcome)
+async def _cancel(client: RunCalls, processor: Processor, outcome: Outcome, context: object) -> Outcome | None:
+    """Cancel a run, and return the outcome of following it to its end, as far as that went."""
+    key = _waiting_run(outcome)
     try:
         await client.cancel_run(*key)
         return await processor.run(client.follow(*key, TransportError("the run was cancelled")), context)
@@ -149,32 +177,32 @@ async def _cancel(client: Answering, processor: Processor, outcome: Outcome, con
         return failure.outcome
 
 
-def _waiting(outcome: Outcome) -> RunKey:
-    """Return the newest run that waits for action."""
+def _waiting_run(outcome: Outcome) -> RunKey:
+    """Return the ids of the newest run that waits for action."""
     run = [run for run in outcome.runs.values() if run.status == "requires_action"][-1]
     return RunKey(run.thread_id or "", run.id)
 
 
-def _calls(outcome: Outcome) -> Sequence[ToolCall]:
-    """Return the calls that a run waits for, as far as they can be answered."""
+def _required_calls(outcome: Outcome) -> Sequence[ToolCall]:
+    """Return the calls that a run waits for, but those of unknown kinds and without an id: no result can name them."""
     action = outcome.required_action
     calls = action.tool_calls if isinstance(action, RequiredAction) else ()
     return [call for call in calls if isinstance(call, ToolCall) and call.id]
 
 
-def _asks(outcome: Outcome, answered: _Round) -> bool:
-    """Tell whether a run still waits for what it was given."""
-    return {call.id for call in _calls(outcome)} == answered.answers.keys()
+def _still_waits_for(outcome: Outcome, results: _Results) -> bool:
+    """Return whether a run waits for exactly the calls whose results were sent."""
+    return {call.id for call in _required_calls(outcome)} == results.by_call.keys()
 
 
-def _with(whole: Outcome | None, failure: StepStreamError) -> StepStreamError:
-    """Return a failure with everything that came before it."""
+def _with_outcome(whole: Outcome | None, failure: StepStreamError) -> StepStreamError:
+    """Return a failure, its outcome completed by that of the streams before it."""
     if whole is not None:
-        failure.outcome = whole if failure.outcome is None else merged(whole, failure.outcome)
+        failure.outcome = whole if failure.outcome is None else join_outcomes(whole, failure.outcome)
     return failure
 
 
-def merged(first: Outcome, second: Outcome) -> Outcome:
+def join_outcomes(first: Outcome, second: Outcome) -> Outcome:
     """Return two outcomes, one after the other, as one."""
     steps, runs = {**first.steps, **second.steps}, {**first.runs, **second.runs}
     return replace(

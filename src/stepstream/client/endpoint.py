@@ -1,4 +1,4 @@
-"""Whom to ask and as whom: the base URL, the key, and what every request carries."""
+"""Where an API is and how a request to it is made: base URL, version, key and headers."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from inspect import isawaitable
@@ -7,20 +7,20 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-from stepstream.sources.opening import sendable
-from stepstream.sources.refusal import place
+from stepstream.sources.options import validated_headers
+from stepstream.sources.url_redaction import redact_url
 
 ApiKey: TypeAlias = str | Callable[[], str | Awaitable[str]]
-"""A key, or what returns a fresh token for each request, awaited if need be."""
+"""A key, or a callable that returns a fresh token for each request, or an awaitable of one."""
 
 Auth: TypeAlias = Literal["bearer", "api-key"]
 
 ASSISTANTS: Final = {"OpenAI-Beta": "assistants=v2"}
-"""OpenAI's own API wanted this header. Others do not mind it."""
+"""A header that OpenAI's own API wanted. Other servers ignore it."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """An API: where it is, and how a request to it is made. What is given for every request comes last, and wins."""
+    """An API: where it is, and how a request to it is made. `default_headers` replace those that are set here."""
 
     base_url: str
     api_key: ApiKey | None
@@ -29,24 +29,25 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     default_headers: Mapping[str, str]
 
     def __repr__(self) -> str:
-        return f"<Endpoint {place(self.base_url)}>"
+        return f"<Endpoint {redact_url(self.base_url)}>"
 
     def check(self) -> None:
-        """Check what every request carries, as far as it is known.
+        """Check the headers of every request, but for a key that a callable has yet to give.
 
         Raises:
-            ValueError: `auth` is unknown, or a header cannot be sent, such as a key with a line end. It is not quoted.
+            ValueError: `auth` is unknown, or a header cannot be sent, such as a key with a line end. Its value is not
+                quoted.
         """
         if self.auth not in ("bearer", "api-key"):
             raise ValueError(f"expected auth 'bearer' or 'api-key', got {self.auth!r:.80}")
-        sendable(self._with(None if callable(self.api_key) else self.api_key))
+        validated_headers(self._headers_with(None if callable(self.api_key) else self.api_key))
 
     def url(self, *path: str, query: Iterable[tuple[str, str]] = ()) -> str:
         """Return the URL of a path, its parts quoted, with the query of the base URL and the API's version.
 
         Raises:
             TypeError: a part is no string.
-            ValueError: a part is empty, or would lead elsewhere.
+            ValueError: a part is empty, or would lead to another path, as ".." does.
         """
         for part in path:
             if not isinstance(part, str):
@@ -61,15 +62,15 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{tail}", joined, ""))
 
     async def headers(self) -> dict[str, str]:
-        """Return the headers of the next request, its key fresh."""
+        """Return the headers of the next request, with a fresh key from a callable."""
         key: Any = self.api_key
         if callable(key):
             key = key()
             if isawaitable(key):
                 key = await key
-        return self._with(key)
+        return self._headers_with(key)
 
-    def _with(self, key: str | None) -> dict[str, str]:
+    def _headers_with(self, key: str | None) -> dict[str, str]:
         given = dict(ASSISTANTS)
         if key is not None:
             given |= {"api-key": key} if self.auth == "api-key" else {"Authorization": f"Bearer {key}"}

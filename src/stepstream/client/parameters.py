@@ -1,4 +1,4 @@
-"""What a run can be opened with: every parameter of the API, by its own name."""
+"""The parameters that a run is opened with, by the names of the API."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
@@ -7,7 +7,7 @@ import msgspec
 
 
 class RunParameters(TypedDict, total=False):
-    """The parameters of a run, as the API names them. What is left out is the assistant's or the server's to choose."""
+    """The parameters of a run, as the API names them. One left out has the default of the assistant or server."""
 
     assistant_id: str
     model: str | None
@@ -27,7 +27,7 @@ class RunParameters(TypedDict, total=False):
     reasoning_effort: str | None
     metadata: Mapping[str, str] | None
     include: Sequence[str]
-    """What is to be sent beside: a query parameter, `include[]`."""
+    """Optional fields that the server is to send: the query parameter `include[]`."""
     extra_body: Mapping[str, Any]
     """Fields of the body that are not named here."""
 
@@ -54,10 +54,10 @@ def body_of(parameters: Mapping[str, Any], allowed: type[RunParameters]) -> dict
 
 
 def include_of(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the query that says what is to be sent beside.
+    """Return the query for the optional fields that the server is to send.
 
     Raises:
-        TypeError: it is one string, not a sequence of them.
+        TypeError: `include` is one string, not a sequence of them.
     """
     include = parameters.get("include") or ()
     if isinstance(include, str):

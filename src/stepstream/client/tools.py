@@ -1,4 +1,4 @@
-"""Tools: the functions that answer a run's calls, and who may let its MCP calls pass."""
+"""Tools: the functions that answer the tool calls of a run, and the one that approves its MCP calls."""
 
 import inspect
 import logging
@@ -29,11 +29,11 @@ _log = logging.getLogger("stepstream.client")
 
 
 class Toolbox:
-    """Functions that answer a run's calls, by name.
+    """Functions that answer the tool calls of a run, by name.
 
-    Calls of one round run side by side, `concurrency` at a time, each for `timeout` seconds at most. Where one fails,
-    `on_error` says what becomes of the run: "output" gives the error to the model, as `{"error": …}`, so that it can
-    try otherwise; "cancel" cancels the run, and `drive` raises `ToolFailed`.
+    Calls of one round run concurrently, `concurrency` at a time, each for `timeout` seconds at most. `on_error` says
+    what happens where one fails: "output" gives the error to the model, as `{"error": …}`, so that it can try
+    something else; "cancel" cancels the run, and `drive` raises `ToolFailed`.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class Toolbox:
     ) -> F | Callable[[F], F]:
         """Register a function, as `@tools.function` or `@tools.function(name=…)`.
 
-        It may be async, or sync: then it runs in a thread. Its parameters' annotations say what arguments are valid,
-        its docstring is the description unless given.
+        An async function is awaited, a sync one runs in a thread. The annotations of the parameters say which arguments
+        are valid; the description is the docstring, unless one is given.
 
         Raises:
-            TypeError: it is no function, a parameter cannot be given by name, or its annotation has no JSON form.
-            ValueError: the name is taken, or none that the API takes.
+            TypeError: it is no function, a parameter cannot be given by name, or an annotation has no JSON form.
+            ValueError: a function of that name is registered, or the API does not accept the name.
         """
         if function is None:
             return partial(self._registered, name=name, description=description)
@@ -86,13 +86,13 @@ class Toolbox:
         return function
 
     def approve(self, function: A) -> A:
-        """Register who decides on MCP calls, as `@tools.approve`: it gets the call and returns whether it may be made.
+        """Register the function that approves MCP calls, as `@tools.approve`: it gets a call and returns a bool.
 
-        Without one, and where it raises or takes longer than the timeout, a call may not.
+        A call is refused without such a function, and where it raises or exceeds the timeout.
 
         Raises:
             TypeError: it cannot be called.
-            ValueError: somebody decides already.
+            ValueError: another function is registered.
         """
         if not callable(function):
             raise TypeError(f"expected a function, got {type(function).__name__}")
@@ -106,10 +106,10 @@ class Toolbox:
         return [signature.definition() for signature in self._functions.values()]
 
     async def outputs(self, calls: Sequence[ToolCall]) -> dict[str, str]:
-        """Return the outputs of function calls by call id. A call that is named twice is made once.
+        """Return the outputs of function calls by call id. A call that is listed twice is made once.
 
         Raises:
-            ToolFailed: one failed, and `on_error` is "cancel". The others are cancelled.
+            ToolFailed: a function failed, and `on_error` is "cancel". The others are cancelled.
         """
         return await self._each(calls, self._output)
 
@@ -117,13 +117,13 @@ class Toolbox:
         """Return by call id whether MCP calls may be made."""
         return await self._each(calls, self._approval)
 
-    async def _each(self, calls: Sequence[ToolCall], answer: Callable[[ToolCall], Awaitable[T]]) -> dict[str, T]:
-        """Return what `answer` gives for each call, in the order of the calls."""
+    async def _each(self, calls: Sequence[ToolCall], result_of: Callable[[ToolCall], Awaitable[T]]) -> dict[str, T]:
+        """Return what `result_of` gives for each call, by call id, in the order of the calls."""
         known: dict[str, ToolCall] = {}
         for call in calls:
             if call.id:
                 known.setdefault(call.id, call)
-        answers: dict[str, T] = {}
+        results: dict[str, T] = {}
         limiter = anyio.CapacityLimiter(self._concurrency)
         failure: ToolFailed | None = None
 
@@ -131,8 +131,8 @@ class Toolbox:
             nonlocal failure
             async with limiter:
                 try:
-                    answers[identifier] = await answer(call)
-                except ToolFailed as exc:  # raised below, without a group around it
+                    results[identifier] = await result_of(call)
+                except ToolFailed as exc:  # raised below: from here it would come in an exception group
                     failure = failure or exc
                     tasks.cancel_scope.cancel()
 
@@ -141,26 +141,27 @@ class Toolbox:
                 tasks.start_soon(one, identifier, call)
         if failure is not None:
             raise failure
-        return {identifier: answers[identifier] for identifier in known}
+        return {identifier: results[identifier] for identifier in known}
 
     async def _output(self, call: ToolCall) -> str:
-        asked = call.function
-        name = (asked.name if asked else None) or ""
+        wanted = call.function
+        name = (wanted.name if wanted else None) or ""
         signature = self._functions.get(name)
         if signature is None:
             known = ", ".join(self._functions) or "none"
-            return self._failed(None, LookupError(f"no function named {name!r:.80}; there are: {known}"))
+            return self._error_output(None, LookupError(f"no function named {name!r:.80}; there are: {known}"))
         try:
-            arguments = signature.decode((asked.arguments if asked else None) or "{}")
-            result = await self._called(signature.function, signature.is_async, **arguments)
+            arguments = signature.decode((wanted.arguments if wanted else None) or "{}")
+            result = await self._call(signature.function, signature.is_async, **arguments)
             text = result if isinstance(result, str) else msgspec.json.encode(result).decode()
-            return _sendable(text)
-        except Exception as exc:  # noqa: BLE001 - whatever a tool raises is told to the model, or raised as ToolFailed
-            await anyio.lowlevel.checkpoint_if_cancelled()  # where that was its answer to being cancelled
-            return self._failed(name, exc)
+            return _encodable(text)
+        except Exception as exc:  # noqa: BLE001 - whatever a tool raises goes to the model, or is raised as ToolFailed
+            # A tool may turn its cancellation into an exception. The cancellation is the one to raise then.
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            return self._error_output(name, exc)
 
-    def _failed(self, name: str | None, failure: Exception) -> str:
-        """Return what the model is told.
+    def _error_output(self, name: str | None, failure: Exception) -> str:
+        """Return the output that reports a failure to the model. The log names no more than the exception's class.
 
         Raises:
             ToolFailed: the run is to be cancelled instead.
@@ -171,28 +172,28 @@ class Toolbox:
             raise ToolFailed(f"{shown} failed with {kind}") from failure
         _log.warning("%s failed with %s: the model is told", shown, kind)
         text = f"{kind}: {failure}" if str(failure) else kind
-        return msgspec.json.encode({"error": _sendable(text)}).decode()
+        return msgspec.json.encode({"error": _encodable(text)}).decode()
 
     async def _approval(self, call: ToolCall) -> bool:
         if self._approve is None:
             return False
         try:
-            return bool(await self._called(self._approve, is_async(self._approve), call))
-        except Exception as exc:  # noqa: BLE001 - who cannot decide has not approved
+            return bool(await self._call(self._approve, is_async(self._approve), call))
+        except Exception as exc:  # noqa: BLE001 - a call is made only if it was approved
             await anyio.lowlevel.checkpoint_if_cancelled()
             _log.warning("the approval of an MCP call failed with %s: it is refused", type(exc).__name__)
             return False
 
-    async def _called(self, function: Callable[..., Any], is_async: bool, /, *arguments: Any, **named: Any) -> Any:
-        """Return what a function gives; a sync one runs in a thread, which is left behind where it takes too long.
+    async def _call(self, function: Callable[..., Any], is_async: bool, /, *arguments: Any, **named: Any) -> Any:
+        """Return the result of a function. A thread that exceeds the timeout is abandoned: it cannot be stopped.
 
         Raises:
-            TimeoutError: it took too long.
-            RuntimeError: what it awaited was cancelled elsewhere.
+            TimeoutError: the function took too long.
+            RuntimeError: something that it awaited was cancelled elsewhere.
         """
         try:
             with anyio.move_on_after(self._timeout):
-                return await _result(partial(function, *arguments, **named), is_async)
+                return await _run(partial(function, *arguments, **named), is_async)
         except anyio.get_cancelled_exc_class() as exc:
             if is_cancelled_from_outside():
                 raise
@@ -200,15 +201,15 @@ class Toolbox:
         raise TimeoutError(f"it took longer than {self._timeout:g} s")
 
 
-async def _result(call: Callable[[], Any], is_async: bool) -> Any:
+async def _run(call: Callable[[], Any], is_async: bool) -> Any:
     if is_async:
         return await call()
-    limiter = anyio.CapacityLimiter(1)  # the concurrency is bounded above; other threads must not make it wait
-    boxed = lambda: (call(),)  # noqa: E731 - trio lets no thread give an awaitable
+    limiter = anyio.CapacityLimiter(1)  # `concurrency` is the bound; the threads of others must not make a tool wait
+    boxed = lambda: (call(),)  # noqa: E731 - trio refuses an awaitable as the result of a thread
     [result] = await anyio.to_thread.run_sync(boxed, abandon_on_cancel=True, limiter=limiter)
     return await result if inspect.isawaitable(result) else result
 
 
-def _sendable(text: str) -> str:
-    """Return `text` without what UTF-8 cannot say, such as the lone surrogates in the names of odd files."""
+def _encodable(text: str) -> str:
+    """Return `text` with what UTF-8 cannot encode replaced, such as the lone surrogates in odd names of files."""
     return text.encode("utf-8", "replace").decode()

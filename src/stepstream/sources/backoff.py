@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt. No clock and no sleep: the time and the chance come in."""
+"""How long to wait before the next attempt. No clock and no sleep: time and randomness are arguments."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC
@@ -10,15 +10,18 @@ FIRST: Final = 1.0
 LONGEST: Final = 30.0
 HEALTHY_AFTER: Final = 60.0
 SHORTEST_RETRY: Final = 0.1
+"""With `retry: 0` a server that refuses would be asked without a pause: 0 doubled stays 0."""
 LONGEST_RETRY: Final = 30.0
 LONGEST_RETRY_AFTER: Final = 120.0
+"""Whatever a server asks for, one response does not hold up the caller, who waits meanwhile, for longer."""
 
 
 class Backoff:
-    """Delays that double from one failure to the next, each shortened by chance, down to half.
+    """Delays that double from one failure to the next, each shortened at random, down to half.
 
-    `chance` gives numbers from 0 to 1. A connection counts as healthy once it has lasted for 60 seconds: only then do
-    the delays begin anew. One that opens and breaks at once does not change them.
+    `chance` gives numbers from 0 to 1. The delays begin anew after a connection that lasted for 60 seconds. One that
+    opens and breaks at once does not reset them: else a server that fails after the first byte would be asked at once
+    for ever.
     """
 
     def __init__(self, chance: Callable[[], float] = random) -> None:
@@ -30,14 +33,15 @@ class Backoff:
         return f"<Backoff after {self._failures} failures>"
 
     def opened(self, now: float) -> None:
-        """Note that a connection opened at the time `now`."""
+        """Record that a connection opened at the time `now`."""
         self._opened_at = now
 
     def failed(self, now: float, *, retry: int | None = None, retry_after: float | None = None) -> float:
-        """Note a failure at the time `now`, and return the seconds to wait.
+        """Record a failure at the time `now`, and return the seconds to wait.
 
         `retry` is the server's reconnection time in milliseconds, with which the delays begin, clamped to between 0.1
-        and 30 seconds. `retry_after` is what a refusal asked for in seconds: at least that, up to 120.
+        and 30 seconds. `retry_after` is the delay that an error response asked for, in seconds: the result is at least
+        that, or 120.
         """
         if self._opened_at is not None and now - self._opened_at >= HEALTHY_AFTER:
             self._failures = 0

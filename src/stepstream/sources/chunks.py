@@ -1,4 +1,10 @@
-"""Waiting for the next chunk: within a limit where it has to be waited for, at no such cost where it is there."""
+"""Waiting for the next chunk within a limit, without the cost of one where the chunk is there already.
+
+Most chunks of a quick stream came together with others, so that nothing is waited for, and asking for the time and
+setting a deadline would be a cost for nothing. `next_chunk` makes the first step of the iterator by hand: if that gives
+the chunk, no limit is needed. Otherwise the limit is set and the iterator resumed. For a chunk that has to be waited
+for, the step by hand is a cost for nothing, and `awaited_chunk` is cheaper. `EventStream` chooses by the chunk before.
+"""
 
 from collections.abc import AsyncGenerator, Callable
 
@@ -7,11 +13,11 @@ import anyio
 from stepstream.live.coroutines import StartedCoroutine
 
 IMMEDIATE = 20e-6
-"""A chunk that took no longer than so many seconds was there already."""
+"""A chunk that took no longer than so many seconds was there already: the next call is one of `next_chunk`."""
 
 
 async def awaited_chunk(chunks: AsyncGenerator[bytes], limit: Callable[[], float]) -> tuple[bytes | None, float]:
-    """Return what `next_chunk` does, where the chunk will have to be waited for: then this takes less time."""
+    """Return what `next_chunk` does, and raise the same. Cheaper where the chunk has to be waited for."""
     asked_at = anyio.current_time()
     with anyio.CancelScope(deadline=asked_at + limit()):
         try:
@@ -26,16 +32,15 @@ async def awaited_chunk(chunks: AsyncGenerator[bytes], limit: Callable[[], float
 async def next_chunk(chunks: AsyncGenerator[bytes], limit: Callable[[], float]) -> tuple[bytes | None, float]:
     """Return the next chunk, or None at the end, and the seconds that it was waited for.
 
-    `limit` says how many seconds that may take. It is not asked where nothing is waited for: most chunks of a quick
-    stream came together with another one.
+    `limit` returns how many seconds that may take. It is called only where something is waited for.
 
     Raises:
         TimeoutError: it took longer.
     """
-    with anyio.CancelScope() as scope:  # entered before the first step, which may enter others
+    with anyio.CancelScope() as scope:  # before the first step: scopes that the step enters must lie inside of it
         step = chunks.__anext__()
         try:
-            waited_for = step.send(None)  # what an event loop is to wait for
+            waited_for = step.send(None)  # what the event loop is to wait for; `StartedCoroutine` passes it on
         except StopIteration as there:
             return there.value, 0.0
         except StopAsyncIteration:

@@ -1,4 +1,20 @@
-"""An open stream over HTTP: its bytes, the limits on its time, and its resumption where a connection breaks."""
+"""An open stream over HTTP: its bytes, the limits on its time, and its resumption where a connection breaks.
+
+The invariant: a reader sees each event whole or not at all, and none twice, over any number of connections.
+
+A connection may break inside an event. The bytes of that part are out by then, so `Reconnected` follows, at which the
+reader drops them, and the new connection asks for what comes after the last event that was complete (`Last-Event-ID`).
+`Resumption` reads that id from the bytes as they pass; it counts only with the blank line that ends its event.
+
+    id: 7 ⏎ data: x ⏎ ⏎ data: y ─ break ─ Reconnected("7") ─ GET, Last-Event-ID: 7 ─ data: y ⏎ ⏎
+
+What would break it: a server that ignores `Last-Event-ID`, or sends no ids, sends events again. The texts they add to
+are right again with the next full object. A POST is not resumed: that would send it a second time.
+
+Three limits hold at once, and the nearest of them bounds each wait: silence, one event from its first byte to its last
+(a comment every few seconds ends a silence, but does not complete an event), and everything. The time of an event
+counts only while bytes are waited for: what the reader does in between is not the server's delay.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -12,24 +28,26 @@ from stepstream.errors import APIError, IdleTimeout, StepStreamError, TransportE
 from stepstream.live.source import Reconnected
 from stepstream.sources.backoff import Backoff
 from stepstream.sources.chunks import awaited_chunk, next_chunk
-from stepstream.sources.opening import NO_CONTENT, Request, leave, may_pass, opened, translated
+from stepstream.sources.event_boundaries import EventBoundaryTracker
+from stepstream.sources.http_errors import is_transient, request_id_of, translate_http_error
 from stepstream.sources.options import check_seconds
-from stepstream.sources.pulse import Pulse
-from stepstream.sources.refusal import place, request_id_of
+from stepstream.sources.response import NO_CONTENT, StreamRequest, open_response
+from stepstream.sources.response_body import close_response
 from stepstream.sources.resumption import Resumption
+from stepstream.sources.url_redaction import redact_url
 
-Limited: TypeAlias = Literal["all", "event", "idle"]
-"""What a limit is on: everything, one event from its first byte to its last, or silence."""
+Limit: TypeAlias = Literal["all", "event", "idle"]
+"""What is limited: everything, one event from its first byte to its last, or silence."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How long an open stream may take for what, in seconds, and whether it is taken up again where it breaks."""
+    """The limits on an open stream, in seconds, and whether it is resumed where it breaks."""
 
     idle_timeout: float
     event_timeout: float
     total_timeout: float | None
     deadline: float
-    """The time by anyio's clock when `total_timeout` is over."""
+    """When `total_timeout` is over, by anyio's clock."""
     is_resumed: bool
 
     def __post_init__(self) -> None:
@@ -37,28 +55,28 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventStream:
-    """An open stream of events: iterate over it, once, for its bytes, and `Reconnected` where a connection begins anew.
+    """An open stream of events: iterate over it, once, for its bytes, and `Reconnected` where a new connection begins.
 
     It ends with `done`: what follows is not read. Status and headers are those of the newest connection.
     """
 
-    def __init__(self, request: Request, limits: Limits) -> None:
+    def __init__(self, request: StreamRequest, limits: Limits) -> None:
         self._request = request
         self._limits = limits
-        self._place = place(request.url)
+        self._url = redact_url(request.url)
         self._backoff = Backoff()
         self._resumption = Resumption()
-        self._pulse = Pulse()
+        self._boundaries = EventBoundaryTracker()
         self._connection = AsyncExitStack()
         self._response: Any = None
         self._chunks: Any = None
-        self._waited = 0.0  # for bytes, in seconds: what the reader does in between is not the server's doing
-        self._is_quick = False  # the chunk before did not have to be waited for
-        self._nearest: Limited = "idle"
+        self._waited = 0.0  # seconds in which bytes were waited for, on this and all earlier connections
+        self._is_quick = False  # the chunk before was there at once: the next one may be too
+        self._nearest: Limit = "idle"  # the limit that bounds the present wait
         self._is_over = False
 
     def __repr__(self) -> str:
-        return f"<EventStream {self._place} {self.status_code}>"
+        return f"<EventStream {self._url} {self.status_code}>"
 
     @property
     def status_code(self) -> int:
@@ -67,7 +85,7 @@ class EventStream:
 
     @property
     def reason_phrase(self) -> str:
-        """The words beside the status."""
+        """The reason phrase of the response, maybe empty."""
         return str(self._response.reason_phrase)
 
     @property
@@ -78,7 +96,7 @@ class EventStream:
 
     @property
     def is_success(self) -> bool:
-        """Whether the status is one of success: that of an open stream is."""
+        """Whether the status is a success, which that of an open stream is."""
         return 200 <= self.status_code < 300
 
     @property
@@ -88,8 +106,8 @@ class EventStream:
 
     @property
     def is_done(self) -> bool:
-        """Whether `done` came."""
-        return self._pulse.is_done
+        """Whether `done` was received."""
+        return self._boundaries.is_done
 
     def __aiter__(self) -> "EventStream":
         return self
@@ -115,18 +133,18 @@ class EventStream:
         """Close the connection."""
         await self._connection.aclose()
 
-    async def begin(self, attempts: int, is_worth_another: Callable[[StepStreamError], bool]) -> None:
-        """Open the first connection, so many times at most."""
+    async def begin(self, attempts: int, is_retryable: Callable[[StepStreamError], bool]) -> None:
+        """Open the first connection, in so many attempts at most. `is_retryable` decides after which failures."""
         for attempt in range(1, attempts + 1):
             try:
                 await self._open()
                 break
             except StepStreamError as failure:
-                if attempt == attempts or self._time_left() <= 0 or not is_worth_another(failure):
+                if attempt == attempts or self._time_left() <= 0 or not is_retryable(failure):
                     raise
-                await self._pause(failure)
+                await self._wait_for_retry(failure)
         if self.status_code == NO_CONTENT:
-            raise APIError(f"{self._place} answered 204: expected 200 and a stream", status_code=NO_CONTENT)
+            raise APIError(f"{self._url} answered 204: expected 200 and a stream", status_code=NO_CONTENT)
 
     @property
     def _is_resumable(self) -> bool:
@@ -136,69 +154,69 @@ class EventStream:
         return self._limits.deadline - anyio.current_time()
 
     async def _open(self) -> None:
-        """Open a connection, behind the event that came last."""
+        """Open a connection, which begins after the last complete event."""
         await self.aclose()
         stack = AsyncExitStack()
-        opening = opened(self._request, self._resumption.last_event_id)
+        response = open_response(self._request, self._resumption.last_event_id)
         try:
-            with anyio.fail_after(_bounded(self._time_left())):
-                self._response = await stack.enter_async_context(opening)
+            with anyio.fail_after(_finite(self._time_left())):
+                self._response = await stack.enter_async_context(response)
         except TimeoutError as exc:
-            raise self._late("all") from exc
+            raise self._timeout_error("all") from exc
         self._chunks = self._response.aiter_bytes()
-        stack.push_async_callback(leave, self._response, self._chunks)
-        self._connection, self._pulse = stack, Pulse()
+        stack.push_async_callback(close_response, self._response, self._chunks)
+        self._connection, self._boundaries = stack, EventBoundaryTracker()
         self._resumption = self._resumption.resumed()
         self._backoff.opened(anyio.current_time())
 
     async def _next(self) -> bytes | None:
-        """Return the next chunk, empty where it says nothing before the end, or None at the end of the response."""
+        """Return the next chunk, up to the end of `done`, which may leave nothing of it; None at the end of a body."""
         limits = self._limits
         try:
             following = next_chunk if self._is_quick else awaited_chunk
-            chunk, waited = await following(self._chunks, self._patience)
+            chunk, waited = await following(self._chunks, self._chunk_timeout)
         except TimeoutError as exc:
-            raise self._late(self._nearest) from exc
+            raise self._timeout_error(self._nearest) from exc
         except Exception as exc:
-            raise translated(exc, self._place, limits.idle_timeout) from exc
+            raise translate_http_error(exc, self._url, limits.idle_timeout) from exc
         self._waited += waited
         self._is_quick = not waited
         if chunk is None:
             return None
         if limits.is_resumed:
             self._resumption.feed(chunk)
-        done_at = self._pulse.feed(chunk, self._waited)
+        done_at = self._boundaries.feed(chunk, self._waited)
         self._is_over = done_at is not None
         return chunk if done_at is None else chunk[:done_at]
 
-    def _patience(self) -> float:
-        """Return for how many seconds the next chunk may be waited for."""
-        limits, begun = self._limits, self._pulse.began_at
+    def _chunk_timeout(self) -> float:
+        """Return for how many seconds the next chunk may be waited for, and note which limit that is."""
+        limits, begun = self._limits, self._boundaries.began_at
         event_left = math.inf if begun is None else begun + limits.event_timeout - self._waited
-        left: dict[Limited, float] = {"all": self._time_left(), "event": event_left, "idle": limits.idle_timeout}
+        left: dict[Limit, float] = {"all": self._time_left(), "event": event_left, "idle": limits.idle_timeout}
         self._nearest = min(left, key=left.__getitem__)
         return max(0.0, left[self._nearest])
 
-    def _late(self, limited: Limited) -> TransportError:
-        """Return the error for what took too long."""
+    def _timeout_error(self, limit: Limit) -> TransportError:
+        """Return the error for a limit that was exceeded."""
         limits = self._limits
-        if limited == "all":
-            return TransportError(f"{self._place} took longer than {limits.total_timeout:g} s in all")
-        if limited == "event":
-            text = f"{self._place} took longer than {limits.event_timeout:g} s for one event"
+        if limit == "all":
+            return TransportError(f"{self._url} took longer than {limits.total_timeout:g} s in all")
+        if limit == "event":
+            text = f"{self._url} took longer than {limits.event_timeout:g} s for one event"
             return IdleTimeout(text, limits.event_timeout)
-        return IdleTimeout(f"{self._place} was silent for {limits.idle_timeout:g} s", limits.idle_timeout)
+        return IdleTimeout(f"{self._url} was silent for {limits.idle_timeout:g} s", limits.idle_timeout)
 
     async def _resume(self, failure: StepStreamError | None) -> Reconnected:
-        """Wait and connect anew, without limit, until it is refused for good or there is nothing more to come."""
-        self._is_over = True
+        """Wait and reconnect, as often as `total_timeout` allows, until the server answers 204 or refuses for good."""
+        self._is_over = True  # for good, where this raises or is cancelled
         await self.aclose()
         while True:
-            await self._pause(failure)
+            await self._wait_for_retry(failure)
             try:
                 await self._open()
             except StepStreamError as exc:
-                if self._time_left() <= 0 or not may_pass(exc):
+                if self._time_left() <= 0 or not is_transient(exc):
                     raise
                 failure = exc
                 continue
@@ -208,7 +226,7 @@ class EventStream:
             self._is_over = False
             return Reconnected(self._resumption.last_event_id)
 
-    async def _pause(self, failure: StepStreamError | None) -> None:
+    async def _wait_for_retry(self, failure: StepStreamError | None) -> None:
         """Wait before the next attempt.
 
         Raises:
@@ -218,9 +236,9 @@ class EventStream:
         delay = self._backoff.failed(anyio.current_time(), retry=self._resumption.retry, retry_after=retry_after)
         await anyio.sleep(min(delay, max(0.0, self._time_left())))
         if self._time_left() <= 0:
-            raise self._late("all") from failure
+            raise self._timeout_error("all") from failure
 
 
-def _bounded(seconds: float) -> float | None:
-    """Return a number of seconds as `fail_after` takes it."""
+def _finite(seconds: float) -> float | None:
+    """Return a number of seconds as `fail_after` takes it: None for no limit, at least 0."""
     return None if seconds == math.inf else max(0.0, seconds)

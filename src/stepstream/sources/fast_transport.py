@@ -1,7 +1,21 @@
-"""A client of httpx that speaks HTTP by aiohttp, whose parser is compiled: what `fast` asks for. On asyncio only.
+"""A client of httpx over aiohttp, whose HTTP parser is compiled: what `fast=True` uses. On asyncio only.
 
-It is httpx-aiohttp's, but for what the default transport promises as well: nothing is taken for unsent that may have
-been read, what came before a break is given out, an exception quotes no URL, and no cookie is kept on the side.
+It is that of httpx-aiohttp, changed where it would break a promise of the default transport:
+
+* A request is sent once. aiohttp sends any but a POST again where its connection breaks, unless it gets another
+  exception than its own; `_send_once` raises one of httpx. Retries are decided above, and bounded there.
+* Nothing counts as unsent that the server may have read. A POST whose connection failed before a byte went out is sent
+  again, so that the exceptions of aiohttp have to be told apart: only its connector raises before that (`ERRORS`).
+* What came before a break is given out. aiohttp raises the break first and keeps the bytes; `_Body` takes them.
+* A reset of a body that ends with its connection is an error. aiohttp takes it for the end.
+* No exception quotes a URL, whose query may hold a key: most of aiohttp's do, and are not even kept as causes.
+* No cookies are kept beside those of the httpx client.
+
+    POST, reset before the response    aiohttp.ServerDisconnectedError → RemoteProtocolError: not sent again
+    POST, no connection                aiohttp.ClientConnectorError    → ConnectError:        sent again
+
+What would break it: a new exception of aiohttp that is raised before anything was sent only costs a retry; one under
+`ClientConnectorError` that is raised later would have a POST sent twice.
 """
 
 from collections.abc import AsyncIterator
@@ -15,12 +29,12 @@ from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
 from yarl import URL
 
 READ_SIZE: Final = 64 * 2**10
-"""Of what has come, so much is given out at once. aiohttp itself holds back the server at half a MiB."""
+"""Bytes of a body that are given out at once, at most. aiohttp stops reading from the server at half a MiB."""
 
-LARGE: Final = 2**20
-"""Of a body of bytes longer than this aiohttp warns."""
+LARGE_BODY: Final = 2**20
+"""aiohttp warns of a request's body that is longer than this and given as bytes; a file is read in parts."""
 
-KINDS: Final[tuple[tuple[type[Exception], type[httpx.TransportError]], ...]] = (
+ERRORS: Final[tuple[tuple[type[Exception], type[httpx.TransportError]], ...]] = (
     (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
     (aiohttp.ServerTimeoutError, httpx.ReadTimeout),
     (aiohttp.ClientConnectorError, httpx.ConnectError),
@@ -29,10 +43,10 @@ KINDS: Final[tuple[tuple[type[Exception], type[httpx.TransportError]], ...]] = (
     (aiohttp.NonHttpUrlClientError, httpx.UnsupportedProtocol),
     (aiohttp.ClientOSError, httpx.ReadError),
 )
-"""What an exception of aiohttp is to httpx: the first that fits. Only the connector fails before a byte went out."""
+"""The exception of httpx for one of aiohttp: the first that fits. Only the connector fails before a byte went out."""
 
-SILENT_ON_URL: Final = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)
-"""Those whose text has no URL, which may have a key in its query. The others are not shown as a cause."""
+WITHOUT_URL: Final = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)
+"""The exceptions whose text has no URL. Only these are kept as a cause."""
 
 
 class FastClient(HttpxAiohttpClient):
@@ -54,7 +68,8 @@ class FastTransport(AiohttpTransport):
         session = self._session()
         url, trace = _url(request.url), request.extensions.get("trace")
         if trace is not None:
-            await trace("aiohttp.send_request_headers.started", {"request": request})  # as httpcore reports it
+            # As httpcore reports it, once `url` is a copy: see `url_redaction`.
+            await trace("aiohttp.send_request_headers.started", {"request": request})
         content = await request.aread()
         timeout = request.extensions.get("timeout", {})
         try:
@@ -62,22 +77,22 @@ class FastTransport(AiohttpTransport):
                 request.method,
                 url,
                 headers=request.headers,
-                data=BytesIO(content) if len(content) > LARGE else content or None,
+                data=BytesIO(content) if len(content) > LARGE_BODY else content or None,
                 skip_auto_headers=("content-type",),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(
                     connect=timeout.get("pool"),
                     sock_connect=timeout.get("connect"),
                     sock_read=timeout.get("read"),
-                    ceil_threshold=inf,
+                    ceil_threshold=inf,  # aiohttp rounds longer timeouts up to whole seconds otherwise
                 ),
                 server_hostname=request.extensions.get("sni_hostname"),
-                **self._by_proxy(),
+                **self._proxy_options(),
             )
         except httpx.TransportError:
             raise
-        except Exception as exc:  # noqa: BLE001 - whatever it is, nothing of it but its kind is told
-            raise _translated(exc) from None
+        except Exception as exc:  # noqa: BLE001 - whatever it is, its text may quote the URL: only its name is kept
+            raise _translate_aiohttp_error(exc) from None
         return httpx.Response(
             status_code=response.status,
             headers=response.raw_headers,
@@ -93,11 +108,11 @@ class FastTransport(AiohttpTransport):
             )
             jar = aiohttp.DummyCookieJar()
             self.client = aiohttp.ClientSession(
-                connector=connector, cookie_jar=jar, auto_decompress=False, middlewares=(_once,)
+                connector=connector, cookie_jar=jar, auto_decompress=False, middlewares=(_send_once,)
             )
         return self.client
 
-    def _by_proxy(self) -> dict[str, Any]:
+    def _proxy_options(self) -> dict[str, Any]:
         if self.proxy is None:
             return {}
         auth = aiohttp.BasicAuth(*self.proxy.auth) if self.proxy.auth else None
@@ -105,7 +120,7 @@ class FastTransport(AiohttpTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body of a response: all that has come at once, and then how it broke, if it did."""
+    """The body of a response: all bytes that came, and then the exception, if it broke."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
@@ -117,9 +132,9 @@ class _Body(httpx.AsyncByteStream):
             while chunk := await content.read(READ_SIZE):
                 yield chunk
         except aiohttp.ClientError as exc:
-            if rest := _left(content):
+            if rest := _remaining(content):
                 yield rest
-            raise _translated(exc) from exc
+            raise _translate_aiohttp_error(exc) from exc
         if self._has_broken():
             raise httpx.ReadError("the connection broke")
 
@@ -127,32 +142,31 @@ class _Body(httpx.AsyncByteStream):
         self._response.close()
 
     def _has_broken(self) -> bool:
-        """Tell whether a body that ends with its connection ended by a reset: aiohttp takes that for its end."""
+        """Return whether a body that ends with its connection ended by a reset, which aiohttp takes for its end."""
         is_framed = not {"content-length", "transfer-encoding"}.isdisjoint(map(str.lower, self._response.headers))
         return not is_framed and self._protocol is not None and isinstance(self._protocol.exception(), OSError)
 
 
-async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send a request once: aiohttp sends another than a POST again where its connection breaks, unless it sees other
-    exceptions than its own."""
+async def _send_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send a request once: raise an exception of httpx where aiohttp, seeing one of its own, would send it again."""
     try:
         return await send(request)
-    except SILENT_ON_URL as exc:
-        raise _translated(exc) from exc
+    except WITHOUT_URL as exc:
+        raise _translate_aiohttp_error(exc) from exc
 
 
-def _left(content: aiohttp.StreamReader) -> bytes:
-    """Return what came before a body broke: aiohttp keeps it, but tells of the break first."""
+def _remaining(content: aiohttp.StreamReader) -> bytes:
+    """Return the bytes that came before a body broke: aiohttp keeps them, but raises first."""
     content.set_exception(None)  # type: ignore[arg-type]  # there is no other way past it
     return content.read_nowait()
 
 
 def _url(url: httpx.URL) -> URL:
-    """Return a URL as it is written, without its user, whom httpx has made a header of, and fragment."""
+    """Return a URL as it is written, without its fragment and its user, of which httpx has made a header."""
     return URL(str(url.copy_with(userinfo=b"", fragment=None)), encoded=True)
 
 
-def _translated(exc: Exception) -> httpx.TransportError:
-    """Return the exception of httpx that one of aiohttp is. It says no more than its kind."""
-    kind = next((kind for known, kind in KINDS if isinstance(exc, known)), httpx.RemoteProtocolError)
+def _translate_aiohttp_error(exc: Exception) -> httpx.TransportError:
+    """Return the exception of httpx for one of aiohttp. Its text is the name of that class, and no more."""
+    kind = next((kind for known, kind in ERRORS if isinstance(exc, known)), httpx.RemoteProtocolError)
     return kind(type(exc).__name__)

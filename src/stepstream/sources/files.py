@@ -16,10 +16,10 @@ CHUNK_SIZE: Final = 64 * 2**10
 
 
 async def read_file(path: str | PathLike[str], *, chunk_size: int = CHUNK_SIZE) -> AsyncGenerator[bytes]:
-    """Yield the bytes of a file or named pipe in chunks of at most `chunk_size`. An `OSError` comes with the first."""
+    """Yield the bytes of a file or named pipe in chunks of at most `chunk_size`. The first read raises an `OSError`."""
     if stat.S_ISFIFO((await anyio.Path(path).stat()).st_mode):
-        with FileIO(path, opener=_without_waiting) as pipe:
-            async for chunk in _from_pipe(pipe, chunk_size):
+        with FileIO(path, opener=_open_without_blocking) as pipe:
+            async for chunk in _read_pipe(pipe, chunk_size):
                 yield chunk
         return
     async with await anyio.open_file(path, "rb") as file:
@@ -27,18 +27,18 @@ async def read_file(path: str | PathLike[str], *, chunk_size: int = CHUNK_SIZE) 
             yield chunk
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a pipe at once. Else a thread would wait for its writer, and could not be cancelled."""
+def _open_without_blocking(path: str, flags: int) -> int:
+    """Open a pipe at once. Otherwise a thread would wait for its writer, and could not be cancelled."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-async def _from_pipe(pipe: FileIO, size: int) -> AsyncGenerator[bytes]:
+async def _read_pipe(pipe: FileIO, size: int) -> AsyncGenerator[bytes]:
     while True:
         await anyio.wait_readable(pipe)
         chunk: bytes | None = pipe.read(size)
         if chunk:
             yield chunk
-        elif chunk is not None:  # None: it was not readable after all
+        elif chunk is not None:  # empty: the end; None: it was not readable after all
             return
 
 
@@ -48,16 +48,16 @@ async def read_standard_input(*, chunk_size: int = CHUNK_SIZE) -> AsyncGenerator
         raise OSError(errno.EBADF, "standard input is closed")
     buffer: Any = sys.stdin.buffer
     read = buffer.raw.read if hasattr(buffer, "raw") else buffer.read1  # no waiting for a full chunk
-    while chunk := await _next(read, chunk_size):
+    while chunk := await _read_available(read, chunk_size):
         yield chunk
 
 
-async def _next(read: Callable[[int], bytes], size: int) -> bytes:
-    """Return what standard input holds now or next. It is waited for without a thread where that goes.
+async def _read_available(read: Callable[[int], bytes], size: int) -> bytes:
+    """Return the bytes that standard input holds, once it holds some. Waits without a thread where that is possible.
 
     A thread that waits in a read cannot be cancelled, and the interpreter does not exit before it has ended.
     """
-    if sys.platform != "win32":  # there, only sockets can be waited for
+    if sys.platform != "win32":  # where only sockets can be waited for
         try:
             await anyio.wait_readable(sys.stdin)
         except OSError:  # a file: it is always ready

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from stepstream.sources.default_client import DefaultClient
 from stepstream.sources.event_stream import EventStream, Limits
-from stepstream.sources.opening import Request, Unsendable, is_unread, may_pass, sendable
-from stepstream.sources.options import check_attempts, check_client, check_seconds
+from stepstream.sources.http_errors import Unsendable, is_transient, is_unprocessed
+from stepstream.sources.options import check_attempts, check_client, check_seconds, validated_headers
+from stepstream.sources.response import StreamRequest
 
 CONNECT_TIMEOUT: Final = 10.0
 FIRST_BYTE_TIMEOUT: Final = 60.0
@@ -23,7 +24,7 @@ ATTEMPTS: Final = 3
 
 
 class FastUnavailable(Unsendable, RuntimeError):
-    """What `fast` needs is not there."""
+    """`fast` needs an extra that is not installed, or another event loop. No attempt after it would succeed."""
 
 
 def connect(
@@ -42,55 +43,56 @@ def connect(
     event_timeout: float = EVENT_TIMEOUT,
     total_timeout: float | None = None,
 ) -> AbstractAsyncContextManager[EventStream]:
-    """Open `url` and give its stream of events. With `json` it is a POST of that, else a GET, unless `method` says.
+    """Open `url` and give its stream of events. With `json` it is a POST of that, otherwise a GET, or as `method` says.
 
     `client` is an `httpx.AsyncClient` or `httpx2.AsyncClient` to use; it stays open. With `fast`, aiohttp speaks HTTP
-    instead of httpcore: the same, on asyncio only, and cheaper for each event. Timeouts are in seconds: to connect,
-    until the response begins, between two chunks of it, from the first byte of an event to its last, and for
+    instead of httpcore: with the same behaviour, on asyncio only, and cheaper per event. Timeouts are in seconds: to
+    connect, until the response begins, between two chunks of it, from the first byte of an event to its last, and for
     everything.
 
     The first connection is tried `attempts` times where none could be made, and after 408, 429, 500, 502, 503 and 504,
-    with growing pauses, or as long as `Retry-After` says, up to 120 seconds. Besides, only a GET is ever sent twice.
-    With `reconnect`, its stream is taken up again where it breaks or ends without `done`, with `Last-Event-ID`, until
-    the server answers 204 or refuses. Redirects are followed for a GET, within its origin. What is wrong with an option
-    is told at once, but for what `fast` needs.
+    with growing delays, or as long as `Retry-After` says, up to 120 seconds. Apart from that, only a GET is sent twice.
+    With `reconnect`, a GET is resumed with `Last-Event-ID` where its stream breaks or ends without `done`, until the
+    server answers 204 or refuses. Redirects are followed for a GET, within its origin. A wrong option raises at once;
+    only what `fast` needs is checked when the stream is opened.
 
     Raises:
-        APIError: the answer is not 200, no event stream, or encoded.
+        APIError: the response is not 200, no event stream, or encoded.
         IdleTimeout: nothing came within a timeout.
         TransportError: the connection failed, or `total_timeout` has passed.
-        TypeError: `json` is none.
-        ValueError: `json` is none, a header cannot be sent, `attempts` is below 1, or a timeout below 0.
-        TypeError: `client` is no async client, or there is `fast` beside it.
+        TypeError: `json` has no JSON form, `client` is no async client, or `fast` is given beside it.
+        ValueError: `json` has no JSON form, a header cannot be sent, `attempts` is below 1, or a timeout below 0.
         RuntimeError: `fast` without its extra, or on trio. It is a `TransportError` too.
     """
     check_attempts(attempts)
     check_seconds(total_timeout=total_timeout)
     check_client(client, fast=fast)
-    dumps(json, allow_nan=False)
+    dumps(json, allow_nan=False)  # raises here rather than when the request is sent
     verb = (method or ("GET" if json is None else "POST")).upper()
-    within = Limits(
+    limits = Limits(
         idle_timeout=idle_timeout,
         event_timeout=event_timeout,
         total_timeout=total_timeout,
         deadline=math.inf,
         is_resumed=reconnect and verb == "GET",
     )
-    request = Request(
+    request = StreamRequest(
         method=verb,
         url=url,
         client=client,
-        headers=sendable(headers or {}),
+        headers=validated_headers(headers or {}),
         json=json,
         connect_timeout=connect_timeout,
         first_byte_timeout=first_byte_timeout,
     )
-    return _connected(request, within, attempts, fast=fast)
+    return _open_stream(request, limits, attempts, fast=fast)
 
 
 @asynccontextmanager
-async def _connected(request: Request, limits: Limits, attempts: int, *, fast: bool) -> AsyncIterator[EventStream]:
-    """Give the stream that a request opens, of a client of our own where it has none."""
+async def _open_stream(
+    request: StreamRequest, limits: Limits, attempts: int, *, fast: bool
+) -> AsyncIterator[EventStream]:
+    """Give the stream that a request opens, with a client of our own where it has none."""
     if limits.total_timeout is not None:
         limits = replace(limits, deadline=anyio.current_time() + limits.total_timeout)
     client = request.client
@@ -98,12 +100,12 @@ async def _connected(request: Request, limits: Limits, attempts: int, *, fast: b
         nullcontext(client) if client is not None else new_client(request.url, fast=fast) as used,
         aclosing(EventStream(replace(request, client=used), limits)) as stream,
     ):
-        await stream.begin(attempts, may_pass if request.method == "GET" else is_unread)
+        await stream.begin(attempts, is_transient if request.method == "GET" else is_unprocessed)
         yield stream
 
 
 def new_client(url: str, *, fast: bool = False) -> httpx.AsyncClient:
-    """Return a client for one origin. Where that has no TLS, no certificates are read, which takes a while.
+    """Return a client for one origin. For one without TLS no certificates are loaded, which would take a while.
 
     Raises:
         FastUnavailable: `fast` without its extra, or on trio.

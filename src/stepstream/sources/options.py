@@ -1,6 +1,14 @@
 """Options that are checked before anything is sent."""
 
-from typing import Any
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+RESERVED_HEADERS: Final = frozenset({"accept", "accept-encoding", "cache-control", "last-event-id"})
+"""The headers that every request here sets itself: those of the caller do not replace them."""
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""The name of a header (RFC 9110, section 5.6.2)."""
 
 
 def check_attempts(attempts: int) -> None:
@@ -39,3 +47,22 @@ def check_client(client: Any, *, fast: bool) -> None:
         raise TypeError(f"expected an httpx.AsyncClient or httpx2.AsyncClient as client, got {type(client).__name__}")
     if client is not None and fast:
         raise TypeError("expected client or fast=True, got both: a client brings its own transport")
+
+
+def validated_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return a copy of the caller's headers, without those that are reserved.
+
+    Raises:
+        TypeError: a value is no string.
+        ValueError: a name or a value cannot be sent, such as a key read together with its line end, or with a space
+            at its end. The value is not quoted: it may be a key.
+    """
+    kept = {name: value for name, value in headers.items() if name.lower() not in RESERVED_HEADERS}
+    for name, value in kept.items():
+        if not isinstance(value, str):
+            raise TypeError(f"expected a string as the value of the header {name!r}, got {type(value).__name__}")
+        if not _TOKEN.fullmatch(name):
+            raise ValueError("expected letters, digits and hyphens as the name of a header")
+        if not (value.isascii() and value.isprintable()) or value != value.strip():
+            raise ValueError(f"expected printable ASCII as the value of the header {name!r}, no space around it")
+    return kept

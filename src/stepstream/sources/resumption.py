@@ -1,4 +1,4 @@
-"""Where a stream can be taken up again: the id and the reconnection time of its events, read past everything else."""
+"""Where a stream can be resumed: the id of its last event and its reconnection time, read from its bytes."""
 
 import re
 from typing import Final
@@ -10,14 +10,14 @@ _UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Resumption:
-    """Follows the bytes of one connection. Of a line, no more than 4 KiB are kept; a longer one is no id.
+    """Reads id and reconnection time from the bytes of one connection, as `FrameDecoder` does, but keeps no data.
 
-    It tells what `FrameDecoder` tells, but keeps no data: the stream's reader does that already.
+    Of a line, at most 4 KiB are kept; a longer one is no id.
     """
 
     def __init__(self, last_event_id: str = "") -> None:
         self.last_event_id = last_event_id
-        """The id as of the last whole block: what a reconnection sends."""
+        """The id as of the last complete block: what a reconnection sends."""
         self.retry: int | None = None
         """The reconnection time in milliseconds that the server asked for, or None."""
         self._id = last_event_id
@@ -27,10 +27,10 @@ class Resumption:
         self._has_begun = False
 
     def resumed(self) -> "Resumption":
-        """Return what follows the next connection."""
-        following = Resumption(self.last_event_id)
-        following.retry = self.retry
-        return following
+        """Return the object for the next connection, which begins with the id and the time of this one."""
+        resumed = Resumption(self.last_event_id)
+        resumed.retry = self.retry
+        return resumed
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk."""
@@ -47,7 +47,7 @@ class Resumption:
             self._has_begun = True
             lines[0] = lines[0].removeprefix(_BOM)
         if lines and self._is_long:
-            lines[0] = b":"  # its end, whatever it says, belongs to a line that says nothing here
+            lines[0] = b":"  # the end of a line that is too long, which is ignored: replaced by an empty comment
         for line in lines:
             if not line:
                 self.last_event_id = self._id
@@ -65,10 +65,10 @@ class Resumption:
             self.retry = int(value)
 
 
-def header_of(last_event_id: str) -> bytes | None:
-    """Return the id as a header carries it, in UTF-8 and without spaces around it (RFC 9110, section 5.5).
+def last_event_id_header(last_event_id: str) -> bytes | None:
+    """Return the id as the value of a header, in UTF-8 and without spaces around it (RFC 9110, section 5.5).
 
-    None where it is empty, or has control characters: no request could carry it.
+    None where it is empty or has control characters: it cannot be sent then.
     """
     value = last_event_id.strip(" \t")
     return value.encode() if value and not _UNSENDABLE.search(value) else None

@@ -1,1 +1,1 @@
-"""Bytes ⇄ events: server-sent-event framing, and the typed objects inside. No IO, no clock, no event loop."""
+"""Bytes ⇄ events: the framing of server-sent events, and the typed objects in them. No IO, no clock, no event loop."""

@@ -1,4 +1,4 @@
-"""What every object on the wire has in common: nulls and absences kept apart, a quiet `repr`, times."""
+"""The base of all objects on the wire: nulls distinguished from absent fields, a `repr` without content, times."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias, TypeVar
@@ -21,7 +21,7 @@ Seconds: TypeAlias = int | float
 class WireObject(msgspec.Struct, frozen=True, gc=False):
     """An object of the API, immutable and equal by value. Encoding it gives the wire object back.
 
-    Its `repr` names the object and leaves out what it holds, so that prompts and outputs do not reach logs.
+    Its `repr` names the object and leaves out its content, so that prompts and outputs do not reach logs.
     """
 
     def __repr__(self) -> str:

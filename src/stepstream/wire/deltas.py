@@ -1,4 +1,4 @@
-"""The deltas of a stream: what was added to a step or a message. An entry of a list says its place by `index`."""
+"""The deltas of a stream: additions to a step or a message. The entry of a list has its position in `index`."""
 
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
@@ -12,7 +12,7 @@ from stepstream.wire.tool_calls import CodeInterpreter, CodeOutput, ToolCall
 MAX_INDEX: Final = 1023
 
 Index: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_INDEX)]
-"""The place of an entry in its list."""
+"""The position of an entry in its list."""
 
 
 class CodeOutputDelta(CodeOutput, frozen=True, kw_only=True):
@@ -35,7 +35,7 @@ else:
 
 
 class CodeInterpreterDelta(CodeInterpreter, frozen=True):
-    """An addition to a run of code: more source text, more outputs."""
+    """An addition to code that is run: more source text, more outputs."""
 
     outputs: Maybe[tuple[AnyCodeOutputDelta, ...]] = UNSET
 

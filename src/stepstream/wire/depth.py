@@ -1,4 +1,4 @@
-"""How deeply a JSON text nests, told without decoding it."""
+"""How deeply a JSON text nests, found without decoding it."""
 
 import re
 from itertools import accumulate
@@ -10,13 +10,14 @@ _STEP: Final = {byte: 1 if byte in b"[{" else -1 for byte in b"[]{}"}
 
 
 HIGHEST_LIMIT: Final = 128
-"""A higher limit is not kept to: the fold goes down level by level, and Python's stack is bounded."""
+"""A higher limit is lowered to this: the fold recurses level by level, and Python's stack is bounded."""
 
 
 def is_deeper(payload: bytes, limit: int) -> bool:
-    """Tell whether the arrays and objects of `payload` nest more than `limit` levels deep, or than `HIGHEST_LIMIT`.
+    """Return whether the arrays and objects of `payload` nest more than `limit` levels deep, or than `HIGHEST_LIMIT`.
 
-    Most events hold fewer brackets than that, which two C calls tell. Only the others are walked, in linear time.
+    Most events hold fewer brackets than that, which two C calls count. Only in the others is the depth followed, in
+    linear time.
     """
     if limit > HIGHEST_LIMIT:
         limit = HIGHEST_LIMIT

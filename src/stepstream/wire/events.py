@@ -1,4 +1,9 @@
-"""Events: what a frame says. One table leads from an event's name to its type; the type's decoder does the rest."""
+"""Events: decoded frames. A table leads from an event's name to its type, which has a decoder, built at import.
+
+Data that the decoder refuses takes a second look, which is slow and rare: a kind of object that this version does not
+know becomes an `Unknown`, a wrong shape `Malformed`. A `ValidationError` may quote the payload in its text, so it is
+neither raised nor kept as the cause or context of an exception that is.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeAlias
@@ -18,7 +23,7 @@ DEFAULT_MAX_DEPTH: Final = 64
 
 
 class UnknownData(WireObject, frozen=True):
-    """The data of an event whose name this version does not know: its bytes, unread."""
+    """The data of an event whose name this version does not know: its bytes, undecoded."""
 
     payload: bytes
 
@@ -44,11 +49,11 @@ class Malformed(WireObject, frozen=True):
 
 
 class Done(WireObject, frozen=True):
-    """The data of `done`: the server has sent everything."""
+    """The data of `done`, which ends a stream."""
 
 
 class ErrorData(WireObject, frozen=True):
-    """The data of `error`, from either shape that servers send. A plain text becomes the message."""
+    """The data of `error`, from any of the shapes that servers send. A plain text becomes the message."""
 
     code: str | None = None
     message: str | None = None
@@ -71,7 +76,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def payload(self) -> bytes:
-        """The raw JSON of the data, with everything that the structs leave out."""
+        """The raw JSON of the data, with all keys that the structs leave out."""
         if self.raw is not None:
             return self.raw
         data = self.data
@@ -131,9 +136,9 @@ _DECODE: Final[Mapping[str, Callable[[bytes], Any]]] = {
 
 
 def decode_event(frame: Frame, *, max_depth: int = DEFAULT_MAX_DEPTH) -> Event:
-    """Return what `frame` says. An unknown name gives `UnknownData`, JSON of the wrong shape gives `Malformed`.
+    """Return the event of a frame. An unknown name gives `UnknownData`, JSON of the wrong shape gives `Malformed`.
 
-    A status that the object lacks is taken from the event's name. Data that is a JSON string holding JSON, as Azure
+    A status that the object lacks is taken from the event's name. Data that is a JSON string with JSON in it, as Azure
     was seen to send, is decoded once more.
 
     Raises:
@@ -145,15 +150,15 @@ def decode_event(frame: Frame, *, max_depth: int = DEFAULT_MAX_DEPTH) -> Event:
         return Event(name, _special(name, payload, max_depth), payload)
     if is_deeper(payload, max_depth):
         raise _too_deep(name, payload, max_depth)
-    refusal = None
+    invalid = None
     try:
         data = decode(payload)
     except msgspec.ValidationError as exc:
-        refusal = exc
+        invalid = exc
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise _undecodable(name, payload, exc) from exc
-    if refusal is not None:  # outside of the handler: the refusal may quote the payload, and no traceback shall show it
-        data = _second_look(name, payload, max_depth, refusal)
+    if invalid is not None:  # out of the handler: else what is raised there has it, and the payload, in its context
+        data = _second_look(name, payload, max_depth, invalid)
     return Event(name, with_status(name, data) if name in IMPLIED_STATUS else data, payload)
 
 
@@ -165,9 +170,9 @@ def with_status(name: str, data: Data) -> Data:
 
 
 def read_again(event: Event) -> Event:
-    """Return `event` with unknown keys kept wherever the kind of an object is not told by a `type`.
+    """Return `event` with unknown keys kept in every object without a `type`.
 
-    A later piece of a tool call may leave out its type. Whether its keys are known depends on what came before.
+    A later delta of a tool call may leave out its type. Whether its keys are known depends on the deltas before.
     """
     struct = TYPES[event.name] if event.name in TYPES else type(event.data)
     raw = _unwrapped(msgspec.json.decode(event.payload))
@@ -180,7 +185,12 @@ def _special(name: str, payload: bytes, max_depth: int) -> Data:
     return _error_data(payload, max_depth) if name == "error" else UnknownData(payload)
 
 
-def _second_look(name: str, payload: bytes, max_depth: int, refusal: msgspec.ValidationError) -> Any:
+def _second_look(name: str, payload: bytes, max_depth: int, invalid: msgspec.ValidationError) -> Any:
+    """Return data that its decoder refused, built part by part; `Malformed` where it does not fit even so.
+
+    Raises:
+        DecodeError: a JSON string holds JSON that nests too deeply.
+    """
     try:
         raw = msgspec.json.decode(payload)
         if isinstance(raw, str) and is_deeper(raw.encode(), max_depth):
@@ -194,7 +204,7 @@ def _second_look(name: str, payload: bytes, max_depth: int, refusal: msgspec.Val
     except BadIndex as exc:
         return Malformed(payload, exc.expected, exc.got, "bad_index", _id(raw))
     except msgspec.ValidationError as exc:
-        expected, got = refusal_words(refusal, exc)
+        expected, got = refusal_words(invalid, exc)
         if struct in (RunStepDelta, MessageDelta):
             return Malformed(payload, expected, got, "malformed_delta", _id(raw))
         return Malformed(payload, expected, got, id=_id(raw))
@@ -223,10 +233,10 @@ def _error_data(payload: bytes, max_depth: int) -> ErrorData:
     if isinstance(body, str):
         return ErrorData(message=body)
     fields = body if isinstance(body, dict) else {}
-    return ErrorData(*(_word(fields.get(key)) for key in ErrorData.__struct_fields__))
+    return ErrorData(*(_scalar_text(fields.get(key)) for key in ErrorData.__struct_fields__))
 
 
-def _word(value: object) -> str | None:
+def _scalar_text(value: object) -> str | None:
     return str(value) if isinstance(value, str | int | float) else None
 
 

@@ -1,7 +1,8 @@
-"""The second look: JSON that a typed decoder refused, built part by part so that unknown kinds survive.
+"""The second look: JSON that a typed decoder refused, built part by part so that unknown kinds are kept.
 
-An object with a `type` that its struct does not know becomes an `Unknown`, which keeps all of it. What is known is
-still checked against its struct. This is the slow way in, taken only after a `ValidationError`.
+The decoders know closed sets of kinds, which makes them fast; a kind that a server adds makes one refuse the whole
+event. Here an object with a `type` that its struct does not know becomes an `Unknown`, which keeps all of it, and every
+part of a known kind is still checked against its struct. This is slow, and only done after a `ValidationError`.
 """
 
 import re
@@ -33,7 +34,7 @@ def build(struct: type[WireObject], raw: object) -> Any:
 
     Raises:
         BadIndex: an entry that needs an `index` has none, or a wrong one.
-        msgspec.ValidationError: it does not fit.
+        msgspec.ValidationError: `raw` does not fit.
     """
     if not isinstance(raw, dict):
         return msgspec.convert(raw, struct)
@@ -47,13 +48,13 @@ def build(struct: type[WireObject], raw: object) -> Any:
 
 
 def _check_fields(struct: type[WireObject], raw: dict[str, Any]) -> None:
-    """Check of an unknown object what it shares with `struct`: its id; and all fields, where its type may yet come."""
+    """Check the fields that an unknown object shares with `struct`: its id, or all, where its type may come later."""
     shared = set(struct.__struct_fields__) - {"type"} if raw.get("type") is None else {"id", "index"}
     msgspec.convert({key: value for key, value in raw.items() if key in shared}, struct)
 
 
 def _fits(field: str, raw: dict[str, Any]) -> bool:
-    """Tell whether `raw[field]` can be looked into. Any other shape is left to the check that refuses it."""
+    """Return whether `raw[field]` can be built part by part. Any other shape is left for `struct` to refuse."""
     return isinstance(raw.get(field), list if field in LISTS else dict)
 
 

@@ -1,4 +1,4 @@
-"""Messages and what they are made of."""
+"""Messages and their parts."""
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -13,7 +13,7 @@ AnnotationType: TypeAlias = Literal["file_citation", "file_path", "url_citation"
 
 
 class FileCitation(WireObject, frozen=True):
-    """The file that a passage of the text goes back to."""
+    """The file that a passage of the text cites."""
 
     file_id: Maybe[str] = UNSET
     quote: Maybe[str] = UNSET
@@ -21,14 +21,14 @@ class FileCitation(WireObject, frozen=True):
 
 
 class UrlCitation(WireObject, frozen=True):
-    """The page that a passage of the text goes back to."""
+    """The page that a passage of the text cites."""
 
     url: Maybe[str] = UNSET
     title: Maybe[str] = UNSET
 
 
 class Annotation(WireObject, frozen=True):
-    """A note on a passage of text: `text` stands at `start_index` to `end_index`, counted in characters."""
+    """An annotation of a passage of text: `text` stands at `start_index` to `end_index`, counted in characters."""
 
     type: Maybe[AnnotationType] = UNSET
     text: Maybe[str] = UNSET
@@ -46,7 +46,7 @@ else:
 
 
 class Text(WireObject, frozen=True):
-    """A text and the notes on it."""
+    """A text and its annotations."""
 
     value: Maybe[str] = UNSET
     annotations: Maybe[tuple[AnyAnnotation, ...]] = UNSET
@@ -103,7 +103,7 @@ class Message(WireObject, frozen=True):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether its status ends it."""
+        """Whether its status is a terminal one."""
         return self.status in MESSAGE_TERMINAL
 
     @property

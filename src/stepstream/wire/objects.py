@@ -19,7 +19,7 @@ ActionType: TypeAlias = Literal["submit_tool_outputs", "submit_tool_approval"]
 
 
 class Usage(WireObject, frozen=True):
-    """Tokens spent. The keys of the two details differ in number (`prompt_token_details`): so they are on the wire."""
+    """Tokens spent. Of the two keys of details one has `token` in the singular, as on the wire."""
 
     prompt_tokens: Maybe[int] = UNSET
     completion_tokens: Maybe[int] = UNSET
@@ -36,13 +36,13 @@ class LastError(WireObject, frozen=True):
 
 
 class MessageCreation(WireObject, frozen=True):
-    """What a message_creation step makes."""
+    """The message that a message_creation step creates."""
 
     message_id: Maybe[str] = UNSET
 
 
 class Activity(WireObject, frozen=True):
-    """Something done beside the tool calls; `tools` maps a name to its description and parameters."""
+    """An action of the server other than a tool call; `tools` maps a name to its description and parameters."""
 
     id: Maybe[str] = UNSET
     type: Maybe[ActivityType] = UNSET
@@ -57,7 +57,7 @@ else:
 
 
 class StepDetails(WireObject, frozen=True):
-    """What a step does, under the key of its type."""
+    """The details of a step, under the key of its type."""
 
     type: Maybe[StepType] = UNSET
     message_creation: Maybe[MessageCreation] = UNSET
@@ -96,7 +96,7 @@ class RunStep(WireObject, frozen=True):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether its status ends it."""
+        """Whether its status is a terminal one."""
         return self.status in STEP_TERMINAL
 
     @property
@@ -143,7 +143,7 @@ class RequiredCalls(WireObject, frozen=True):
 
 
 class RequiredAction(WireObject, frozen=True):
-    """What a run waits for: outputs of function calls, or the approval of MCP calls."""
+    """The action that a run waits for: outputs of function calls, or approvals of MCP calls."""
 
     type: Maybe[ActionType] = UNSET
     submit_tool_outputs: Maybe[RequiredCalls] = UNSET
@@ -151,9 +151,9 @@ class RequiredAction(WireObject, frozen=True):
 
     @property
     def tool_calls(self) -> tuple[AnyToolCall, ...]:
-        """The calls waited for, whichever the type."""
-        asked = self.submit_tool_outputs or self.submit_tool_approval
-        return (asked.tool_calls or ()) if asked else ()
+        """The calls that the run waits for, of either type."""
+        required = self.submit_tool_outputs or self.submit_tool_approval
+        return (required.tool_calls or ()) if required else ()
 
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class Run(WireObject, frozen=True):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether its status ends it."""
+        """Whether its status is a terminal one."""
         return self.status in RUN_TERMINAL
 
 

@@ -1,9 +1,23 @@
-"""Chunks cut where blocks begin: a frame decoder that leaves the usual blocks as they are.
+r"""Chunks cut where blocks begin: a frame decoder that does not look into the usual blocks.
 
-How it works: servers write nearly every event as two lines and a blank one, the first of which names it. Where
-complete blocks lie in a chunk, one C call cuts them at the beginning of these lines, and what lies between is mostly
-one such block. Whoever gets it looks at it, or asks for the frames that it is. All else is given to a `FrameDecoder`:
-other line ends, a block that begins otherwise, one that is long and comes in pieces.
+The invariant: what `feed` returns is, frame by frame, what a `FrameDecoder` would return at the same chunk, once each
+block in it was given to `frames_of`. The reader may do without that for a block that it recognises from its bytes.
+
+How. Servers write nearly every event as `event: name`, `data: json` and a blank line. One C call splits the complete
+blocks of a chunk at "\n\nevent: ":
+
+    "event: a\ndata: 1\n\nevent: b\ndata: 2\n\n"   →   [b"a\ndata: 1", b"b\ndata: 2"]
+
+Why that is right. Between two blocks the decoder holds nothing, and "\n\n" holds an empty line whatever is before it.
+So the split may find too few borders, but never a wrong one: a block that begins otherwise stays behind the one before
+it, and `frames_of` gives both to the decoder.
+
+All else goes to the decoder, which is then inside of a block (`_is_inside`) until it holds nothing again: the start of
+the stream (a byte-order mark), a CR in the part that is kept, bytes over the limit, and a block that is long and comes
+in pieces, since the part kept here is searched again with every chunk.
+
+What would break it: a block left unread that changes the decoder, as `id:` and `retry:` do. So the reader gives every
+block that it does not recognise to `frames_of`, in order and before the next chunk.
 """
 
 import re
@@ -12,47 +26,48 @@ from typing import Final, TypeAlias, cast
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder, valid
 
 Scanned: TypeAlias = bytes | Frame
-"""What follows the first `event: ` of a block, up to the next block that begins so, or to the end; or a frame."""
+"""A frame; or the bytes after the first `event: ` of a block, up to the next block that begins so, or to the end."""
 
 OPENING: Final = b"event: "
-"""What a block begins with that is left as it is."""
+"""The beginning of a block that is not looked into."""
 
 DATA: Final = b"\ndata: "
-"""What stands between the name of an event and its data, in a block of two lines."""
+"""The bytes between the name of an event and its data, in a block of two lines."""
 
 MAX_KEPT: Final = 8192
-"""A longer part of a block is for the decoder to keep: it looks at each byte once, however they come."""
+"""Bytes of an unfinished block that are kept at most. More go to the decoder, which reads each byte once."""
 
 _BLANK: Final = b"\n\n"
-_MARK: Final = _BLANK + OPENING
+_BLOCK_START: Final = _BLANK + OPENING
 _COMMENTS: Final = re.compile(rb"\n\n:[^\r\n]*(?=\n\n|\Z)")
-"""A block that is one comment and no event: a keep-alive, which may stand between every two deltas."""
+"""A block of one comment: a keep-alive, which servers may send between any two events. It would stay behind the block
+before, which could not be recognised then."""
 
 
 class Scanner:
-    """Turn chunks of bytes into frames, and blocks that were not looked at."""
+    """Cuts chunks of bytes into blocks that are not looked into, and frames where that is not possible."""
 
     __slots__ = ("_decoder", "_is_inside", "_kept", "_limit")
 
     def __init__(self, *, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES, last_event_id: str = "") -> None:
         self._limit = max_event_bytes
         self._decoder = FrameDecoder(max_event_bytes=max_event_bytes, last_event_id=last_event_id)
-        self._is_inside = True  # the decoder is inside of a block
-        self._kept = _BLANK  # the blank line before a block, and what there is of it
+        self._is_inside = True  # the decoder may hold something, as at the start a byte-order mark
+        self._kept = _BLANK  # the blank line before a block, and as much of the block as has come
 
     @property
     def is_between_blocks(self) -> bool:
-        """Whether nothing is kept of what came: the next byte begins a line of a new block."""
+        """Whether nothing is kept: the next byte begins the first line of a new block."""
         return self._kept is _BLANK and not self._is_inside
 
     def feed(self, chunk: bytes) -> list[Scanned]:
         """Take the next bytes and return what they complete, in order.
 
         Raises:
-            FrameTooLarge: as a `FrameDecoder` does, after which this is spent too.
+            FrameTooLarge: as a `FrameDecoder` does; every further call raises too.
         """
         if self._is_inside:
-            return self._leave_block(chunk)
+            return self._finish_block(chunk)
         data = self._kept + chunk
         end = data.rfind(_BLANK)
         if len(data) - end > MAX_KEPT or len(data) > self._limit or data.find(b"\r", end) >= 0:
@@ -62,40 +77,41 @@ class Scanner:
         blocks = data[:end]
         if blocks.find(b"\n\n:") >= 0:
             blocks = _COMMENTS.sub(b"", blocks)
-        found = blocks.split(_MARK)
+        found = blocks.split(_BLOCK_START)
         others = found.pop(0)
         if not others:
             return cast(list[Scanned], found)
         return [*self._decoded(others[len(_BLANK) :] + _BLANK), *found]
 
     def frames_of(self, block: bytes) -> list[Frame]:
-        """Return what a decoder makes of a block that `feed` returned, and of what may follow it."""
+        """Return the frames of a block that `feed` returned, and of other blocks that may follow in it."""
         name, between, data = block.partition(DATA)
+        # A plain block of two lines needs no decoder.
         if name and between and b"\n" not in name and b"\n" not in data and b"\r" not in block:
             known = data if data.isascii() else valid(data)
             return [Frame(name.decode("utf-8", "replace"), known, self._decoder.last_event_id)]
         return self._decoder.feed(OPENING + block + _BLANK)
 
     def pending(self) -> Frame | None:
-        """Return the block that still lacks its blank line, or None where it has no data. The stream has ended."""
+        """Return the block that still lacks its blank line, or None where it has no data. For the end of a stream."""
         self._decoder.feed(self._kept[len(_BLANK) :])
         self._kept, self._is_inside = _BLANK, True
         return self._decoder.pending()
 
-    def _leave_block(self, chunk: bytes) -> list[Scanned]:
-        """Let the decoder come to the end of its block. What follows may be cut."""
+    def _finish_block(self, chunk: bytes) -> list[Scanned]:
+        """Give the decoder the end of its block, and cut the rest."""
         end = chunk.find(_BLANK) + len(_BLANK)
         if end < len(_BLANK) or len(chunk) > self._limit:
             return self._decoded(chunk)
         return [*self._decoded(chunk[:end]), *self.feed(chunk[end:])]
 
     def _decoded(self, data: bytes) -> list[Scanned]:
-        self._is_inside = True  # and stays so where this raises: the decoder raises from then on
+        self._is_inside = True  # stays so where `feed` raises: every further call goes to the decoder, which raises
         frames = self._decoder.feed(data)
         self._is_inside = not self._decoder.is_between_blocks
         return [*frames]
 
 
 def data_of(block: bytes) -> bytes:
-    """Return what comes after `data: ` in a block of two lines, with the line ends that follow."""
+    """Return the bytes after `data: ` in a block of two lines, with the line ends that follow."""
     return block[block.find(DATA) + len(DATA) :]

@@ -1,4 +1,4 @@
-"""Tables over the structs: where objects of several kinds stand, which kinds are known, which lists go by index."""
+"""Tables over the structs: where objects of several kinds stand, which kinds are known, which lists have an index."""
 
 from collections.abc import Mapping
 from typing import Any, Final, get_args
@@ -65,10 +65,10 @@ FULL: Final[Mapping[type[WireObject], type[WireObject]]] = {
     deltas.TextDelta: messages.Text,
     deltas.AnnotationDelta: messages.Annotation,
 }
-"""The struct that a delta's additions add up to."""
+"""The struct that a delta's additions build."""
 
 INDEXED: Final = frozenset({"tool_calls", "outputs", "content", "annotations"})
-"""The fields of the structs above whose entries say their place by `index` in a delta."""
+"""The fields of the structs above whose entries have their position in `index`, in a delta."""
 
 
 LISTS: Final = INDEXED | {"activities"}
@@ -76,7 +76,7 @@ LISTS: Final = INDEXED | {"activities"}
 
 
 def is_known(struct: type[WireObject], raw: Mapping[str, Any]) -> bool:
-    """Tell whether `raw` is of a kind that `struct` is for. Without a type its keys decide: most kinds name one."""
+    """Return whether `raw` is of a kind that `struct` is for. Without a type its keys decide: most kinds have one."""
     kinds = KINDS.get(struct)
     if kinds is None:
         return True

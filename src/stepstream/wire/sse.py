@@ -1,9 +1,23 @@
-"""Server-sent events: bytes → frames and back, by the WHATWG standard (HTML, section 9.2.6).
+r"""Server-sent events, read: bytes → frames, by the WHATWG standard (HTML, section 9.2.6).
 
-How the decoder works: each chunk is cut at its line ends by one C call; only the last, unfinished line is kept
-between chunks, and of that only what can still become a field we know. So a keep-alive comment of any length costs
-no memory, and the time is linear in the bytes whatever the chunking. The size limit counts the lines of one block
-that are kept (`data`, `event`, `id`, `retry`), and it counts them alike for every chunking.
+The invariant: the frames, and whether the limit is exceeded, depend on the bytes alone, not on how they are cut into
+chunks. The time is linear in the bytes, and what is kept between two chunks is bounded by the limit.
+
+How. A chunk is cut at its line ends by one C call: `bytes.splitlines` knows CR, LF and CRLF and no other line end, just
+as the standard. Only what a chunk border may split is kept from one chunk to the next:
+
+* An unfinished line, but only one that is, or can still become, a field that is read. A comment of any length, such as
+  a keep-alive, costs no memory; its end is skipped when it comes.
+* A CR at the end of a chunk: an LF at the start of the next one belongs to it, and is no blank line.
+* The first bytes of the stream, while they may still be a byte-order mark, which is skipped.
+
+    "data: a\r" + "\ndata: b\n\n"   and   "data: a\r\ndata: b\n" + "\n"   are both   Frame(data=b"a\nb")
+
+The limit counts the bytes of the lines of a block that are kept (`data`, `event`, `id`, `retry`), each with its name.
+An unfinished line counts as far as it has come: if that exceeds the limit, the whole line does.
+
+What would break it: `str.splitlines`, which also cuts at U+2028 and others; counting chunks or comments; and trusting
+that a blank line comes in one piece. Data stays bytes. It is checked to be UTF-8 only where a byte is not ASCII.
 """
 
 from typing import Final
@@ -17,11 +31,11 @@ DEFAULT_MAX_EVENT_BYTES: Final = 16 * 2**20
 _BOM: Final = b"\xef\xbb\xbf"
 _LF: Final = 0x0A
 _LINE_ENDS: Final = frozenset(b"\r\n")
-_KEPT: Final = (b"data:", b"event:", b"id:", b"retry:")
-_BARE: Final = frozenset({b"data", b"event", b"id", b"retry"})
+_KEPT_PREFIXES: Final = (b"data:", b"event:", b"id:", b"retry:")
+_FIELDS: Final = frozenset({b"data", b"event", b"id", b"retry"})
 _LONGEST_NAME: Final = len(b"event:")
 _RETRY_DIGITS: Final = 18
-"""A longer reconnection time (over thirty million years) is taken for nonsense and ignored."""
+"""Digits of a reconnection time at most. A longer one, over thirty million years, is ignored."""
 
 
 def _data_is_required() -> bytes:
@@ -29,7 +43,7 @@ def _data_is_required() -> bytes:
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One dispatched message: the event's name, its data (valid UTF-8) and the last event id at that moment."""
+    """One dispatched message: the event's name, its data (valid UTF-8), and the last event id as of its dispatch."""
 
     event: str = "message"
     data: bytes = msgspec.field(default_factory=_data_is_required)
@@ -40,14 +54,14 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 class FrameDecoder:
-    """Turn chunks of bytes into frames. Any chunking of the same bytes gives the same frames.
+    """Decodes chunks of bytes to frames. Any chunking of the same bytes gives the same frames.
 
-    `max_event_bytes` bounds one event. `last_event_id` seeds the id that frames carry until the stream sets one.
-    One decoder serves one connection.
+    `max_event_bytes` is the limit on one event. `last_event_id` is the id of the frames until the stream sets one.
+    A decoder is for one connection.
     """
 
     __slots__ = (
-        "_data", "_dropping", "_event", "_failed", "_id", "_limit", "_line", "_opening", "_size", "_skip_lf",
+        "_data", "_event", "_failed", "_id", "_is_ignored", "_limit", "_line", "_size", "_skip_lf", "_start",
         "last_event_id", "retry",
     )  # fmt: skip
 
@@ -57,9 +71,9 @@ class FrameDecoder:
         self.retry: int | None = None
         """The reconnection time in milliseconds that the server asked for, or None."""
         self._limit = max_event_bytes
-        self._opening: bytes | None = b""  # the first bytes, while they may still be a byte-order mark
+        self._start: bytes | None = b""  # the first bytes, while they may still be a byte-order mark
         self._line = bytearray()  # the unfinished line
-        self._dropping = False  # the unfinished line is a comment or an unknown field
+        self._is_ignored = False  # the unfinished line is a comment or an unknown field
         self._skip_lf = False  # the last byte was CR: an LF right after it is the same line end
         self._failed = False
         self._id = last_event_id
@@ -72,33 +86,34 @@ class FrameDecoder:
 
     @property
     def is_between_blocks(self) -> bool:
-        """Whether nothing is kept of what came: the next byte begins a line of a new block."""
-        return self._opening is None and not (self._size or self._line or self._dropping or self._skip_lf)
+        """Whether nothing is kept: the next byte begins the first line of a new block."""
+        return self._start is None and not (self._size or self._line or self._is_ignored or self._skip_lf)
 
     def feed(self, chunk: bytes | bytearray | memoryview) -> list[Frame]:
         """Take the next bytes and return the frames they complete, maybe none.
 
         Raises:
-            FrameTooLarge: an event is longer than the limit. Its `.frames` are those completed before it; the
-                decoder is spent and raises at every further call.
+            FrameTooLarge: an event is longer than the limit. `frames` of the exception are those completed before it.
+                Every further call raises: where the next event begins is not known.
         """
         if self._failed:
             raise FrameTooLarge(self._limit, [])
         frames: list[Frame] = []
-        chunk = self._past_line_feed(self._past_mark(bytes(chunk)))
+        chunk = self._without_line_feed(self._without_bom(bytes(chunk)))
         if not chunk:
             return frames
         lines = chunk.splitlines()
         tail = lines.pop() if chunk[-1] not in _LINE_ENDS else b""
         self._skip_lf = chunk.endswith(b"\r")
-        if lines and (self._line or self._dropping):
+        if lines and (self._line or self._is_ignored):
             self._finish_line(lines, frames)
         for line in lines:
             if not line:
                 self._dispatch(frames)
                 continue
             size, start = self._size + len(line), line[:6]
-            if start == b"data: " and size <= self._limit:  # what `_field` does, for nearly all lines
+            # The next two branches do what `_field` does, without its call: these are nearly all lines.
+            if start == b"data: " and size <= self._limit:
                 self._data.append(line[6:])
                 self._size = size
             elif start == b"event:" and size <= self._limit:
@@ -106,14 +121,14 @@ class FrameDecoder:
                 self._size = size
             else:
                 self._field(line, frames)
-        if tail and not self._dropping:
+        if tail and not self._is_ignored:
             self._keep(tail, frames)
         return frames
 
     def pending(self) -> Frame | None:
         """Return the block that still lacks its blank line, or None where it has no data.
 
-        By the standard it is no frame and is discarded at the end of a stream. Nothing in the decoder changes.
+        By the standard that is no frame, and is discarded at the end of a stream. The decoder is not changed.
         """
         probe = FrameDecoder(max_event_bytes=self._limit, last_event_id=self._id)
         probe._event, probe._data = self._event, self._data.copy()
@@ -123,18 +138,18 @@ class FrameDecoder:
         probe._dispatch(found)
         return found[0] if found else None
 
-    def _past_mark(self, chunk: bytes) -> bytes:
-        """Return `chunk` without a byte-order mark at the very start of the stream, which may come in pieces."""
-        if self._opening is None or not chunk:
+    def _without_bom(self, chunk: bytes) -> bytes:
+        """Return `chunk` without a byte-order mark at the start of the stream, which chunks may split."""
+        if self._start is None or not chunk:
             return chunk
-        opening = self._opening + chunk
-        if len(opening) < len(_BOM) and _BOM.startswith(opening):
-            self._opening = opening
+        start = self._start + chunk
+        if len(start) < len(_BOM) and _BOM.startswith(start):
+            self._start = start
             return b""
-        self._opening = None
-        return opening.removeprefix(_BOM)
+        self._start = None
+        return start.removeprefix(_BOM)
 
-    def _past_line_feed(self, chunk: bytes) -> bytes:
+    def _without_line_feed(self, chunk: bytes) -> bytes:
         """Return `chunk` without the LF of a CRLF whose CR ended the chunk before."""
         if self._skip_lf and chunk:
             self._skip_lf = False
@@ -143,10 +158,10 @@ class FrameDecoder:
         return chunk
 
     def _finish_line(self, lines: list[bytes], frames: list[Frame]) -> None:
-        """Join the first of `lines` to the unfinished line, and take it."""
+        """Take the first of `lines` as the end of the unfinished line, and read that."""
         rest = lines.pop(0)
-        if self._dropping:
-            self._dropping = False
+        if self._is_ignored:
+            self._is_ignored = False
             return
         self._line += rest
         line = bytes(self._line)
@@ -154,18 +169,19 @@ class FrameDecoder:
         self._field(line, frames)
 
     def _keep(self, tail: bytes, frames: list[Frame]) -> None:
-        """Keep the unfinished line, unless it can be dropped already."""
+        """Keep the unfinished line, unless it is known already that it will be ignored."""
         self._line += tail
-        if self._line.startswith(_KEPT):
+        if self._line.startswith(_KEPT_PREFIXES):
             if self._size + len(self._line) > self._limit:
                 self._fail(frames)
         elif len(self._line) >= _LONGEST_NAME or self._line.startswith(b":"):
             self._line.clear()
-            self._dropping = True
+            self._is_ignored = True
 
     def _field(self, line: bytes, frames: list[Frame]) -> None:
+        """Read a line with a field. A comment has an empty name, and is ignored like any unknown field."""
         name, colon, value = line.partition(b":")
-        if name not in _BARE:
+        if name not in _FIELDS:
             return
         self._size += len(line)
         if self._size > self._limit:
@@ -177,7 +193,7 @@ class FrameDecoder:
         elif name == b"event":
             self._event = value.decode("utf-8", "replace")
         elif name == b"id":
-            if b"\0" not in value:
+            if b"\0" not in value:  # by the standard, such an id is ignored
                 self._id = value.decode("utf-8", "replace")
         elif value.isdigit() and len(value.lstrip(b"0")) <= _RETRY_DIGITS:
             self.retry = int(value.lstrip(b"0") or b"0")
@@ -197,52 +213,9 @@ class FrameDecoder:
 
 
 def valid(data: bytes) -> bytes:
-    """Return `data` with every invalid UTF-8 sequence replaced by U+FFFD, one for each maximal subpart."""
+    """Return `data` with invalid UTF-8 replaced by U+FFFD, one for each maximal subpart, as the standard decodes it."""
     try:
         data.decode()
     except UnicodeDecodeError:
         return data.decode("utf-8", "replace").encode()
     return data
-
-
-def encode_frame(frame: Frame, *, retry: int | None = None) -> bytes:
-    r"""Return `frame` as one block of a server-sent-event stream, which a standard parser reads back as `frame`.
-
-    CR and CRLF in the data become LF, since the format cannot carry them. An event named "message" or "" and an
-    empty id are left out. `retry` adds a reconnection time, in milliseconds.
-
-    Raises:
-        ValueError: CR, LF or NUL in the event's name or the id (it would forge fields or lose the id), data that is
-            not UTF-8, or a negative `retry`.
-        TypeError: `retry` is not an int.
-    """
-    lines = []
-    if frame.event and frame.event != "message":
-        lines.append(b"event: " + _one_line("event", frame.event))
-    if frame.id:
-        lines.append(b"id: " + _one_line("id", frame.id))
-    if retry is not None:
-        lines.append(b"retry: %d" % _milliseconds(retry))
-    text = frame.data.decode().replace("\r\n", "\n").replace("\r", "\n")
-    lines.extend(b"data: " + line.encode() for line in text.split("\n"))
-    return b"\n".join(lines) + b"\n\n"
-
-
-def encode_comment(text: str) -> bytes:
-    """Return `text` as a comment block, which parsers ignore: a keep-alive. Every line of it is a comment."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return b"".join(b": " + line.encode() + b"\n" for line in lines) + b"\n"
-
-
-def _one_line(field: str, value: str) -> bytes:
-    if any(character in value for character in "\r\n\0"):
-        raise ValueError(f"expected {field} without CR, LF or NUL, got {value!r}")
-    return value.encode()
-
-
-def _milliseconds(retry: int) -> int:
-    if type(retry) is not int:
-        raise TypeError(f"expected retry as an int of milliseconds, got {type(retry).__name__}")
-    if retry < 0:
-        raise ValueError(f"expected retry of at least 0 ms, got {retry}")
-    return retry

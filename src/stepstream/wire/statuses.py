@@ -1,4 +1,4 @@
-"""The statuses of steps, runs and messages, and which may follow which. Servers may send others: they are kept."""
+"""The statuses of steps, runs and messages, and which may follow which. Others that a server sends are kept."""
 
 from collections.abc import Mapping
 from typing import Final

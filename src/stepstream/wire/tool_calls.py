@@ -27,7 +27,7 @@ ToolType: TypeAlias = Literal[
     "openapi",
     "sharepoint_grounding",
 ]
-"""The kinds of tool call that have a struct. A call of another kind is an `Unknown`, so none is an error."""
+"""The kinds of tool call that `ToolCall` is for. A call of another kind is an `Unknown`, and no error."""
 
 OutputType: TypeAlias = Literal["logs", "image"]
 
@@ -38,7 +38,7 @@ NAMED: Final = {
     "mcp": None,
     "openapi": "function",
 }
-"""The kinds whose calls carry a name, and the key it lies under (None: beside id and type)."""
+"""The kinds whose calls have a name, and the key it is under (None: beside id and type)."""
 
 
 class FunctionCall(WireObject, frozen=True):
@@ -70,7 +70,7 @@ else:
 
 
 class CodeInterpreter(WireObject, frozen=True):
-    """A run of code: its source text and what it put out."""
+    """Code that was run: its source text and its outputs."""
 
     input: Maybe[str] = UNSET
     outputs: Maybe[tuple[AnyCodeOutput, ...]] = UNSET
@@ -101,7 +101,7 @@ class FileSearch(WireObject, frozen=True):
 
 
 class ConnectedAgent(WireObject, frozen=True):
-    """A call of another agent, with the run it became."""
+    """A call of another agent, with the run that it started."""
 
     name: Maybe[str] = UNSET
     arguments: Maybe[str] = UNSET

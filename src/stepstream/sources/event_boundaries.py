@@ -1,4 +1,8 @@
-"""Where events end in a stream of bytes: enough to see that one hangs, and that `done` came, without decoding any."""
+"""Where events begin and end in a stream of bytes: enough for a timeout per event and to stop at `done`.
+
+Nothing is decoded: the reader of the stream does that, and it would be the same work again. It suffices to look for
+blank lines, and to search the last bytes of what came before once more, since a chunk may be cut anywhere.
+"""
 
 import re
 from typing import Final
@@ -10,16 +14,17 @@ _LINE_END: Final = re.compile(rb"[\r\n]")
 _DONE: Final = re.compile(rb"[\r\n]event: ?done(?:\r\n|\r|\n)data: ?\[DONE\](?:\r\n|\n|\r(?!\n))(?:\r\n|\r|\n)")
 _DONE_AT_END: Final = re.compile(rb"[\r\n]event: ?done(?:\r\n|\r|\n)data: ?\[DONE\][\r\n]*\Z")
 _MARK: Final = b"[DONE]"
-_CARRIED: Final = 64
-"""So many bytes of the past are looked at again: what is sought may come in two chunks."""
+_KEPT_BYTES: Final = 64
+"""How many of the last bytes are searched again with the next chunk: what is sought may be cut. More than the longest
+`done`."""
 
 
-class Pulse:
-    """Follows the bytes of one connection."""
+class EventBoundaryTracker:
+    """Tracks the events in the bytes of one connection."""
 
     def __init__(self) -> None:
         self.began_at: float | None = None
-        """When the event began whose end has not come: a line after the last blank one that is no comment."""
+        """When the event began that has not ended yet: a line after the last blank one that is no comment. Or None."""
         self._past = b"\n"  # a stream begins where a line does
         self._in_comment = False
         self._has_seen_done = False
@@ -30,14 +35,14 @@ class Pulse:
         return self._has_seen_done or _DONE_AT_END.search(self._past) is not None
 
     def feed(self, chunk: bytes, now: float) -> int | None:
-        """Take a chunk that came at the time `now`. Return how many of its bytes go up to the end of `done`.
+        """Take a chunk that came at the time `now`. Return the number of its bytes up to the end of `done`, or None.
 
-        None where `done` is not in it. Only a `done` as OpenAI and Azure write it is found, of two lines and nothing
-        else; others are left to the reader of the stream.
+        Only a `done` as OpenAI and Azure write it is found, of two lines and nothing else. The reader of the stream
+        finds the others.
         """
         seen = self._past + chunk
         self._follow(chunk, seen, now)
-        self._past = seen[-_CARRIED:]
+        self._past = seen[-_KEPT_BYTES:]
         found = _DONE.search(seen) if _MARK in seen else None
         self._has_seen_done = self._has_seen_done or found is not None
         return None if found is None else max(0, found.end() - len(seen) + len(chunk))

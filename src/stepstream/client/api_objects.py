@@ -1,4 +1,4 @@
-"""What the API answers: its objects, one by one or page by page."""
+"""The objects in the responses of the API, alone or in pages of a list."""
 
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
@@ -20,11 +20,12 @@ _NAMES: Final[Mapping[type[Any], str]] = {
     RunStep: "thread.run.step.in_progress",
     Message: "thread.message.in_progress",
 }
-"""An event that carries an object of the type: its decoder knows what to do with kinds that are new."""
+"""An event that carries an object of the type. Objects are decoded as its data, so that a kind that is new becomes an
+`Unknown` here as it does in a stream."""
 
 
 class Page(msgspec.Struct, frozen=True):
-    """One page of a list, its objects unread."""
+    """One page of a list, its objects undecoded."""
 
     data: tuple[msgspec.Raw, ...]
     has_more: bool | None = None
@@ -33,7 +34,7 @@ class Page(msgspec.Struct, frozen=True):
         """Return the id of the last object, after which the next page begins.
 
         Raises:
-            ProtocolError: it has none.
+            ProtocolError: the object has no id.
         """
         found = field(self.data[-1], "id")
         if not isinstance(found, str):
@@ -42,7 +43,7 @@ class Page(msgspec.Struct, frozen=True):
 
 
 def field(raw: msgspec.Raw, name: str) -> Any:
-    """Return a field of an object; UNSET where it is not there, or this is no object that can be read."""
+    """Return a field of an undecoded object; UNSET where it has none of that name, or is no JSON object."""
     try:
         return msgspec.json.decode(raw, type=dict[str, Any]).get(name, UNSET)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -50,14 +51,14 @@ def field(raw: msgspec.Raw, name: str) -> Any:
 
 
 def object_of(raw: msgspec.Raw, type_: type[T]) -> T:
-    """Return an object of the API as it was sent: one without a status, as lists of messages have them, has none.
+    """Return an object of the API as it was sent, its status included: None or UNSET where lists leave it out.
 
     Raises:
-        ProtocolError: it is none of that type. A `DecodeError` is one.
+        ProtocolError: it is no object of that type. A `DecodeError` is one.
     """
     data = decode_event(Frame(_NAMES[type_], bytes(raw))).data
     if not isinstance(data, type_):
         reason = data.reason if isinstance(data, Malformed) else type(data).__name__
         raise ProtocolError(f"expected a {type_.__name__}: {reason}")
-    status = field(raw, "status")
+    status = field(raw, "status")  # decoding took a missing one from the name of the event, which was made up here
     return data if status else replace(data, status=status)

@@ -1,0 +1,133 @@
+"""API calls, each answered by one JSON object: sent, sent again where that is safe, decoded."""
+
+import math
+from collections.abc import Mapping
+from time import time
+from typing import Any, Final, TypeVar
+
+import anyio
+import msgspec
+
+from stepstream.errors import APIError, IdleTimeout, ProtocolError, StepStreamError
+from stepstream.sources.backoff import Backoff, retry_after_of
+from stepstream.sources.http_errors import (
+    error_response,
+    is_transient,
+    is_unprocessed,
+    translate_http_error,
+    unexpected_response,
+)
+from stepstream.sources.options import validated_headers
+from stepstream.sources.response_body import (
+    ERROR_BODY_TIMEOUT,
+    IDENTITY,
+    MAX_ERROR_BODY,
+    close_response,
+    content_encoding,
+)
+from stepstream.sources.url_redaction import UrlRedactingClient, redact_url
+
+MAX_BODY_BYTES: Final = 32 * 2**20
+
+T = TypeVar("T")
+
+
+class ApiCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of the API: what is sent, with which client, for how long (in seconds), and in how many attempts."""
+
+    client: Any
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    json: Any = None
+    connect_timeout: float
+    timeout: float
+    attempts: int
+
+    def __repr__(self) -> str:
+        return f"<ApiCall {self.method} {redact_url(self.url)}>"
+
+
+async def send(call: ApiCall, type_: type[T]) -> T:
+    """Send a call, and return the body of the response decoded as `type_`.
+
+    A GET is sent again after any failure that may not last; another method only where the server cannot have begun to
+    work on it, since it may open a run.
+
+    Raises:
+        APIError: the status is no success, or the body is encoded.
+        IdleTimeout: the response was not complete within the timeout.
+        TransportError: the connection failed.
+        ProtocolError: the body is no JSON of that type, or longer than 32 MiB.
+    """
+    backoff = Backoff()
+    is_retryable = is_transient if call.method == "GET" else is_unprocessed
+    for attempt in range(1, call.attempts + 1):
+        try:
+            body = await _exchange(call)
+            break
+        except StepStreamError as failure:
+            if attempt == call.attempts or not is_retryable(failure):
+                raise
+            retry_after = failure.retry_after if isinstance(failure, APIError) else None
+            await anyio.sleep(backoff.failed(anyio.current_time(), retry_after=retry_after))
+    try:
+        return msgspec.json.decode(body, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        kind = type(exc).__name__
+    # Raised out of the handler: the exception may quote the body, and would be shown as the context of this one.
+    raise ProtocolError(f"{redact_url(call.url)}: expected an object or a list of them, in JSON, got neither ({kind})")
+
+
+async def _exchange(call: ApiCall) -> bytearray:
+    """Send a call once, and return the body of the response."""
+    where = redact_url(call.url)
+    headers = {**validated_headers(call.headers), "Accept": "application/json", "Accept-Encoding": IDENTITY}
+    body = {} if call.json is None else {"json": call.json}
+    timeout = (call.connect_timeout, None, None, call.connect_timeout)  # connect, read, write, pool
+    options = {"headers": headers, "timeout": timeout, "follow_redirects": False, **body}
+    try:
+        with anyio.fail_after(call.timeout):  # over everything: a body that comes byte by byte must end too
+            async with UrlRedactingClient(call.client).stream(call.method, call.url, **options) as response:
+                if 200 <= response.status_code < 300:
+                    return await _read_object(response, where)
+                data = await _read_error(response)
+    except TimeoutError as exc:
+        raise IdleTimeout(f"{where} did not answer within {call.timeout:g} s", call.timeout) from exc
+    except StepStreamError:
+        raise
+    except Exception as exc:
+        raise translate_http_error(exc, where, call.connect_timeout) from exc
+    headers = response.headers
+    retry_after = retry_after_of(headers, time())
+    raise error_response(call.url, response.status_code, response.reason_phrase, headers, data, retry_after)
+
+
+async def _read_object(response: Any, where: str) -> bytearray:
+    encoding = content_encoding(response)
+    if encoding != IDENTITY:
+        raise unexpected_response(response, f"{where}: expected no content encoding, got {encoding[:80]}")
+    data = await _read(response, MAX_BODY_BYTES, math.inf)
+    if len(data) > MAX_BODY_BYTES:
+        raise ProtocolError(f"{where}: expected an answer of at most {MAX_BODY_BYTES:,} bytes")
+    return data
+
+
+async def _read_error(response: Any) -> bytes:
+    """Return the body of an error response, as far as it comes soon and is short; nothing of one that is encoded."""
+    if content_encoding(response) != IDENTITY:
+        return b""
+    return bytes(await _read(response, MAX_ERROR_BODY, ERROR_BODY_TIMEOUT))[:MAX_ERROR_BODY]
+
+
+async def _read(response: Any, limit: int, seconds: float) -> bytearray:
+    """Return a body; of one that is longer, or takes longer, what came until then."""
+    data = bytearray()
+    chunks = response.aiter_bytes()
+    with anyio.move_on_after(seconds):
+        async for chunk in chunks:
+            data += chunk
+            if len(data) > limit:
+                break
+    await close_response(response, chunks)
+    return data

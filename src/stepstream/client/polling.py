@@ -1,0 +1,117 @@
+"""Polling a run: the server is asked until the run has ended or waits for action, ever less often, until a deadline."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, NamedTuple, TypeAlias, TypeVar
+
+import anyio
+
+from stepstream.errors import APIError, IdleTimeout, ProtocolError, StepStreamError, StreamTruncated, TransportError
+from stepstream.fold.lifecycle import SETTLED_RUN
+from stepstream.fold.reconcile import ServerAnswer
+from stepstream.sources.http_errors import is_transient
+
+FIRST_DELAY: Final = 0.25
+LONGEST_DELAY: Final = 5.0
+
+NOT_FOUND: Final = 404
+MAX_NOT_FOUND: Final = 4
+"""So many responses that there is no such run are believed: servers behind one address may know of a new run later
+than the one that opened it."""
+
+T = TypeVar("T")
+
+
+class RunKey(NamedTuple):
+    """The ids by which a server knows a run."""
+
+    thread_id: str
+    run_id: str
+
+
+Fetch: TypeAlias = Callable[[RunKey], Awaitable[ServerAnswer]]
+"""Fetches a run with its steps and messages from the server."""
+
+
+class RetryUntil:
+    """Repeats a request until it succeeds, with growing delays, for `timeout` seconds from `began_at`.
+
+    Then it raises an error of the kind of `failure`, the failure for which the server is asked at all.
+    """
+
+    def __init__(self, timeout: float, failure: TransportError, began_at: float) -> None:
+        self._timeout = timeout
+        self._failure = failure
+        self._deadline = began_at + timeout
+        self._delay = 0.0
+        self._not_found = 0
+        self._last: StepStreamError = failure
+
+    def __repr__(self) -> str:
+        return f"<RetryUntil {self._timeout:g} s>"
+
+    async def call(self, request: Callable[[], Awaitable[T]]) -> T:
+        """Wait for the next delay, and return what `request` gives, repeating it after failures that may not last.
+
+        The delays go on growing from one call to the next: a poller calls this once per state of the run.
+
+        Raises:
+            TransportError: the time is over. It is of the kind of the failure.
+            StepStreamError: `request` failed, and would again.
+        """
+        while (left := self._deadline - anyio.current_time()) > self._delay:
+            await anyio.sleep(self._delay)
+            self._delay = min(max(FIRST_DELAY, 2 * self._delay), LONGEST_DELAY)
+            try:
+                with anyio.CancelScope(deadline=self._deadline):
+                    return await request()
+            except StepStreamError as exc:
+                # A body that is no run, such as a page of HTML, is taken for a failure that may not last, too.
+                if not (is_transient(exc) or isinstance(exc, ProtocolError) or self._may_appear(exc)):
+                    raise
+                self._last = exc
+        await anyio.sleep(max(0.0, left))
+        text = f"{self._failure}, and for {self._timeout:g} s the server did not say that the run is over or waits"
+        raise reworded(self._failure, text) from self._last
+
+    def _may_appear(self, failure: StepStreamError) -> bool:
+        """Return whether the object was not found, but may be soon."""
+        if not (isinstance(failure, APIError) and failure.status_code == NOT_FOUND):
+            return False
+        self._not_found += 1
+        return self._not_found < MAX_NOT_FOUND
+
+
+class RunPoller:
+    """A source of what the server says about a run, until it has ended or waits for action. It yields changes only."""
+
+    def __init__(
+        self, fetch: Fetch, key: RunKey, *, timeout: float, failure: TransportError, began_at: float | None = None
+    ) -> None:
+        self._fetch = partial(fetch, key)
+        self._key = key
+        self._retry = RetryUntil(timeout, failure, anyio.current_time() if began_at is None else began_at)
+        self._last: ServerAnswer | None = None
+        self._is_settled = False
+
+    def __repr__(self) -> str:
+        return f"<RunPoller {self._key.run_id}>"
+
+    def __aiter__(self) -> "RunPoller":
+        return self
+
+    async def __anext__(self) -> ServerAnswer:
+        while not self._is_settled:
+            answer = await self._retry.call(self._fetch)
+            self._is_settled = answer.status in SETTLED_RUN
+            if answer != self._last:
+                self._last = answer
+                return answer
+        raise StopAsyncIteration
+
+
+def reworded(failure: TransportError, text: str) -> TransportError:
+    """Return an error of the same kind with another text."""
+    if isinstance(failure, IdleTimeout):
+        return IdleTimeout(text, failure.seconds)
+    return (StreamTruncated if isinstance(failure, StreamTruncated) else TransportError)(text)

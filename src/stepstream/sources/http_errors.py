@@ -1,0 +1,128 @@
+"""Errors of HTTP: what a response or an exception of the client becomes, and whether the request may be sent again.
+
+Two questions decide about another attempt, and they differ by method. A GET changes nothing on the server, so it is
+sent again after any failure that may not last (`is_transient`). A POST may have opened a run, which costs money: it is
+sent again only where the server cannot have begun to work on it (`is_unprocessed`).
+
+No text made here holds a header value, a query or a password. An exception of the client may quote them, so it stays
+in `__cause__`; control characters in what a server wrote are escaped.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from stepstream.errors import APIError, IdleTimeout, StepStreamError, TransportError
+from stepstream.sources.url_redaction import redact_url
+
+TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""The statuses after which the same request may succeed."""
+
+UNSENT: Final = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})
+"""What httpx and httpx2 raise before a byte of the request went out. By name: their classes have no base in common."""
+
+UNSENDABLE: Final = frozenset({"InvalidURL", "UnsupportedProtocol"})
+"""What they raise for a URL that nothing can be sent to."""
+
+REQUEST_ID_HEADERS: Final = ("x-request-id", "apim-request-id", "x-ms-request-id")
+
+MAX_TEXT: Final = 500
+"""How many characters of a plain-text body become the message."""
+
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What is escaped in the text of an exception: it could forge lines of a log."""
+
+
+class Unsendable(TransportError):
+    """Nothing can be sent to the URL, now or later."""
+
+
+class Unsent(TransportError):
+    """No connection was made: the request never reached the server."""
+
+
+class UnsentTimeout(Unsent, IdleTimeout):
+    """No connection was made in time."""
+
+
+def is_transient(failure: StepStreamError) -> bool:
+    """Return whether the same GET may succeed after this failure."""
+    if isinstance(failure, APIError):
+        return failure.status_code in TRANSIENT
+    return isinstance(failure, TransportError) and not isinstance(failure, Unsendable)
+
+
+def is_unprocessed(failure: StepStreamError) -> bool:
+    """Return whether the server has not begun to work on the request, so that any request can be sent again."""
+    return isinstance(failure, Unsent) or (isinstance(failure, APIError) and failure.status_code in TRANSIENT)
+
+
+def translate_http_error(exc: Exception, where: str, seconds: float) -> TransportError:
+    """Return the error for an exception of httpx or httpx2. `where` is a redacted URL, `seconds` the limit in force."""
+    names = {base.__name__ for base in type(exc).__mro__}
+    is_late = isinstance(exc, TimeoutError) or "TimeoutException" in names
+    # httpx parses the target even of a redirect that it does not follow, and raises another error for an invalid one
+    if UNSENDABLE & {*names, type(exc.__context__).__name__}:
+        return Unsendable(f"{where}: expected an http or https URL ({type(exc).__name__})")
+    if UNSENT & names and is_late:
+        return UnsentTimeout(f"{where}: no connection was made within {seconds:g} s", seconds)
+    if UNSENT & names:
+        return Unsent(f"{where}: the connection failed ({type(exc).__name__})")
+    if is_late:
+        return IdleTimeout(f"{where} was silent for {seconds:g} s", seconds)
+    return TransportError(f"{where}: the connection failed ({type(exc).__name__})")
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """Return the id under which the server knows the request, or None."""
+    return next((headers[name] for name in REQUEST_ID_HEADERS if headers.get(name)), None)
+
+
+def error_response(
+    url: str, status: int, reason: str, headers: Mapping[str, str], body: bytes, retry_after: float | None
+) -> APIError:
+    """Return the error for a response whose status is no success. `body` is its body, or the beginning of it."""
+    fields = _fields(body)
+    detail = f": {_CONTROL.sub(_escaped, fields['message'])}" if fields["message"] else ""
+    text = f"{redact_url(url)} answered {status} {reason}".rstrip() + detail
+    return APIError(
+        text,
+        status_code=status,
+        reason_phrase=reason,
+        retry_after=retry_after,
+        request_id=request_id_of(headers),
+        **fields,
+    )
+
+
+def unexpected_response(response: Any, text: str) -> APIError:
+    """Return the error for a response that is none of the expected kind, whatever its status. `text` says why."""
+    return APIError(
+        text,
+        status_code=response.status_code,
+        reason_phrase=response.reason_phrase,
+        request_id=request_id_of(response.headers),
+    )
+
+
+def _fields(body: bytes) -> dict[str, str | None]:
+    """Return code, message, type and param from the shapes that servers use: OpenAI's, Azure's, flat, plain text."""
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        decoded = body.decode("utf-8", "replace").strip()[:MAX_TEXT]
+    error: Any = decoded.get("error", decoded) if isinstance(decoded, dict) else decoded
+    if isinstance(error, str):
+        error = {"message": " ".join(error.split()) or None}
+    found = error if isinstance(error, dict) else {}
+    return {key: _scalar_text(found.get(key)) for key in ("code", "message", "type", "param")}
+
+
+def _scalar_text(value: object) -> str | None:
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
