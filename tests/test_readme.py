@@ -24,12 +24,13 @@ from typing import Any, NamedTuple
 
 import pytest
 from anyio.from_thread import start_blocking_portal
-from chat import Chat
 
 from stepstream.cli import main
-from stepstream.simulator import app, serve
+from stepstream.simulator.application import app
+from stepstream.simulator.serving import serve
+from tests.support.chat_platform import Chat
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECONDS = 20
 """How long an example may take. It takes far less."""

@@ -1,20 +1,18 @@
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from benchmarks.harness.passes import Passes
 from benchmarks.harness.profile import profile
 from benchmarks.workloads import Load
-
-TOP = Path(__file__).parents[2]
+from tests.support.places import ROOT
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "benchmarks", *arguments],
-        cwd=TOP, capture_output=True, text=True, check=False, timeout=30,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=30,
     )  # fmt: skip
 
 

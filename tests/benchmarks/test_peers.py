@@ -35,13 +35,14 @@ async def read(peer: Any, load: Workload) -> int:
     return peer.check(load, await peer.run(peer.prepare(load)))
 
 
-@pytest.mark.parametrize("chunk_size", [None, 4096, 65536], ids=["event", "4 KiB", "64 KiB"])
 @pytest.mark.parametrize(
     ("name", "workload"), [(name, load) for name in PEERS for load in LOADS if (name, load) not in CANNOT]
 )
-async def test_peer_reads_what_the_workload_says(name: str, workload: str, chunk_size: int | None) -> None:
-    load = replace(LOADS[workload], chunk_size=chunk_size).make()
-    assert await read(peer_of(name), load) == (load.deltas if name == "bare_decode" else len(load.events))
+async def test_peer_reads_what_the_workload_says(name: str, workload: str) -> None:
+    for chunk_size in (None, 4096, 65536):
+        load = replace(LOADS[workload], chunk_size=chunk_size).make()
+        expected = load.deltas if name == "bare_decode" else len(load.events)
+        assert await read(peer_of(name), load) == expected, f"chunks of {chunk_size}"
 
 
 def without_a_delta(load: Workload) -> Workload:
@@ -69,12 +70,12 @@ CHECKED = ("ours", "openai_sdk", "azure_agents", "naive_json")
 
 
 @pytest.mark.parametrize("spoil", [without_a_delta, with_a_changed_delta, with_another_end])
-@pytest.mark.parametrize("workload", ["function_call_by_token", "messages_only"])
 @pytest.mark.parametrize("name", CHECKED)
-async def test_wrong_result_is_caught(name: str, workload: str, spoil: Any) -> None:
-    spoilt = spoil(LOADS[workload].make())
-    with pytest.raises(AssertionError):
-        await read(peer_of(name), spoilt)
+async def test_wrong_result_is_caught(name: str, spoil: Any) -> None:
+    for workload in ("function_call_by_token", "messages_only"):
+        spoilt = spoil(LOADS[workload].make())
+        with pytest.raises(AssertionError):
+            print(workload, await read(peer_of(name), spoilt))  # noqa: T201 - shown where nothing was raised
 
 
 @pytest.mark.parametrize("spoil", [without_a_delta, with_a_changed_delta])

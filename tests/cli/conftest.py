@@ -1,5 +1,3 @@
-"""The tests of the command line share `terminals`, which drives real ones: put it on the path."""
-
 import json
 import os
 import shutil
@@ -16,11 +14,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from stepstream.cli import main
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-WITHIN = 20
-"""Seconds that a process may take for anything. It takes far less; this bounds a failure."""
+from tests.support.connections import direct_connections as direct_connections
+from tests.support.places import STREAMS
+from tests.support.terminals import WITHIN
 
 MODULE = (sys.executable, "-m", "stepstream")
 
@@ -43,14 +39,6 @@ class Ran(NamedTuple):
         line, newline, rest = self.err.decode().partition("\n")
         assert (newline, rest) == ("\n", "")
         return line
-
-
-@pytest.fixture(autouse=True)
-def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of the machine stands between the commands and their servers, and no time goes into certificates."""
-    monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    monkeypatch.setenv("SSL_CERT_DIR", str(Path(__file__).parent))
 
 
 @pytest.fixture
@@ -87,7 +75,7 @@ def process() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 @pytest.fixture(scope="session")
 def streams() -> Path:
     """Where our own streams are."""
-    return Path(__file__).parent.parent / "streams"
+    return STREAMS
 
 
 Answer = tuple[int, str, bytes]

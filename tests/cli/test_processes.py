@@ -3,23 +3,23 @@
 import json
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
+
+from tests.support.process_lines import next_line
+from tests.support.terminals import WITHIN
 
 Process = Callable[..., "subprocess.Popen[bytes]"]
 
 SCRIPT = (str(Path(sys.executable).with_name("stepstream")),)
 MODULE = (sys.executable, "-m", "stepstream")
 FORMS = ("frames", "events", "changes", "steps", "runs", "messages")
-WITHIN = 20
-"""Seconds that a process may take for anything. It takes far less; this bounds a failure."""
 
 RUN = b'event: thread.run.created\ndata: {"id": "run_%d"}\n\n'
 DONE = b"event: done\ndata: [DONE]\n\n"
@@ -28,19 +28,6 @@ DONE = b"event: done\ndata: [DONE]\n\n"
 def write(process: "subprocess.Popen[bytes]", data: bytes) -> None:
     assert process.stdin is not None
     process.stdin.write(data)
-
-
-def next_line(stream: IO[bytes] | None) -> bytes:
-    """Return the next line of a process, which must come now: nothing more is written to it meanwhile."""
-    assert stream is not None
-    line = b""
-    while not line.endswith(b"\n"):
-        ready, _, _ = select.select([stream], [], [], WITHIN)
-        assert ready, f"expected a line, got {line!r} and silence"
-        byte = stream.read(1)
-        assert byte, f"expected a line, got {line!r} and the end"
-        line += byte
-    return line
 
 
 @pytest.mark.parametrize("program", [MODULE, SCRIPT], ids=["module", "script"])

@@ -13,22 +13,17 @@ from typing import IO, Any
 import pytest
 
 from stepstream import FrameDecoder
+from tests.support.recording_files import TITLE, taped
+from tests.support.terminals import WITHIN
 
-TITLE = b": stepstream recording 1\n"
 RUN = b'event: thread.run.created\ndata: {"id": "run_%d"}\n\n'
 DONE = b"event: done\ndata: [DONE]\n\n"
 STATUSES = {"tides": 0, "crossing": 0, "storm": 4, "lagoon": 0, "archive": 0}
-WITHIN = 20
-"""Seconds that a process may take for anything. It takes far less; this bounds a failure."""
 
 
 def timeless(recording: bytes) -> bytes:
     """A recording without its comments."""
     return re.sub(rb"^: .*\n", b"", recording, flags=re.MULTILINE)
-
-
-def taped(*timed: tuple[str, bytes]) -> bytes:
-    return TITLE + b"".join(b": at %b\n%b" % (at.encode(), block) for at, block in timed)
 
 
 @pytest.fixture

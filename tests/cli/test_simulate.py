@@ -2,45 +2,35 @@
 
 import json
 import re
-import select
 import signal
 import socket
 import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
 from stepstream.cli.simulate import guide
-from stepstream.simulator import FAULTS, SCENARIOS, app
+from stepstream.simulator.application import app
+from stepstream.simulator.faults import FAULTS
+from stepstream.simulator.scenarios import SCENARIOS
+from tests.support.process_lines import next_line
+from tests.support.terminals import WITHIN
 
 Process = Callable[..., "subprocess.Popen[bytes]"]
 
-WITHIN = 20
-"""Seconds that a process may take for anything. It takes far less; this bounds a failure."""
 
 KEY = "sk-harbour-9f3a"
 BODY = b'{"assistant_id": "asst_1", "stream": true}'
 
 
-def next_line(stream: IO[bytes] | None) -> str:
-    """Return the next line of a process, which must come now."""
-    assert stream is not None
-    line = b""
-    while not line.endswith(b"\n"):
-        ready, _, _ = select.select([stream], [], [], WITHIN)
-        assert ready, f"expected a line, got {line!r} and silence"
-        byte = stream.read(1)
-        assert byte, f"expected a line, got {line!r} and the end"
-        line += byte
-    return line.decode()
-
-
 def base_url(one: "subprocess.Popen[bytes]") -> str:
     """Return the URL that a simulator tells in its first line."""
-    found = re.match(r"simulator at (http://127\.0\.0\.1:\d+), scenario \S+: Ctrl-C ends it\n", next_line(one.stdout))
+    found = re.match(
+        r"simulator at (http://127\.0\.0\.1:\d+), scenario \S+: Ctrl-C ends it\n", next_line(one.stdout).decode()
+    )
     assert found is not None
     return found[1]
 
@@ -74,7 +64,7 @@ def test_options_are_those_of_the_application(process: Process):
 def test_commands_to_try_work(process: Process):
     one = process("simulate", "--port", 0, "--pace", "fast")
     url = base_url(one)
-    lines = [next_line(one.stdout) for _ in range(12)]
+    lines = [next_line(one.stdout).decode() for _ in range(12)]
     posts = [line for line in lines if "curl -sN" in line]
     assert len(posts) == 3
     assert all(f"{url}/v1/threads/thread_1/runs" in line for line in posts)

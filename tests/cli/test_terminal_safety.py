@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attack import ATTACK, EVENTS, ONE_LINE, attacking
+
+from tests.support.terminal_attack import ATTACK, EVENTS, ONE_LINE, attacking
 
 FORBIDDEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 FORMS = ("frames", "events", "changes", "steps", "runs", "messages")

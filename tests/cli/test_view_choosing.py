@@ -12,9 +12,8 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from terminals import RUN, STEP, Pipe, Terminal, grown, opened
 
-sys.path.insert(0, str(Path(__file__).parents[2]))  # the benchmarks are no part of the installed package
+from tests.support.terminals import RUN, STEP, Pipe, Terminal, grown, opened
 
 LINE = re.compile(rb"\d\d:\d\d:\d\d\.\d{3}  run      run_tides")
 NO_RICH = "import sys; sys.modules['rich'] = None; from stepstream.cli import main; sys.exit(main())"

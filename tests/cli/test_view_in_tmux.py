@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from terminals import RUN, STEP, Pipe, Screen, grown, opened
+
+from tests.support.terminals import RUN, STEP, Pipe, Screen, grown, opened
 
 Tmux = Callable[..., str]
 

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attack import attacking
-from terminals import Pipe, Terminal
 
 from stepstream import Accumulator, Anomaly, Frame, decode_event
 from stepstream.cli.screen.full_text import full_text
@@ -18,6 +16,8 @@ from stepstream.cli.screen.summary import summary
 from stepstream.fold.accumulator import accumulate
 from stepstream.views.builder import ViewBuilder
 from stepstream.views.model import Theme
+from tests.support.terminal_attack import attacking
+from tests.support.terminals import Pipe, Terminal
 
 EVIL = (
     "\x1b]52;c;ZXZpbA==\x07"  # the clipboard

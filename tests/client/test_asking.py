@@ -7,7 +7,6 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from virtual import anyio_backend as anyio_backend
 
 from stepstream import (
     APIError,
@@ -21,6 +20,7 @@ from stepstream import (
     StreamTruncated,
     TransportError,
 )
+from tests.support.virtual_time import anyio_backend as anyio_backend
 
 JSON = dict[str, Any]
 Answer = Callable[[str, float], httpx.Response]

@@ -9,13 +9,13 @@ import anyio
 import httpx
 import httpx2
 import pytest
-from reading import Clock
-from scripted import Exchange, Script, serving
 
 from stepstream import APIError, IdleTimeout, ProtocolError, Run, RunsClient, StepStreamError, TransportError
 from stepstream.client import api_calls
 from stepstream.client.api_calls import MAX_BODY_BYTES, ApiCall
 from stepstream.sources.backoff import Backoff
+from tests.support.scripted_server import Exchange, Script, serving
+from tests.support.stream_reads import Clock
 
 JSON = dict[str, Any]
 RUN: JSON = {"id": "run_1", "status": "completed"}

@@ -1,36 +1,17 @@
 """A drive that is cancelled: at whatever moment, nothing is left of it."""
 
-from collections.abc import Callable, Coroutine, Generator
 from itertools import count
-from types import coroutine
-from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
-from breaking import Break, Server, Wire, breaking
-from breaking import host as host
 
 from stepstream import Processor, Toolbox
+from tests.support.breaking_simulator import Break, Server, Wire, breaking
+from tests.support.suspensions import cancelling
 
 # httpx drops the generator of a request's body half-way; trio warns of that
 pytestmark = pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning")
-
-
-@coroutine
-def observed(awaited: Coroutine[Any, Any, Any], suspending: Callable[[], object]) -> Generator[Any, Any, Any]:
-    """Await `awaited`, and call `suspending` each time right before it is suspended."""
-    step, value = awaited.send, None
-    while True:
-        try:
-            trap = step(value)
-        except StopIteration as stop:
-            return stop.value
-        suspending()
-        try:
-            step, value = awaited.send, (yield trap)
-        except BaseException as exc:  # noqa: BLE001 - handed on to where it belongs
-            step, value = awaited.throw, exc
 
 
 class Waiting(Toolbox):
@@ -53,15 +34,12 @@ class Waiting(Toolbox):
 
 async def cancelled_at(server: Server, moment: int, wire: Wire, tools: Waiting) -> bool:
     """Drive a run, and cancel that when it is suspended for the time of that number. Return whether it came to it."""
-    turns = count(1)
     client = server.wired(wire, own=True)
     with anyio.fail_after(10):
         async with Processor() as processor:
             with anyio.CancelScope() as scope:
-                await observed(
-                    client.drive(processor, "thread_own", tools, assistant_id="asst_own"),
-                    lambda: scope.cancel() if next(turns) == moment else None,
-                )
+                drive = client.drive(processor, "thread_own", tools, assistant_id="asst_own")
+                await cancelling(drive, scope, moment)
     return scope.cancel_called
 
 

@@ -6,26 +6,6 @@ from typing import Any
 
 import anyio
 import pytest
-from breaking import (
-    Asked,
-    Break,
-    Drive,
-    Server,
-    Trouble,
-    Wire,
-    breaking,
-    driven,
-    harbour,
-    illegal,
-    is_over,
-    plain,
-    same,
-    told,
-    truth_of,
-)
-from breaking import (
-    host as host,
-)
 
 from stepstream import (
     APIError,
@@ -39,9 +19,12 @@ from stepstream import (
 )
 from stepstream.client.driving import RESUBMISSIONS
 from stepstream.client.driving import join_outcomes as merge
-from stepstream.simulator import Scenario
-from stepstream.simulator.scenario import Answer, CodeInterpreter, FunctionCall, FunctionCalls, McpCall
+from stepstream.simulator.scenario import Answer, CodeInterpreter, FunctionCall, FunctionCalls, McpCall, Scenario
 from stepstream.sources import backoff
+from tests.support.breaking_simulator import Asked, Break, Server, Trouble, Wire, breaking
+from tests.support.drives import Drive, driven, harbour, illegal, is_over, same, told
+from tests.support.json_values import plain
+from tests.support.stored_runs import stored_run
 
 ROUNDS = 6
 PARTS = Answer(parts=("All six are done.",))
@@ -98,7 +81,7 @@ async def settled(server: Server, drive: Drive) -> Outcome:
     assert drive.failure is None
     assert drive.outcome is not None
     [run] = drive.outcome.runs.values()
-    truth = await truth_of(server, run.thread_id or "", run.id)
+    truth = await stored_run(server.client, run.id, f"{server.url}/threads/{run.thread_id}")
     assert same(told(drive.outcome), truth)
     assert (is_over(truth.run), illegal(drive.changes)) == (True, [])
     return drive.outcome
@@ -228,7 +211,7 @@ async def test_tool_that_fails_cancels_the_run_where_the_toolbox_says_so():
         assert type(failure.__cause__) is LookupError
         assert failure.outcome is not None
         [run] = failure.outcome.runs.values()
-        truth = await truth_of(server, run.thread_id or "", run.id)
+        truth = await stored_run(server.client, run.id, f"{server.url}/threads/{run.thread_id}")
     assert (truth.run["status"], same(told(failure.outcome), truth), illegal(drive.changes)) == ("cancelled", True, [])
     statuses = [change.status for change in drive.changes if isinstance(change, RunTransition)]
     assert statuses[-2:] == ["requires_action", "cancelled"] or statuses[-2:] == ["cancelling", "cancelled"]

@@ -9,28 +9,11 @@ from typing import Any, NamedTuple
 
 import anyio
 import pytest
-from breaking import (
-    KINDS,
-    Break,
-    Drive,
-    Kind,
-    Server,
-    Unit,
-    Wire,
-    breaking,
-    driven,
-    illegal,
-    is_over,
-    key,
-    same,
-    told,
-    truth_of,
-)
-from breaking import (
-    host as host,
-)
 
 from stepstream import TransportError
+from tests.support.breaking_simulator import KINDS, Break, Kind, Server, Unit, Wire, breaking
+from tests.support.drives import Drive, driven, illegal, is_over, key, same, told
+from tests.support.stored_runs import stored_run
 
 SCENARIOS = ("message", "code", "parallel-functions", "tool-rounds", "mcp", "two-steps", "incomplete", "run-failed")
 USUAL = {"mcp": ["duplicate_created"]}
@@ -96,7 +79,7 @@ async def verdict(server: Server, drive: Drive, kind: Kind | None, usual: Sequen
         had_no_event = kind == "reset" or b"\n\n" not in wire.streams[0]
         return "unknown" if is_declared and has_outcome and had_no_event else repr(failure)
     [run] = outcome.runs.values()
-    truth = await truth_of(server, run.thread_id or "", run.id)
+    truth = await stored_run(server.client, run.id, f"{server.url}/threads/{run.thread_id}")
     ends = Counter(key(change) for change in drive.ends)
     expected = Counter(
         [

@@ -12,13 +12,14 @@ import httpx2
 import msgspec
 import pytest
 from anyio.from_thread import start_blocking_portal
-from scripted import CREATED, DONE, Exchange, Script, serving
 
 from stepstream import APIError, IdleTimeout, Message, Processor, ProtocolError, Run, RunsClient, RunStep, Toolbox
 from stepstream.client.api import MAX_PAGES
 from stepstream.client.parameters import RunParameters, ThreadAndRunParameters
 from stepstream.client.polling import RunKey
-from stepstream.simulator import app, serve
+from stepstream.simulator.application import app
+from stepstream.simulator.serving import serve
+from tests.support.scripted_server import CREATED, DONE, Exchange, Script, serving
 
 JSON = dict[str, Any]
 

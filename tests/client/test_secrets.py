@@ -17,8 +17,6 @@ import httpx
 import httpx2
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
-from breaking import Break, Trouble, Wire, breaking
-from breaking import host as host
 
 from stepstream import (
     Processor,
@@ -32,6 +30,7 @@ from stepstream import (
     record,
 )
 from stepstream.sources import backoff
+from tests.support.breaking_simulator import Break, Trouble, Wire, breaking
 
 KEY, QUERY, PASSWORD, FRAGMENT = "c4n4ry-key", "c4n4ry-query", "c4n4ry-password", "c4n4ry-fragment"
 HEADER, COOKIE, PROXY = "c4n4ry-header", "c4n4ry-cookie", "c4n4ry-proxy"

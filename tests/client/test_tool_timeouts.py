@@ -5,10 +5,10 @@ import math
 
 import anyio
 import pytest
-from virtual import anyio_backend  # noqa: F401 - both event loops, their time in jumps
 
 from stepstream import Toolbox, ToolFailed
 from stepstream.wire.tool_calls import FunctionCall, ToolCall
+from tests.support.virtual_time import anyio_backend as anyio_backend
 
 SLOW = ToolCall(id="call_1", type="function", function=FunctionCall(name="sail", arguments="{}"))
 FAST = ToolCall(id="call_2", type="function", function=FunctionCall(name="row", arguments="{}"))

@@ -1,7 +1,8 @@
-from pathlib import Path
-
 import pytest
-from conforming import (
+
+from stepstream.conformance.checker import Checker
+from stepstream.wire.sse import FrameDecoder
+from tests.support.conforming_streams import (
     ANSWER,
     CALLING,
     CONTINUED,
@@ -22,11 +23,8 @@ from conforming import (
     usage,
     with_edits,
 )
+from tests.support.places import STREAMS
 
-from stepstream.conformance.checker import Checker
-from stepstream.wire.sse import FrameDecoder
-
-STREAMS = Path(__file__).parent.parent / "streams"
 ERROR = {"message": "The wheel broke.", "type": "server_error", "param": None, "code": "broken"}
 SONAR = {"id": "call_1", "type": "sonar", "sonar": {"beam": 3}}
 MCP = {"id": "call_1", "type": "mcp", "arguments": "{}", "name": "grind", "server_label": "mill", "output": "flour"}

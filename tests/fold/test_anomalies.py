@@ -1,7 +1,14 @@
 import json
 
 import pytest
-from sent import (
+
+from stepstream.errors import DecodeError
+from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.anomalies import ANOMALIES, Anomaly
+from stepstream.wire.events import Event, decode_event
+from stepstream.wire.sse import Frame
+from tests.support.json_values import event
+from tests.support.server_events import (
     CODE,
     RUN,
     STEP,
@@ -11,7 +18,6 @@ from sent import (
     delta,
     details_delta,
     ended,
-    event,
     fold,
     last_changes_of,
     message,
@@ -20,12 +26,6 @@ from sent import (
     run,
     text,
 )
-
-from stepstream.errors import DecodeError
-from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.anomalies import ANOMALIES, Anomaly
-from stepstream.wire.events import Event, decode_event
-from stepstream.wire.sse import Frame
 
 HUSH = "hush-7c1e"
 KNOWN = delta(piece(0, id="call_a", name="sail", arguments=HUSH))

@@ -1,30 +1,28 @@
 from typing import Any
 
 import pytest
-from sent import (
+
+from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.changes import StepProgress, StepTransition, ToolCallFinished, ToolCallStarted
+from stepstream.wire.events import Event
+from tests.support.json_values import JSON, event, plain
+from tests.support.server_events import (
     CODE,
     ROD,
     SEARCH,
-    Wire,
     asking,
     call,
     changes_of,
     created,
     delta,
     ended,
-    event,
     fold,
     last_changes_of,
     moved,
     names,
     piece,
     run,
-    wire,
 )
-
-from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.changes import StepProgress, StepTransition, ToolCallFinished, ToolCallStarted
-from stepstream.wire.events import Event
 
 STARTED, FINISHED = "ToolCallStarted", "ToolCallFinished"
 
@@ -36,7 +34,7 @@ def told(kind: type[Any], changes: list[Any]) -> list[tuple[int, str, str, str |
 
 # Started
 
-STARTS: dict[str, tuple[Wire, tuple[int, str, str, str | None]]] = {
+STARTS: dict[str, tuple[JSON, tuple[int, str, str, str | None]]] = {
     "function": (piece(0, id="call_a", name="sail"), (0, "call_a", "function", "sail")),
     "azure_function": (piece(0, "azure_function", id="call_a", name="sail"), (0, "call_a", "azure_function", "sail")),
     "connected_agent": (piece(0, "connected_agent", id="call_a", name="m"), (0, "call_a", "connected_agent", "m")),
@@ -54,7 +52,7 @@ STARTS: dict[str, tuple[Wire, tuple[int, str, str, str | None]]] = {
 
 
 @pytest.mark.parametrize(("entry", "identity"), STARTS.values(), ids=STARTS)
-def test_call_starts_when_it_is_known(entry: Wire, identity: tuple[int, str, str, str | None]) -> None:
+def test_call_starts_when_it_is_known(entry: JSON, identity: tuple[int, str, str, str | None]) -> None:
     assert told(ToolCallStarted, last_changes_of(created(), delta(entry))) == [identity]
 
 
@@ -71,7 +69,7 @@ NOT_YET = {
 
 
 @pytest.mark.parametrize("entry", NOT_YET.values(), ids=NOT_YET)
-def test_call_does_not_start_before_it_is_known(entry: Wire) -> None:
+def test_call_does_not_start_before_it_is_known(entry: JSON) -> None:
     assert told(ToolCallStarted, last_changes_of(created(), delta(entry))) == []
 
 
@@ -85,7 +83,7 @@ def test_call_does_not_start_before_it_is_known(entry: Wire) -> None:
     ],
     ids=["name", "id", "type", "name_after_null"],
 )
-def test_call_starts_with_the_piece_that_makes_it_known(first: Wire, second: Wire) -> None:
+def test_call_starts_with_the_piece_that_makes_it_known(first: JSON, second: JSON) -> None:
     changes = last_changes_of(created(), delta(first), delta(second))
     assert told(ToolCallStarted, changes) == [(0, "call_a", "function", "sail")]
 
@@ -121,7 +119,7 @@ def test_call_carries_its_snapshot_of_that_moment() -> None:
     accumulator = fold(created(), delta(piece(0, id="call_a", arguments="{")))
     started = accumulator.apply(delta(piece(0, name="sail")))[0]
     accumulator.apply(delta(piece(0, arguments="}")))
-    assert wire(started.call) == call("call_a", arguments="{", name="sail")
+    assert plain(started.call) == call("call_a", arguments="{", name="sail")
 
 
 def test_call_of_waiting_deltas_starts_when_the_step_comes() -> None:
@@ -161,7 +159,7 @@ def test_call_of_waiting_deltas_starts_and_finishes_with_the_terminal_object() -
 def test_finished_call_carries_its_final_snapshot() -> None:
     end = ended(call("call_a", name="sail", arguments="{}", output="ok"))
     finished = last_changes_of(created(), delta(piece(0, id="call_a", name="sail", arguments="{")), end)[0]
-    assert wire(finished.call) == call("call_a", name="sail", arguments="{}", output="ok")
+    assert plain(finished.call) == call("call_a", name="sail", arguments="{}", output="ok")
 
 
 def test_finished_call_keeps_the_index_it_had() -> None:
@@ -177,7 +175,7 @@ def test_call_that_the_terminal_object_dropped_finishes_too() -> None:
 
 def test_dropped_call_carries_what_was_known_of_it() -> None:
     finished = last_changes_of(created(), delta(piece(0, id="call_a", name="sail", arguments="{")), ended())[0]
-    assert wire(finished.call) == call("call_a", name="sail", arguments="{")
+    assert plain(finished.call) == call("call_a", name="sail", arguments="{")
 
 
 def test_name_is_kept_where_the_terminal_object_lacks_it() -> None:
@@ -221,7 +219,7 @@ def test_second_terminal_object_finishes_nothing_again(again: str) -> None:
 @pytest.mark.parametrize(
     "odd", [{"type": "function"}, {"id": "call_a"}, {"id": "call_a", "type": None}], ids=["id", "type", "null"]
 )
-def test_call_without_identity_neither_starts_nor_finishes(odd: Wire) -> None:
+def test_call_without_identity_neither_starts_nor_finishes(odd: JSON) -> None:
     assert names(changes_of(ended(odd))) == ["StepTransition"]
 
 
@@ -288,7 +286,7 @@ def test_asked_call_that_nobody_knows_is_nothing() -> None:
 
 
 @pytest.mark.parametrize("odd", [{}, {"id": None}, {"id": ""}], ids=["absent", "null", "empty"])
-def test_asked_call_without_id_is_nothing(odd: Wire) -> None:
+def test_asked_call_without_id_is_nothing(odd: JSON) -> None:
     assert names(last_changes_of(created(), SAIL, delta(piece(1, name="row")), asking(odd))) == ["RunTransition"]
 
 

@@ -2,19 +2,23 @@ import json
 from typing import Any
 
 import pytest
-from sent import (
+
+from stepstream.fold.changes import Change
+from stepstream.fold.encoding import encode_change
+from stepstream.wire.events import Event, decode_event
+from stepstream.wire.sse import Frame
+from tests.support.json_values import JSON, event
+from tests.support.server_events import (
     CODE,
     MESSAGE,
     RUN,
     STEP,
-    Wire,
     asking,
     call,
     changes_of,
     created,
     delta,
     ended,
-    event,
     fold,
     last_changes_of,
     message,
@@ -24,18 +28,13 @@ from sent import (
     text,
 )
 
-from stepstream.fold.changes import Change
-from stepstream.fold.encoding import encode_change
-from stepstream.wire.events import Event, decode_event
-from stepstream.wire.sse import Frame
-
 THREAD = "thread_moss"
 SAIL = delta(piece(0, id="call_a", name="sail", arguments="{"))
 
 # The last change of a stream, and the line it is: keys in the order of section 7 of the design.
 TWICE = "expected one created event for the step, got another"
 
-ENCODED: dict[str, tuple[list[Event], Wire]] = {
+ENCODED: dict[str, tuple[list[Event], JSON]] = {
     "step_transition": (
         [created(), ended()],
         {
@@ -197,35 +196,35 @@ each = pytest.mark.parametrize(("events", "line"), ENCODED.values(), ids=ENCODED
 
 
 @each
-def test_change_is_encoded_with_its_columns(events: list[Event], line: Wire) -> None:
+def test_change_is_encoded_with_its_columns(events: list[Event], line: JSON) -> None:
     assert json.loads(encode_change(made(events, line["change"]))) == line
 
 
 @each
-def test_keys_come_in_the_order_of_the_design(events: list[Event], line: Wire) -> None:
+def test_keys_come_in_the_order_of_the_design(events: list[Event], line: JSON) -> None:
     assert list(json.loads(encode_change(made(events, line["change"])))) == list(line)
 
 
 @each
-def test_change_has_its_columns_as_attributes(events: list[Event], line: Wire) -> None:
+def test_change_has_its_columns_as_attributes(events: list[Event], line: JSON) -> None:
     change = made(events, line["change"])
     columns = {key: value for key, value in line.items() if key not in ("change", "delta")}
     assert {key: getattr(change, key) for key in columns} == columns
 
 
 @each
-def test_change_has_the_event_that_caused_it(events: list[Event], line: Wire) -> None:
+def test_change_has_the_event_that_caused_it(events: list[Event], line: JSON) -> None:
     change = made(events, line["change"])
     assert (change.event, change.sequence) == (events[-1].name, len(events))
 
 
 @each
-def test_encoded_change_is_one_line(events: list[Event], line: Wire) -> None:
+def test_encoded_change_is_one_line(events: list[Event], line: JSON) -> None:
     assert len(encode_change(made(events, line["change"])).splitlines()) == 1
 
 
 @each
-def test_change_carries_the_context(events: list[Event], line: Wire) -> None:
+def test_change_carries_the_context(events: list[Event], line: JSON) -> None:
     context = object()
     assert all(change.context is context for change in changes_of(*events, context=context))
 
@@ -300,7 +299,7 @@ def test_progress_carries_the_delta_that_came() -> None:
         ({}, None),
     ],
 )
-def test_type_of_a_step_is_its_own_or_that_of_its_details(fields: Wire, expected: str | None) -> None:
+def test_type_of_a_step_is_its_own_or_that_of_its_details(fields: JSON, expected: str | None) -> None:
     (change,) = changes_of(event("thread.run.step.created", {"id": STEP, **fields}))
     assert (change.type, change.step_type) == (expected, expected)
 
@@ -334,7 +333,7 @@ def test_change_tells_its_run_and_thread(change: Any) -> None:
     ],
     ids=["step", "progress", "call", "message", "message_progress"],
 )
-def test_run_and_thread_that_are_not_known_are_none(make: Any, value: Wire) -> None:
+def test_run_and_thread_that_are_not_known_are_none(make: Any, value: JSON) -> None:
     change = last_changes_of(*make(value))[0]
     assert (change.run_id, change.thread_id) == (None, None)
 

@@ -1,19 +1,21 @@
 import json
 
 import pytest
-from sent import (
+
+from stepstream.wire.base import Unknown
+from stepstream.wire.events import Event
+from tests.support.json_values import JSON, event
+from tests.support.server_events import (
     CODE,
     ROD,
     SEARCH,
     STEP,
-    Wire,
     call,
     calls_of,
     codes,
     created,
     delta,
     details_delta,
-    event,
     fold,
     last_changes_of,
     moved,
@@ -22,13 +24,10 @@ from sent import (
     step_of,
 )
 
-from stepstream.wire.base import Unknown
-from stepstream.wire.events import Event
-
 SAIL = piece(0, id="call_a", name="sail", arguments='{"to":')
 
 
-BUILT: dict[str, tuple[list[Event], list[Wire]]] = {
+BUILT: dict[str, tuple[list[Event], list[JSON]]] = {
     "arguments_are_appended": (
         [
             delta(piece(0, id="call_a", name="sail", arguments="")),
@@ -263,27 +262,23 @@ BUILT: dict[str, tuple[list[Event], list[Wire]]] = {
 
 
 @pytest.mark.parametrize(("deltas", "calls"), BUILT.values(), ids=BUILT)
-def test_deltas_build_the_calls(deltas: list[Event], calls: list[Wire]) -> None:
+def test_deltas_build_the_calls(deltas: list[Event], calls: list[JSON]) -> None:
     assert calls_of(created(), *deltas) == calls
 
 
 @pytest.mark.parametrize(("deltas", "calls"), BUILT.values(), ids=BUILT)
-def test_deltas_that_fit_are_no_anomaly(deltas: list[Event], calls: list[Wire]) -> None:
+def test_deltas_that_fit_are_no_anomaly(deltas: list[Event], calls: list[JSON]) -> None:
     assert codes(fold(created(), *deltas)) == []
 
 
-@pytest.mark.parametrize(
-    "bare", [{"step_details": None}, {"step_details": {"type": "tool_calls"}}], ids=["null", "no_list"]
-)
 @pytest.mark.parametrize(("deltas", "calls"), BUILT.values(), ids=BUILT)
-def test_deltas_build_the_calls_of_a_step_that_opened_without(
-    bare: Wire, deltas: list[Event], calls: list[Wire]
-) -> None:
-    assert calls_of(created(**bare), *deltas) == calls
+def test_deltas_build_the_calls_of_a_step_that_opened_without(deltas: list[Event], calls: list[JSON]) -> None:
+    for bare in (None, {"type": "tool_calls"}):
+        assert calls_of(created(step_details=bare), *deltas) == calls, f"opened with {bare}"
 
 
 @pytest.mark.parametrize(("deltas", "calls"), BUILT.values(), ids=BUILT)
-def test_deltas_that_came_first_build_the_same_calls(deltas: list[Event], calls: list[Wire]) -> None:
+def test_deltas_that_came_first_build_the_same_calls(deltas: list[Event], calls: list[JSON]) -> None:
     assert calls_of(*deltas, created()) == calls
 
 
@@ -309,7 +304,7 @@ def test_delta_without_calls_leaves_the_calls(details: object) -> None:
 
 
 @pytest.mark.parametrize("other", [{"message_creation": {"message_id": "m"}}, {"activities": [{"id": "a"}]}])
-def test_delta_may_tell_other_details_beside_a_call(other: Wire) -> None:
+def test_delta_may_tell_other_details_beside_a_call(other: JSON) -> None:
     both = details_delta({"type": "tool_calls", "tool_calls": [piece(0, arguments="1}")], **other})
     assert step_of(fold(created(), delta(SAIL), both))["step_details"] == {
         "type": "tool_calls",

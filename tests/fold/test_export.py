@@ -3,7 +3,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sent import (
+
+from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.anomalies import Anomaly
+from stepstream.wire.events import Event, decode_event
+from stepstream.wire.sse import Frame
+from tests.support.json_values import event, plain
+from tests.support.server_events import (
     CODE,
     MESSAGE,
     ROD,
@@ -15,7 +21,6 @@ from sent import (
     delta,
     details_delta,
     ended,
-    event,
     fold,
     frames_of,
     lines,
@@ -25,13 +30,7 @@ from sent import (
     piece,
     run,
     text,
-    wire,
 )
-
-from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.anomalies import Anomaly
-from stepstream.wire.events import Event, decode_event
-from stepstream.wire.sse import Frame
 
 
 def of_stream(*names: str) -> list[Event]:
@@ -152,7 +151,7 @@ STREAMS: dict[str, list[Event]] = {
 
 def known(accumulator: Accumulator) -> list[Any]:
     kept = (accumulator.steps, accumulator.runs, accumulator.messages)
-    return [{identifier: wire(one) for identifier, one in mapping.items()} for mapping in kept]
+    return [{identifier: plain(one) for identifier, one in mapping.items()} for mapping in kept]
 
 
 @pytest.mark.parametrize("events", STREAMS.values(), ids=STREAMS)

@@ -9,10 +9,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sent import (
+
+from stepstream.errors import FrameTooLarge
+from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.anomalies import Anomaly
+from stepstream.fold.changes import Change
+from stepstream.wire.sse import Frame, FrameDecoder
+from tests.support.json_values import plain
+from tests.support.places import STREAMS
+from tests.support.server_events import (
     CODE,
     ROD,
-    STREAMS,
     asking,
     call,
     check_that_everything_comes_once,
@@ -26,14 +33,7 @@ from sent import (
     moved,
     piece,
     text,
-    wire,
 )
-
-from stepstream.errors import FrameTooLarge
-from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.anomalies import Anomaly
-from stepstream.fold.changes import Change
-from stepstream.wire.sse import Frame, FrameDecoder
 
 some = settings(max_examples=100, deadline=None)
 
@@ -159,7 +159,7 @@ def garbled(chance: random.Random) -> Iterator[Frame]:
 
 def known(accumulator: Accumulator) -> list[Any]:
     return [
-        {identifier: wire(one) for identifier, one in kept.items()}
+        {identifier: plain(one) for identifier, one in kept.items()}
         for kept in (accumulator.steps, accumulator.messages, accumulator.runs)
     ]
 

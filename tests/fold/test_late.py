@@ -1,17 +1,20 @@
 import pytest
-from sent import (
+
+from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.changes import StepProgress
+from stepstream.wire.events import Event
+from tests.support.json_values import JSON, event
+from tests.support.server_events import (
     CODE,
     ROD,
     SEARCH,
     STEP,
-    Wire,
     call,
     calls_of,
     created,
     delta,
     details_delta,
     ended,
-    event,
     fold,
     last_changes_of,
     names,
@@ -19,17 +22,13 @@ from sent import (
     step_of,
 )
 
-from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.changes import StepProgress
-from stepstream.wire.events import Event
-
 FILLED = ["StepProgress"]
 DROPPED = ["delta_after_terminal"]
 BOTH = ["StepProgress", "delta_after_terminal"]
 
 MCP = {"id": "call_a", "type": "mcp", "name": "find", "arguments": "{}"}
 
-LATE: dict[str, tuple[list[Wire], list[Wire], list[Wire], list[str]]] = {
+LATE: dict[str, tuple[list[JSON], list[JSON], list[JSON], list[str]]] = {
     # what the terminal object lists; what the late delta says; what the snapshot lists then; the changes
     "null_is_filled": (
         [{**MCP, "output": None}],
@@ -206,20 +205,20 @@ LATE: dict[str, tuple[list[Wire], list[Wire], list[Wire], list[str]]] = {
 @pytest.mark.parametrize(
     ("listed", "said", "kinds"), [(listed, said, kinds) for listed, said, _, kinds in LATE.values()], ids=LATE
 )
-def test_late_delta_is_a_late_progress_or_one_anomaly(listed: list[Wire], said: list[Wire], kinds: list[str]) -> None:
+def test_late_delta_is_a_late_progress_or_one_anomaly(listed: list[JSON], said: list[JSON], kinds: list[str]) -> None:
     assert names(last_changes_of(created(), ended(*listed), delta(*said))) == kinds
 
 
 @pytest.mark.parametrize(("listed", "said", "expected"), [case[:3] for case in LATE.values()], ids=LATE)
 def test_late_delta_only_fills_what_the_terminal_object_left_null(
-    listed: list[Wire], said: list[Wire], expected: list[Wire]
+    listed: list[JSON], said: list[JSON], expected: list[JSON]
 ) -> None:
     assert calls_of(created(), ended(*listed), delta(*said)) == expected
 
 
 @pytest.mark.parametrize(("listed", "said", "expected"), [case[:3] for case in LATE.values()], ids=LATE)
 def test_late_delta_that_comes_twice_changes_nothing_more(
-    listed: list[Wire], said: list[Wire], expected: list[Wire]
+    listed: list[JSON], said: list[JSON], expected: list[JSON]
 ) -> None:
     assert calls_of(created(), ended(*listed), delta(*said), delta(*said)) == expected
 
@@ -257,7 +256,7 @@ def test_late_delta_fills_null_details(details: object) -> None:
     ],
     ids=["known", "unknown"],
 )
-def test_late_delta_of_another_step_type_is_dropped_whole(late: Wire) -> None:
+def test_late_delta_of_another_step_type_is_dropped_whole(late: JSON) -> None:
     end = ended(call("call_a", name="sail", output=None))
     changes = last_changes_of(end, details_delta(late))
     assert (names(changes), fold(end, details_delta(late)).steps[STEP]) == (DROPPED, end.data)
@@ -308,7 +307,7 @@ def test_index_of_a_late_output_is_that_of_the_deltas_before() -> None:
 # A second terminal object of the same status fills likewise
 
 
-def second(first: Event, again: Event) -> tuple[list[str], Wire]:
+def second(first: Event, again: Event) -> tuple[list[str], JSON]:
     return names(last_changes_of(first, again)), step_of(fold(first, again))
 
 

@@ -1,34 +1,32 @@
 import json
+from functools import partial
 
 import pytest
-from sent import (
+
+from stepstream.fold.changes import MessageTransition
+from stepstream.wire.base import Unknown
+from stepstream.wire.events import Event
+from tests.support.json_values import JSON, event, plain
+from tests.support.server_events import (
     MESSAGE,
-    Wire,
     changes_of,
     codes,
     content_of,
-    event,
     fold,
     last_changes_of,
     message,
     message_delta,
     names,
     text,
-    wire,
+    transitions_of,
 )
 
-from stepstream.fold.changes import MessageTransition
-from stepstream.wire.base import Unknown
-from stepstream.wire.events import Event
 
-
-def ended(*content: Wire, as_: str = "completed", status: str | None = None, **fields: object) -> Event:
+def ended(*content: JSON, as_: str = "completed", status: str | None = None, **fields: object) -> Event:
     return message(status or as_, *content, as_=as_, **fields)
 
 
-def transitions(*events: Event) -> list[tuple[str | None, str, bool]]:
-    found = [change for change in changes_of(*events) if isinstance(change, MessageTransition)]
-    return [(change.previous, change.status, change.terminal) for change in found]
+transitions = partial(transitions_of, MessageTransition)
 
 
 # Transitions
@@ -101,7 +99,7 @@ def test_later_object_that_adds_to_the_content_is_a_progress() -> None:
 
 NOTE = {"type": "file_citation", "text": "[1]", "file_citation": {"file_id": "file_a"}}
 
-BUILT: dict[str, tuple[list[Event], list[Wire]]] = {
+BUILT: dict[str, tuple[list[Event], list[JSON]]] = {
     "text_is_appended": (
         [message_delta(text("fo", 0, annotations=[])), message_delta(text("g", 0)), message_delta(text("!", 0))],
         [text("fog!", annotations=[])],
@@ -201,22 +199,22 @@ BUILT: dict[str, tuple[list[Event], list[Wire]]] = {
 
 
 @pytest.mark.parametrize(("deltas", "content"), BUILT.values(), ids=BUILT)
-def test_deltas_build_the_content(deltas: list[Event], content: list[Wire]) -> None:
+def test_deltas_build_the_content(deltas: list[Event], content: list[JSON]) -> None:
     assert content_of(message(), *deltas) == content
 
 
 @pytest.mark.parametrize(("deltas", "content"), BUILT.values(), ids=BUILT)
-def test_deltas_that_fit_are_no_anomaly(deltas: list[Event], content: list[Wire]) -> None:
+def test_deltas_that_fit_are_no_anomaly(deltas: list[Event], content: list[JSON]) -> None:
     assert codes(fold(message(), *deltas)) == []
 
 
 @pytest.mark.parametrize(("deltas", "content"), BUILT.values(), ids=BUILT)
-def test_deltas_build_the_content_of_a_message_that_opened_without(deltas: list[Event], content: list[Wire]) -> None:
+def test_deltas_build_the_content_of_a_message_that_opened_without(deltas: list[Event], content: list[JSON]) -> None:
     assert content_of(event("thread.message.created", {"id": MESSAGE}), *deltas) == content
 
 
 @pytest.mark.parametrize(("deltas", "content"), BUILT.values(), ids=BUILT)
-def test_deltas_that_came_first_build_the_same_content(deltas: list[Event], content: list[Wire]) -> None:
+def test_deltas_that_came_first_build_the_same_content(deltas: list[Event], content: list[JSON]) -> None:
     assert content_of(*deltas, message()) == content
 
 
@@ -327,7 +325,7 @@ def test_terminal_object_is_the_truth() -> None:
     ],
     ids=["value", "text", "content", "empty"],
 )
-def test_nulls_of_the_terminal_object_erase_nothing(content: object, expected: list[Wire]) -> None:
+def test_nulls_of_the_terminal_object_erase_nothing(content: object, expected: list[JSON]) -> None:
     end = message("completed", as_="completed", content=content)
     assert content_of(message(), message_delta(text("fog", 0)), end) == expected
 
@@ -355,7 +353,7 @@ def test_second_created_is_a_duplicate() -> None:
 def test_late_delta_fills_a_null() -> None:
     end = ended({"type": "refusal", "refusal": None})
     (change,) = last_changes_of(message(), end, message_delta({"index": 0, "refusal": "no"}))
-    assert (change.late, wire(change.message)["content"]) == (True, [{"type": "refusal", "refusal": "no"}])
+    assert (change.late, plain(change.message)["content"]) == (True, [{"type": "refusal", "refusal": "no"}])
 
 
 def test_late_delta_appends_to_nothing() -> None:

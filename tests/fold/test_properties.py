@@ -4,14 +4,17 @@ import json
 import random
 from typing import Any
 
-import sent
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sent import (
+
+from stepstream.fold.accumulator import Accumulator
+from stepstream.wire.events import Event
+from tests.support import server_events
+from tests.support.json_values import JSON
+from tests.support.server_events import (
     CODE,
     ROD,
     SEARCH,
-    Wire,
     asking,
     call,
     check_that_everything_comes_once,
@@ -27,9 +30,6 @@ from sent import (
     step_of,
 )
 
-from stepstream.fold.accumulator import Accumulator
-from stepstream.wire.events import Event
-
 some = settings(max_examples=100, deadline=None)
 
 
@@ -41,7 +41,7 @@ TEXTS = st.lists(WORDS, min_size=1, max_size=4)
 
 
 @st.composite
-def told_calls(draw: st.DrawFn, index: int, identifier: str) -> tuple[Wire, list[Wire]]:
+def told_calls(draw: st.DrawFn, index: int, identifier: str) -> tuple[JSON, list[JSON]]:
     """Draw a call as the terminal object lists it, and the pieces that deltas tell it in."""
     texts = draw(TEXTS)
     whole = "".join(texts)
@@ -50,7 +50,7 @@ def told_calls(draw: st.DrawFn, index: int, identifier: str) -> tuple[Wire, list
             full = call(identifier, name="sail", arguments=whole, output=draw(st.none() | WORDS))
             pieces = [piece(index, id=identifier, name="sail", arguments="", output=None)]
             pieces += [piece(index, arguments=some_text) for some_text in texts]
-        case sent.CODE:
+        case server_events.CODE:
             logs = draw(TEXTS)
             outputs = [{"type": "logs", "logs": "".join(logs)}, {"type": "image", "image": {"file_id": "file_1"}}]
             full = call(identifier, CODE, input=whole, outputs=outputs)
@@ -60,7 +60,7 @@ def told_calls(draw: st.DrawFn, index: int, identifier: str) -> tuple[Wire, list
             pieces += [
                 piece(index, CODE, outputs=[{"index": 0, "type": "logs", "logs": some_text}]) for some_text in logs
             ]
-        case sent.SEARCH:
+        case server_events.SEARCH:
             full = call(identifier, SEARCH, ranking_options={"ranker": "auto"}, results=[{"file_id": whole}])
             pieces = [piece(index, SEARCH, id=identifier, ranking_options={"ranker": "auto"})] * len(texts)
         case "mcp":
@@ -101,7 +101,7 @@ def interleaved(streams: tuple[list[Event], ...], seed: int) -> list[Event]:
     return [next(each[number]) for number in order]
 
 
-def snapshots(accumulator: Accumulator) -> dict[str, Wire]:
+def snapshots(accumulator: Accumulator) -> dict[str, JSON]:
     return {identifier: step_of(accumulator, identifier) for identifier in accumulator.steps}
 
 

@@ -6,9 +6,21 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sent import CODE, MESSAGE, ROD, SEARCH, Wire, created, delta, fold, message, message_delta, step_of, wire
 
 from stepstream.wire.events import Event
+from tests.support.json_values import JSON, plain
+from tests.support.server_events import (
+    CODE,
+    MESSAGE,
+    ROD,
+    SEARCH,
+    created,
+    delta,
+    fold,
+    message,
+    message_delta,
+    step_of,
+)
 
 some = settings(max_examples=100, deadline=None)
 many = settings(max_examples=1_000, deadline=None)
@@ -25,11 +37,11 @@ class RefusedError(Exception):
     """The delta applies not at all."""
 
 
-class Places(dict[int, Wire]):
+class Places(dict[int, JSON]):
     """A list that goes by index."""
 
 
-def with_more(have: Wire, more: Wire, texts: set[str]) -> Wire:
+def with_more(have: JSON, more: JSON, texts: set[str]) -> JSON:
     """Return a new object: `have` with what a delta adds."""
     result = dict(have)
     for key, value in more.items():
@@ -50,7 +62,7 @@ def with_more(have: Wire, more: Wire, texts: set[str]) -> Wire:
     return result
 
 
-def with_entries(have: Places, entries: list[Wire], texts: set[str]) -> Places:
+def with_entries(have: Places, entries: list[JSON], texts: set[str]) -> Places:
     result = Places(have)
     for entry in entries:
         more = {key: value for key, value in entry.items() if key != "index"}
@@ -58,11 +70,11 @@ def with_entries(have: Places, entries: list[Wire], texts: set[str]) -> Places:
     return result
 
 
-def plain(value: Any) -> Any:
+def as_lists(value: Any) -> Any:
     """Return the snapshot of the reference's own objects."""
     if isinstance(value, Places):
-        return [plain(value[index]) for index in sorted(value)]
-    return {key: plain(found) for key, found in value.items()} if isinstance(value, dict) else value
+        return [as_lists(value[index]) for index in sorted(value)]
+    return {key: as_lists(found) for key, found in value.items()} if isinstance(value, dict) else value
 
 
 # Deltas of every kind, some of which contradict those before
@@ -71,7 +83,7 @@ WORDS = st.sampled_from(["", "a", "b\r\n", "{", '"fog"', "\u00e5"])
 SELDOM = st.integers(0, 19).map(lambda number: number == 0)
 
 
-def optional(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Wire]:
+def optional(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[JSON]:
     return st.fixed_dictionaries({}, optional=fields)
 
 
@@ -88,7 +100,7 @@ HITS = st.lists(
     optional(file_id=WORDS, score=st.integers(0, 3) | st.just(0.5), attributes=st.just({"k": [1]})), min_size=1
 )
 
-PIECES: dict[str, st.SearchStrategy[Wire]] = {
+PIECES: dict[str, st.SearchStrategy[JSON]] = {
     "function": optional(function=optional(name=st.just("sail"), arguments=WORDS, output=st.none() | WORDS)),
     CODE: optional(code_interpreter=optional(input=WORDS, outputs=OUTPUTS)),
     SEARCH: optional(
@@ -116,11 +128,11 @@ INDEXES = {0: "function", 1: CODE, 2: SEARCH, 7: "mcp", 1023: ROD}
 
 
 @st.composite
-def entries(draw: st.DrawFn) -> Wire:
+def entries(draw: st.DrawFn) -> JSON:
     """Draw an entry of a delta; seldom one with another id or type than the other entries of its index."""
     index = draw(st.sampled_from(sorted(INDEXES)))
     kind = INDEXES[index]
-    entry: Wire = {"index": index}
+    entry: JSON = {"index": index}
     if draw(st.booleans()):
         entry["id"] = "call_other" if draw(SELDOM) else draw(st.sampled_from([f"call_{index}", None]))
     if draw(st.booleans()):
@@ -142,7 +154,7 @@ NOTES = st.lists(
     min_size=1,
     max_size=3,
 )
-PARTS: dict[str, st.SearchStrategy[Wire]] = {
+PARTS: dict[str, st.SearchStrategy[JSON]] = {
     "text": optional(text=st.none() | optional(value=st.none() | WORDS, annotations=NOTES)),
     "refusal": optional(refusal=WORDS),
     "image_url": optional(image_url=optional(url=WORDS, detail=WORDS)),
@@ -152,11 +164,11 @@ PLACES = {0: "text", 1: "refusal", 5: "image_url", 6: "text", 1023: "hologram"}
 
 
 @st.composite
-def contents(draw: st.DrawFn) -> Wire:
+def contents(draw: st.DrawFn) -> JSON:
     """Draw an entry of a message's delta; seldom one of another type than the other entries of its index."""
     index = draw(st.sampled_from(sorted(PLACES)))
     kind = PLACES[index]
-    entry: Wire = {"index": index}
+    entry: JSON = {"index": index}
     if draw(st.booleans()):
         entry["type"] = "song" if draw(SELDOM) else kind
     return {**entry, **draw(PARTS[kind])}
@@ -169,7 +181,7 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def check_steps(first: Event, deltas: list[list[Wire]]) -> None:
+def check_steps(first: Event, deltas: list[list[JSON]]) -> None:
     accumulator, expected = fold(first, delta()), Places()
     for calls in deltas:
         refusals = len(accumulator.anomalies)
@@ -179,11 +191,11 @@ def check_steps(first: Event, deltas: list[list[Wire]]) -> None:
         except RefusedError:
             refusals += 1
         found = step_of(accumulator)["step_details"]["tool_calls"]
-        assert canonical(found) == canonical(plain(expected))
+        assert canonical(found) == canonical(as_lists(expected))
         assert len(accumulator.anomalies) == refusals
 
 
-def check_messages(first: Event, deltas: list[list[Wire]]) -> None:
+def check_messages(first: Event, deltas: list[list[JSON]]) -> None:
     accumulator, expected = fold(first, message_delta()), Places()
     for content in deltas:
         refusals = len(accumulator.anomalies)
@@ -192,38 +204,38 @@ def check_messages(first: Event, deltas: list[list[Wire]]) -> None:
             expected = with_entries(expected, content, MESSAGE_TEXTS)
         except RefusedError:
             refusals += 1
-        found = wire(accumulator.messages[MESSAGE])["content"]
-        assert canonical(found) == canonical(plain(expected))
+        found = plain(accumulator.messages[MESSAGE])["content"]
+        assert canonical(found) == canonical(as_lists(expected))
         assert len(accumulator.anomalies) == refusals
 
 
 @some
 @given(st.lists(DELTAS, max_size=8))
-def test_steps_are_those_of_the_reference(deltas: list[list[Wire]]) -> None:
+def test_steps_are_those_of_the_reference(deltas: list[list[JSON]]) -> None:
     check_steps(created(), deltas)
 
 
 @some
 @given(st.lists(DELTAS, max_size=8))
-def test_steps_that_opened_without_details_are_those_of_the_reference(deltas: list[list[Wire]]) -> None:
+def test_steps_that_opened_without_details_are_those_of_the_reference(deltas: list[list[JSON]]) -> None:
     check_steps(created(step_details=None), deltas)
 
 
 @pytest.mark.slow
 @many
 @given(st.lists(DELTAS, max_size=12))
-def test_many_steps_are_those_of_the_reference(deltas: list[list[Wire]]) -> None:
+def test_many_steps_are_those_of_the_reference(deltas: list[list[JSON]]) -> None:
     check_steps(created(), deltas)
 
 
 @some
 @given(st.lists(CONTENT_DELTAS, max_size=8))
-def test_messages_are_those_of_the_reference(deltas: list[list[Wire]]) -> None:
+def test_messages_are_those_of_the_reference(deltas: list[list[JSON]]) -> None:
     check_messages(message(), deltas)
 
 
 @pytest.mark.slow
 @many
 @given(st.lists(CONTENT_DELTAS, max_size=12))
-def test_many_messages_are_those_of_the_reference(deltas: list[list[Wire]]) -> None:
+def test_many_messages_are_those_of_the_reference(deltas: list[list[JSON]]) -> None:
     check_messages(message(content=None), deltas)

@@ -1,16 +1,26 @@
+from functools import partial
+
 import pytest
-from sent import RUN, asking, changes_of, codes, event, fold, last_changes_of, names, run
 
 from stepstream.fold.changes import RunTransition
 from stepstream.wire.events import Event
+from tests.support.json_values import event
+from tests.support.server_events import (
+    RUN,
+    asking,
+    codes,
+    fold,
+    last_changes_of,
+    names,
+    run,
+    transitions_of,
+)
 
 ENDS = ["completed", "failed", "cancelled", "expired", "incomplete"]
 ON_THE_WAY = ["queued", "in_progress", "requires_action", "cancelling"]
 
 
-def transitions(*events: Event) -> list[tuple[str | None, str, bool]]:
-    found = [change for change in changes_of(*events) if isinstance(change, RunTransition)]
-    return [(change.previous, change.status, change.terminal) for change in found]
+transitions = partial(transitions_of, RunTransition)
 
 
 def test_first_sight_is_a_transition_from_nothing() -> None:

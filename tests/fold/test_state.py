@@ -1,15 +1,19 @@
 import pytest
-from sent import (
+
+from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.orphans import MAX_WAITING_BYTES, MAX_WAITING_DELTAS
+from stepstream.fold.state import MAX_TOUCHED, State, touch
+from stepstream.wire.events import Event
+from tests.support.json_values import JSON, event
+from tests.support.server_events import (
     MESSAGE,
     RUN,
     STEP,
-    Wire,
     call,
     codes,
     created,
     delta,
     ended,
-    event,
     fold,
     last_changes_of,
     message,
@@ -18,13 +22,8 @@ from sent import (
     text,
 )
 
-from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.orphans import MAX_WAITING_BYTES, MAX_WAITING_DELTAS
-from stepstream.fold.state import MAX_TOUCHED, State, touch
-from stepstream.wire.events import Event
 
-
-def full(number: int, status: str = "in_progress") -> Wire:
+def full(number: int, status: str = "in_progress") -> JSON:
     return {"id": f"step_{number}", "run_id": f"run_{number}", "status": status}
 
 

@@ -1,13 +1,21 @@
 import time
+from functools import partial
 from typing import Any
 
 import pytest
-from sent import (
+
+from stepstream.errors import FrameTooLarge
+from stepstream.fold.accumulator import Accumulator, accumulate
+from stepstream.fold.changes import StepProgress, StepTransition
+from stepstream.wire.events import Event
+from stepstream.wire.sse import Frame
+from stepstream.wire.sse_encoding import encode_frame
+from tests.support.json_values import JSON, event, plain
+from tests.support.server_events import (
     CODE,
     ROD,
     RUN,
     STEP,
-    Wire,
     call,
     calls_of,
     changes_of,
@@ -16,7 +24,6 @@ from sent import (
     delta,
     details_delta,
     ended,
-    event,
     fold,
     last_changes_of,
     moved,
@@ -25,15 +32,8 @@ from sent import (
     run,
     step,
     step_of,
-    wire,
+    transitions_of,
 )
-
-from stepstream.errors import FrameTooLarge
-from stepstream.fold.accumulator import Accumulator, accumulate
-from stepstream.fold.changes import StepProgress, StepTransition
-from stepstream.wire.events import Event
-from stepstream.wire.sse import Frame
-from stepstream.wire.sse_encoding import encode_frame
 
 ENDS = ["completed", "failed", "cancelled", "expired", "incomplete"]
 
@@ -72,7 +72,7 @@ def test_later_object_may_null_a_scalar_field() -> None:
 
 SAIL = piece(0, id="call_a", name="sail", arguments='{"to":')
 
-SUPPLIED: dict[str, tuple[list[Wire], list[Wire], list[Wire]]] = {
+SUPPLIED: dict[str, tuple[list[JSON], list[JSON], list[JSON]]] = {
     # what deltas built; what the later object lists; what the snapshot lists then
     "empty_list_removes_nothing": (
         [SAIL],
@@ -151,7 +151,7 @@ SUPPLIED: dict[str, tuple[list[Wire], list[Wire], list[Wire]]] = {
 
 @pytest.mark.parametrize(("built", "listed", "expected"), SUPPLIED.values(), ids=SUPPLIED)
 def test_later_object_gives_what_the_fold_lacks_and_removes_nothing(
-    built: list[Wire], listed: list[Wire], expected: list[Wire]
+    built: list[JSON], listed: list[JSON], expected: list[JSON]
 ) -> None:
     assert calls_of(created(), delta(*built), moved(*listed)) == expected
 
@@ -164,7 +164,7 @@ def without_nulls(value: Any) -> Any:
 
 @pytest.mark.parametrize(("built", "listed", "expected"), SUPPLIED.values(), ids=SUPPLIED)
 def test_later_object_is_a_progress_where_it_adds_something(
-    built: list[Wire], listed: list[Wire], expected: list[Wire]
+    built: list[JSON], listed: list[JSON], expected: list[JSON]
 ) -> None:
     known = created(), delta(*built)
     is_progress = "StepProgress" in names(last_changes_of(*known, moved(*listed)))
@@ -202,9 +202,7 @@ def test_created_after_in_progress_is_no_duplicate() -> None:
 # Transitions
 
 
-def transitions(*events: Event) -> list[tuple[str | None, str, bool]]:
-    found = [change for change in changes_of(*events) if isinstance(change, StepTransition)]
-    return [(change.previous, change.status, change.terminal) for change in found]
+transitions = partial(transitions_of, StepTransition)
 
 
 def test_first_sight_is_a_transition_from_nothing() -> None:
@@ -258,7 +256,7 @@ def test_transition_carries_the_snapshot_right_after_it() -> None:
         for change in changes_of(created(), delta(SAIL), ended(call("call_a", name="sail", arguments="{}")))
         if isinstance(change, StepTransition)
     ]
-    assert [wire(change.step)["step_details"]["tool_calls"] for change in (opened, ended_)] == [
+    assert [plain(change.step)["step_details"]["tool_calls"] for change in (opened, ended_)] == [
         [],
         [call("call_a", name="sail", arguments="{}")],
     ]
@@ -267,11 +265,11 @@ def test_transition_carries_the_snapshot_right_after_it() -> None:
 # Other kinds of step
 
 
-def other_step(details: Wire) -> Event:
+def other_step(details: JSON) -> Event:
     return event("thread.run.step.created", step(type=details["type"], step_details=details))
 
 
-OTHERS: dict[str, tuple[Wire, list[Any], Wire]] = {
+OTHERS: dict[str, tuple[JSON, list[Any], JSON]] = {
     "message_creation": (
         {"type": "message_creation", "message_creation": {"message_id": "m"}},
         [{"type": "message_creation", "message_creation": {"message_id": "m"}}],
@@ -307,7 +305,7 @@ OTHERS: dict[str, tuple[Wire, list[Any], Wire]] = {
 
 
 @pytest.mark.parametrize(("opened", "deltas", "expected"), OTHERS.values(), ids=OTHERS)
-def test_deltas_build_other_kinds_of_step(opened: Wire, deltas: list[Any], expected: Wire) -> None:
+def test_deltas_build_other_kinds_of_step(opened: JSON, deltas: list[Any], expected: JSON) -> None:
     accumulator = fold(other_step(opened), *map(details_delta, deltas))
     assert (step_of(accumulator)["step_details"], codes(accumulator)) == (expected, [])
 
@@ -375,9 +373,9 @@ def test_other_events_change_no_step(name: str) -> None:
 def test_snapshot_taken_earlier_does_not_change() -> None:
     accumulator = fold(created(), delta(SAIL))
     before = accumulator.steps[STEP]
-    text = wire(before)
+    text = plain(before)
     accumulator.apply(delta(piece(0, arguments="1}")))
-    assert wire(before) == text
+    assert plain(before) == text
 
 
 def test_snapshot_is_the_same_object_until_the_step_grows() -> None:

@@ -1,16 +1,17 @@
 import pytest
-from sent import (
+
+from stepstream.wire.events import Event
+from tests.support.json_values import JSON, event
+from tests.support.server_events import (
     CODE,
     ROD,
     SEARCH,
     STEP,
-    Wire,
     call,
     calls_of,
     created,
     delta,
     ended,
-    event,
     fold,
     last_changes_of,
     moved,
@@ -18,12 +19,10 @@ from sent import (
     piece,
 )
 
-from stepstream.wire.events import Event
-
 SAIL = piece(0, id="call_a", name="sail", arguments='{"to":')
 
 
-SETTLED: dict[str, tuple[list[Wire], list[Wire], list[Wire]]] = {
+SETTLED: dict[str, tuple[list[JSON], list[JSON], list[JSON]]] = {
     # what deltas built; what the terminal object lists; what the snapshot lists then
     "values_are_the_truth": (
         [SAIL],
@@ -106,7 +105,7 @@ SETTLED: dict[str, tuple[list[Wire], list[Wire], list[Wire]]] = {
 
 @pytest.mark.parametrize(("built", "listed", "expected"), SETTLED.values(), ids=SETTLED)
 def test_terminal_object_is_the_truth_but_its_nulls_erase_nothing(
-    built: list[Wire], listed: list[Wire], expected: list[Wire]
+    built: list[JSON], listed: list[JSON], expected: list[JSON]
 ) -> None:
     assert calls_of(created(), delta(*built), ended(*listed)) == expected
 

@@ -7,37 +7,13 @@ from typing import Any
 
 import msgspec
 import pytest
-import sent
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sent import (
-    CODE,
-    MESSAGE,
-    RUN,
-    STEP,
-    Wire,
-    asking,
-    call,
-    check_that_everything_comes_once,
-    created,
-    delta,
-    ended,
-    fold,
-    message,
-    message_delta,
-    moved,
-    names,
-    piece,
-    run,
-    step,
-    text,
-    wire,
-)
 
 from stepstream.errors import DecodeError
 from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.changes import (
-    Anomaly,
     Change,
     MessageTransition,
     RunTransition,
@@ -49,21 +25,44 @@ from stepstream.fold.changes import (
 from stepstream.fold.reconcile import ENDINGS, ServerAnswer, missed_events
 from stepstream.wire.events import Done, Event, decode_event
 from stepstream.wire.statuses import NEXT_MESSAGE, NEXT_RUN, NEXT_STEP
+from tests.support.json_values import JSON, event, plain
+from tests.support.server_events import (
+    CODE,
+    MESSAGE,
+    RUN,
+    STEP,
+    asking,
+    call,
+    check_that_everything_comes_once,
+    created,
+    delta,
+    ended,
+    fold,
+    frames_of,
+    message,
+    message_delta,
+    moved,
+    names,
+    piece,
+    run,
+    step,
+    text,
+)
 
 Transition = StepTransition | RunTransition | MessageTransition
 
 
-def run_object(status: str | None, **fields: Any) -> Wire:
+def run_object(status: str | None, **fields: Any) -> JSON:
     known = {} if status is None else {"status": status}
     return {"id": RUN, "object": "thread.run", "thread_id": "thread_moss", **known, **fields}
 
 
-def message_object(status: str | None, *content: Wire, **fields: Any) -> Wire:
+def message_object(status: str | None, *content: JSON, **fields: Any) -> JSON:
     known = {} if status is None else {"status": status}
     return {"id": MESSAGE, "object": "thread.message", "run_id": RUN, "content": list(content), **known, **fields}
 
 
-def writing(status: str, **fields: Any) -> Wire:
+def writing(status: str, **fields: Any) -> JSON:
     """Return a step that writes the message."""
     details = {"type": "message_creation", "message_creation": {"message_id": MESSAGE}}
     return step(status, type="message_creation", step_details=details, **fields)
@@ -168,15 +167,15 @@ def test_run_that_ended_with_steps_was_at_work():
 def test_earlier_status_of_a_run_has_nothing_that_the_end_brought():
     brought = {key: {"code": "x"} for key in ENDINGS} | {key: 7 for key in ENDINGS if key.endswith("_at")}
     full = run_object("completed", started_at=5, metadata={"a": "b"}, **brought)
-    queued, working, completed = (wire(one.run) for one in apply_to(told=truth(full)))
-    assert completed == wire(msgspec.convert(full, type(fold(run("queued")).runs[RUN])))
+    queued, working, completed = (plain(one.run) for one in apply_to(told=truth(full)))
+    assert completed == plain(msgspec.convert(full, type(fold(run("queued")).runs[RUN])))
     shared = {key: None for key in completed if key in ENDINGS}
     assert working == {**completed, **shared, "status": "in_progress"}
     assert queued == {**working, "status": "queued", "started_at": None}
 
 
 def test_field_that_a_run_lacks_is_not_invented():
-    assert wire(apply_to(told=truth(run_object("completed")))[0].run) == run_object("queued")
+    assert plain(apply_to(told=truth(run_object("completed")))[0].run) == run_object("queued")
 
 
 def test_run_that_waits_for_the_same_calls_has_not_been_answered():
@@ -211,7 +210,7 @@ def test_same_end_with_more_in_it_is_taken():
     accumulator = fold(run("completed"))
     usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
     assert apply(accumulator, truth(run_object("completed", usage=usage))) == []
-    assert wire(accumulator.runs[RUN].usage) == usage
+    assert plain(accumulator.runs[RUN].usage) == usage
 
 
 def test_contradictory_ends_are_reported():
@@ -234,14 +233,14 @@ def test_step_that_was_missed_opens_grows_and_ends():
         "ToolCallFinished",
         "step completed",
     ]
-    opening = wire(changes[0].step)
+    opening = plain(changes[0].step)
     assert opening["step_details"] == {"type": "tool_calls", "tool_calls": []}
-    assert wire(changes[-1].step) == step("completed", [one, two])
+    assert plain(changes[-1].step) == step("completed", [one, two])
 
 
 def test_earlier_status_of_a_step_has_nothing_that_the_end_brought():
     failed = step("failed", failed_at=1790000009, last_error={"code": "server_error", "message": "no"})
-    opening = wire(apply_to(told=truth(run_object("in_progress"), [failed]))[-2].step)
+    opening = plain(apply_to(told=truth(run_object("in_progress"), [failed]))[-2].step)
     assert opening == {**failed, "status": "in_progress", "failed_at": None, "last_error": None}
 
 
@@ -249,7 +248,7 @@ def test_step_that_goes_on_opens_with_what_it_has():
     full = step("in_progress", [call("call_1", name="sail", arguments="{")])
     [_, _, opened, started] = apply_to(told=truth(run_object("in_progress"), [full]))
     assert isinstance(started, ToolCallStarted)
-    assert wire(opened.step) == full
+    assert plain(opened.step) == full
 
 
 def test_step_that_went_on_takes_what_was_missed_and_ends_once():
@@ -267,18 +266,18 @@ def test_step_that_went_on_takes_what_was_missed_and_ends_once():
 
 def test_older_answer_takes_nothing_from_a_step():
     accumulator = fold(run("in_progress"), created(), delta(piece(0, id="call_1", name="sail", arguments='{"a": 1}')))
-    before = wire(accumulator.steps[STEP])
+    before = plain(accumulator.steps[STEP])
     older = step("in_progress", [call("call_1", name="sail", arguments='{"a')])
     assert apply(accumulator, truth(run_object("in_progress"), [older])) == []
-    assert wire(accumulator.steps[STEP]) == before
+    assert plain(accumulator.steps[STEP]) == before
     accumulator.apply(ended())
     assert list(missed_events(accumulator.state, truth(run_object("in_progress"), [older]))) == []
 
 
 @pytest.mark.parametrize("lacking", [{"usage": None}, {"completed_at": None}, {"step_details": None}])
-def test_end_that_says_less_than_is_known_says_nothing(lacking: Wire):
+def test_end_that_says_less_than_is_known_says_nothing(lacking: JSON):
     full = step("completed", [call("call_1", name="sail")], usage={"total_tokens": 3}, completed_at=1790000009)
-    accumulator = fold(run("in_progress"), sent.event("thread.run.step.completed", full))
+    accumulator = fold(run("in_progress"), event("thread.run.step.completed", full))
     assert list(missed_events(accumulator.state, truth(run_object("in_progress"), [{**full, **lacking}]))) == []
 
 
@@ -316,7 +315,7 @@ def test_details_other_than_calls_are_there_from_the_beginning(said: object):
     full = step("completed", type=kind, step_details=said)
     changes = apply_to(run("in_progress"), told=truth(run_object("in_progress"), [full]))
     assert what(changes) == ["step in_progress", "step completed"]
-    assert [wire(one.step)["step_details"] for one in changes] == [said, said]
+    assert [plain(one.step)["step_details"] for one in changes] == [said, said]
 
 
 def test_step_of_an_unknown_status_is_open():
@@ -338,8 +337,8 @@ def test_message_is_told_within_its_step():
     assert moves(changes) == [
         "step in_progress", "message in_progress", "message completed", "step completed", "run completed"
     ]  # fmt: skip
-    assert wire(changes[1].message)["content"] == []
-    assert wire(accumulator.messages[MESSAGE]) == full
+    assert plain(changes[1].message)["content"] == []
+    assert plain(accumulator.messages[MESSAGE]) == full
 
 
 def test_message_of_a_step_that_goes_on_comes_after_its_step():
@@ -350,7 +349,7 @@ def test_message_of_a_step_that_goes_on_comes_after_its_step():
 
 
 def test_message_whose_step_was_known_ends_before_it():
-    step_event = sent.event("thread.run.step.created", writing("in_progress"))
+    step_event = event("thread.run.step.created", writing("in_progress"))
     before = [run("in_progress"), step_event, message(), message_delta(text("Fo", 0))]
     told = truth(run_object("completed"), [writing("completed")], [message_object("completed", text("Fog."))])
     assert moves(apply_to(*before, told=told)) == ["message completed", "step completed", "run completed"]
@@ -510,11 +509,13 @@ def check_cuts(events: Sequence[Event], cut: int, asked: Sequence[int]) -> None:
         (accumulator.steps, whole.steps),
         (accumulator.messages, whole.messages),
     ):
-        assert {key: wire(value) for key, value in mine.items()} == {key: wire(value) for key, value in theirs.items()}
+        assert {key: plain(value) for key, value in mine.items()} == {
+            key: plain(value) for key, value in theirs.items()
+        }
     assert [one.code for one in accumulator.anomalies] == []
 
 
-def asked_run(*calls: Wire) -> Event:
+def asked_run(*calls: JSON) -> Event:
     return asking(*calls)
 
 
@@ -554,19 +555,19 @@ def sailing(end: str = "completed") -> list[Event]:
     return [
         *life,
         ended(SUM, completed_at=1790000006, **code),
-        sent.event("thread.run.step.created", opening),
+        event("thread.run.step.created", opening),
         message(),
         message_delta(text("Fo", 0)),
         message_delta(text("g.", 0)),
         message(end_of_message, text("Fog."), as_=end_of_message, completed_at=1790000007),
-        sent.event("thread.run.step.completed", {**opening, "status": "completed", "completed_at": 1790000007}),
+        event("thread.run.step.completed", {**opening, "status": "completed", "completed_at": 1790000007}),
         run(end, usage=USAGE, required_action=None),
     ]
 
 
 def story(*streams: str) -> list[Event]:
     """Return the events of our own streams that are about their run."""
-    events = [decode_event(frame) for stream in streams for frame in sent.frames_of(stream)]
+    events = [decode_event(frame) for stream in streams for frame in frames_of(stream)]
     return [one for one in events if not isinstance(one.data, Done)]
 
 

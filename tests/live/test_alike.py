@@ -1,7 +1,6 @@
 """Through a processor, deltas that are folded from their bytes reach subscribers as by the plain way."""
 
 import json
-from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any
 
@@ -10,23 +9,14 @@ import anyio.lowlevel
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plays import Audience, as_far_as_it_came, source
-from torn import (
-    USUAL,
-    Plain,
-    Server,
-    chunked,
-    greeting,
-    opening,
-    read,
-    run,
-    written,
-)
 
 from stepstream import MessageProgress, Processor, StepProgress, StepStreamError
 from stepstream.fold.encoding import KEYS, encode_change
 from stepstream.fold.retelling import REPLAYED
 from stepstream.live.subscriptions import CLASSES
+from tests.support.delta_streams import USUAL, Server, chunked, greeting, opening, run, written
+from tests.support.plain_reader import Plain, read
+from tests.support.run_streams import Audience, SlowAudience, as_far_as_it_came, source, with_pauses
 
 DONE = b"event: done\ndata: [DONE]\n\n"
 START = b"".join([written("thread.run.created", run("queued")), *opening(), *greeting()])
@@ -35,21 +25,6 @@ START = b"".join([written("thread.run.created", run("queued")), *opening(), *gre
 def plainly(chunks: list[bytes]) -> list[bytes]:
     """All changes of a stream, by the plain way."""
     return [line[0] for chunk in read(Plain, chunks).heard for line in chunk]
-
-
-async def in_pieces(chunks: list[bytes], pauses: int) -> AsyncGenerator[bytes, None]:
-    for place, chunk in enumerate(chunks):
-        if place % pauses == 0:
-            await anyio.lowlevel.checkpoint()
-        yield chunk
-
-
-class Slow(Audience):
-    """Takes its time at every change."""
-
-    async def __call__(self, change: Any) -> None:
-        await anyio.lowlevel.checkpoint()
-        await super().__call__(change)
 
 
 def usual(count: int) -> list[bytes]:
@@ -64,13 +39,13 @@ async def test_subscribers_get_the_changes_of_the_plain_way(
     seed: int, length: int, cuts: int, buffer: int, pauses: int
 ) -> None:
     chunks = chunked(Server(seed).stream(length), cuts)
-    seen, everything, blocking, of_run = [], Audience(), Slow(), Audience()
+    seen, everything, blocking, of_run = [], Audience(), SlowAudience(), Audience()
     async with Processor() as processor:
         processor.add(CLASSES, everything, where=lambda change: not seen.append(encode_change(change)))
         processor.add(CLASSES, blocking, buffer=buffer, overflow="block")
         processor.add((StepProgress, MessageProgress), of_run, run_id="run_1")
         with suppress(StepStreamError):
-            await processor.run(in_pieces(chunks, pauses))
+            await processor.run(with_pauses(chunks, pauses))
     expected = plainly(chunks)
     assert seen == expected
     assert everything == blocking
@@ -102,12 +77,12 @@ each_form = pytest.mark.parametrize("form", ["whole", "blocks", "small"])
 @pytest.mark.parametrize("buffer", [1, 2, 3])
 async def test_slow_subscriber_with_little_room_gets_everything_once(form: str, buffer: int) -> None:
     chunks = stream_in(form, usual(60))
-    slow, quick = Slow(), Audience()
+    slow, quick = SlowAudience(), Audience()
     async with Processor() as processor:
         subscription = processor.add(CLASSES, slow, buffer=buffer, overflow="block")
         most = []
         processor.add(CLASSES, quick, where=lambda _: most.append(len(subscription._mailbox.queue)) or True)
-        await as_far_as_it_came(processor.run(in_pieces(chunks, 3)))
+        await as_far_as_it_came(processor.run(with_pauses(chunks, 3)))
     assert [encode_change(change) for change in slow] == [encode_change(change) for change in quick] == plainly(chunks)
     assert max(most) <= buffer + 3  # what one event does may exceed it
 
@@ -117,7 +92,7 @@ async def test_slow_subscriber_with_little_room_gets_everything_once(form: str, 
 async def test_late_subscriber_misses_nothing_and_gets_nothing_twice(form: str, moment: int) -> None:
     """It comes while the stream waits for room, mostly in the middle of a chunk."""
     chunks = stream_in(form, usual(60))
-    gate, late, known = Slow(), Audience(), []
+    gate, late, known = SlowAudience(), Audience(), []
     async with Processor() as processor:
 
         async def come(change: Any) -> None:
@@ -139,7 +114,7 @@ async def test_late_subscriber_misses_nothing_and_gets_nothing_twice(form: str, 
 async def test_texts_that_are_listened_to_late_are_whole(form: str, moment: int) -> None:
     words = [b"%d." % number for number in range(16)]
     pieces: list[str] = []
-    count, listening = Slow(), anyio.Event()
+    count, listening = SlowAudience(), anyio.Event()
     async with anyio.create_task_group() as tasks, Processor() as processor:
 
         async def listen() -> None:

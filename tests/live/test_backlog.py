@@ -6,7 +6,6 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from plays import events, grows, opens, run, step
 
 from stepstream import Accumulator, StepProgress, StepTransition
 from stepstream.fold.changes import Change
@@ -15,6 +14,7 @@ from stepstream.live.mailbox import queue_for
 from stepstream.live.options import Delivery
 from stepstream.live.pending import PendingCount
 from stepstream.live.queues import MAX_DEAD, Entry, FifoQueue, PacedQueue
+from tests.support.run_streams import events, grows, opens, run, step
 
 INTERVAL = 2.0
 

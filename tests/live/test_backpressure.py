@@ -4,25 +4,6 @@ from typing import Any
 
 import anyio
 import pytest
-from plays import (
-    DONE,
-    Audience,
-    Tape,
-    call,
-    cancelling,
-    frames,
-    grows,
-    opens,
-    play,
-    played,
-    quiet,
-    run,
-    source,
-    sse,
-    step,
-    told,
-    told_of,
-)
 
 from stepstream import (
     Processor,
@@ -35,6 +16,24 @@ from stepstream import (
 )
 from stepstream.live.options import BUFFER
 from stepstream.live.subscriptions import CLASSES
+from tests.support.run_streams import (
+    DONE,
+    Audience,
+    Tape,
+    call,
+    frames,
+    grows,
+    opens,
+    play,
+    played,
+    run,
+    source,
+    sse,
+    step,
+    told,
+    told_of,
+)
+from tests.support.suspensions import cancelling, quiet
 
 LONG = [step("created"), opens(), *[grows("x")] * 3 * BUFFER, step("completed"), run("completed"), DONE]
 """A step that grows three times as often as a buffer is long. The opening delta is a progress, too."""

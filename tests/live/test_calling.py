@@ -6,10 +6,12 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from plays import Audience, played, quiet, run, step, virtually
 
 from stepstream import Processor, RunTransition
 from stepstream.live.coroutines import finish_call
+from tests.support.run_streams import Audience, played, run, step
+from tests.support.suspensions import quiet
+from tests.support.virtual_time import virtually
 
 RUNS = [run("queued"), run("in_progress"), run("completed")]
 

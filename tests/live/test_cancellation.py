@@ -6,21 +6,6 @@ from typing import Any
 
 import anyio
 import pytest
-from plays import (
-    Audience,
-    Tape,
-    as_far_as_it_came,
-    cancelling,
-    frames,
-    grows,
-    opens,
-    play,
-    played,
-    run,
-    step,
-    told,
-    told_of,
-)
 
 from stepstream import (
     MessageTransition,
@@ -34,6 +19,21 @@ from stepstream import (
 )
 from stepstream.live.options import BUFFER
 from stepstream.live.subscriptions import CLASSES
+from tests.support.run_streams import (
+    Audience,
+    Tape,
+    as_far_as_it_came,
+    frames,
+    grows,
+    opens,
+    play,
+    played,
+    run,
+    step,
+    told,
+    told_of,
+)
+from tests.support.suspensions import cancelling
 
 Pause = Callable[[], Awaitable[object]]
 

@@ -12,7 +12,6 @@ from typing import Any
 import anyio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plays import DONE, Sent, call, grows, message, opens, run, says, sse, step, virtually, writing
 
 from stepstream import (
     Change,
@@ -29,6 +28,8 @@ from stepstream import (
 )
 from stepstream.live.queues import MAX_DEAD, PacedQueue
 from stepstream.live.subscriptions import CLASSES
+from tests.support.run_streams import DONE, Sent, call, grows, message, opens, run, says, sse, step, writing
+from tests.support.virtual_time import virtually
 
 PROGRESS = (StepProgress, MessageProgress)
 MOST_CHANGES = 8

@@ -6,8 +6,6 @@ from typing import Any
 
 import anyio
 import pytest
-from plays import DONE, Audience, frames, grows, opens, play, played, quiet, run, says, source, step, virtually
-from plays import message as message_event
 
 from stepstream import (
     Failure,
@@ -19,6 +17,10 @@ from stepstream import (
     SubscriberTooSlow,
 )
 from stepstream.live.routing import MAX_FAILED
+from tests.support.run_streams import DONE, Audience, frames, grows, opens, play, played, run, says, source, step
+from tests.support.run_streams import message as message_event
+from tests.support.suspensions import quiet
+from tests.support.virtual_time import virtually
 
 MANY = [run("queued"), step("created"), opens(), *[grows("x")] * 400, step("completed"), run("completed"), DONE]
 

@@ -7,24 +7,6 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from plays import (
-    DONE,
-    Audience,
-    frames,
-    grows,
-    in_virtual_time,
-    opens,
-    play,
-    played,
-    quiet,
-    run,
-    sketch,
-    source,
-    sse,
-    step,
-    told,
-    told_of,
-)
 
 from stepstream import (
     Failure,
@@ -37,6 +19,24 @@ from stepstream import (
 )
 from stepstream.live.options import BUFFER
 from stepstream.live.subscriptions import CLASSES
+from tests.support.run_streams import (
+    DONE,
+    Audience,
+    frames,
+    grows,
+    opens,
+    play,
+    played,
+    run,
+    sketch,
+    source,
+    sse,
+    step,
+    told,
+    told_of,
+)
+from tests.support.suspensions import quiet
+from tests.support.virtual_time import in_virtual_time
 
 RUNS = [run("queued"), run("in_progress"), run("completed"), DONE]
 ONCE = [run("completed"), DONE]

@@ -7,10 +7,11 @@ from typing import Any
 
 import anyio
 import pytest
-from plays import Audience, grows, opens, play, played, quiet, run, source, sse, step, told, told_of
 
 from stepstream import Processor, RunTransition, StepProgress, StepTransition, ToolCallFinished, TransportError
 from stepstream.live.subscriptions import CLASSES
+from tests.support.run_streams import Audience, grows, opens, play, played, run, source, sse, step, told, told_of
+from tests.support.suspensions import quiet
 
 ASYNCIO = pytest.mark.parametrize(
     "anyio_backend",

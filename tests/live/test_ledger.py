@@ -2,10 +2,10 @@
 
 import anyio
 import pytest
-from plays import quiet
 
 from stepstream.live import pending
 from stepstream.live.pending import CapacityGate, PendingCount
+from tests.support.suspensions import quiet
 
 
 async def test_ledger_without_debts_is_settled():

@@ -5,23 +5,6 @@ from typing import Any
 
 import anyio
 import pytest
-from plays import (
-    DONE,
-    Audience,
-    Opened,
-    Tape,
-    call,
-    frames,
-    play,
-    played,
-    quiet,
-    run,
-    source,
-    sse,
-    step,
-    told,
-    told_of,
-)
 
 from stepstream import (
     Frame,
@@ -34,6 +17,23 @@ from stepstream import (
     TransportError,
 )
 from stepstream.live.subscriptions import CLASSES
+from tests.support.run_streams import (
+    DONE,
+    Audience,
+    Opened,
+    Tape,
+    call,
+    frames,
+    play,
+    played,
+    run,
+    source,
+    sse,
+    step,
+    told,
+    told_of,
+)
+from tests.support.suspensions import quiet
 
 
 async def note(change: Any) -> None:

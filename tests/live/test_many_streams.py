@@ -7,19 +7,18 @@ import sys
 import weakref
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
-from plays import play, sse, told_of
 
 from stepstream import MessageProgress, Processor, RunTransition, StepProgress, StepTransition
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.live.subscriptions import CLASSES
+from tests.support.places import ROOT
+from tests.support.run_streams import play, sse, told_of
 
-TOP = Path(__file__).parents[2]
 RETAIN = 10
 MANY = [pytest.param(300), *(pytest.param(count, marks=pytest.mark.slow) for count in (1_000, 10_000))]
 
@@ -136,7 +135,7 @@ async def test_finished_runs_are_let_go_of(count: int):
 def test_a_run_takes_little_memory_while_it_is_open_and_less_after():
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.memory", "500", "--json"],
-        cwd=TOP, capture_output=True, check=True, timeout=60,
+        cwd=ROOT, capture_output=True, check=True, timeout=60,
     )  # fmt: skip
     figures = json.loads(done.stdout)["heap_bytes"]
     assert 0 < figures["kept"] < figures["open"] < 40_000

@@ -1,15 +1,18 @@
 """The options of a delivery: what is refused where, and the pauses between attempts."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plays import Audience
 
 from stepstream import Processor, StepProgress
 from stepstream.live.options import OPTIONS, Delivery
+from tests.support.run_streams import Audience
+
+DELIVERY = frozenset(Delivery.__struct_fields__)
 
 NO_NUMBERS: list[Any] = ["1", b"1", [1], True, object(), 1j]
 WHOLE = ["buffer", "attempts", "concurrency", "max_failures"]
@@ -51,31 +54,40 @@ def register(way: str, options: dict[str, Any]) -> object:
     return getattr(processor, way)(StepProgress, **options)
 
 
-def ways(cases: list[tuple[str, Any]]) -> list[tuple[str, str, Any]]:
-    """The cases, in each way to register that has their option."""
-    return [
-        (way, name, value)
-        for way in ("add", "on", "subscribe")
-        for name, value in cases
-        if way != "subscribe" or OPTIONS[name].for_iterators
-    ]
+def ways(name: str, cases: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield the values of an option, in each way to register that has it."""
+    for way in ("add", "on", "subscribe"):
+        if way != "subscribe" or OPTIONS[name].for_iterators:
+            yield from ((way, value) for known, value in cases if known == name)
 
 
-@pytest.mark.parametrize(("way", "name", "value"), ways(WRONG_TYPES))
-def test_option_of_a_wrong_type_is_a_type_error(way: str, name: str, value: Any):
-    with pytest.raises(TypeError, match=f"expected {name} as"):
+each_option = pytest.mark.parametrize("name", sorted(DELIVERY))
+
+
+def test_tables_have_cases_of_every_option():
+    ranged = DELIVERY - {"replay"}
+    for cases, names in ((WRONG_TYPES, DELIVERY), (OUT_OF_RANGE, ranged), (IN_RANGE, DELIVERY)):
+        assert {name for name, _ in cases} == names
+
+
+@each_option
+def test_option_of_a_wrong_type_is_a_type_error(name: str):
+    for way, value in ways(name, WRONG_TYPES):
+        with pytest.raises(TypeError, match=f"expected {name} as"):
+            print(way, repr(value), register(way, {name: value}))  # noqa: T201 - shown where nothing was raised
+
+
+@each_option
+def test_option_out_of_its_range_is_a_value_error(name: str):
+    for way, value in ways(name, OUT_OF_RANGE):
+        with pytest.raises(ValueError, match=f"expected {name} "):
+            print(way, repr(value), register(way, {name: value}))  # noqa: T201 - shown where nothing was raised
+
+
+@each_option
+def test_option_in_its_range_is_taken(name: str):
+    for way, value in ways(name, IN_RANGE):
         register(way, {name: value})
-
-
-@pytest.mark.parametrize(("way", "name", "value"), ways(OUT_OF_RANGE))
-def test_option_out_of_its_range_is_a_value_error(way: str, name: str, value: Any):
-    with pytest.raises(ValueError, match=f"expected {name} "):
-        register(way, {name: value})
-
-
-@pytest.mark.parametrize(("way", "name", "value"), ways(IN_RANGE))
-def test_option_in_its_range_is_taken(way: str, name: str, value: Any):
-    register(way, {name: value})
 
 
 @pytest.mark.parametrize("name", [one for one, option in OPTIONS.items() if not option.for_iterators])

@@ -8,10 +8,11 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from plays import DONE, call, grows, in_virtual_time, opens, played, run, says, sse, step
-from plays import message as message_event
 
 from stepstream import MessageProgress, MessageTransition, Processor, RunTransition, StepProgress, StepTransition
+from tests.support.run_streams import DONE, call, grows, opens, played, run, says, sse, step
+from tests.support.run_streams import message as message_event
+from tests.support.virtual_time import in_virtual_time
 
 
 class Clocked(list[tuple[float, Any]]):

@@ -1,19 +1,22 @@
 """Whatever the runs, the chunks and the subscribers: order by run, no loss, one end of every step."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plays import (
+
+from stepstream import Outcome, Processor, StepTransition, ToolCallFinished, ToolCallStarted
+from stepstream.live.subscriptions import CLASSES
+from tests.support.byte_chunks import pieces
+from tests.support.run_streams import (
     DONE,
     Audience,
     Sent,
+    SlowAudience,
     as_far_as_it_came,
     call,
-    cut,
     grows,
     message,
     opens,
@@ -23,11 +26,9 @@ from plays import (
     sse,
     step,
     told,
+    with_pauses,
     writing,
 )
-
-from stepstream import Outcome, Processor, StepTransition, ToolCallFinished, ToolCallStarted
-from stepstream.live.subscriptions import CLASSES
 
 checked = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -82,12 +83,6 @@ class Raising(Audience):
         raise ValueError("of the callback")
 
 
-class Slow(Audience):
-    async def __call__(self, change: Any) -> None:
-        await anyio.lowlevel.checkpoint()
-        await super().__call__(change)
-
-
 class Leaving(Audience):
     """Closes its subscription after so many changes."""
 
@@ -103,17 +98,9 @@ class Leaving(Audience):
 
 
 audiences = st.lists(
-    st.one_of(st.builds(Audience), st.builds(Raising), st.builds(Slow), st.builds(Leaving, st.integers(1, 30))),
+    st.one_of(st.builds(Audience), st.builds(Raising), st.builds(SlowAudience), st.builds(Leaving, st.integers(1, 30))),
     max_size=4,
 )
-
-
-async def in_pieces(data: bytes, size: int, pauses: int) -> AsyncIterator[bytes]:
-    """The chunks of a stream, with a pause after every so many of them."""
-    for place, chunk in enumerate(cut(data, size)):
-        if place % pauses == 0:
-            await anyio.lowlevel.checkpoint()
-        yield chunk
 
 
 async def alone(sent: list[Sent]) -> tuple[list[tuple[str, int]], Outcome]:
@@ -134,7 +121,7 @@ async def test_streams_at_once_do_what_each_does_alone(
     everything, outcomes = Audience(), {}
 
     async def read(number: int, sent: list[Sent]) -> None:
-        outcomes[number] = await processor.run(in_pieces(sse(sent), size, pauses), context=number)
+        outcomes[number] = await processor.run(with_pauses(pieces(sse(sent), size), pauses), context=number)
 
     async with Processor() as processor:
         processor.add(CLASSES, everything)
@@ -170,7 +157,7 @@ async def test_every_step_ends_once_and_every_call_starts_and_finishes_once(
     async with Processor() as processor:
         processor.add(CLASSES, audience)
         for number, sent in enumerate(cast):
-            processor.start(in_pieces(sse(sent), size, pauses), context=number)
+            processor.start(with_pauses(pieces(sse(sent), size), pauses), context=number)
     ends: dict[tuple[str, str], int] = defaultdict(int)
     for change in audience:
         if isinstance(change, StepTransition):
@@ -187,8 +174,8 @@ async def test_stream_that_breaks_and_is_read_again_ends_every_step_once(sent: l
     audience = Audience()
     async with Processor() as processor:
         processor.add(StepTransition, audience)
-        await as_far_as_it_came(processor.run(source(*cut(sse(sent[:place]), size))))
-        outcome = await processor.run(source(*cut(sse(sent), size)))
+        await as_far_as_it_came(processor.run(source(*pieces(sse(sent[:place]), size))))
+        outcome = await processor.run(source(*pieces(sse(sent), size)))
     ends = [change.step_id for change in audience if change.terminal]
     assert sorted(ends) == sorted(outcome.steps)
 
@@ -200,5 +187,5 @@ TORN = [b"event: thread.run.step.created", b"\n", b"\r", b"\n\n", b"data: {", b"
 @given(data=st.lists(st.sampled_from(TORN)).map(b"".join), size=st.integers(1, 50))
 async def test_no_bytes_make_a_run_raise_anything_but_truncation(data: bytes, size: int):
     async with Processor() as processor:
-        outcome = await as_far_as_it_came(processor.run(source(*cut(data, size))))
+        outcome = await as_far_as_it_came(processor.run(source(*pieces(data, size))))
     assert (outcome.reason, outcome.steps, outcome.anomaly_count <= outcome.events) == (None, {}, True)

@@ -4,24 +4,6 @@ from typing import Any
 
 import anyio
 import pytest
-from plays import (
-    DONE,
-    Audience,
-    call,
-    events,
-    grows,
-    message,
-    opens,
-    play,
-    played,
-    quiet,
-    run,
-    says,
-    source,
-    sse,
-    step,
-    told,
-)
 
 from stepstream import (
     MessageProgress,
@@ -34,6 +16,24 @@ from stepstream import (
     accumulate,
 )
 from stepstream.live.subscriptions import CLASSES
+from tests.support.run_streams import (
+    DONE,
+    Audience,
+    call,
+    events,
+    grows,
+    message,
+    opens,
+    play,
+    played,
+    run,
+    says,
+    source,
+    sse,
+    step,
+    told,
+)
+from tests.support.suspensions import quiet
 
 KINDS = (RunTransition, StepTransition, StepProgress, MessageTransition, MessageProgress)
 

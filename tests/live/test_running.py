@@ -12,30 +12,6 @@ import httpx2
 import httpx_sse
 import msgspec
 import pytest
-from plays import (
-    DONE,
-    USAGE,
-    Audience,
-    Opened,
-    Tape,
-    call,
-    cut,
-    events,
-    frames,
-    grows,
-    opens,
-    play,
-    played,
-    quiet,
-    run,
-    sketch,
-    source,
-    sse,
-    step,
-    told,
-    told_of,
-    writing,
-)
 
 from stepstream import (
     Frame,
@@ -54,6 +30,30 @@ from stepstream import (
 from stepstream.live.options import BUFFER
 from stepstream.live.reader import EVENTS_BETWEEN_CHECKPOINTS
 from stepstream.live.subscriptions import CLASSES
+from tests.support.byte_chunks import pieces
+from tests.support.run_streams import (
+    DONE,
+    USAGE,
+    Audience,
+    Opened,
+    Tape,
+    call,
+    events,
+    frames,
+    grows,
+    opens,
+    play,
+    played,
+    run,
+    sketch,
+    source,
+    sse,
+    step,
+    told,
+    told_of,
+    writing,
+)
+from tests.support.suspensions import quiet
 
 
 async def outcome_of(given: Any, **limits: int) -> Outcome:
@@ -217,7 +217,7 @@ async def test_truncated_stream_has_what_was_folded():
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 async def test_frame_too_large_has_what_was_folded_before_it(size: int):
     data = sse([*play()[:3], step("completed", calls=[call(1, "x" * 2_000)])])
-    error = await failure_of(source(*cut(data, size)), max_event_bytes=1_000)
+    error = await failure_of(source(*pieces(data, size)), max_event_bytes=1_000)
     assert isinstance(error, FrameTooLarge)
     assert (error.outcome.events, [*error.outcome.steps]) == (3, ["step_1"])
 
@@ -369,7 +369,7 @@ def transport(family: Any) -> Any:
     """A transport that answers with the stream, and no length: the body is read as it comes."""
 
     async def body() -> AsyncIterator[bytes]:
-        for chunk in cut(DATA, 100):
+        for chunk in pieces(DATA, 100):
             yield chunk
 
     headers = {"content-type": "text/event-stream"}
@@ -378,12 +378,12 @@ def transport(family: Any) -> Any:
 
 @asynccontextmanager
 async def of_bytes(path: Path) -> AsyncIterator[Any]:
-    yield source(*cut(DATA, 100))
+    yield source(*pieces(DATA, 100))
 
 
 @asynccontextmanager
 async def of_bytearrays(path: Path) -> AsyncIterator[Any]:
-    yield source(*map(bytearray, cut(DATA, 100)))
+    yield source(*map(bytearray, pieces(DATA, 100)))
 
 
 @asynccontextmanager
@@ -480,7 +480,7 @@ async def of_a_file(path: Path) -> AsyncIterator[Any]:
 @asynccontextmanager
 async def of_a_memory_stream(path: Path) -> AsyncIterator[Any]:
     send, receive = anyio.create_memory_object_stream[bytes](100)
-    for chunk in cut(DATA, 100):
+    for chunk in pieces(DATA, 100):
         send.send_nowait(chunk)
     send.close()
     yield receive
@@ -488,14 +488,14 @@ async def of_a_memory_stream(path: Path) -> AsyncIterator[Any]:
 
 @asynccontextmanager
 async def of_a_context_manager(path: Path) -> AsyncIterator[Any]:
-    yield Opened(*cut(DATA, 100))
+    yield Opened(*pieces(DATA, 100))
 
 
 @asynccontextmanager
 async def of_an_iterator_that_is_no_generator(path: Path) -> AsyncIterator[Any]:
     class Chunks:
         def __init__(self) -> None:
-            self._left = cut(DATA, 100)
+            self._left = pieces(DATA, 100)
 
         def __aiter__(self) -> "Chunks":
             return self
@@ -689,7 +689,7 @@ async def test_every_chunking_gives_the_same_outcome_and_changes(size: int):
     audience = Audience()
     async with Processor() as processor:
         processor.add(CLASSES, audience)
-        outcome = await processor.run(source(*cut(DATA, size)))
+        outcome = await processor.run(source(*pieces(DATA, size)))
     assert (outcome, told(audience)) == (await outcome_of(played(play())), await told_of(play()))
 
 

@@ -3,7 +3,6 @@ from typing import Any
 
 import anyio
 import pytest
-from plays import Audience, frames, grows, opens, play, played, quiet, run, source, step, told, told_of
 
 from stepstream import (
     Anomaly,
@@ -18,6 +17,8 @@ from stepstream import (
     ToolCallStarted,
 )
 from stepstream.live.subscriptions import CLASSES
+from tests.support.run_streams import Audience, frames, grows, opens, play, played, run, source, step, told, told_of
+from tests.support.suspensions import quiet
 
 
 async def note(change: Any) -> None:
@@ -171,6 +172,7 @@ FILTERED = [
 ]
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # what a filter lets through is no matter of the event loop
 @pytest.mark.parametrize(("classes", "filters", "expected"), FILTERED)
 async def test_filters_let_through_what_they_name(
     classes: tuple[type, ...], filters: dict[str, Any], expected: list[int]

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from plays import DONE, call, grows, message, opens, play, run, source, sse, step, writing
 
 from stepstream import (
     Anomaly,
@@ -17,6 +16,7 @@ from stepstream import (
     StreamTruncated,
 )
 from stepstream.fold.reconcile import ServerAnswer
+from tests.support.run_streams import DONE, call, grows, message, opens, play, run, source, sse, step, writing
 
 JSON = dict[str, Any]
 

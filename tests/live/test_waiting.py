@@ -4,7 +4,9 @@ from typing import Any
 
 import anyio
 import pytest
-from plays import (
+
+from stepstream import Outcome, Processor, WaitAborted
+from tests.support.run_streams import (
     DONE,
     Audience,
     as_far_as_it_came,
@@ -14,15 +16,13 @@ from plays import (
     opens,
     play,
     played,
-    quiet,
     run,
     says,
     source,
     sse,
     step,
 )
-
-from stepstream import Outcome, Processor, WaitAborted
+from tests.support.suspensions import quiet
 
 HERE = play()
 

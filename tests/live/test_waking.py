@@ -4,11 +4,12 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
-from plays import Audience, play, quiet, sse
 
 from stepstream import Processor
 from stepstream.live.routing import SLOW_STREAM_GAP, Routes, StreamFanout
 from stepstream.live.subscriptions import CLASSES
+from tests.support.run_streams import Audience, play, sse
+from tests.support.suspensions import quiet
 
 
 def test_stream_that_wakes_rarely_lets_them_run():

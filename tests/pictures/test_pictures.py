@@ -1,44 +1,45 @@
-"""What the live view shows is what is kept of it: `python tests/pictures/draw.py` draws it anew."""
+"""What the live view shows is what is kept of it: `python -m tests.support.view_pictures` draws it anew."""
 
 import html
 import re
 
-import draw
 import pytest
 from rich.cells import cell_len
 
-SCREENS = draw.screens()
+from tests.support import view_pictures
+
+SCREENS = view_pictures.screens()
 
 
 @pytest.mark.parametrize("name", SCREENS)
 def test_screen_is_as_kept(name: str):
-    assert SCREENS[name] == (draw.SCREENS / name).read_text(encoding="utf-8")
+    assert SCREENS[name] == (view_pictures.SCREENS / name).read_text(encoding="utf-8")
 
 
 def test_no_screen_is_kept_that_is_not_drawn():
-    assert {path.name for path in draw.SCREENS.iterdir()} == set(SCREENS)
+    assert {path.name for path in view_pictures.SCREENS.iterdir()} == set(SCREENS)
 
 
-@pytest.mark.parametrize("name", [name for name in SCREENS if not name.startswith(("no-colour", "colour"))])
-def test_screen_fits(name: str):
-    width = int(name.removesuffix(".txt").rpartition("-")[2])
-    lines = SCREENS[name].splitlines()
-    assert [line for line in lines if cell_len(line) > width] == []
-    assert len(lines) <= draw.HEIGHT
+def test_screen_fits():
+    for name, screen in SCREENS.items():
+        if not name.startswith(("no-colour", "colour")):
+            width = int(name.removesuffix(".txt").rpartition("-")[2])
+            assert [line for line in screen.splitlines() if cell_len(line) > width] == [], name
+            assert len(screen.splitlines()) <= view_pictures.HEIGHT, name
 
 
-@pytest.mark.parametrize("width", draw.WIDTHS)
+@pytest.mark.parametrize("width", view_pictures.WIDTHS)
 def test_screen_without_colours_has_none(width: int):
     styles = set(re.findall("␛\\[([\\d;]*)m", SCREENS[f"no-colour-{width}.txt"]))
     assert styles == {"0", "1", "2"}  # as it was, bold, faint
 
 
-@pytest.mark.parametrize("width", draw.WIDTHS)
+@pytest.mark.parametrize("width", view_pictures.WIDTHS)
 def test_screen_without_unicode_has_only_what_is_ascii(width: int):
     assert SCREENS[f"ascii-{width}.txt"].isascii()
 
 
-@pytest.mark.parametrize("width", draw.WIDTHS)
+@pytest.mark.parametrize("width", view_pictures.WIDTHS)
 def test_redacted_screen_shows_neither_arguments_nor_outputs(width: int):
     assert re.findall("Restock|Bergen|Porto|import|hits", SCREENS[f"redacted-{width}.txt"]) == []
 
@@ -55,11 +56,11 @@ def texts(svg: str) -> list[str]:
 
 
 def test_picture_of_the_readme_shows_what_the_demo_shows():
-    kept = draw.README_PICTURE.read_text(encoding="utf-8")
-    assert texts(kept) == texts(draw.readme_picture())
-    assert texts(kept) == ["".join(line.plain.split()) for line in draw.readme_lines() if line.plain.strip()]
+    kept = view_pictures.README_PICTURE.read_text(encoding="utf-8")
+    assert texts(kept) == texts(view_pictures.readme_picture())
+    assert texts(kept) == ["".join(line.plain.split()) for line in view_pictures.readme_lines() if line.plain.strip()]
 
 
 def test_picture_of_the_readme_loads_nothing():
-    urls = re.findall(r"(?:https?:)?//[^\s\")]+", draw.README_PICTURE.read_text(encoding="utf-8"))
+    urls = re.findall(r"(?:https?:)?//[^\s\")]+", view_pictures.README_PICTURE.read_text(encoding="utf-8"))
     assert set(urls) <= {"http://www.w3.org/2000/svg", "https://www.textualize.io"}  # a name, and rich's in a comment

@@ -1,17 +1,11 @@
-"""The tests of the simulator share `playing`, which plays its runs: put it on the path, whatever pytest's import
-mode."""
-
-import sys
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 from anyio.from_thread import start_blocking_portal
 
-from stepstream.simulator import app, serve
-
-sys.path.insert(0, str(Path(__file__).parent))
+from stepstream.simulator.application import app
+from stepstream.simulator.serving import serve
 
 
 @pytest.fixture(scope="session")

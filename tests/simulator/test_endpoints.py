@@ -1,30 +1,22 @@
 """What each call of the API answers, in memory."""
 
+from itertools import product
 from typing import Any
 
 import httpx
 import pytest
-from playing import (
-    AT,
-    JSON,
-    RUN_BODY,
-    RUNS,
-    THREAD,
-    ServerAnswer,
-    answer,
-    asked_calls,
-    calling,
-    posted,
-    truth,
-    whole_bytes,
-)
 
-from stepstream.simulator import SCENARIOS, app, threads
+from stepstream.simulator import threads
 from stepstream.simulator.api import SEEDED_TIME
+from stepstream.simulator.application import app
 from stepstream.simulator.event_writer import EventWriter
 from stepstream.simulator.objects import SETTINGS, Owner
 from stepstream.simulator.pace import FAST
 from stepstream.simulator.runs import Run
+from stepstream.simulator.scenarios import SCENARIOS
+from tests.support.json_values import JSON
+from tests.support.simulator_runs import AT, RUN_BODY, RUNS, answer, asked_calls, calling, posted, whole_bytes
+from tests.support.stored_runs import THREAD, StoredRun, stored_run
 
 PREFIXES = ["", "/v1", "/openai", "/openai/v1"]
 OUTPUTS = "submit_tool_outputs"
@@ -72,7 +64,7 @@ async def test_run_without_stream_is_a_queued_run_that_goes_on_alone(client: htt
     assert response.headers["content-type"] == "application/json"
     run = response.json()
     assert (run["object"], run["status"]) == ("thread.run", "queued")
-    got = await truth(client, run["id"])
+    got = await stored_run(client, run["id"])
     assert (got.run["status"], [step["status"] for step in got.steps]) == ("completed", ["completed"])
 
 
@@ -98,7 +90,7 @@ async def test_plain_and_streamed_runs_come_to_the_same():
         async with calling(app(scenario="code", pace="fast", seed=4)) as client:
             response = await client.post(RUNS, json={"stream": stream})
             assert response.status_code == 200
-            answers.append(await truth(client, "run_sim4x1"))
+            answers.append(await stored_run(client, "run_sim4x1"))
     assert answers[0] == answers[1]
 
 
@@ -122,11 +114,11 @@ CHOSEN: JSON = {
 }
 
 
-@pytest.mark.parametrize("name", CHOSEN)
-async def test_run_has_the_setting_that_was_asked_for(client: httpx.AsyncClient, name: str):
-    events = await posted(client, RUNS, {**RUN_BODY, name: CHOSEN[name]})
-    runs = [data[name] for event, data in events if event.startswith("thread.run.") and "tools" in data]
-    assert runs == [CHOSEN[name]] * 4
+async def test_run_has_the_setting_that_was_asked_for(client: httpx.AsyncClient):
+    for name, chosen in CHOSEN.items():
+        events = await posted(client, RUNS, {**RUN_BODY, name: chosen})
+        runs = [data[name] for event, data in events if event.startswith("thread.run.") and "tools" in data]
+        assert runs == [chosen] * 4, name
 
 
 @pytest.mark.parametrize("given", [{}, dict.fromkeys(SETTINGS)], ids=["missing", "null"])
@@ -255,41 +247,35 @@ async def listing(client: httpx.AsyncClient, what: str) -> tuple[str, list[str]]
 LISTS = ["steps", "runs", "messages"]
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 5, 100])
-@pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("what", LISTS)
-async def test_pages_walked_forwards_give_every_object_once(
-    client: httpx.AsyncClient, what: str, order: str, limit: int
-):
+async def test_pages_walked_forwards_give_every_object_once(client: httpx.AsyncClient, what: str):
     path, ids = await listing(client, what)
-    got, query = list[str](), {"order": order, "limit": str(limit)}
-    while True:
-        page = (await client.get(path, params=query)).json()
-        got += [one["id"] for one in page["data"]]
-        assert page["last_id"] == got[-1]
-        if not page["has_more"]:
-            break
-        query["after"] = page["last_id"]
-    assert got == (ids if order == "asc" else ids[::-1])
+    for order, limit in product(["asc", "desc"], [1, 2, 3, 5, 100]):
+        got, query = list[str](), {"order": order, "limit": str(limit)}
+        while True:
+            page = (await client.get(path, params=query)).json()
+            got += [one["id"] for one in page["data"]]
+            assert page["last_id"] == got[-1], query
+            if not page["has_more"]:
+                break
+            query["after"] = page["last_id"]
+        assert got == (ids if order == "asc" else ids[::-1]), query
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 100])
-@pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("what", LISTS)
-async def test_pages_walked_backwards_give_every_object_once(
-    client: httpx.AsyncClient, what: str, order: str, limit: int
-):
+async def test_pages_walked_backwards_give_every_object_once(client: httpx.AsyncClient, what: str):
     path, ids = await listing(client, what)
-    expected = ids if order == "asc" else ids[::-1]
-    got, query = [expected[-1]], {"order": order, "limit": str(limit), "before": expected[-1]}
-    while True:
-        page = (await client.get(path, params=query)).json()
-        got = [*(one["id"] for one in page["data"]), *got]
-        assert page["first_id"] == got[0]
-        if not page["has_more"]:
-            break
-        query["before"] = page["first_id"]
-    assert got == expected
+    for order, limit in product(["asc", "desc"], [1, 2, 3, 100]):
+        expected = ids if order == "asc" else ids[::-1]
+        got, query = [expected[-1]], {"order": order, "limit": str(limit), "before": expected[-1]}
+        while True:
+            page = (await client.get(path, params=query)).json()
+            got = [*(one["id"] for one in page["data"]), *got]
+            assert page["first_id"] == got[0], query
+            if not page["has_more"]:
+                break
+            query["before"] = page["first_id"]
+        assert got == expected, query
 
 
 @pytest.mark.parametrize("what", LISTS)
@@ -341,7 +327,7 @@ async def test_wrong_outputs_are_refused_and_the_run_still_waits(client: httpx.A
     first, second = (call["id"] for call in asked_calls(waiting))
     for given in ((), (first,), (first, "call_other"), (first, second, "call_other"), (first, first)):
         assert (await refused(client, waiting, outputs(*given))).startswith("expected")
-    assert (await truth(client, waiting["id"])).run == waiting
+    assert (await stored_run(client, waiting["id"])).run == waiting
     assert (await posted(client, f"{RUNS}/{waiting['id']}/{OUTPUTS}", outputs(second, first)))[-1][0] == "done"
 
 
@@ -388,7 +374,7 @@ async def test_run_is_unknown_on_another_thread(client: httpx.AsyncClient, waiti
 async def test_output_is_in_the_step(client: httpx.AsyncClient, waiting: JSON, output: str | None):
     given = [{"tool_call_id": call["id"], "output": output} for call in asked_calls(waiting)]
     await posted(client, f"{RUNS}/{waiting['id']}/{OUTPUTS}", {"tool_outputs": given, "stream": True})
-    calls = (await truth(client, waiting["id"])).steps[1]["step_details"]["tool_calls"]
+    calls = (await stored_run(client, waiting["id"])).steps[1]["step_details"]["tool_calls"]
     assert [call["function"]["output"] for call in calls] == [output, output]
 
 
@@ -396,7 +382,7 @@ async def test_output_is_in_the_step(client: httpx.AsyncClient, waiting: JSON, o
 async def test_mcp_call_has_an_output_only_if_approved(client: httpx.AsyncClient, approve: bool, output: str | None):
     run = await run_of(client, "?scenario=mcp")
     events = await posted(client, f"{RUNS}/{run['id']}/{OUTPUTS}", answer(run, approve=approve))
-    [call] = (await truth(client, run["id"])).steps[1]["step_details"]["tool_calls"]
+    [call] = (await stored_run(client, run["id"])).steps[1]["step_details"]["tool_calls"]
     assert call["output"] == output
     assert [name for name, _ in events].count("thread.run.step.delta") == approve
 
@@ -409,7 +395,7 @@ async def test_waiting_run_is_cancelled_with_its_steps(client: httpx.AsyncClient
     assert (response.status_code, response.json()["status"], response.json()["required_action"]) == (
         200, "cancelling", None
     )  # fmt: skip
-    got: ServerAnswer = await truth(client, waiting["id"])
+    got: StoredRun = await stored_run(client, waiting["id"])
     assert (got.run["status"], got.run["last_error"]) == ("cancelled", None)
     assert [step["status"] for step in got.steps] == ["completed", "cancelled"]
     assert got.run["cancelled_at"] is not None
@@ -428,7 +414,7 @@ async def test_run_that_has_ended_cannot_be_cancelled(client: httpx.AsyncClient,
     response = await client.post(f"{RUNS}/{run['id']}/cancel")
     assert response.status_code == 400
     assert response.json()["error"]["message"].startswith("expected a run that can be cancelled, got one that is")
-    assert (await truth(client, run["id"])).run == run
+    assert (await stored_run(client, run["id"])).run == run
 
 
 async def test_run_is_cancelled_once(client: httpx.AsyncClient, waiting: JSON):
@@ -454,7 +440,7 @@ async def test_query_wins_over_header_wins_over_application(
     client: httpx.AsyncClient, query: str, headers: dict[str, str], steps: list[str]
 ):
     await posted(client, RUNS + query, RUN_BODY, **headers)
-    assert [step["type"] for step in (await truth(client, "run_sim1")).steps] == steps
+    assert [step["type"] for step in (await stored_run(client, "run_sim1")).steps] == steps
 
 
 async def test_seed_of_a_request_is_in_its_ids_and_times(client: httpx.AsyncClient):
@@ -556,7 +542,7 @@ def test_application_refuses_options_that_it_does_not_know(options: Any, text: s
 
 async def test_scenario_of_ones_own_is_played():
     async with calling(app(scenario=SCENARIOS["step-failed"], pace="fast")) as client:
-        assert [step["status"] for step in (await truth(client, (await run_of(client))["id"])).steps] == [
+        assert [step["status"] for step in (await stored_run(client, (await run_of(client))["id"])).steps] == [
             "failed", "completed"
         ]  # fmt: skip
 

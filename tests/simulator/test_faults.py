@@ -9,20 +9,6 @@ import anyio
 import httpx
 import pytest
 from anyio.abc import ByteReceiveStream
-from playing import (
-    JSON,
-    RUN_BODY,
-    RUN_BYTES,
-    RUNS,
-    Folded,
-    ServerAnswer,
-    answer,
-    calling,
-    events_of,
-    folded,
-    truth,
-    whole_bytes,
-)  # fmt: skip
 
 from stepstream import (
     APIError,
@@ -34,7 +20,23 @@ from stepstream import (
     StreamTruncated,
     TransportError,
 )  # fmt: skip
-from stepstream.simulator import FAULTS, SCENARIOS, app, serve
+from stepstream.simulator.application import app
+from stepstream.simulator.faults import FAULTS
+from stepstream.simulator.scenarios import SCENARIOS
+from stepstream.simulator.serving import serve
+from tests.support.json_values import JSON
+from tests.support.simulator_runs import (
+    RUN_BODY,
+    RUN_BYTES,
+    RUNS,
+    Folded,
+    answer,
+    calling,
+    events_of,
+    folded,
+    whole_bytes,
+)
+from tests.support.stored_runs import StoredRun, stored_run
 
 WITHIN = 10
 FEW = ["two-steps", "tool-rounds"]
@@ -128,11 +130,11 @@ async def ended(play: Awaitable[Folded]) -> Folded | StepStreamError:
             return error
 
 
-async def settled(client: httpx.AsyncClient, run_id: str) -> ServerAnswer:
+async def settled(client: httpx.AsyncClient, run_id: str) -> StoredRun:
     """Return what the server says of a run once it has ended, or waits: at once, or when it knows that nobody reads."""
     with anyio.fail_after(WITHIN):
         while True:
-            said = await truth(client, run_id)
+            said = await stored_run(client, run_id)
             if said.run["status"] not in ("queued", "in_progress"):
                 return said
 
@@ -379,7 +381,7 @@ async def test_run_is_cancelled_while_its_stream_is_read(client: httpx.AsyncClie
     names = re.findall(rb"event: (?:thread\.)?(\S+)", data)
     cut = [b"run.cancelling", b"message.incomplete", b"run.step.cancelled", b"run.cancelled", b"done"]
     assert names[-5:] == cut
-    said = await truth(client, run_id)
+    said = await stored_run(client, run_id)
     assert (said.run["status"], said.steps[0]["status"], said.messages[0]["status"]) == (
         "cancelled", "cancelled", "incomplete"
     )  # fmt: skip

@@ -9,17 +9,18 @@ from functools import partial
 from typing import Any
 
 import anyio
-import azure_rounds
 import openai
-import openai_rounds
 import pytest
 from azure.ai.agents.aio import AgentsClient
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from openai import AsyncOpenAI
 from openai.types.beta.threads.runs import RunStep
 
-from stepstream.simulator import SCENARIOS, Scenario, app, serve
-from stepstream.simulator.scenario import FunctionCalls, McpCall
+from stepstream.simulator.application import app
+from stepstream.simulator.scenario import FunctionCalls, McpCall, Scenario
+from stepstream.simulator.scenarios import SCENARIOS
+from stepstream.simulator.serving import serve
+from tests.support import azure_reader, openai_reader
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Assistants API is deprecated:DeprecationWarning")
 
@@ -55,14 +56,14 @@ async def by_openai(base_url: str) -> AsyncIterator[AsyncOpenAI]:
 
 @pytest.fixture
 async def by_azure(base_url: str) -> AsyncIterator[AgentsClient]:
-    async with azure_rounds.agents_client(base_url) as client:
+    async with azure_reader.agents_client(base_url) as client:
         yield client
 
 
-def stream_of(client: AsyncOpenAI, thread_id: str, **query: str) -> openai_rounds.Opening:
+def stream_of(client: AsyncOpenAI, thread_id: str, **query: str) -> openai_reader.Opening:
     """Return what opens the stream of a new run."""
     runs = client.beta.threads.runs
-    return partial(runs.stream, thread_id=thread_id, assistant_id=openai_rounds.ASSISTANT, extra_query=query)
+    return partial(runs.stream, thread_id=thread_id, assistant_id=openai_reader.ASSISTANT, extra_query=query)
 
 
 async def steps_of(client: AsyncOpenAI, run_id: str, thread_id: str) -> list[RunStep]:
@@ -87,7 +88,7 @@ def rounds_of(scenario: Scenario) -> int:
 )
 async def test_openai_client_completes_every_scenario(by_openai: AsyncOpenAI, name: str):
     thread = await by_openai.beta.threads.create()
-    told = await openai_rounds.complete(by_openai, stream_of(by_openai, thread.id, scenario=name))
+    told = await openai_reader.complete(by_openai, stream_of(by_openai, thread.id, scenario=name))
     run = await by_openai.beta.threads.runs.retrieve(told.run.id, thread_id=thread.id)
     steps = await steps_of(by_openai, run.id, thread.id)
     messages = [message async for message in by_openai.beta.threads.messages.list(thread.id, order="asc", limit=1)]
@@ -115,7 +116,7 @@ async def test_openai_client_completes_every_scenario(by_openai: AsyncOpenAI, na
 
 
 async def test_openai_handler_tells_a_function_call_from_its_first_delta_on(by_openai: AsyncOpenAI):
-    told = await openai_rounds.complete(by_openai, stream_of(by_openai, "thread_landing", scenario="function"))
+    told = await openai_reader.complete(by_openai, stream_of(by_openai, "thread_landing", scenario="function"))
     assert list(told.calls.values()) == ["function"]
     assert told.callbacks["on_tool_call_created"] == told.callbacks["on_tool_call_done"] == 1
     assert told.callbacks["on_tool_call_delta"] == told.events.count("thread.run.step.delta") - 1
@@ -124,7 +125,7 @@ async def test_openai_handler_tells_a_function_call_from_its_first_delta_on(by_o
 
 
 async def test_mcp_output_that_comes_late_is_in_the_step_afterwards(by_openai: AsyncOpenAI):
-    told = await openai_rounds.complete(by_openai, stream_of(by_openai, "thread_berth", scenario="mcp"))
+    told = await openai_reader.complete(by_openai, stream_of(by_openai, "thread_berth", scenario="mcp"))
     listing, calling, answering = await steps_of(by_openai, told.run.id, "thread_berth")
     (call,) = calling.to_dict(warnings=False)["step_details"]["tool_calls"]
     (before,) = told.done[calling.id].to_dict(warnings=False)["step_details"]["tool_calls"]
@@ -148,11 +149,11 @@ async def test_openai_client_creates_and_lists_threads_and_messages(by_openai: A
 async def test_openai_client_creates_a_thread_and_streams_its_run(by_openai: AsyncOpenAI):
     open_stream = partial(
         by_openai.beta.threads.create_and_run_stream,
-        assistant_id=openai_rounds.ASSISTANT,
+        assistant_id=openai_reader.ASSISTANT,
         thread={"messages": [{"role": "user", "content": "How deep is it?"}]},
         extra_query={"scenario": "function"},
     )
-    told = await openai_rounds.complete(by_openai, open_stream)
+    told = await openai_reader.complete(by_openai, open_stream)
     assert told.events[:2] == ["thread.created", "thread.run.created"]
     assert told.run.status == "completed"
     messages = [one async for one in by_openai.beta.threads.messages.list(told.run.thread_id, order="asc")]
@@ -166,13 +167,13 @@ async def test_openai_client_polls_a_run_and_its_tool_round(by_openai: AsyncOpen
     thread = await threads.create()
     run = await threads.runs.create_and_poll(
         thread_id=thread.id,
-        assistant_id=openai_rounds.ASSISTANT,
+        assistant_id=openai_reader.ASSISTANT,
         poll_interval_ms=1,
         extra_query={"scenario": "function"},
     )
     assert run.status == "requires_action"
     ended = await threads.runs.submit_tool_outputs_and_poll(
-        run_id=run.id, thread_id=thread.id, tool_outputs=openai_rounds.tool_outputs(run), poll_interval_ms=1
+        run_id=run.id, thread_id=thread.id, tool_outputs=openai_reader.tool_outputs(run), poll_interval_ms=1
     )
     assert (ended.id, ended.status) == (run.id, "completed")
     assert [one async for one in threads.runs.list(thread.id)] == [ended]
@@ -185,7 +186,7 @@ async def test_openai_client_cancels_a_run_that_waits(by_openai: AsyncOpenAI):
     runs = by_openai.beta.threads.runs
     run = await runs.create_and_poll(
         thread_id="thread_left",
-        assistant_id=openai_rounds.ASSISTANT,
+        assistant_id=openai_reader.ASSISTANT,
         poll_interval_ms=1,
         extra_query={"scenario": "function"},
     )
@@ -197,9 +198,9 @@ async def test_openai_client_cancels_a_run_that_waits(by_openai: AsyncOpenAI):
 
 
 async def test_openai_client_cancels_a_run_while_it_reads_its_stream(by_openai: AsyncOpenAI):
-    told = openai_rounds.Told()
+    told = openai_reader.Told()
     query = {"scenario": "many-deltas", "pace": "500"}
-    opened = stream_of(by_openai, "thread_recalled", **query)(event_handler=openai_rounds.Reader(told))
+    opened = stream_of(by_openai, "thread_recalled", **query)(event_handler=openai_reader.Reader(told))
     with anyio.fail_after(10):
         async with opened as stream:
             async for event in stream:
@@ -226,7 +227,7 @@ async def test_openai_client_tries_again_by_itself(base_url: str, fault: str, st
 
     async with openai_client(base_url, event_hooks={"response": [note]}) as client:
         open_stream = stream_of(client, f"thread_{status}", scenario="message", fault=fault)
-        told = await openai_rounds.complete(client, open_stream)
+        told = await openai_reader.complete(client, open_stream)
     assert statuses == [status, 200]
     assert told.run.status == "completed"
 
@@ -234,7 +235,7 @@ async def test_openai_client_tries_again_by_itself(base_url: str, fault: str, st
 @pytest.mark.parametrize("name", sorted(SCENARIOS.keys() - TOO_BIG - {"sse-starlette"}))
 async def test_azure_client_completes_the_scenarios(by_azure: AgentsClient, name: str):
     thread = await by_azure.threads.create()
-    told = await azure_rounds.complete(by_azure, thread.id, scenario=name)
+    told = await azure_reader.complete(by_azure, thread.id, scenario=name)
     run = await by_azure.runs.get(thread.id, told.runs[-1].id)
     steps = [step async for step in by_azure.run_steps.list(thread.id, run.id, order="asc", limit=2)]
     messages = [message async for message in by_azure.messages.list(thread.id, order="asc", limit=1)]
@@ -256,15 +257,15 @@ async def test_azure_client_completes_the_scenarios(by_azure: AgentsClient, name
 
 async def test_azure_client_reads_nothing_but_done_where_lines_end_in_cr_lf(by_azure: AgentsClient):
     """It splits at LF LF only: the whole stream is one event to it, that of its last lines."""
-    told = await azure_rounds.complete(by_azure, "thread_crlf", scenario="sse-starlette")
-    assert told == azure_rounds.Told(events=["done"], done=1)
+    told = await azure_reader.complete(by_azure, "thread_crlf", scenario="sse-starlette")
+    assert told == azure_reader.Told(events=["done"], done=1)
     (run,) = [run async for run in by_azure.runs.list("thread_crlf")]
     assert run.status == "requires_action"
 
 
 async def test_azure_client_cancels_a_run_that_waits(by_azure: AgentsClient):
     run = await by_azure.runs.create(
-        "thread_off", agent_id=azure_rounds.AGENT, params={"scenario": "parallel-functions"}
+        "thread_off", agent_id=azure_reader.AGENT, params={"scenario": "parallel-functions"}
     )
     assert (await by_azure.runs.get("thread_off", run.id)).status == "requires_action"
     assert (await by_azure.runs.cancel("thread_off", run.id)).status == "cancelling"
@@ -273,7 +274,7 @@ async def test_azure_client_cancels_a_run_that_waits(by_azure: AgentsClient):
 
 
 async def test_azure_client_finds_the_last_answer_on_a_new_thread(by_azure: AgentsClient):
-    run = await by_azure.create_thread_and_run(agent_id=azure_rounds.AGENT, params={"scenario": "message"})
+    run = await by_azure.create_thread_and_run(agent_id=azure_reader.AGENT, params={"scenario": "message"})
     asked = await by_azure.messages.create(run.thread_id, role="user", content="And at high tide?")
     answer = await by_azure.messages.get_last_message_text_by_role(run.thread_id, role="assistant")
     assert answer is not None
@@ -283,11 +284,11 @@ async def test_azure_client_finds_the_last_answer_on_a_new_thread(by_azure: Agen
 
 async def test_azure_client_tries_again_by_itself(base_url: str, by_azure: AgentsClient):
     query = {"scenario": "message", "fault": "server-error"}
-    told = await azure_rounds.complete(by_azure, "thread_broken", **query)
+    told = await azure_reader.complete(by_azure, "thread_broken", **query)
     assert told.runs[-1].status == "completed"
-    async with azure_rounds.agents_client(base_url, retry_total=0) as client:
+    async with azure_reader.agents_client(base_url, retry_total=0) as client:
         with pytest.raises(HttpResponseError, match="the server had an error while processing your request"):
-            await azure_rounds.complete(client, "thread_broken", **query)
+            await azure_reader.complete(client, "thread_broken", **query)
 
 
 Connect = Callable[[str, str], AbstractAsyncContextManager[Any]]
@@ -302,7 +303,7 @@ async def _create_thread(client: AsyncOpenAI | AgentsClient) -> str:
     ("connect", "refusal"),
     [
         pytest.param(openai_client, openai.AuthenticationError, id="openai"),
-        pytest.param(azure_rounds.agents_client, ClientAuthenticationError, id="azure"),
+        pytest.param(azure_reader.agents_client, ClientAuthenticationError, id="azure"),
     ],
 )
 async def test_api_key_is_required(connect: Connect, refusal: type[Exception]):

@@ -4,14 +4,15 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from playing import AT, JSON, a_run, answer, asked_calls, beats, decoded
 
 from stepstream import accumulate
-from stepstream.simulator import SCENARIOS
 from stepstream.simulator.event_writer import TimedEvent
 from stepstream.simulator.pace import FAST, REAL, Pace, pace_of
 from stepstream.simulator.runs import LAG, Run, Stream
+from stepstream.simulator.scenarios import SCENARIOS
 from stepstream.wire.sse_encoding import encode_frame
+from tests.support.json_values import JSON
+from tests.support.simulator_runs import AT, a_run, answer, asked_calls, beats, decoded
 
 SHORT = [name for name in SCENARIOS if name not in ("many-deltas", "big-logs")]
 PACES = [FAST, REAL, pace_of(10)]

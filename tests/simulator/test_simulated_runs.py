@@ -6,14 +6,15 @@ from itertools import groupby
 import anyio
 import httpx
 import pytest
-from playing import AT, JSON, Events, a_run, asked_calls, beats, decoded, posted
 
-from stepstream.simulator import SCENARIOS, Scenario
 from stepstream.simulator.event_writer import EventWriter
 from stepstream.simulator.objects import Owner
-from stepstream.simulator.scenario import Answer, Citation, Ending, FunctionCall, FunctionCalls, Usage
+from stepstream.simulator.scenario import Answer, Citation, Ending, FunctionCall, FunctionCalls, Scenario, Usage
+from stepstream.simulator.scenarios import SCENARIOS
 from stepstream.simulator.step_events import function_call_events, tokens
 from stepstream.simulator.threads import Threads
+from tests.support.json_values import JSON
+from tests.support.simulator_runs import AT, Events, a_run, asked_calls, beats, decoded, posted
 
 RUN_BODY = {"assistant_id": "asst_shopkeeper", "stream": True}
 OUTPUTS = ("rain all day, 9 °C", "showers, 12 °C")

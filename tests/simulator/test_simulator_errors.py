@@ -8,11 +8,13 @@ import anyio
 import anyio.to_thread
 import httpx
 import pytest
-from playing import RUN_BODY, RUN_BYTES, RUNS, THREAD, Caller, RaisingCaller, answer, calling, events_of, truth
 
 from stepstream.asgi.http import Message, Receive, Scope, Send
-from stepstream.simulator import app, serve
+from stepstream.simulator.application import app
 from stepstream.simulator.responses import BrokenOff
+from stepstream.simulator.serving import serve
+from tests.support.simulator_runs import RUN_BODY, RUN_BYTES, RUNS, Caller, RaisingCaller, answer, calling, events_of
+from tests.support.stored_runs import THREAD, stored_run
 
 REQUEST = f"POST {RUNS} HTTP/1.1\r\nhost: simulator\r\ncontent-length: {len(RUN_BYTES)}\r\n\r\n".encode() + RUN_BYTES
 LIMIT = 2**20
@@ -169,11 +171,11 @@ async def test_run_goes_on_where_its_client_has_left(patience: int):
     application = app(pace="fast")
     await RaisingCaller(patience=patience).call(application)
     async with calling(application) as client:
-        waiting = await truth(client, "run_sim1")
+        waiting = await stored_run(client, "run_sim1")
         assert [step["status"] for step in waiting.steps] == ["completed", "in_progress"]
         response = await client.post(f"{RUNS}/run_sim1/submit_tool_outputs", json=answer(waiting.run))
         assert events_of(response.content)[-1][0] == "done"
-        assert (await truth(client, "run_sim1")).run["status"] == "completed"
+        assert (await stored_run(client, "run_sim1")).run["status"] == "completed"
 
 
 @pytest.mark.parametrize("fault", ["reset-event=3", "break-event=3"])

@@ -12,10 +12,11 @@ import anyio
 import httpx
 import pytest
 from anyio.abc import SocketStream
-from playing import RUN_BODY, RUN_BYTES, RUNS, events_of
 
 from stepstream.asgi.http import Receive, Scope, Send
-from stepstream.simulator import app, serve
+from stepstream.simulator.application import app
+from stepstream.simulator.serving import serve
+from tests.support.simulator_runs import RUN_BODY, RUN_BYTES, RUNS, events_of
 
 WITHIN = 10
 

@@ -6,20 +6,22 @@ from random import Random
 from typing import Any
 
 import pytest
-from playing import JSON, a_run, beats, decoded
 
-from stepstream.simulator import FAULTS, SCENARIOS, Scenario
 from stepstream.simulator.delta_merge import merge_deltas
 from stepstream.simulator.event_faults import EVENT_FAULTS, with_event_faults
 from stepstream.simulator.event_writer import TimedEvent
-from stepstream.simulator.faults import faults_of
+from stepstream.simulator.faults import FAULTS, faults_of
 from stepstream.simulator.pace import FAST, REAL, Pace, pace_of
 from stepstream.simulator.pagination import page
 from stepstream.simulator.request_faults import MAX_KNOWN, RequestFaults
 from stepstream.simulator.requests import Refusal
+from stepstream.simulator.scenario import Scenario
+from stepstream.simulator.scenarios import SCENARIOS
 from stepstream.simulator.writes import Stop, Write, writes
 from stepstream.wire.sse import Frame, FrameDecoder
 from stepstream.wire.sse_encoding import encode_frame
+from tests.support.json_values import JSON
+from tests.support.simulator_runs import a_run, beats, decoded
 
 # how faults are asked for
 
@@ -49,9 +51,10 @@ def test_faults_are_read(texts: list[str], faults: Mapping[str, int]):
     assert faults_of(texts) == faults
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_every_fault_can_be_asked_for_by_its_name_alone(name: str):
-    assert faults_of([name]) == {name: FAULTS[name].default or 0}
+def test_every_fault_can_be_asked_for_by_its_name_alone():
+    assert {name: faults_of([name]) for name in FAULTS} == {
+        name: {name: fault.default or 0} for name, fault in FAULTS.items()
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,15 @@
-"""The tests of the sources share `scripted`, a server that does what a test says, and `reading`: put them on the path,
-whatever pytest's import mode."""
-
 import socket
-import sys
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from reading import Clock
-
 from stepstream.sources import event_stream, http
 from stepstream.sources.backoff import Backoff
 from stepstream.sources.fast_transport import FastClient
+from tests.support.connections import direct_connections as direct_connections
+from tests.support.stream_reads import Clock
 
 FAST = "fast over "
 BACKENDS = [
@@ -44,14 +37,6 @@ def new_client(request: pytest.FixtureRequest, anyio_backend: Any) -> Any:
     """A class of clients that the caller may bring."""
     is_fast = request.node.callspec.params["anyio_backend"][0].startswith(FAST)
     return FastClient if is_fast else request.param
-
-
-@pytest.fixture(autouse=True)
-def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of the machine stands between the tests and their server, and no time goes into certificates."""
-    monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    monkeypatch.setenv("SSL_CERT_DIR", str(Path(__file__).parent))
 
 
 @pytest.fixture

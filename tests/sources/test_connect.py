@@ -10,10 +10,10 @@ import anyio
 import httpx
 import httpx2
 import pytest
-from reading import WITHIN, Clock, both_clients, read, refused, run
-from scripted import CREATED, DONE, Exchange, serving
 
 from stepstream import IdleTimeout, Processor, RunTransition, StreamTruncated, TransportError, connect
+from tests.support.scripted_server import CREATED, DONE, Exchange, serving
+from tests.support.stream_reads import WITHIN, Clock, both_clients, read, refused, run
 
 
 async def whole(exchange: Exchange) -> None:

@@ -11,12 +11,22 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from reading import WITHIN, Clock, items, read, refused, run
-from scripted import CREATED, DONE, Exchange, InTurn, answering, hang_up, resetting, serving, streaming
 
 from stepstream import IdleTimeout, Processor, RunsClient, StreamTruncated, TransportError, connect
 from stepstream.live.source import Reconnected
 from stepstream.sources.fast_transport import FastClient, FastTransport
+from tests.support.scripted_server import (
+    CREATED,
+    DONE,
+    Exchange,
+    InTurn,
+    answering,
+    hang_up,
+    resetting,
+    serving,
+    streaming,
+)
+from tests.support.stream_reads import WITHIN, Clock, items, read, refused, run
 
 LOOPS = [
     pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),

@@ -7,10 +7,10 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import pytest
-from scripted import CREATED, DONE
 
 from stepstream import Processor, TransportError
 from stepstream.sources.files import read_file, read_standard_input
+from tests.support.scripted_server import CREATED, DONE
 
 
 async def read(path: Path | str, size: int) -> list[bytes]:

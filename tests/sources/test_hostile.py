@@ -3,12 +3,13 @@
 import json
 import sys
 import zlib
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from scripted import Exchange, answering, serving
+
+from tests.support.places import ROOT
+from tests.support.scripted_server import Exchange, answering, serving
 
 MOST = 64
 """MiB that a whole process may take, interpreter and all."""
@@ -91,10 +92,10 @@ HOSTILE: dict[str, tuple[Any, str, str]] = {
 
 
 async def is_ended_well(backend: str, script: Any, error: str, text: str, most: int = MOST) -> None:
-    program = Path(__file__).with_name("hostile.py")
     async with serving(script) as url:
+        program = [sys.executable, "-m", "tests.support.memory_probe", backend, url]
         with anyio.fail_after(30):
-            ended = await anyio.run_process([sys.executable, str(program), backend, url], stderr=None)
+            ended = await anyio.run_process(program, cwd=ROOT, stderr=None)
     got = json.loads(ended.stdout)
     assert (got["error"], text in got["text"], "s3cret" in got["text"]) == (error, True, False), got
     print(f"{backend} {error}: {got['before']} MiB before, {got['peak']} MiB at most")  # noqa: T201

@@ -6,11 +6,11 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from reading import WITHIN, Clock, both_clients, items, read, run
-from scripted import CREATED, DONE, Exchange, InTurn, answering, hang_up, serving, streaming
 
 from stepstream import IdleTimeout, Processor, StreamTruncated, TransportError, connect
 from stepstream.live.source import Reconnected
+from tests.support.scripted_server import CREATED, DONE, Exchange, InTurn, answering, hang_up, serving, streaming
+from tests.support.stream_reads import WITHIN, Clock, both_clients, items, read, run
 
 PING = b": ping\n\n"
 

@@ -6,12 +6,22 @@ from typing import Any
 
 import anyio
 import pytest
-from reading import WITHIN, Clock, both_clients, items
-from scripted import CREATED, DONE, Exchange, InTurn, answering, hang_up, resetting, serving, streaming
 
 from stepstream import APIError, Processor, TransportError, connect
 from stepstream.live.source import Reconnected
 from stepstream.wire.sse import FrameDecoder
+from tests.support.scripted_server import (
+    CREATED,
+    DONE,
+    Exchange,
+    InTurn,
+    answering,
+    hang_up,
+    resetting,
+    serving,
+    streaming,
+)
+from tests.support.stream_reads import WITHIN, Clock, both_clients, items
 
 pytestmark = pytest.mark.usefixtures("clock")
 

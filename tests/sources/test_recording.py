@@ -12,7 +12,6 @@ import anyio.lowlevel
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scripted import CREATED, DONE, Exchange, serving
 
 from stepstream import (
     ErrorData,
@@ -34,13 +33,15 @@ from stepstream import (
 )
 from stepstream.live.subscriptions import CLASSES
 from stepstream.sources.recording_file import LONGEST_GAP, RecordingSplitter
+from tests.support import places
+from tests.support.byte_chunks import pieces
+from tests.support.recording_files import TITLE, taped
+from tests.support.scripted_server import CREATED, DONE, Exchange, serving
 
-PLACE = Path(__file__).parent.parent / "streams"
-STREAMS = {path.stem: path.read_bytes() for path in sorted(PLACE.glob("*.sse"))}
+STREAMS = {path.stem: path.read_bytes() for path in sorted(places.STREAMS.glob("*.sse"))}
 each_stream = pytest.mark.parametrize("data", STREAMS.values(), ids=STREAMS)
 checked = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
-TITLE = b": stepstream recording 1\n"
 TICK = b"data: tick\n\n"
 WITHIN = 10
 
@@ -98,17 +99,8 @@ async def happened(given: Any) -> tuple[list[bytes], str]:
         return changes, repr(error)
 
 
-def in_pieces(data: bytes, size: int) -> list[bytes]:
-    return [data[start : start + size] for start in range(0, len(data), size)]
-
-
 def decoded(data: bytes) -> list[Frame]:
     return FrameDecoder().feed(data)
-
-
-def taped(*timed: tuple[str, bytes]) -> bytes:
-    """A recording of blocks, each at a time."""
-    return TITLE + b"".join(b": at %b\n%b" % (at.encode(), block) for at, block in timed)
 
 
 # What is saved
@@ -215,7 +207,7 @@ async def test_any_bytes_give_a_recording_of_the_same_frames(tmp_path: Path, tok
     path, data = tmp_path / "x.sse", b"".join(tokens)
     expected = FrameDecoder()
     frames, pending = expected.feed(data), expected.pending()
-    await recorded(path, source(*in_pieces(data, size)))
+    await recorded(path, source(*pieces(data, size)))
     assert decoded(path.read_bytes()) == frames
     decides = pending is not None and pending.event in ("done", "error")
     assert path.read_bytes().endswith(b"\n\n") == (frames != [] and not decides)
@@ -458,7 +450,7 @@ async def test_recording_through_a_real_connection_holds_no_key_query_or_header(
 async def test_recording_and_replay_change_nothing_of_what_a_stream_does(tmp_path: Path, data: bytes):
     clock, path = Clock(), tmp_path / "x.sse"
     direct = await happened(source(data))
-    given = record(source(*in_pieces(data, 100), clock=clock, every=0.5), path, clock=clock)
+    given = record(source(*pieces(data, 100), clock=clock, every=0.5), path, clock=clock)
     assert await happened(given) == direct
     for options in ({"speed": math.inf}, {"speed": 2.0, "chunk_size": 7}):
         assert await happened(replay(path, clock=clock, sleep=clock.sleep, **options)) == direct
@@ -490,7 +482,7 @@ async def test_recording_that_was_cut_anywhere_reads_up_to_the_cut(tmp_path: Pat
 async def test_replay_that_is_recorded_again_is_the_same_recording(tmp_path: Path):
     clock, one, two = Clock(), tmp_path / "1.sse", tmp_path / "2.sse"
     data = STREAMS["crossing"]
-    await recorded(one, source(*in_pieces(data, 500), clock=clock, every=0.25), clock=clock)
+    await recorded(one, source(*pieces(data, 500), clock=clock, every=0.25), clock=clock)
     await recorded(two, replay(one, clock=clock, sleep=clock.sleep), clock=clock)
     assert two.read_bytes() == one.read_bytes()
 
@@ -540,12 +532,12 @@ def test_speed_that_is_not_above_0_is_a_value_error(tmp_path: Path, speed: float
 
 
 @each_stream
-@pytest.mark.parametrize("size", [10, 65_536])
-async def test_file_that_is_no_recording_is_read_as_it_is(tmp_path: Path, data: bytes, size: int):
+async def test_file_that_is_no_recording_is_read_as_it_is(tmp_path: Path, data: bytes):
     clock, path = Clock(), tmp_path / "x.sse"
     data = b": at 7\n" + data
     path.write_bytes(data)
-    assert (b"".join(await replayed(path, clock, chunk_size=size)), clock.slept) == (data, [])
+    for size in (10, 65_536):
+        assert (b"".join(await replayed(path, clock, chunk_size=size)), clock.slept) == (data, []), f"chunks of {size}"
 
 
 @pytest.mark.parametrize(
@@ -566,14 +558,17 @@ async def test_recording_with_other_line_ends_keeps_its_pace(tmp_path: Path):
     assert clock.slept == [0.5, 0.75, 2.75]
 
 
-@pytest.mark.parametrize(
-    "time", ["-1", "nan", "inf", "1e3", "+1", "", " 7", "7 ", "1_0", "0x7", "1.", ".5", "1,5", "٣", "9" * 11, "9" * 500]
-)
-async def test_line_that_is_no_time_is_a_comment(tmp_path: Path, time: str):
-    clock, path = Clock(), tmp_path / "x.sse"
-    data = taped((time, TICK), ("1", TICK))
-    path.write_bytes(data)
-    assert (b"".join(await replayed(path, clock, chunk_size=5)), clock.slept) == (data, [1])
+NO_TIMES = [
+    *("-1", "nan", "inf", "1e3", "+1", "", " 7", "7 ", "1_0", "0x7", "1.", ".5", "1,5", "٣", "9" * 11, "9" * 500),
+]
+
+
+async def test_line_that_is_no_time_is_a_comment(tmp_path: Path):
+    for time in NO_TIMES:
+        clock, path = Clock(), tmp_path / "x.sse"
+        data = taped((time, TICK), ("1", TICK))
+        path.write_bytes(data)
+        assert (b"".join(await replayed(path, clock, chunk_size=5)), clock.slept) == (data, [1]), time
 
 
 async def test_time_inside_of_a_line_is_none(tmp_path: Path):
@@ -620,7 +615,7 @@ def test_any_chunking_of_any_recording_gives_the_same_bytes_at_the_same_times(to
         return [*found.items()]
 
     whole = timed([data])
-    assert timed(in_pieces(data, size)) == whole
+    assert timed(pieces(data, size)) == whole
     assert b"".join(piece for _, piece in whole) == data
 
 

@@ -8,12 +8,12 @@ import anyio
 import httpx
 import httpx2
 import pytest
-from reading import WITHIN, both_clients, read, refused, run
-from scripted import CREATED, DONE, Exchange, InTurn, answering, hang_up, serving, streaming
 
 from stepstream import APIError, Processor, StepStreamError, TransportError, connect
 from stepstream.sources import response_body
 from stepstream.sources.http_errors import error_response
+from tests.support.scripted_server import CREATED, DONE, Exchange, InTurn, answering, hang_up, serving, streaming
+from tests.support.stream_reads import WITHIN, both_clients, read, refused, run
 
 whole = streaming(CREATED, DONE)
 

@@ -38,6 +38,7 @@ def test_resumption_tells_what_the_decoder_tells_at_any_chunking(data: bytes, pl
     assert told(Resumption("0"), data, places) == told(FrameDecoder(last_event_id="0"), data, places)
 
 
+@settings(deadline=None)
 @given(STREAMS)
 def test_resumption_tells_what_the_decoder_tells_byte_by_byte(data: bytes):
     every = list(range(len(data)))

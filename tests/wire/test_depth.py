@@ -1,13 +1,14 @@
 import time
 
 import pytest
-from wire_samples import CREATED, decode
 
 from stepstream.errors import DecodeError
 from stepstream.wire.depth import is_deeper
 from stepstream.wire.events import decode_event
 from stepstream.wire.objects import RunStep
 from stepstream.wire.sse import Frame
+from tests.support.json_values import event
+from tests.support.wire_samples import CREATED
 
 
 def nested(depth: int, opening: str = "[", closing: str = "]") -> bytes:
@@ -47,12 +48,12 @@ def test_too_deep_goes_before_not_json() -> None:
 
 @pytest.mark.parametrize("depth", [2, 63, 64])
 def test_64_levels_of_a_twice_encoded_object_are_decoded(depth: int) -> None:
-    assert decode(CREATED, nested(depth).decode()).data.id == "a"
+    assert event(CREATED, nested(depth).decode()).data.id == "a"
 
 
 def test_65_levels_of_a_twice_encoded_object_are_too_deep() -> None:
     with pytest.raises(DecodeError) as raised:
-        decode(CREATED, nested(65).decode())
+        event(CREATED, nested(65).decode())
     assert raised.value.code == "too_deep"
 
 

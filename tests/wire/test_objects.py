@@ -1,11 +1,11 @@
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 from msgspec import UNSET
-from wire_samples import CALLS, CREATED, DELTA, OBJECTS, Wire, calls_delta, canonical, decode, encoded, tool_step
 
 from stepstream.wire.base import Unknown, WireObject
 from stepstream.wire.deltas import RunStepDelta
@@ -14,28 +14,31 @@ from stepstream.wire.messages import Message
 from stepstream.wire.objects import RequiredAction, Run, RunStep, Thread
 from stepstream.wire.sse import Frame
 from stepstream.wire.tool_calls import ToolCall
+from tests.support.json_values import JSON, event
+from tests.support.wire_samples import CALLS, CREATED, DELTA, OBJECTS, calls_delta, canonical, encoded, tool_step
 
 # What encodes back to what came
 
 
-@pytest.mark.parametrize(("name", "data"), OBJECTS.values(), ids=OBJECTS)
-def test_object_encodes_back_to_what_came(name: str, data: Wire) -> None:
-    assert encoded(decode(name, data).data) == canonical(data)
+def offenders(keeps: Callable[[str, JSON], bool]) -> list[str]:
+    """Return the objects of which something does not hold."""
+    return [case for case, (name, data) in OBJECTS.items() if not keeps(name, data)]
 
 
-@pytest.mark.parametrize(("name", "data"), OBJECTS.values(), ids=OBJECTS)
-def test_twice_encoded_object_is_the_object(name: str, data: Wire) -> None:
-    assert decode(name, json.dumps(data)).data == decode(name, data).data
+def test_object_encodes_back_to_what_came() -> None:
+    assert offenders(lambda name, data: encoded(event(name, data).data) == canonical(data)) == []
 
 
-@pytest.mark.parametrize(("name", "data"), OBJECTS.values(), ids=OBJECTS)
-def test_equal_json_gives_equal_objects(name: str, data: Wire) -> None:
-    assert decode(name, data) == decode(name, json.loads(json.dumps(data)))
+def test_twice_encoded_object_is_the_object() -> None:
+    assert offenders(lambda name, data: event(name, json.dumps(data)).data == event(name, data).data) == []
 
 
-@pytest.mark.parametrize(("name", "data"), OBJECTS.values(), ids=OBJECTS)
-def test_object_read_again_is_the_same(name: str, data: Wire) -> None:
-    assert encoded(read_again(decode(name, data)).data) == canonical(data)
+def test_equal_json_gives_equal_objects() -> None:
+    assert offenders(lambda name, data: event(name, data) == event(name, json.loads(json.dumps(data)))) == []
+
+
+def test_object_read_again_is_the_same() -> None:
+    assert offenders(lambda name, data: encoded(read_again(event(name, data)).data) == canonical(data)) == []
 
 
 @pytest.mark.parametrize(
@@ -50,24 +53,24 @@ def test_object_read_again_is_the_same(name: str, data: Wire) -> None:
 def test_explicit_nulls_are_kept(name: str, struct: type[WireObject]) -> None:
     data = {**dict.fromkeys(struct.__struct_fields__), "id": "x_1"}
     data |= {"status": "x"} if "status" in data else {}
-    assert encoded(decode(name, data).data) == canonical(data)
+    assert encoded(event(name, data).data) == canonical(data)
 
 
 def test_absent_key_is_unset_and_null_is_none() -> None:
-    step = decode(CREATED, {"id": "step_elm", "usage": None}).data
+    step = event(CREATED, {"id": "step_elm", "usage": None}).data
     assert (step.usage, step.last_error) == (None, UNSET)
 
 
 @pytest.mark.parametrize("kind", CALLS)
 def test_unknown_key_of_a_known_kind_is_left_to_the_payload(kind: str) -> None:
     call = CALLS[kind]
-    event = decode(CREATED, tool_step({**call, "mood": "calm"}, mood="calm"))
-    assert (encoded(event.data), event.payload.count(b"calm")) == (canonical(tool_step(call)), 2)
+    decoded = event(CREATED, tool_step({**call, "mood": "calm"}, mood="calm"))
+    assert (encoded(decoded.data), decoded.payload.count(b"calm")) == (canonical(tool_step(call)), 2)
 
 
 def test_unknown_kind_is_a_dict_with_its_id_type_and_name() -> None:
     call = {"id": "call_1", "type": "dowsing_rod", "name": "y", "length": 2}
-    (found,) = decode(CREATED, tool_step(call)).data.tool_calls
+    (found,) = event(CREATED, tool_step(call)).data.tool_calls
     assert (found, found.id, found.type, found.tool_name) == (Unknown(call), "call_1", "dowsing_rod", "y")
 
 
@@ -87,14 +90,14 @@ def test_unknown_kind_without_words_has_no_id_type_or_name() -> None:
     ],
     ids=["known_keys", "key_of_a_kind", "unknown_key", "known_type", "unknown_type"],
 )
-def test_kind_is_told_by_its_type_or_else_by_its_keys(call: Wire, is_known: bool) -> None:
-    again = read_again(decode(DELTA, calls_delta(call))).data
+def test_kind_is_told_by_its_type_or_else_by_its_keys(call: JSON, is_known: bool) -> None:
+    again = read_again(event(DELTA, calls_delta(call))).data
     assert (type(again.delta.step_details.tool_calls[0]) is not Unknown) == is_known
 
 
 def test_twice_encoded_event_is_read_again() -> None:
-    event = decode(DELTA, json.dumps(calls_delta({"index": 0, "mood": "calm"})))
-    assert encoded(read_again(event).data) == canonical(calls_delta({"index": 0, "mood": "calm"}))
+    decoded = event(DELTA, json.dumps(calls_delta({"index": 0, "mood": "calm"})))
+    assert encoded(read_again(decoded).data) == canonical(calls_delta({"index": 0, "mood": "calm"}))
 
 
 def test_event_of_another_name_is_read_again_by_its_data() -> None:
@@ -108,7 +111,7 @@ def test_event_of_another_name_is_read_again_by_its_data() -> None:
 @pytest.mark.parametrize("kind", CALLS)
 def test_tool_name_is_that_of_a_kind_with_names(kind: str) -> None:
     named = {"function": "sail", "azure_function": "sail", "connected_agent": "mate", "mcp": "find", "openapi": "get"}
-    (call,) = decode(CREATED, tool_step(CALLS[kind])).data.tool_calls
+    (call,) = event(CREATED, tool_step(CALLS[kind])).data.tool_calls
     assert call.tool_name == named.get(kind)
 
 
@@ -117,7 +120,7 @@ def test_tool_name_is_that_of_a_kind_with_names(kind: str) -> None:
     [{"type": "function"}, {"type": "function", "function": None}, {"type": "mcp", "name": ""}, {"name": "f"}],
     ids=["no_content", "null_content", "empty_name", "no_type"],
 )
-def test_tool_name_is_none_while_unknown(call: Wire) -> None:
+def test_tool_name_is_none_while_unknown(call: JSON) -> None:
     assert msgspec.convert(call, ToolCall).tool_name is None
 
 
@@ -133,12 +136,12 @@ def test_tool_name_is_none_while_unknown(call: Wire) -> None:
     ids=["null", "absent", "null_calls", "message", "unknown"],
 )
 def test_step_without_calls_has_no_tool_calls(details: object) -> None:
-    assert decode(CREATED, {"id": "a", "step_details": details}).data.tool_calls == ()
+    assert event(CREATED, {"id": "a", "step_details": details}).data.tool_calls == ()
 
 
 @pytest.mark.parametrize("case", ["run_waiting_for_outputs", "run_waiting_for_approval"])
 def test_required_action_tells_the_calls_of_either_kind(case: str) -> None:
-    assert [call.id for call in decode(*OBJECTS[case]).data.required_action.tool_calls] == ["c"]
+    assert [call.id for call in event(*OBJECTS[case]).data.required_action.tool_calls] == ["c"]
 
 
 def test_required_action_without_calls_has_no_tool_calls() -> None:
@@ -153,12 +156,12 @@ def test_message_text_is_its_text_parts_joined() -> None:
         {"type": "text", "text": {"value": None}},
         {"type": "text", "text": {"value": "tide"}},
     ]
-    assert decode("thread.message.created", {"id": "a", "content": parts}).data.text == "low tide"
+    assert event("thread.message.created", {"id": "a", "content": parts}).data.text == "low tide"
 
 
 @pytest.mark.parametrize("content", [None, []])
 def test_message_without_content_has_no_text(content: object) -> None:
-    assert decode("thread.message.created", {"id": "a", "content": content}).data.text == ""
+    assert event("thread.message.created", {"id": "a", "content": content}).data.text == ""
 
 
 STEP_ENDS = ["completed", "failed", "cancelled", "expired", "incomplete"]
@@ -167,10 +170,9 @@ MESSAGE_ENDS = ["completed", "incomplete"]
 STATUSES = [*STEP_ENDS, "queued", "in_progress", "requires_action", "cancelling", "meditating", ""]
 
 
-@pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize(("struct", "ends"), [(RunStep, STEP_ENDS), (Run, RUN_ENDS), (Message, MESSAGE_ENDS)])
-def test_object_is_terminal_by_its_status(struct: type[Any], ends: list[str], status: str) -> None:
-    assert struct(id="a", status=status).is_terminal == (status in ends)
+def test_object_is_terminal_by_its_status(struct: type[Any], ends: list[str]) -> None:
+    assert [status for status in STATUSES if struct(id="a", status=status).is_terminal] == ends
 
 
 # Times
@@ -187,22 +189,22 @@ def test_object_is_terminal_by_its_status(struct: type[Any], ends: list[str], st
     ],
 )
 def test_time_of_a_step_is_an_aware_utc_datetime(field: str, moment: str) -> None:
-    step = decode(CREATED, {"id": "a", field: 1790000000}).data
+    step = event(CREATED, {"id": "a", field: 1790000000}).data
     assert getattr(step, moment) == datetime(2026, 9, 21, 14, 13, 20, tzinfo=UTC)
 
 
 def test_fractions_of_a_second_are_kept() -> None:
-    step = decode(CREATED, {"id": "a", "created_at": 1790000000.25}).data
+    step = event(CREATED, {"id": "a", "created_at": 1790000000.25}).data
     assert step.created == datetime(2026, 9, 21, 14, 13, 20, 250_000, tzinfo=UTC)
 
 
 def test_zero_is_a_time() -> None:
-    assert decode(CREATED, {"id": "a", "created_at": 0}).data.created == datetime(1970, 1, 1, tzinfo=UTC)
+    assert event(CREATED, {"id": "a", "created_at": 0}).data.created == datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("at", [None, 10**30, -(10**30), 1e300, 10**18])
 def test_time_that_no_datetime_can_hold_is_none(at: float | None) -> None:
-    assert decode(CREATED, {"id": "a", "created_at": at}).data.created is None
+    assert event(CREATED, {"id": "a", "created_at": at}).data.created is None
 
 
 def test_absent_time_is_none() -> None:
@@ -229,12 +231,12 @@ def test_duration_is_none_without_both_ends(times: dict[str, int]) -> None:
     ids=["empty", "proto", "class", "long", "nul", "bidi", "emoji", "path"],
 )
 def test_id_may_be_any_text(identifier: str) -> None:
-    assert decode(CREATED, {"id": identifier}).data.id == identifier
+    assert event(CREATED, {"id": identifier}).data.id == identifier
 
 
 @pytest.mark.parametrize("key", ["__class__", "__struct_fields__", "self", "is_terminal", "duration", "tool_calls"])
 def test_keys_named_like_attributes_are_ignored(key: str) -> None:
-    assert decode(CREATED, {"id": "a", key: 5}).data == decode(CREATED, {"id": "a"}).data
+    assert event(CREATED, {"id": "a", key: 5}).data == event(CREATED, {"id": "a"}).data
 
 
 def test_last_of_repeated_keys_wins() -> None:
@@ -248,6 +250,6 @@ def test_number_is_kept_as_its_value(number: str) -> None:
 
 
 def test_snapshot_cannot_be_changed() -> None:
-    step = decode(CREATED, {"id": "a"}).data
+    step = event(CREATED, {"id": "a"}).data
     with pytest.raises(AttributeError):
         step.status = "completed"

@@ -8,6 +8,7 @@ import pytest
 from stepstream.errors import FrameTooLarge
 from stepstream.wire.sse import Frame, FrameDecoder
 from stepstream.wire.sse_encoding import encode_comment, encode_frame
+from tests.support.byte_chunks import pieces
 
 
 def said(data: str, event: str = "message", id: str = "") -> Frame:  # noqa: A002 - the standard's own word
@@ -150,32 +151,16 @@ def decoded(chunks: Iterable[bytes]) -> tuple[list[Frame], int | None, str]:
     return frames, decoder.retry, decoder.last_event_id
 
 
-def pieces(stream: bytes, size: int) -> list[bytes]:
-    return [stream[start : start + size] for start in range(0, len(stream), size)]
-
-
 @each_case
-def test_stream_in_one_chunk_decodes_by_the_standard(case: Case) -> None:
-    assert decoded([case.stream]) == (case.frames, case.retry, case.last_event_id)
-
-
-@each_case
-@pytest.mark.parametrize("size", [1, 2, 3, 7])
-def test_stream_in_small_chunks_decodes_by_the_standard(case: Case, size: int) -> None:
-    assert decoded(pieces(case.stream, size)) == (case.frames, case.retry, case.last_event_id)
-
-
-@each_case
-def test_stream_cut_at_any_byte_decodes_by_the_standard(case: Case) -> None:
-    cuts = range(0, len(case.stream) + 1, max(1, len(case.stream) // 200))
-    found = [decoded([case.stream[:cut], b"", case.stream[cut:]]) for cut in cuts]
-    assert found == [(case.frames, case.retry, case.last_event_id)] * len(cuts)
-
-
-@each_case
-def test_empty_chunks_between_all_bytes_change_nothing(case: Case) -> None:
-    chunks = [part for piece in pieces(case.stream, 1) for part in (b"", piece)]
-    assert decoded(chunks) == (case.frames, case.retry, case.last_event_id)
+def test_stream_decodes_by_the_standard_in_any_chunks(case: Case) -> None:
+    stream, expected = case.stream, (case.frames, case.retry, case.last_event_id)
+    assert decoded([stream]) == expected
+    for size in (1, 2, 3, 7):
+        assert decoded(pieces(stream, size)) == expected, f"chunks of {size}"
+    for cut in range(0, len(stream) + 1, max(1, len(stream) // 200)):
+        assert decoded([stream[:cut], b"", stream[cut:]]) == expected, f"cut after {cut}"
+    with_empty_ones = [part for piece in pieces(stream, 1) for part in (b"", piece)]
+    assert decoded(with_empty_ones) == expected, "empty chunks between all bytes"
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
@@ -257,12 +242,12 @@ PENDING = [
 
 
 @pytest.mark.parametrize(("stream", "frame"), [case[1:] for case in PENDING], ids=[case[0] for case in PENDING])
-@pytest.mark.parametrize("size", [1, 2, 1000])
-def test_pending_is_the_block_that_lacks_its_end(stream: bytes, frame: Frame | None, size: int) -> None:
-    decoder = FrameDecoder()
-    for piece in pieces(stream, size):
-        decoder.feed(piece)
-    assert decoder.pending() == frame
+def test_pending_is_the_block_that_lacks_its_end(stream: bytes, frame: Frame | None) -> None:
+    for size in (1, 2, 1000):
+        decoder = FrameDecoder()
+        for piece in pieces(stream, size):
+            decoder.feed(piece)
+        assert decoder.pending() == frame, f"chunks of {size}"
 
 
 def test_pending_changes_nothing() -> None:
@@ -321,11 +306,9 @@ each_limit = pytest.mark.parametrize(("stream", "expected"), [case[1:] for case 
 
 
 @each_limit
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_limit_counts_the_whole_event_for_every_chunking(
-    stream: bytes, expected: tuple[list[Frame], bool], size: int
-) -> None:
-    assert fate(stream, size, limit=16) == expected
+def test_limit_counts_the_whole_event_for_every_chunking(stream: bytes, expected: tuple[list[Frame], bool]) -> None:
+    for size in (1, 2, 3, 7, 1000):
+        assert fate(stream, size, limit=16) == expected, f"chunks of {size}"
 
 
 def test_default_limit_is_16_mib() -> None:

@@ -1,21 +1,12 @@
-"""Objects of every kind as servers send them, and what the tests of the wire make of them."""
+"""Objects of every kind as servers send them, and the text that equal JSON has."""
 
 import json
 from typing import Any
 
-import msgspec
-
-from stepstream.wire.events import Event, decode_event
-from stepstream.wire.sse import Frame
-
-Wire = dict[str, Any]
+from tests.support.json_values import JSON, plain
 
 CREATED = "thread.run.step.created"
 DELTA = "thread.run.step.delta"
-
-
-def decode(name: str, data: object) -> Event:
-    return decode_event(Frame(name, json.dumps(data).encode()))
 
 
 def canonical(value: object) -> str:
@@ -24,23 +15,23 @@ def canonical(value: object) -> str:
 
 
 def encoded(value: object) -> str:
-    return canonical(json.loads(msgspec.json.encode(value)))
+    return canonical(plain(value))
 
 
-def tool_step(*calls: Wire, **fields: Any) -> Wire:
+def tool_step(*calls: JSON, **fields: Any) -> JSON:
     details = {"type": "tool_calls", "tool_calls": list(calls)}
     return {"id": "step_elm", "type": "tool_calls", "status": "in_progress", "step_details": details, **fields}
 
 
-def calls_delta(*calls: object, **fields: Any) -> Wire:
+def calls_delta(*calls: object, **fields: Any) -> JSON:
     return {"id": "step_elm", "delta": {"step_details": {"type": "tool_calls", "tool_calls": list(calls)}}, **fields}
 
 
-def content_delta(*content: object) -> Wire:
+def content_delta(*content: object) -> JSON:
     return {"id": "msg_wren", "delta": {"content": list(content)}}
 
 
-CALLS: dict[str, Wire] = {
+CALLS: dict[str, JSON] = {
     "code_interpreter": {
         "id": "call_1",
         "type": "code_interpreter",
@@ -123,7 +114,7 @@ CALLS: dict[str, Wire] = {
     },
 }
 
-UNKNOWN_KINDS: dict[str, tuple[str, Wire]] = {
+UNKNOWN_KINDS: dict[str, tuple[str, JSON]] = {
     "tool": (CREATED, tool_step({"id": "call_1", "type": "dowsing_rod", "dowsing_rod": {"depth": 3.0}, "name": None})),
     "tool_beside_a_known_one": (CREATED, tool_step({"type": "dowsing_rod", "x": [1, {}]}, CALLS["function"])),
     "output": (
@@ -184,7 +175,7 @@ UNKNOWN_KINDS: dict[str, tuple[str, Wire]] = {
     ),
 }
 
-OBJECTS: dict[str, tuple[str, Wire]] = {
+OBJECTS: dict[str, tuple[str, JSON]] = {
     **{f"call_{kind}": (CREATED, tool_step(call)) for kind, call in CALLS.items()},
     **{f"unknown_{kind}": case for kind, case in UNKNOWN_KINDS.items()},
     "step": (

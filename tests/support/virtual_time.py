@@ -1,9 +1,12 @@
-"""Event loops whose time jumps: where everybody sleeps, it is later at once. Nothing may wait for the world."""
+"""Event loops whose time jumps: where every task sleeps, it is later at once. Nothing may wait for the world."""
 
 import asyncio  # noqa: TID251 - only there, and in trio, a test can own the clock
 import selectors
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import wraps
 from typing import Any
 
+import anyio
 import pytest
 import trio.testing  # noqa: TID251
 
@@ -16,7 +19,7 @@ class _Selector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         found = super().select(0)
         if not found and timeout is None:
-            raise RuntimeError("everybody waits, and nobody for a time")
+            raise RuntimeError("every task waits, and none for a time")
         if not found:
             self.ahead += timeout or 0.0
         return found
@@ -39,3 +42,20 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     if request.param == "asyncio":
         return "asyncio", {"loop_factory": JumpingLoop}
     return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+
+
+def virtually(function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    """Run in virtual time: where every task sleeps, the clock jumps."""
+    return anyio.run(
+        function, *args, backend="trio", backend_options={"clock": trio.testing.MockClock(autojump_threshold=0)}
+    )
+
+
+def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Make an async test one that runs in virtual time."""
+
+    @wraps(test)
+    def run_it(**given: Any) -> None:
+        virtually(lambda: test(**given))
+
+    return run_it

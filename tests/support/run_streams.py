@@ -1,21 +1,18 @@
-"""What the tests of the processor are made of: small streams, sources of them, and an audience that notes them."""
+"""Small streams of runs, sources of them, and a callback that records the changes."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
 from contextlib import aclosing
-from functools import wraps
 from inspect import iscoroutinefunction
-from types import coroutine
 from typing import Any
 
 import anyio
 import anyio.lowlevel
-from trio.testing import MockClock  # noqa: TID251 - time that passes when everybody waits for it
 
 from stepstream import Event, Frame, Outcome, Processor, StreamTruncated, decode_event, encode_frame
 from stepstream.live.subscriptions import CLASSES
+from tests.support.json_values import JSON
 
-JSON = dict[str, Any]
 Sent = tuple[str, JSON | None]
 
 DONE: Sent = ("done", None)
@@ -128,11 +125,6 @@ def sse(sent: Iterable[Sent]) -> bytes:
     return b"".join(encode_frame(frame) for frame in frames(sent))
 
 
-def cut(data: bytes, size: int) -> list[bytes]:
-    """Chunks of `size` bytes."""
-    return [data[start : start + size] for start in range(0, len(data), size)]
-
-
 async def source(*items: Any) -> AsyncGenerator[Any, None]:
     """Yield the items. An event of anyio is waited for, a function is called and awaited, an exception raised."""
     for item in items:
@@ -144,6 +136,14 @@ async def source(*items: Any) -> AsyncGenerator[Any, None]:
             raise item
         else:
             yield item
+
+
+async def with_pauses(chunks: Iterable[bytes], every: int) -> AsyncGenerator[bytes, None]:
+    """Yield the chunks of a stream, with a pause before every so many of them."""
+    for place, chunk in enumerate(chunks):
+        if place % every == 0:
+            await anyio.lowlevel.checkpoint()
+        yield chunk
 
 
 def played(sent: Iterable[Sent]) -> AsyncGenerator[Any, None]:
@@ -199,6 +199,14 @@ class Audience(list[Any]):
         self.append(change)
 
 
+class SlowAudience(Audience):
+    """A callback that pauses before it notes a change."""
+
+    async def __call__(self, change: Any) -> None:
+        await anyio.lowlevel.checkpoint()
+        await super().__call__(change)
+
+
 def told(changes: Iterable[Any]) -> list[tuple[str, int]]:
     """The changes in short: class and ordinal of the event."""
     return [(type(change).__name__, change.sequence) for change in changes]
@@ -221,48 +229,3 @@ async def as_far_as_it_came(running: Awaitable[Outcome]) -> Outcome:
         if error.outcome is None:
             raise
         return error.outcome
-
-
-def virtually(function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-    """Run in virtual time: where everybody sleeps, the clock jumps."""
-    return anyio.run(function, *args, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
-
-
-def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Make an async test one that runs in virtual time."""
-
-    @wraps(test)
-    def run_it(**given: Any) -> None:
-        virtually(lambda: test(**given))
-
-    return run_it
-
-
-async def quiet() -> None:
-    """Return when everybody else waits for something."""
-    for _ in range(50):
-        await anyio.lowlevel.checkpoint()
-    await anyio.wait_all_tasks_blocked()
-
-
-@coroutine
-def observed(awaited: Coroutine[Any, Any, Any], suspending: Callable[[int], object]) -> Generator[Any, Any, Any]:
-    """Await `awaited`, and call `suspending` with 1, 2, 3, … each time right before it is suspended."""
-    count = 0
-    step, value = awaited.send, None
-    while True:
-        try:
-            trap = step(value)
-        except StopIteration as stop:
-            return stop.value
-        count += 1
-        suspending(count)
-        try:
-            step, value = awaited.send, (yield trap)
-        except BaseException as exc:  # noqa: BLE001 - handed on to where it belongs
-            step, value = awaited.throw, exc
-
-
-async def cancelling(awaited: Coroutine[Any, Any, Any], scope: anyio.CancelScope, moment: int) -> Any:
-    """Await `awaited`, and cancel `scope` right before it is suspended for the time of number `moment`."""
-    return await observed(awaited, lambda count: scope.cancel() if count == moment else None)

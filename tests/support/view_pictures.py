@@ -1,6 +1,6 @@
 """The pictures of the live view: what it shows of the simulator's runs, at a fixed seed and by a fixed clock.
 
-    python tests/pictures/draw.py
+    python -m tests.support.view_pictures
 
 draws them all anew: the README's picture, and the screens that tests compare. What has changed, `git diff` shows.
 """
@@ -10,7 +10,6 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,15 +23,15 @@ from stepstream.cli.screen.paint import Painter
 from stepstream.cli.screen.render import render
 from stepstream.cli.screen.summary import summary
 from stepstream.fold.anomalies import Anomaly
-from stepstream.simulator import SCENARIOS
 from stepstream.simulator.pace import REAL
 from stepstream.simulator.runs import Run, new_run
+from stepstream.simulator.scenarios import SCENARIOS
 from stepstream.views.builder import ViewBuilder
 from stepstream.views.model import ScreenView, Theme
+from tests.support.places import PICTURES
 
-HERE = Path(__file__).parent
-README_PICTURE = HERE / "demo.svg"
-SCREENS = HERE / "screens"
+README_PICTURE = PICTURES / "demo.svg"
+SCREENS = PICTURES / "screens"
 WIDTHS = (40, 80, 200)
 HEIGHT = 24
 AT = 1_800_000_000

@@ -1,41 +1,30 @@
-"""A simulator that breaks where a test says, and drives of it whose every change and request is noted."""
+"""A simulator whose connections break where a test says, and which records the requests it gets."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import anyio
 import httpx
-import msgspec
 import pytest
 from anyio.from_thread import start_blocking_portal
 
 from stepstream import (
-    MessageTransition,
-    Outcome,
-    Processor,
     RunsClient,
-    RunTransition,
-    StepStreamError,
-    StepTransition,
-    Toolbox,
-    ToolCallFinished,
-    ToolCallStarted,
 )
 from stepstream.asgi.http import Application, Message, Receive, Scope, Send, answer_lifespan
 from stepstream.asgi.server import CONNECTION
-from stepstream.simulator import Scenario, app, serve
+from stepstream.simulator.application import app
 from stepstream.simulator.pace import PaceLike
-from stepstream.wire.statuses import NEXT_MESSAGE, NEXT_RUN, NEXT_STEP, RUN_TERMINAL
-from stepstream.wire.tool_calls import ToolCall
+from stepstream.simulator.scenario import Scenario
+from stepstream.simulator.serving import serve
+from tests.support.json_values import JSON
 
-JSON = dict[str, Any]
 Kind: TypeAlias = Literal["cut", "reset", "stall"]
 Unit: TypeAlias = Literal["event", "bytes"]
 KINDS: Final[tuple[Kind, ...]] = ("cut", "reset", "stall")
-SEEN: Final = (StepTransition, RunTransition, MessageTransition, ToolCallStarted, ToolCallFinished)
 
 WITHIN = 60
 """Seconds that a drive may take. It takes far less; this bounds a failure."""
@@ -241,174 +230,3 @@ async def breaking(scenario: str | Scenario | Application, *, pace: PaceLike = "
     async with httpx.AsyncClient(trust_env=False, verify=False, **options) as client:
         yield Server(_HOST.url, client, wires)
     del _HOST.applications[name]
-
-
-class ServerAnswer(NamedTuple):
-    """What the server says of a run."""
-
-    run: JSON
-    steps: list[JSON]
-    messages: list[JSON]
-
-
-async def truth_of(server: Server, thread_id: str, run_id: str) -> ServerAnswer:
-    """Ask the server for a run."""
-    thread = f"{server.url}/threads/{thread_id}"
-    every = {"order": "asc", "limit": "100"}
-    run = await server.client.get(f"{thread}/runs/{run_id}")
-    steps = await server.client.get(f"{thread}/runs/{run_id}/steps", params=every)
-    messages = await server.client.get(f"{thread}/messages", params={**every, "run_id": run_id})
-    return ServerAnswer(run.json(), steps.json()["data"], messages.json()["data"])
-
-
-def plain(value: object) -> Any:
-    """Return an object of the wire as JSON."""
-    return json.loads(msgspec.json.encode(value))
-
-
-def told(outcome: Outcome) -> ServerAnswer:
-    """Return what an outcome says of its only run."""
-    [run] = outcome.runs.values()
-    return ServerAnswer(
-        plain(run), [plain(one) for one in outcome.steps.values()], [plain(one) for one in outcome.messages.values()]
-    )
-
-
-def same(got: ServerAnswer, expected: ServerAnswer) -> bool:
-    """Tell whether two say the same of a run, in whatever order."""
-    ordered = [
-        ServerAnswer(one.run, *(sorted(some, key=lambda each: each["id"]) for some in one[1:]))
-        for one in (got, expected)
-    ]
-    return ordered[0] == ordered[1]
-
-
-def harbour(made: list[str]) -> Toolbox:
-    """Return a toolbox that answers the simulator's scenarios. It notes the calls it makes."""
-    tools = Toolbox()
-
-    @tools.function
-    async def get_depth(place: str, tide: str) -> float:
-        made.append(f"get_depth {place} {tide}")
-        return 7.5
-
-    @tools.function
-    async def get_tide() -> None:
-        made.append("get_tide")
-
-    @tools.function
-    async def get_wind(unit: str) -> int:
-        made.append(f"get_wind {unit}")
-        raise ValueError("no wind")
-
-    @tools.function
-    async def book_berth(place: str, hours: int) -> bool:
-        made.append(f"book_berth {place} {hours}")
-        return True
-
-    @tools.approve
-    async def allow(call: ToolCall) -> bool:
-        made.append("approve")
-        return True
-
-    return tools
-
-
-class Drive(NamedTuple):
-    """How a drive went."""
-
-    outcome: Outcome | None
-    failure: StepStreamError | None
-    changes: list[Any]
-    ends: list[Any]
-    """What another subscriber saw, to terminal transitions only."""
-    made: list[str]
-    """The tool calls that were made."""
-    wire: Wire
-
-
-async def driven(
-    server: Server,
-    wire: Wire,
-    *,
-    thread_id: str | None = None,
-    tools: Toolbox | None = None,
-    context: object = None,
-    max_rounds: int = 20,
-    own: bool = False,
-    **options: Any,
-) -> Drive:
-    """Drive a run to its end over `wire`. `options` are those of the client."""
-    changes, ends, made = list[Any](), list[Any](), list[str]()
-    outcome, failure = None, None
-    with anyio.fail_after(WITHIN):
-        async with Processor(strict=True) as processor:
-
-            @processor.on(*SEEN)
-            async def see(change: Any) -> None:
-                changes.append(change)
-
-            @processor.on(StepTransition, RunTransition, MessageTransition, terminal=True)
-            async def see_end(change: Any) -> None:
-                ends.append(change)
-
-            try:
-                outcome = await server.wired(wire, own=own, **options).drive(
-                    processor,
-                    thread_id,
-                    tools or harbour(made),
-                    context=context,
-                    max_rounds=max_rounds,
-                    assistant_id="asst_own",
-                )
-            except StepStreamError as exc:
-                failure = exc
-    return Drive(outcome, failure, changes, ends, made, wire)
-
-
-def key(change: Any) -> tuple[str, str]:
-    """Return what a transition is of."""
-    identifier = getattr(change, "step_id", None) or getattr(change, "message_id", None) or change.run_id
-    return type(change).__name__, identifier
-
-
-TABLES: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
-    "StepTransition": NEXT_STEP,
-    "MessageTransition": NEXT_MESSAGE,
-    "RunTransition": NEXT_RUN,
-}
-
-
-def illegal(changes: list[Any]) -> list[str]:
-    """Return what is wrong with the order of changes, by the tables and by the contract of tool calls."""
-    wrong, status, calls = list[str](), dict[tuple[str, str], str](), dict[tuple[str, int], str]()
-    for change in changes:
-        match change:
-            case ToolCallStarted() | ToolCallFinished():
-                call, name = (change.step_id, change.index), type(change).__name__
-                expected = None if name == "ToolCallStarted" else "ToolCallStarted"
-                wrong += [f"{name} of {call} after {calls.get(call)}"] if calls.get(call) != expected else []
-                wrong += [f"{name} of {call} after its step"] if status[_step(call[0])] != "in_progress" else []
-                calls[call] = name
-            case StepTransition() | RunTransition() | MessageTransition():
-                table, before = TABLES[type(change).__name__], status.get(key(change))
-                if change.previous != before:
-                    wrong.append(f"{key(change)} {change.status} after {before}, but says {change.previous}")
-                if before is None and change.status not in ("in_progress", "queued"):
-                    wrong.append(f"{key(change)} begins with {change.status}")
-                if before is not None and change.status not in table[before]:
-                    wrong.append(f"{key(change)} {change.status} after {before}")
-                status[key(change)] = change.status
-    run_over = next((n for n, one in enumerate(changes) if isinstance(one, RunTransition) and one.terminal), None)
-    late = changes[run_over + 1 :] if run_over is not None else []
-    wrong += [f"{key(one)} after the run" for one in late if isinstance(one, StepTransition)]
-    wrong += [f"{call} did not finish" for call, name in calls.items() if name != "ToolCallFinished"]
-    return wrong
-
-
-def _step(step_id: str) -> tuple[str, str]:
-    return "StepTransition", step_id
-
-
-def is_over(run: JSON) -> bool:
-    return run["status"] in RUN_TERMINAL

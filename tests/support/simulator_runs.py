@@ -9,21 +9,21 @@ from typing import Any, NamedTuple
 
 import anyio
 import httpx
-import msgspec
 
 from stepstream import Outcome, Processor, connect
 from stepstream.asgi.http import Application, Message, Scope
-from stepstream.simulator import SCENARIOS, Scenario
 from stepstream.simulator.event_writer import TimedEvent
 from stepstream.simulator.pace import FAST, Pace
 from stepstream.simulator.runs import Run, Stream, new_run
+from stepstream.simulator.scenario import Scenario
+from stepstream.simulator.scenarios import SCENARIOS
 from stepstream.wire.sse import Frame, FrameDecoder
+from tests.support.json_values import JSON, plain
+from tests.support.stored_runs import THREAD
 
-JSON = dict[str, Any]
 Events = list[tuple[str, Any]]
 
 AT = 1_800_000_000
-THREAD = "/threads/thread_own"
 RUNS = f"{THREAD}/runs"
 RUN_BODY = {"assistant_id": "asst_own", "stream": True}
 RUN_BYTES = json.dumps(RUN_BODY).encode()
@@ -63,11 +63,6 @@ def answer(run: JSON, *, approve: bool = True) -> JSON:
     return {"tool_outputs": outputs, "stream": True}
 
 
-def plain(value: object) -> Any:
-    """Return an object of the wire as JSON."""
-    return json.loads(msgspec.json.encode(value))
-
-
 @asynccontextmanager
 async def calling(application: Application) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client that calls an application in memory. It has an answer when that is whole."""
@@ -94,22 +89,6 @@ async def whole_bytes(client: httpx.AsyncClient, query: str = "", path: str = RU
         if run[-1]["status"] != "requires_action":
             return streams
         path, body = f"/threads/{run[-1]['thread_id']}/runs/{run[-1]['id']}/submit_tool_outputs", answer(run[-1])
-
-
-class ServerAnswer(NamedTuple):
-    """What the server says of a run."""
-
-    run: JSON
-    steps: list[JSON]
-    messages: list[JSON]
-
-
-async def truth(client: httpx.AsyncClient, run_id: str, thread: str = THREAD) -> ServerAnswer:
-    run = await client.get(f"{thread}/runs/{run_id}")
-    every = {"order": "asc", "limit": "100"}
-    steps = await client.get(f"{thread}/runs/{run_id}/steps", params=every)
-    messages = await client.get(f"{thread}/messages", params={**every, "run_id": run_id})
-    return ServerAnswer(run.json(), steps.json()["data"], messages.json()["data"])
 
 
 class Folded(NamedTuple):

@@ -1,6 +1,6 @@
-"""Connects to a server that means no good, in a process of its own, and prints how that ended and what memory it took.
+"""Connects to a hostile server, in a process of its own, and prints how that ended and what memory it took.
 
-`python hostile.py BACKEND URL`, or for the fast transport `python hostile.py fast URL`
+`python -m tests.support.memory_probe BACKEND URL`, where the backend is an event loop's, or `fast` for the transport.
 """
 
 import json

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from stepstream.conformance.checker import Checker
 from stepstream.conformance.deviation import Deviation
 from stepstream.wire.sse import Frame
+from tests.support.json_values import JSON
 
-JSON = dict[str, Any]
 OF_RUN = {"assistant_id": "asst_mill", "thread_id": "thread_mill"}
 
 

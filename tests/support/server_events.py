@@ -1,21 +1,25 @@
-"""What servers send, as the tests of the fold write it; and what the fold made of it, as plain JSON."""
+"""Events as servers send them, and what the fold makes of them, as plain JSON."""
 
 import json
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.anomalies import Anomaly
-from stepstream.fold.changes import Change, StepTransition, ToolCallFinished, ToolCallStarted
+from stepstream.fold.changes import (
+    Change,
+    MessageTransition,
+    RunTransition,
+    StepTransition,
+    ToolCallFinished,
+    ToolCallStarted,
+)
 from stepstream.fold.encoding import encode_change
-from stepstream.wire.events import Event, decode_event
+from stepstream.wire.events import Event
 from stepstream.wire.sse import Frame, FrameDecoder
-
-STREAMS = Path(__file__).parents[1] / "streams"
+from tests.support.json_values import JSON, event, plain
+from tests.support.places import STREAMS
 
 CODE = "code_interpreter"
 SEARCH = "file_search"
@@ -25,11 +29,7 @@ STEP = "step_larch"
 RUN = "run_fjord"
 MESSAGE = "msg_heron"
 
-Wire = dict[str, Any]
-
-
-def event(name: str, data: object) -> Event:
-    return decode_event(Frame(name, json.dumps(data).encode()))
+Transition = StepTransition | RunTransition | MessageTransition
 
 
 def frames_of(stream: str) -> list[Frame]:
@@ -40,7 +40,7 @@ def frames_of(stream: str) -> list[Frame]:
 # Steps
 
 
-def step(status: str = "in_progress", calls: Iterable[Wire] = (), **fields: Any) -> Wire:
+def step(status: str = "in_progress", calls: Iterable[JSON] = (), **fields: Any) -> JSON:
     """Return a full step of tool calls; `fields` replace or add any of its fields."""
     return {
         "id": STEP,
@@ -57,20 +57,20 @@ def step(status: str = "in_progress", calls: Iterable[Wire] = (), **fields: Any)
     }
 
 
-def created(*calls: Wire, **fields: Any) -> Event:
+def created(*calls: JSON, **fields: Any) -> Event:
     return event("thread.run.step.created", step(fields.pop("status", "in_progress"), calls, **fields))
 
 
-def moved(*calls: Wire, **fields: Any) -> Event:
+def moved(*calls: JSON, **fields: Any) -> Event:
     return event("thread.run.step.in_progress", step(fields.pop("status", "in_progress"), calls, **fields))
 
 
-def ended(*calls: Wire, as_: str = "completed", **fields: Any) -> Event:
+def ended(*calls: JSON, as_: str = "completed", **fields: Any) -> Event:
     """Return the event that ends a step; `as_` is its name, and its object's status unless `fields` say another."""
     return event(f"thread.run.step.{as_}", step(fields.pop("status", as_), calls, **fields))
 
 
-def delta(*calls: Wire, id: str = STEP, type: str | None = "tool_calls") -> Event:  # noqa: A002 - the wire's own words
+def delta(*calls: JSON, id: str = STEP, type: str | None = "tool_calls") -> Event:  # noqa: A002 - the wire's own words
     kind = {} if type is None else {"type": type}
     return details_delta({**kind, "tool_calls": list(calls)}, id=id)
 
@@ -81,9 +81,9 @@ def details_delta(details: object, id: str = STEP) -> Event:  # noqa: A002 - the
     )
 
 
-def piece(index: int, kind: str | None = "function", **content: Any) -> Wire:
+def piece(index: int, kind: str | None = "function", **content: Any) -> JSON:
     """Return an entry of a delta: `id` lies beside the type, and all else under the key of the kind."""
-    found: Wire = {"index": index}
+    found: JSON = {"index": index}
     if "id" in content:
         found["id"] = content.pop("id")
     if kind is not None:
@@ -93,7 +93,7 @@ def piece(index: int, kind: str | None = "function", **content: Any) -> Wire:
     return found
 
 
-def call(id: str, kind: str = "function", **content: Any) -> Wire:  # noqa: A002 - the wire's own word
+def call(id: str, kind: str = "function", **content: Any) -> JSON:  # noqa: A002 - the wire's own word
     """Return a whole call, as full steps list it."""
     return {"id": id, "type": kind, kind: content}
 
@@ -106,11 +106,11 @@ def run(status: str, id: str = RUN, as_: str | None = None, **fields: Any) -> Ev
     return event(f"thread.run.{as_ or status}", data)
 
 
-def asking(*calls: Wire, id: str = RUN, kind: str = "submit_tool_outputs") -> Event:  # noqa: A002 - the wire's own word
+def asking(*calls: JSON, id: str = RUN, kind: str = "submit_tool_outputs") -> Event:  # noqa: A002 - the wire's own word
     return run("requires_action", id, required_action={"type": kind, kind: {"tool_calls": list(calls)}})
 
 
-def message(status: str = "in_progress", *content: Wire, as_: str = "created", **fields: Any) -> Event:
+def message(status: str = "in_progress", *content: JSON, as_: str = "created", **fields: Any) -> Event:
     data = {
         "id": MESSAGE,
         "object": "thread.message",
@@ -124,12 +124,12 @@ def message(status: str = "in_progress", *content: Wire, as_: str = "created", *
     return event(f"thread.message.{as_}", data)
 
 
-def message_delta(*content: Wire, **fields: Any) -> Event:
+def message_delta(*content: JSON, **fields: Any) -> Event:
     data = {"id": MESSAGE, "object": "thread.message.delta", "delta": {"content": list(content), **fields}}
     return event("thread.message.delta", data)
 
 
-def text(value: str | None = None, index: int | None = None, **fields: Any) -> Wire:
+def text(value: str | None = None, index: int | None = None, **fields: Any) -> JSON:
     """Return a text part: of a delta with an `index`, of a full message without."""
     place = {} if index is None else {"index": index}
     return {**place, "type": "text", "text": {"value": value, **fields} if value is not None else fields}
@@ -161,30 +161,31 @@ def names(changes: Iterable[Change]) -> list[str]:
     return [change.code if isinstance(change, Anomaly) else type(change).__name__ for change in changes]
 
 
+def transitions_of(kind: type[Transition], *events: Event) -> list[tuple[str | None, str, bool]]:
+    """Return the transitions of one class in short: from which status to which, and whether that is terminal."""
+    found = [change for change in changes_of(*events) if isinstance(change, kind)]
+    return [(change.previous, change.status, change.terminal) for change in found]
+
+
 def codes(accumulator: Accumulator) -> list[str]:
     return [anomaly.code for anomaly in accumulator.anomalies]
 
 
-def wire(value: object) -> Any:
-    """Return an object as the JSON it encodes to."""
-    return json.loads(msgspec.json.encode(value))
+def step_of(accumulator: Accumulator, id: str = STEP) -> JSON:  # noqa: A002 - the wire's own word
+    return plain(accumulator.steps[id])
 
 
-def step_of(accumulator: Accumulator, id: str = STEP) -> Wire:  # noqa: A002 - the wire's own word
-    return wire(accumulator.steps[id])
-
-
-def calls_of(*events: Event, id: str = STEP) -> list[Wire]:  # noqa: A002 - the wire's own word
+def calls_of(*events: Event, id: str = STEP) -> list[JSON]:  # noqa: A002 - the wire's own word
     """Return the tool calls of the step that `events` build."""
     return step_of(fold(*events), id)["step_details"]["tool_calls"]
 
 
-def content_of(*events: Event) -> list[Wire]:
+def content_of(*events: Event) -> list[JSON]:
     """Return the content of the message that `events` build."""
-    return wire(fold(*events).messages[MESSAGE])["content"]
+    return plain(fold(*events).messages[MESSAGE])["content"]
 
 
-def lines(changes: Iterable[Change]) -> list[Wire]:
+def lines(changes: Iterable[Change]) -> list[JSON]:
     """Return each change as the line that `cat --as changes` writes."""
     return [json.loads(encode_change(change)) for change in changes]
 

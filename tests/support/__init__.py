@@ -1,0 +1,1 @@
+"""What several tests share: builders of streams and objects, servers, clocks, terminals and pictures."""

@@ -1,0 +1,179 @@
+"""Streams read by the reader and the plain way, and what comes of either.
+
+The plain way is a `FrameDecoder`, `decode_event` and `Accumulator.apply` for each frame: nothing is kept from one delta
+to the next but what the fold knows.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from stepstream.errors import DecodeError, FrameTooLarge
+from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.changes import MessageProgress, StepProgress
+from stepstream.fold.encoding import encode_change
+from stepstream.live.reader import Reader
+from stepstream.wire.events import Done, ErrorData, decode_event
+from stepstream.wire.sse import FrameDecoder
+from tests.support.json_values import JSON
+
+
+class Audience:
+    """Notes all that it hears; it may be busy, look at each snapshot, or hear progress at times only.
+
+    `limit`: it has no room for more after each change whose ordinal that divides.
+    `moods`: at each change whose ordinal that divides, it begins or ceases to want progress.
+    """
+
+    def __init__(self, *, wants: bool = True, looks: bool = False, limit: int = 0, moods: int = 0) -> None:
+        self.version = 0
+        self.wants = wants
+        self.heard: list[tuple[Any, ...]] = []
+        self._looks = looks
+        self._limit = limit
+        self._moods = moods
+
+    def mailboxes_for(self, kind: object, growing: object) -> list[Any]:
+        return [self] if self.wants else []
+
+    def is_wanted(self, kind: object, growing: object) -> bool:
+        return self.wants
+
+    def dispatch(self, change: Any, listeners: Sequence[Any] | None = None) -> bool:
+        if isinstance(change, StepProgress | MessageProgress):
+            if not self.wants:
+                return False
+            assert listeners is None or listeners == [self]
+            snapshot: Any = change.step if isinstance(change, StepProgress) else change.message
+            told = (wire(change.delta), change.event, wire(snapshot) if self._looks else None)
+        else:
+            told = (change.event,)
+        self.heard.append((encode_change(change), repr(change), change.context, *told))
+        if self._moods and change.sequence % self._moods == 0:
+            self.wants = not self.wants
+            self.version += 1
+        return bool(self._limit) and change.sequence % self._limit == 0
+
+
+def wire(value: object) -> bytes:
+    return msgspec.json.encode(value)
+
+
+class Plain:
+    """A stream that is read the plain way."""
+
+    def __init__(self, accumulator: Accumulator, audience: Audience, *, max_event_bytes: int, max_depth: int) -> None:
+        self.accumulator = accumulator
+        self.is_done = False
+        self._decoder = FrameDecoder(max_event_bytes=max_event_bytes)
+        self._audience = audience
+        self._max_depth = max_depth
+
+    def read(self, chunk: bytes) -> Iterator[None]:
+        try:
+            frames = self._decoder.feed(chunk)
+            excess = None
+        except FrameTooLarge as error:
+            frames, excess = error.frames, error
+        for frame in frames:
+            if not self.is_done:
+                self._take(frame)
+        if excess is not None and not self.is_done:
+            raise excess
+        yield
+
+    def finish(self) -> None:
+        frame = None if self.is_done else self._decoder.pending()
+        if frame is not None and frame.event in ("done", "error"):
+            self._take(frame)
+
+    def _take(self, frame: Any) -> None:
+        try:
+            event = decode_event(frame, max_depth=self._max_depth)
+        except DecodeError as error:
+            self._audience.dispatch(self.accumulator.reject(error))
+            return
+        for change in self.accumulator.apply(event):
+            self._audience.dispatch(change)
+        if isinstance(event.data, ErrorData):
+            raise ConnectionError(repr(event.data))
+        self.is_done = isinstance(event.data, Done)
+
+
+Reading = Callable[..., Any]
+
+
+class Result(msgspec.Struct):
+    """What came of a stream: what was heard at each chunk, and what was known in the end."""
+
+    heard: list[list[tuple[Any, ...]]] = []
+    end: str = ""
+    sequence: int = 0
+    anomalies: list[str] = []
+    anomaly_count: int = 0
+    touched: tuple[list[str], ...] = ()
+    snapshots: bytes = b""
+    exported: bytes = b""
+
+
+LIMITS: JSON = {"max_event_bytes": 2**20, "max_depth": 64}
+
+
+class Stream:
+    """A stream that is being read, one way or the other."""
+
+    def __init__(
+        self, way: Reading, audience: Audience, *, accumulator: Accumulator | None = None, limits: JSON = LIMITS
+    ) -> None:
+        self.accumulator = accumulator or Accumulator(context="tide")
+        self._audience = audience
+        hearing = (audience, audience.dispatch) if way is Reader else (audience,)
+        self.reader = way(self.accumulator, *hearing, **limits)
+        self.result = Result()
+
+    def read(self, chunk: Any) -> None:
+        """Read one chunk, unless the stream is over."""
+        before = len(self._audience.heard)
+        if self.result.end or self.reader.is_done:
+            return
+        try:
+            for _ in self.reader.read(chunk):
+                pass
+        except Exception as exc:  # noqa: BLE001 - compared
+            self.result.end = ending(exc)
+        self.result.heard.append(self._audience.heard[before:])
+
+    def finished(self) -> Result:
+        """What came of it."""
+        result, stream = self.result, self.accumulator.stream
+        if not result.end:
+            try:
+                self.reader.finish()
+            except Exception as exc:  # noqa: BLE001 - compared
+                result.end = ending(exc)
+        result.sequence = stream.sequence
+        result.anomalies = [repr(one) for one in stream.anomalies]
+        result.anomaly_count = stream.anomaly_count
+        result.touched = [*stream.runs], [*stream.steps.touched], [*stream.messages.touched]
+        found = dict(self.accumulator.steps), dict(self.accumulator.messages), dict(self.accumulator.runs)
+        result.snapshots = wire(found)
+        result.exported = self.accumulator.export()
+        return result
+
+
+def ending(exc: Exception) -> str:
+    """An error in a word. That a stream is truncated is for the tests of outcomes."""
+    name = type(exc).__name__
+    return {"StreamFailed": "failed", "ConnectionError": "failed", "StreamTruncated": ""}.get(name, repr(exc))
+
+
+def read(
+    way: Reading, chunks: Sequence[Any], *, limits: JSON = LIMITS, options: JSON | None = None, **mood: Any
+) -> Result:
+    """What comes of a stream; `mood` is that of its audience, `options` are those of the accumulator."""
+    accumulator = Accumulator(context="tide", **(options or {}))
+    stream = Stream(way, Audience(**mood), accumulator=accumulator, limits=limits)
+    for chunk in chunks:
+        stream.read(chunk)
+    return stream.finished()
