@@ -1,17 +1,14 @@
 """SOURCE on the command line: a URL, a file, a recording, or `-` for standard input."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from stepstream.errors import TransportError
 from stepstream.sources.files import read_standard_input
 from stepstream.sources.recording import replay
 from stepstream.sources.url_redaction import redact_url
-
-if TYPE_CHECKING:
-    from stepstream.sources.event_stream import EventStream
 
 
 def is_url(source: str) -> bool:
@@ -58,7 +55,8 @@ async def named(
         yield _in_pieces(aiter(replay(source, speed=speed)), chunk_size)
 
 
-async def _in_pieces(stream: "AsyncGenerator[bytes] | EventStream", size: int) -> AsyncIterator[bytes]:
+async def _in_pieces(stream: Any, size: int) -> AsyncIterator[bytes]:
+    """Yield the chunks of an `EventStream` or an async generator, cut to `size` bytes, and close it."""
     async with aclosing(stream) as chunks:
         async for chunk in chunks:
             if isinstance(chunk, bytes):

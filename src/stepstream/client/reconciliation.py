@@ -8,8 +8,8 @@ a second run. Resuming its stream would send the POST again, too. But the server
 is harmless. So `RunStream` yields the bytes of the connection, and after a break
 
 1. `Reconnected`, at which the reader of the stream drops the event it has half of,
-2. then what the server says about the run, with its steps and messages (`ServerAnswer`), each time that changed, until it
-   has ended or waits for action. The fold turns that into the events which the connection did not bring.
+2. then the server's answer about the run, with its steps and messages, each time that changed (`ServerAnswer`), until
+   it has ended or waits for action. The fold turns that into the events which the connection did not bring.
 
     bytes: created, in_progress, half an event ─ break ─ Reconnected, ServerAnswer(in_progress), ServerAnswer(completed)
     folded:   queued, in_progress                                                     completed, once

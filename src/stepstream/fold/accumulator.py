@@ -2,9 +2,9 @@
 
 How it works: the type of an event's data leads to its rule. A full object opens, updates or ends what is known under
 its id (`objects`); a delta is checked as a whole and then merged into the tree of what grows (`deltas`), which costs
-the same however much came before. Snapshots are built from that tree when somebody reads them (`builder`). Steps and
-messages follow the same rules and share the code; of runs the newest object wins (`runs`). What is known lives in a
-`State`, which several streams may share; the rest belongs to one stream (`stream`).
+the same however much came before. Snapshots are built from that tree when they are read (`builder`). Steps and messages
+follow the same rules and share the code; of runs the newest object wins (`runs`). What is known lives in a `State`,
+which several streams may share; a `StreamState` holds what belongs to one stream.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

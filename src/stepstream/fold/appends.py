@@ -1,6 +1,9 @@
-"""The usual deltas, on a short cut: one more piece of one text that is known already, and what opens such a text.
+"""Deltas that only append: one more piece of one text that is known already, or one more entry that opens such a text.
 
-Nearly all deltas are that. For them it finds what `check` and `merge` would add to what, and declines all others.
+Nearly all deltas are that, and in them nothing can contradict what is known. So these functions only look: they return
+the buffer or list that `merge` would append to, and what it would append, or None for every delta that is anything else
+or more. `check` and `merge` decide on those. A delta recognised here must be one that `check` accepts and that `merge`
+turns into the same tree; tests compare the two ways over every field.
 """
 
 from collections.abc import Mapping
@@ -46,14 +49,14 @@ _ABSENT: Final = len(ToolCallDelta.__struct_fields__) - len(("index", "id", "typ
 
 
 def step_text_append(step: SnapshotBuilder[RunStep], body: RunStepDeltaBody) -> TextAppend | None:
-    """Return the text of a step that `body` adds one piece to, and the piece; None where it is anything else."""
+    """Return the text of a step that `body` adds one piece to, and the piece; None for any other delta."""
     entry = _only_call(body)
     slot = None if entry is None else step.text_calls.get(entry.index)
     if entry is None or slot is None or entry.type != slot["type"]:
         return None
     if entry.id is not UNSET and entry.id != slot["id"]:
         return None
-    return _piece_of_call(slot, entry)
+    return _call_text(slot, entry)
 
 
 def call_append(step: SnapshotBuilder[RunStep], body: RunStepDeltaBody) -> EntryAppend | None:
@@ -72,7 +75,7 @@ def call_append(step: SnapshotBuilder[RunStep], body: RunStepDeltaBody) -> Entry
     if type(details) is not Node or details.get("type") != "tool_calls" or step.base.type not in OF_CALLS:
         return None
     calls = details.get("tool_calls")
-    return _opening(calls, entry, ToolCall)
+    return _new_entry(calls, entry, ToolCall)
 
 
 def _only_call(body: RunStepDeltaBody) -> ToolCallDelta | None:
@@ -90,11 +93,11 @@ def _only_call(body: RunStepDeltaBody) -> ToolCallDelta | None:
 
 
 def _is_more(value: object) -> bool:
-    """Tell whether a value may hold what goes by index: it is more than a text, or an object of plain values."""
+    """Return whether a value may hold a list that goes by index: it is neither a text nor an object of plain values."""
     return bool(value) and not isinstance(value, (str, RankingOptions))
 
 
-def _piece_of_call(slot: Node, entry: ToolCallDelta) -> TextAppend | None:
+def _call_text(slot: Node, entry: ToolCallDelta) -> TextAppend | None:
     kind = slot["type"]
     content, node = getattr(entry, kind), slot.get(kind)
     if not content or type(node) is not Node or astuple(entry).count(UNSET) != _ABSENT + (entry.id is UNSET):
@@ -103,11 +106,11 @@ def _piece_of_call(slot: Node, entry: ToolCallDelta) -> TextAppend | None:
     for other in others:
         if getattr(content, other) is not UNSET:
             is_output = kind == "code_interpreter" and content.input is UNSET
-            return _piece_of_logs(node, content) if is_output else None
-    return _addition(node.get(field), getattr(content, field))
+            return _logs_text(node, content) if is_output else None
+    return _append(node.get(field), getattr(content, field))
 
 
-def _piece_of_logs(node: Node, content: CodeInterpreterDelta) -> TextAppend | None:
+def _logs_text(node: Node, content: CodeInterpreterDelta) -> TextAppend | None:
     outputs, have = content.outputs, node.get("outputs")
     if not outputs or len(outputs) > 1 or type(have) is not Indexed:
         return None
@@ -117,7 +120,7 @@ def _piece_of_logs(node: Node, content: CodeInterpreterDelta) -> TextAppend | No
     slot = have.get(output.index)
     if slot is None or slot.get("type") != "logs":
         return None
-    return _addition(slot.get("logs"), output.logs)
+    return _append(slot.get("logs"), output.logs)
 
 
 def message_text_append(message: SnapshotBuilder[Message], body: MessageDeltaBody) -> TextAppend | None:
@@ -130,13 +133,13 @@ def message_text_append(message: SnapshotBuilder[Message], body: MessageDeltaBod
         return None
     if part.text.annotations is not UNSET and slot["text"].get("annotations") is None:
         return None
-    return _addition(slot["text"].get("value"), part.text.value)
+    return _append(slot["text"].get("value"), part.text.value)
 
 
 def content_append(message: SnapshotBuilder[Message], body: MessageDeltaBody) -> EntryAppend | None:
     """Return the content of a message and the new part, a text, that is all of `body`; None where it is not."""
     part, have = _only_text(body), message.tree.get("content")
-    return None if part is None else _opening(have, part, Content)
+    return None if part is None else _new_entry(have, part, Content)
 
 
 def _only_text(body: MessageDeltaBody) -> ContentDelta | None:
@@ -152,9 +155,9 @@ def _only_text(body: MessageDeltaBody) -> ContentDelta | None:
     return part
 
 
-def _opening(have: object, entry: ToolCallDelta | ContentDelta, struct: type[Any]) -> EntryAppend | None:
+def _new_entry(have: object, entry: ToolCallDelta | ContentDelta, struct: type[Any]) -> EntryAppend | None:
     return (have, entry) if type(have) is Indexed and have.struct is struct and entry.index not in have else None
 
 
-def _addition(have: object, piece: object) -> TextAppend | None:
+def _append(have: object, piece: object) -> TextAppend | None:
     return (have, piece) if type(have) is TextBuffer and type(piece) is str else None

@@ -1,4 +1,20 @@
-"""One step or one message, from its first sight to its end."""
+"""The builder of a snapshot: one step or one message, from its first sight to its end.
+
+Theory. What is known of an object stands in two places. `base` is the newest full object, a frozen struct. `tree` holds
+the fields that deltas add to, in a form that can be appended to at a constant cost; it is made from `base` when the
+first delta comes, and outdates those fields of `base` from then on. A snapshot is `base` with the tree frozen into it.
+It is built when it is read and kept in `cached` until anything grows, so a reader pays once for all that came since.
+
+    created {"step_details": {"tool_calls": []}}        base = that object, no tree
+    delta   arguments "{"                               tree: step_details → tool_calls → 0 → arguments ["{"]
+    delta   arguments "}"                               … arguments ["{", "}"]; snapshot() joins them: "{}"
+    completed, arguments null                           base = terminal object; the tree restores "{}" in its place
+
+Two invariants. `cached` is None, or equal to what building now would give: every change sets or clears it. `version`
+rises with every change but `append`: code that has found its way to a buffer of the tree (the fast path) may append to
+it as long as the version is the one it has seen. A change that forgets either shows old snapshots or appends to a
+buffer that is no longer in the tree.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Final, Generic, TypeVar
@@ -18,10 +34,7 @@ GROWN_FIELDS: Final[Mapping[type[Any], tuple[str, ...]]] = {RunStep: ("step_deta
 
 
 class SnapshotBuilder(Generic[Obj]):
-    """A step or message and what deltas have added to it. Its snapshot is built when read, and kept until it grows.
-
-    `base` is the newest full object; its fields that grow are out of date as soon as there is a tree of them.
-    """
+    """A step or message, and what deltas have added to it."""
 
     __slots__ = (
         "_tree", "base", "cached", "created", "deltas", "ended", "finished", "run_key",
@@ -44,9 +57,9 @@ class SnapshotBuilder(Generic[Obj]):
         self.finished: set[str] = set()
         """The ids of the tool calls reported as finished."""
         self.text_calls: dict[int, Node] = {}
-        """The calls that the short cut of `grow` is for, by index."""
+        """The calls whose deltas `appends` recognises, by index."""
         self.version = 0
-        """Changes with everything that happens to it but `append`: what was found out about it may not hold then."""
+        """Rises with every change but `append`."""
         self._tree: Node | None = None
         self.cached: Obj | None = base
         """The snapshot built last; None once something grew."""
@@ -60,11 +73,11 @@ class SnapshotBuilder(Generic[Obj]):
 
     @property
     def is_grown(self) -> bool:
-        """Whether there is a tree; else `base` says it all."""
+        """Whether there is a tree; else `base` holds everything."""
         return self._tree is not None
 
     def set_tree(self, tree: Node) -> None:
-        """Take `tree` for the fields that grow."""
+        """Replace the fields that grow by `tree`."""
         self._tree, self.cached = tree, None
         self.version += 1
 
@@ -116,11 +129,11 @@ class SnapshotBuilder(Generic[Obj]):
                 self.cached = None
 
     def _is_as_in(self, full: Obj) -> bool:
-        """Tell whether the fields that grow are the same in `base` and in another full object."""
+        """Return whether the fields that grow are the same in `base` and in another full object."""
         return all(getattr(full, field) == getattr(self.base, field) for field in GROWN_FIELDS[type(full)])
 
     def knows(self, full: Obj) -> bool:
-        """Tell whether `full` says nothing, nulls aside, that is not known."""
+        """Return whether `full` holds nothing, nulls aside, that is not known."""
         now = self.snapshot()
         is_told = all(value == getattr(now, field) for field, value in _scalars(full) if not _is_null(value))
         return is_told and not contradicts(self.tree, _load(full))

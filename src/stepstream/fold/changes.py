@@ -15,7 +15,7 @@ from stepstream.wire.tool_calls import AnyToolCall
 
 _step_delta: Final = msgspec.json.Decoder(RunStepDelta).decode
 _message_delta: Final = msgspec.json.Decoder(MessageDelta).decode
-"""Decode the usual delta, which is decoded as what it is only where somebody reads it: until then it is its block."""
+"""Decode a delta that took the fast path: until it is read, its progress holds only the bytes of its block."""
 
 
 class _Change(msgspec.Struct, frozen=True):

@@ -20,5 +20,5 @@ SETTLED_RUN: Final = RUN_TERMINAL | {"requires_action"}
 
 
 def names_another_status(name: str, status: object) -> bool:
-    """Tell whether a run event's name disagrees with the status of its object. `created` names no status."""
+    """Return whether a run event's name disagrees with the status of its object. `created` names no status."""
     return name in RUN_EVENTS and name != "thread.run.created" and IMPLIED_STATUS[name] != status

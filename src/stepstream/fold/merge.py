@@ -1,6 +1,15 @@
-"""The merges of a tree: with a delta, a late delta, a full object on the way, and the tree before a terminal object.
+"""A delta and a tree: checked, merged, or, where the object has ended, used to fill what is left null.
 
-A delta is checked as a whole before anything is touched; so it applies wholly or not at all.
+A delta applies wholly or not at all. `check` walks it once without touching the tree and raises `Conflict` at anything
+that contradicts what is known; only then `merge` walks it again, and cannot fail any more. Two entries for one index in
+one delta apply in order, so the second is checked against what the first will have made: `_check_entries` merges them
+into a scratch list for that.
+
+    known  0: {"id": "call_a", "arguments": "{"}
+    delta  [{"index": 0, "arguments": "}"}, {"index": 0, "id": "call_b"}]   → Conflict id_conflict, "{" stays "{"
+
+Lists are the difference to a full object. In a delta, the entries of a list name their place by `index`; in a full
+object, their position is their place. So a delta's objects grow from empty nodes (`_grown`), never by `load`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +46,7 @@ class Conflict(Exception):
 
 
 class Unclear(Exception):
-    """An entry came without its type, and nothing before it tells which of its keys are known."""
+    """An entry came without its type, and nothing before it says which of its keys are known."""
 
 
 def check(node: Node, delta: Any, *, certain: bool) -> None:

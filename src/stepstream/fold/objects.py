@@ -1,4 +1,4 @@
-"""What a full object of a step or message does: open it, update it, end it."""
+"""Full objects of steps and messages: the first opens it, others update it, the terminal one ends it."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -121,7 +121,7 @@ def _finished(
 def finish_call(
     stream: StreamState, ref: EventRef, step: SnapshotBuilder[RunStep], identifier: str, call: AnyToolCall
 ) -> ToolCallFinished:
-    """Note and return that a started call is finished."""
+    """Record and return that a started call is finished."""
     step.finished.add(identifier)
     index, kind, name = step.started[identifier]
     return ToolCallFinished(
@@ -140,7 +140,7 @@ def finish_call(
 def _repeat(
     stream: StreamState, ref: EventRef, table: ObjectTable[Any], builder: SnapshotBuilder[Any], full: Any, *, ends: bool
 ) -> list[Change]:
-    """Answer an object that comes after the terminal one."""
+    """Return what an object does that comes after the terminal one."""
     if not ends:
         expected = f"nothing but repetitions after the {table.name} ended"
         return [stream.anomaly(ref, "status_regression", full.id, expected, "an earlier status")]
@@ -158,7 +158,7 @@ def _repeat(
 
 
 def _compared(builder: SnapshotBuilder[Any], full: Any) -> tuple[bool, bool]:
-    """Take what a second terminal object adds. Return whether it added anything, and whether it contradicts."""
+    """Add what a second terminal object fills. Return whether it filled anything, and whether it contradicts."""
     if full in (builder.sent, builder.snapshot()):
         return False, False
     return builder.complete(full) if full.status == builder.base.status else (False, True)

@@ -1,4 +1,4 @@
-"""Deltas that came before their object, bounded in number and bytes."""
+"""Deltas that came before their object, kept until it comes, bounded in number and bytes."""
 
 from typing import Final, NamedTuple
 
@@ -9,14 +9,14 @@ MAX_WAITING_BYTES: Final = 2**20
 
 
 class EventRef(NamedTuple):
-    """What changes come from: an event, and its ordinal in the stream."""
+    """The event that changes come from, and its ordinal in the stream."""
 
     event: Event
     sequence: int
 
 
 class OrphanDeltas:
-    """The deltas of one stream that wait, by the kind and id of what they wait for."""
+    """The deltas of one stream that wait, by the kind and id of their object."""
 
     __slots__ = ("_by_object", "_bytes", "_count")
 

@@ -31,7 +31,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     reconciled: bool
     """Whether the stream broke, and the server was asked for the rest."""
     usage: Usage
-    """Token totals over the runs; of a run that told none, those of its steps."""
+    """Token totals over the runs; of a run without usage, those of its steps."""
 
     @property
     def final_run(self) -> Run | None:
@@ -74,12 +74,12 @@ def outcome_of(stream: StreamState, reason: Literal["done", "ended"] | None) -> 
 
 
 def usage_of(runs: Mapping[str, Run], steps: Iterable[RunStep]) -> Usage:
-    """Return the tokens of runs; of a run that told none, those of its steps."""
-    told = [run.usage for run in runs.values() if run.usage]
-    telling = {run.id for run in runs.values() if run.usage}
-    told += [step.usage for step in steps if step.usage and step.run_id not in telling]
+    """Return the tokens of runs; of a run without usage, those of its steps."""
+    given = [run.usage for run in runs.values() if run.usage]
+    with_usage = {run.id for run in runs.values() if run.usage}
+    given += [step.usage for step in steps if step.usage and step.run_id not in with_usage]
     return Usage(
-        prompt_tokens=sum(usage.prompt_tokens or 0 for usage in told),
-        completion_tokens=sum(usage.completion_tokens or 0 for usage in told),
-        total_tokens=sum(usage.total_tokens or 0 for usage in told),
+        prompt_tokens=sum(usage.prompt_tokens or 0 for usage in given),
+        completion_tokens=sum(usage.completion_tokens or 0 for usage in given),
+        total_tokens=sum(usage.total_tokens or 0 for usage in given),
     )

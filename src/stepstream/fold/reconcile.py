@@ -1,4 +1,19 @@
-"""What a server says of a run when it is asked, as the events that were missed: each transition, in legal order."""
+"""A server's answer about a run → the events that a broken stream missed: each transition once, in legal order.
+
+Theory. An answer is the newest object of a run, of each of its steps and messages. Compared with what is known, it says
+which statuses were passed; the tables of `wire.statuses` say on which way. Where an object was missed altogether, the
+events before its end are made from the object as it must have been then: the status of that event, and nothing that
+only an end brings (`ENDINGS`). So the fold needs no rule of its own for answers: it is given events, and tells their
+transitions as if they had come.
+
+    known   run queued, step_1 in_progress
+    answer  run completed, step_1 completed, step_2 completed
+    events  run.in_progress, step_1.completed, step_2.created, step_2.completed, run.completed
+
+Each event must be applied before the next one is asked for. An answer that is older than what is known, or says the
+same of what has ended, gives no event. One that contradicts does: applied, it is an anomaly, and so is an object that
+cannot be read.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -44,41 +59,35 @@ ENDINGS: Final = (
     "completed_at", "failed_at", "cancelled_at", "expired_at", "incomplete_at", "last_error", "incomplete_details",
     "usage", "required_action",
 )  # fmt: skip
-"""What an object that has not ended has not got either."""
+"""The fields that only an ended or waiting object has."""
 
 
 AT_WORK: Final = frozenset({"created", "queued", "in_progress"})
-"""The events of a run that come before those of its steps; all others come after what led there."""
+"""The events of a run that come before those of its steps; all others come after them."""
 
 
-def missed_events(state: State, truth: ServerAnswer) -> Iterator[Frame]:
-    """Yield what `truth` says beyond what `state` knows, event by event; each is to be applied before the next.
-
-    Where an end was missed together with what came before it, that is told too, by the object as it must have been: a
-    status that the tables allow, and nothing that only the end brings. Of what is known to have ended, the same as is
-    known says nothing, and neither does an answer that is older; more is told, and a contradiction too: applied, it is
-    an anomaly. So is an object that cannot be read.
-    """
-    run = _Told.of("run", truth.run)
-    steps = [_Told.of("run.step", step) for step in truth.steps]
-    listed = [_Told.of("message", message) for message in truth.messages]
+def missed_events(state: State, answer: ServerAnswer) -> Iterator[Frame]:
+    """Yield the events that bring `state` to what `answer` says. Each must be applied before the next is asked for."""
+    run = _Answered.of("run", answer.run)
+    steps = [_Answered.of("run.step", step) for step in answer.steps]
+    listed = [_Answered.of("message", message) for message in answer.messages]
     messages = {message.id: message for message in listed}
-    of_run = _of_run(state.runs.get(run.id), run, has_steps=bool(steps))
-    yield from of_run.before
+    run_events = _run_events(state.runs.get(run.id), run, has_steps=bool(steps))
+    yield from run_events.before
     for step in steps:
-        said = _of_object(state.steps, step, step.status, STEP_TERMINAL, step_details=_opening(step))
-        yield from said.before
+        missed = _object_events(state.steps, step, step.status, STEP_TERMINAL, step_details=_opening(step))
+        yield from missed.before
         message = messages.pop(_message_of(step), None)
         if message is not None:
-            yield from _of_message(state, message, step.status)
-        yield from said.after
+            yield from _message_events(state, message, step.status)
+        yield from missed.after
     for message in messages.values():
-        yield from _of_message(state, message, run.status)
-    yield from of_run.after
+        yield from _message_events(state, message, run.status)
+    yield from run_events.after
 
 
-class _Told(NamedTuple):
-    """An object as the server told it."""
+class _Answered(NamedTuple):
+    """An object in the answer."""
 
     kind: str
     """What its events are named after."""
@@ -86,7 +95,7 @@ class _Told(NamedTuple):
     raw: JSON
 
     @classmethod
-    def of(cls, kind: str, sent: bytes) -> "_Told":
+    def of(cls, kind: str, sent: bytes) -> "_Answered":
         return cls(kind, sent, _decoded(sent))
 
     @property
@@ -97,7 +106,7 @@ class _Told(NamedTuple):
     def status(self) -> str | None:
         return _text(self.raw.get("status"))
 
-    def as_(self, name: str) -> Frame:
+    def as_event(self, name: str) -> Frame:
         """Return the event of that name, with the object as it is."""
         return Frame(f"thread.{self.kind}.{name}", self.sent)
 
@@ -108,65 +117,71 @@ class _Told(NamedTuple):
         return Frame(f"thread.{self.kind}.{name}", msgspec.json.encode({**self.raw, "status": status, **known}))
 
 
-class _Said(NamedTuple):
-    """What an object says that was not known: before what belongs to it, and after that."""
+class _Missed(NamedTuple):
+    """The events of an object that were missed: those before the events of what belongs to it, and those after."""
 
     before: tuple[Frame, ...] = ()
     after: tuple[Frame, ...] = ()
 
 
-def _of_object(
-    known: Mapping[str, SnapshotBuilder[Any]], told: _Told, status: str | None, terminal: frozenset[str], **opening: Any
-) -> _Said:
-    """Return what a step or message says; `opening` is what it held when it was created."""
-    builder, ends = known.get(told.id), status in terminal
-    now = told.as_(status if status is not None and ends else "in_progress")
+def _object_events(
+    known: Mapping[str, SnapshotBuilder[Any]],
+    answered: _Answered,
+    status: str | None,
+    terminal: frozenset[str],
+    **opening: Any,
+) -> _Missed:
+    """Return the missed events of a step or message; `opening` are the fields that it had when it was created."""
+    builder, ends = known.get(answered.id), status in terminal
+    now = answered.as_event(status if status is not None and ends else "in_progress")
     data = _data(now)
     if builder is None:
         if ends and isinstance(data, RunStep | Message):
-            return _Said((told.earlier("created", "in_progress", **opening),), (now,))
-        return _Said((told.as_("created"),))
+            return _Missed((answered.earlier("created", "in_progress", **opening),), (now,))
+        return _Missed((answered.as_event("created"),))
     if builder.ended and not ends:
-        return _Said()
+        return _Missed()
     if builder.ended == ends and isinstance(data, RunStep | Message) and builder.knows(data):
-        return _Said()
-    return _Said(after=(now,))
+        return _Missed()
+    return _Missed(after=(now,))
 
 
-def _of_message(state: State, message: _Told, status: str | None) -> Iterator[Frame]:
-    """Yield what a message says. Lists of messages leave their status out: then that of its step or run tells."""
+def _message_events(state: State, message: _Answered, status: str | None) -> Iterator[Frame]:
+    """Yield the missed events of a message. Lists of messages leave the status out: its step or run implies it."""
     over = {"completed": "completed", **dict.fromkeys((STEP_TERMINAL | RUN_TERMINAL) - {"completed"}, "incomplete")}
-    said = _of_object(state.messages, message, message.status or over.get(status or ""), MESSAGE_TERMINAL, content=[])
-    yield from said.before
-    yield from said.after
+    missed = _object_events(
+        state.messages, message, message.status or over.get(status or ""), MESSAGE_TERMINAL, content=[]
+    )
+    yield from missed.before
+    yield from missed.after
 
 
-def _opening(step: _Told) -> Any:
+def _opening(step: _Answered) -> Any:
     """Return the details that a step had when it was created: no calls yet."""
     details = step.raw.get("step_details")
     is_calling = isinstance(details, dict) and details.get("type") == "tool_calls"
     return {"type": "tool_calls", "tool_calls": []} if is_calling else details
 
 
-def _message_of(step: _Told) -> str:
+def _message_of(step: _Answered) -> str:
     """Return the id of the message that a step writes; empty where it writes none."""
     details = step.raw.get("step_details")
     creation = details.get("message_creation") if isinstance(details, dict) else None
     return (isinstance(creation, dict) and _text(creation.get("message_id"))) or ""
 
 
-def _of_run(before: Run | None, told: _Told, *, has_steps: bool) -> _Said:
-    """Return what a run says: the statuses that it went through after the one known, the present one last."""
-    run = _data(told.as_("created"))
+def _run_events(before: Run | None, answered: _Answered, *, has_steps: bool) -> _Missed:
+    """Return the missed events of a run: the statuses that it took after the known one, the present one last."""
+    run = _data(answered.as_event("created"))
     if not isinstance(run, Run):
-        return _Said((told.as_("created"),))
-    if before == run or (before is not None and told.status is None):
-        return _Said()
+        return _Missed((answered.as_event("created"),))
+    if before == run or (before is not None and answered.status is None):
+        return _Missed()
     *way, last = ["", *_route(before, run, has_steps=has_steps)]
-    begun = tuple(told.earlier(name, _named(name)) for name in way if name)
+    begun = tuple(answered.earlier(name, _named(name)) for name in way if name)
     if last in AT_WORK:
-        return _Said((*begun, told.as_(last)))
-    return _Said(begun, (told.as_(last),) if last else ())
+        return _Missed((*begun, answered.as_event(last)))
+    return _Missed(begun, (answered.as_event(last),) if last else ())
 
 
 def _named(name: str) -> str:
@@ -174,7 +189,7 @@ def _named(name: str) -> str:
 
 
 def _route(before: Run | None, run: Run, *, has_steps: bool) -> list[str]:
-    """Return the names of the events that were missed. None, where the answer is older than what is known."""
+    """Return the names of the missed events: an empty list where the answer is older than what is known."""
     status = str(run.status)
     if status not in NEXT_RUN:  # no event is named after it
         return [] if before is not None and before.is_terminal else ["created"]
@@ -204,7 +219,7 @@ def _asked(run: Run) -> list[str | None]:
 
 
 def _data(frame: Frame) -> object:
-    """Return what an event carries, or None where it cannot be read: whoever applies it will tell."""
+    """Return the data of an event, or None where it cannot be decoded: applied, it is an anomaly."""
     try:
         return decode_event(frame).data
     except DecodeError:

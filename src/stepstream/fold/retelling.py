@@ -1,4 +1,4 @@
-"""What is known, as changes from nothing: for those who come late."""
+"""State → changes: what is known, told again as changes from nothing, for a subscriber that comes late."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
@@ -17,29 +17,29 @@ from stepstream.fold.state import State, run_key
 V = TypeVar("V")
 
 Key: TypeAlias = tuple[str, Collection[Any]]
-"""An attribute of changes, and the values that are asked for."""
+"""An attribute of changes, and the values wanted."""
 
 REPLAYED: Final = "replay"
-"""The event that these changes name: none of a server's caused them."""
+"""The event that these changes name: no event of a server caused them."""
 
 
 def retell(state: State, classes: Collection[type[Any]], key: Key | None = None) -> Iterator[Change]:
     """Yield a transition for each run, step and message known, from None to its status.
 
     A step or message that has not ended gives a progress after it, without a delta. The sequence of all is 0, the
-    context that of the stream which told of their run last. What is of none of `classes`, or cannot pass `key`, may be
-    left out: nothing is built for it.
+    context that of the stream which named their run last. Objects of none of `classes`, or that cannot pass `key`, may
+    be left out: nothing is built for them.
     """
     if RunTransition in classes:
-        for run in _asked_for(state.runs, "run_id", key, lambda run: run):
+        for run in _wanted(state.runs, "run_id", key, lambda run: run):
             if run.status:
                 context = state.context_of(run_key(run.id, ""))
                 yield RunTransition(REPLAYED, 0, context, run, None, run.status, run.is_terminal)
     if StepTransition in classes or StepProgress in classes:
-        for step in _asked_for(state.steps, "step_id", key, _base_of):
+        for step in _wanted(state.steps, "step_id", key, _base_of):
             yield from _of(state, step, StepTransition, StepProgress)
     if MessageTransition in classes or MessageProgress in classes:
-        for message in _asked_for(state.messages, "message_id", key, _base_of):
+        for message in _wanted(state.messages, "message_id", key, _base_of):
             yield from _of(state, message, MessageTransition, MessageProgress)
 
 
@@ -50,7 +50,7 @@ def _of(state: State, builder: SnapshotBuilder[Any], transition: Any, progress: 
         yield progress(REPLAYED, 0, context, None, False, builder, b"")
 
 
-def _asked_for(known: Mapping[str, V], own: str, key: Key | None, base_of: Callable[[V], Any]) -> Iterable[V]:
+def _wanted(known: Mapping[str, V], own: str, key: Key | None, base_of: Callable[[V], Any]) -> Iterable[V]:
     """Return what of `known` may pass `key`, where that names its `own` id, its run or its thread; else all."""
     attribute, words = key or ("", ())
     if attribute == own:

@@ -52,7 +52,7 @@ def _refusal(ended: Run, run: Run) -> tuple[AnomalyCode, str] | None:
 
 
 def _asked_for(stream: StreamState, ref: EventRef, run: Run) -> list[Change]:
-    """Return a `ToolCallFinished` for each call that the run waits for: nothing can be added to its arguments."""
+    """Return a `ToolCallFinished` for each call that the run waits for: its arguments are final."""
     action = run.required_action
     if not isinstance(action, RequiredAction):
         return []

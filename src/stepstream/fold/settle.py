@@ -1,4 +1,15 @@
-"""The merges of a tree with a full object: one that comes on the way, and the terminal one."""
+"""A full object and a tree: supplied with what it lacks, settled by the terminal object, restored where that has nulls.
+
+Two trees of one object are walked together, and what an entry of a list corresponds to is decided by id, else by
+position (`match`). Which of the two wins is the only difference between the walks:
+
+    supply    an object on the way: the tree wins; the object gives what is missing, and a longer text that continues it
+    restore   the terminal object wins; the tree before it gives what the object left null
+
+A terminal object may list fewer entries, or the same ones in another order. Late deltas still use the old indexes, so
+`alias` leads from them to the places in the terminal object, and to `DROPPED` for entries that it left out: those must
+not come back. What it left out of a call is recorded in the node as `dropped`, for the same reason.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -88,7 +99,7 @@ def _restore_entries(have: Indexed, other: Indexed, *, settling: bool) -> bool:
 
 
 def contradicts(node: Node, full: Node) -> bool:
-    """Tell whether `full` says anything, nulls aside, that `node` does not."""
+    """Return whether `full` holds anything, nulls aside, that `node` does not."""
     return any(_differs(node.get(key), value) for key, value in full.items() if value is not None)
 
 
@@ -122,7 +133,7 @@ def match(have: Indexed, full: Indexed) -> Mapping[int, int]:
 
 
 def _may_be(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Tell whether two objects in the same place can be the same: neither their ids nor their types contradict."""
+    """Return whether two objects in the same place can be the same: neither their ids nor their types contradict."""
     for key in ("id", "type"):
         have = one.get(key)
         if have is not None and other.get(key) not in (None, have):

@@ -11,7 +11,7 @@ from stepstream.wire.tool_calls import NAMED, AnyToolCall
 
 
 class Identity(NamedTuple):
-    """What tells one call from another."""
+    """What identifies a call."""
 
     id: str
     type: str
@@ -19,7 +19,7 @@ class Identity(NamedTuple):
 
 
 def identity_of(node: Mapping[str, Any], *, settled: bool) -> Identity | None:
-    """Return who a call is, or None while that is not known: a kind that has a name needs it, unless `settled`."""
+    """Return the identity of a call, None while it is unknown: a kind with a name needs the name, unless `settled`."""
     identifier, kind = node.get("id"), node.get("type")
     if not isinstance(identifier, str) or not isinstance(kind, str):
         return None
@@ -48,7 +48,7 @@ def by_id(calls: Mapping[int, Node]) -> dict[str, Node]:
 def newly_started(
     step: SnapshotBuilder[RunStep], calls: Mapping[int, Node], *, settled: bool = False
 ) -> Iterator[tuple[int, Identity, Node]]:
-    """Note and yield those of `calls` whose identity is known now and was not before."""
+    """Record and yield those of `calls` whose identity is known now and was not before."""
     for index, node in calls.items():
         identity = identity_of(node, settled=settled)
         if identity is not None and identity.id not in step.started:
@@ -59,7 +59,7 @@ def newly_started(
 
 
 def _is_of_calls(step: SnapshotBuilder[RunStep]) -> bool:
-    """Tell whether the step and its details agree that it is one of tool calls."""
+    """Return whether the step and its details agree that it is one of tool calls."""
     return step.tree["step_details"].get("type") == "tool_calls" and step.base.type in OF_CALLS
 
 

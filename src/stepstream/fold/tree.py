@@ -1,7 +1,12 @@
-"""The inside of an object that still grows: a tree that can be added to at a cost that does not grow with it.
+"""JSON that grows: a tree that can be added to at a cost that does not depend on its size.
 
 `Node` stands for an object, `TextBuffer` for a text that is appended to, `Indexed` for a list that goes by index. Any
-other value is itself. `load` makes a tree from what came, `freeze` makes the snapshot.
+other value is itself. `load` makes a tree from a full object, `freeze` makes the snapshot of it:
+
+    freeze(load(Struct, value)) == value        for every value that a decoder gives
+
+A text is a list of pieces that are joined when it is read, and stays joined: n pieces cost n appends and one join, not
+n copies of what came before. A list is a dict by index, so entries may come in any order and leave gaps.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -86,7 +91,7 @@ def fields(value: Any) -> Collection[tuple[str, Any]]:
 
 
 def is_object(value: object) -> bool:
-    """Tell whether `value` is an object, of a known kind or not."""
+    """Return whether `value` is an object, of a known kind or not."""
     return isinstance(value, (WireObject, dict))
 
 
@@ -96,7 +101,7 @@ def part_of(struct: Struct, key: str) -> Struct:
 
 
 def goes_by_index(struct: Struct, key: str, value: object) -> bool:
-    """Tell whether a list in a delta goes by index: every entry has one; of an empty list its place tells."""
+    """Return whether a list in a delta goes by index: every entry has one; for an empty list its field decides."""
     if not isinstance(value, (list, tuple)):
         return False
     return all(map(_has_index, value)) if value else key in INDEXED and part_of(struct, key) is not None

@@ -66,7 +66,7 @@ class Mailbox:
         self.is_ending = False
         """Whether it takes nothing new. What waits is still delivered, unless it is closed too."""
         self.failure: Exception | None = None
-        """Why it was closed, unless somebody asked for it."""
+        """Why it was closed, unless by `close`."""
         self.on_failure: Callable[[Change | None, Exception, int, bool], bool] | None = None
         """Gets the change, the exception, the number of the attempt and whether it was the last one. Returns whether
         the failure was handled, and need not be logged."""
@@ -174,7 +174,7 @@ class Mailbox:
             return False
 
     def _overflow(self) -> bool:
-        """Close it where that is asked for, or where too much waits. Return False: no stream waits."""
+        """Close it where `overflow` says so, or where too much waits. Return False: no stream waits."""
         closes = self.delivery.overflow == "close"
         waiting, limit = (self.gate.counted, self.gate.size) if closes else (self.gate.taken, MAX_WAITING)
         if waiting > limit:

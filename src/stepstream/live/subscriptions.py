@@ -31,10 +31,9 @@ class Subscription:
 
     def __repr__(self) -> str:
         box = self._mailbox
-        names = "|".join(one.__name__ for one in box.classes)
-        closed = " closed" if box.is_closed else ""
-        waiting = len(box.queue)
-        return f"<Subscription {names}{closed} {box.delivered:,} delivered, {waiting} waiting, {box.failed:,} failed>"
+        names, closed = "|".join(one.__name__ for one in box.classes), " closed" if box.is_closed else ""
+        counts = f"{box.delivered:,} delivered, {len(box.queue)} waiting, {box.failed:,} failed"
+        return f"<Subscription {names}{closed} {counts}>"
 
     def close(self) -> None:
         """Receive nothing any more. What still waits is dropped, and no stream waits for this subscriber."""
@@ -47,7 +46,7 @@ class Subscription:
 
     @property
     def failure(self) -> Exception | None:
-        """Why it was closed, unless somebody asked for it."""
+        """Why it was closed, unless by `close`."""
         return self._mailbox.failure
 
     @property

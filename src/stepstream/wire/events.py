@@ -219,8 +219,7 @@ def _unwrapped(raw: object) -> object:
 
 
 def _id(raw: object) -> str | None:
-    found = raw.get("id") if isinstance(raw, dict) else None
-    return found if isinstance(found, str) else None
+    return found if isinstance(raw, dict) and isinstance(found := raw.get("id"), str) else None
 
 
 def _error_data(payload: bytes, max_depth: int) -> ErrorData:
