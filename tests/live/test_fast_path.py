@@ -394,7 +394,6 @@ INVALIDATING: dict[str, list[bytes]] = {
     "object_of_another_type": [written("thread.run.step.in_progress", step("in_progress", type="message_creation"))],
     "object_of_another_run": [written("thread.run.step.in_progress", step("in_progress", run_id="run_2"))],
     "new_call": [piece_in(grows({**calls()[0], "index": 7, "id": "call_new"}))],
-    "name_again": [piece_in(grows({"index": 0, "type": "function", "function": {"name": "sail"}}))],
     "output": [piece_in(grows({"index": 0, "type": "function", "function": {"output": "wind"}}))],
 }
 
@@ -460,6 +459,16 @@ def test_head_holds_again_once_it_is_learned_again() -> None:
     before = learning.folds(usual)
     learning.sees(usual)
     assert (before, learning.folds(usual)) == (0, 1)
+
+
+def test_head_outlasts_a_delta_that_changes_nothing() -> None:
+    usual = block_of("arguments")
+    again = piece_in(grows({"index": 0, "type": "function", "function": {"name": "sail"}}))
+    learning = Learning()
+    learning.sees(usual)
+    learning.sees(again)
+    assert (learning.folds(usual), learning.takes(usual)) == (1, True)
+    check([START, usual, again, usual, again, usual], looks=True)
 
 
 def test_head_does_not_outlast_what_another_stream_does_to_its_step() -> None:

@@ -1,10 +1,11 @@
 """The accumulator: events in, changes out.
 
 How it works: the type of an event's data leads to its rule. A full object opens, updates or ends what is known under
-its id (`objects`); a delta is checked as a whole and then merged into the tree of what grows (`deltas`), which costs
-the same however much came before. Snapshots are built from that tree when they are read (`builder`). Steps and messages
-follow the same rules and share the code; of runs the newest object wins (`runs`). What is known lives in a `State`,
-which several streams may share; a `StreamState` holds what belongs to one stream.
+its id, a delta adds to it (`updates`). Both are made trees and combined with the tree of what grows (`combining`), a
+delta after it was checked as a whole (`deltas`); it costs the same however much came before. Snapshots are built from
+that tree when they are read (`builder`). Steps and messages follow the same rules and share the code; of runs the
+newest object wins (`runs`). What is known lives in a `State`, which several streams may share; a `StreamState` holds
+what belongs to one stream.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,12 +16,11 @@ from stepstream.errors import DecodeError
 from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import Change
-from stepstream.fold.deltas import apply_delta
 from stepstream.fold.export import load_into, save
-from stepstream.fold.objects import apply_object
 from stepstream.fold.orphans import EventRef
 from stepstream.fold.runs import apply_run
 from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State, StreamState
+from stepstream.fold.updates import apply_delta, apply_object
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import DEFAULT_MAX_DEPTH, Event, Malformed, decode_event
 from stepstream.wire.messages import Message
@@ -130,6 +130,7 @@ class Accumulator:
     def apply(self, event: Event) -> list[Change]:
         """Fold one event and return what it did, in order. Whatever the event holds, nothing is raised."""
         self.stream.sequence += 1
+        self.stream.append = None
         rule = self._rules.get(type(event.data))
         return [] if rule is None else rule(event)
 

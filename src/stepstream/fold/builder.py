@@ -22,8 +22,9 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 from msgspec import UNSET
 
-from stepstream.fold.settle import contradicts, restore, supply
-from stepstream.fold.tree import Node, TextBuffer, freeze, load_value
+from stepstream.fold.combining import COMPLETE, FILL, MERGE, SETTLE, SUPPLY, Effect, combine
+from stepstream.fold.matching import contradicts
+from stepstream.fold.tree import Indexed, Node, TextBuffer, freeze, load, load_value
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RunStep
 
@@ -38,7 +39,7 @@ class SnapshotBuilder(Generic[Obj]):
 
     __slots__ = (
         "_tree", "base", "cached", "created", "deltas", "ended", "finished", "run_key",
-        "sent", "started", "text_calls", "version",
+        "sent", "started", "version",
     )  # fmt: skip
 
     def __init__(self, base: Obj, run_key: str) -> None:
@@ -56,8 +57,6 @@ class SnapshotBuilder(Generic[Obj]):
         """The tool calls reported as started, by id: the index, type and name each had then."""
         self.finished: set[str] = set()
         """The ids of the tool calls reported as finished."""
-        self.text_calls: dict[int, Node] = {}
-        """The calls whose deltas `appends` recognises, by index."""
         self.version = 0
         """Rises with every change but `append`."""
         self._tree: Node | None = None
@@ -78,14 +77,36 @@ class SnapshotBuilder(Generic[Obj]):
 
     def set_tree(self, tree: Node) -> None:
         """Replace the fields that grow by `tree`."""
-        self._tree, self.cached = tree, None
+        self._tree = tree
+        self._changed()
+
+    def merge(self, delta: Node) -> Effect:
+        """Add a delta that was checked, and return what it did."""
+        effect = combine(self.tree, delta, MERGE, Effect())
+        self.cached = None
+        if not effect.only_append:
+            self.version += 1
+        return effect
+
+    def add_entry(self, entries: Indexed, entry: Any) -> Node:
+        """Add one more entry to one of its lists, and return it."""
+        self._changed()
+        node = entries[entry.index] = load(entries.struct, entry)
+        return node
+
+    def fill(self, delta: Node) -> Effect:
+        """Add of a late delta what the terminal object left null, and return what that did."""
+        effect = combine(self.tree, delta, FILL, Effect())
+        self._changed()
+        return effect
+
+    def invalidate(self) -> None:
+        """Let no code append any more that has found its way here: the object is not kept any longer."""
         self.version += 1
 
-    def tree_to_change(self) -> Node:
-        """Return the fields that grow, to be changed."""
+    def _changed(self) -> None:
         self.cached = None
         self.version += 1
-        return self.tree
 
     def append(self, text: TextBuffer, piece: str) -> None:
         """Add one more piece to one of its texts."""
@@ -108,13 +129,10 @@ class SnapshotBuilder(Generic[Obj]):
         """
         added = False
         if self._tree is not None or not self._is_as_in(full):
-            added = supply(self.tree_to_change(), _load(full))
+            added = combine(self.tree, _load(full), SUPPLY, Effect()).added
         news = {field: value for field, value in _scalars(full) if value is not UNSET}
-        if "type" in news and news["type"] != getattr(self.base, "type", None):
-            self.text_calls.clear()  # the step may be at odds with its calls now
         self.base = msgspec.structs.replace(self.base, **news)
-        self.cached = None
-        self.version += 1
+        self._changed()
         return added
 
     def settle(self, full: Obj) -> None:
@@ -125,7 +143,7 @@ class SnapshotBuilder(Generic[Obj]):
         self.version += 1
         if before is not None:
             self._tree = _load(full)
-            if restore(self._tree, before, settling=True):
+            if combine(self._tree, before, SETTLE, Effect()).added:
                 self.cached = None
 
     def _is_as_in(self, full: Obj) -> bool:
@@ -147,7 +165,8 @@ class SnapshotBuilder(Generic[Obj]):
         said = [(field, value) for field, value in _scalars(full) if not _is_null(value)]
         news = {field: value for field, value in said if _is_null(getattr(before, field))}
         supplement = _load(full)
-        restore(self.tree_to_change(), supplement, settling=False)
+        combine(self.tree, supplement, COMPLETE, Effect())
+        self._changed()
         self.base = msgspec.structs.replace(self.base, **news)
         after = self.snapshot()
         against = any(value != getattr(after, field) for field, value in said)

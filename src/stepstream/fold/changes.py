@@ -3,19 +3,18 @@
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.wire.deltas import MessageDelta, MessageDeltaBody, RunStepDelta, RunStepDeltaBody
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
-from stepstream.wire.scan import data_of
 from stepstream.wire.tool_calls import AnyToolCall
 
 _step_delta: Final = msgspec.json.Decoder(RunStepDelta).decode
 _message_delta: Final = msgspec.json.Decoder(MessageDelta).decode
-"""Decode a delta that took the fast path: until it is read, its progress holds only the bytes of its block."""
+NO_DELTA: Final = -1
+"""The offset of a delta in progress that a full object made."""
 
 
 class _Change(msgspec.Struct, frozen=True):
@@ -25,11 +24,6 @@ class _Change(msgspec.Struct, frozen=True):
     """The ordinal of that event in its stream, from 1."""
     context: Any
     """What the caller gave to the stream."""
-
-
-def payload_of(progress: "StepProgress | MessageProgress") -> bytes:
-    """Return the raw JSON of the event that made progress."""
-    return data_of(progress._payload) if progress._delta is UNSET else progress._payload
 
 
 class _StepChange(_Change, frozen=True):
@@ -56,7 +50,7 @@ class _StepChange(_Change, frozen=True):
     def step_type(self) -> str | None:
         """The step's type, by its own field or else by that of its details."""
         base = self._base()
-        return base.type or (base.step_details.type if base.step_details else None) or None
+        return base.type or (base.step_details and base.step_details.type) or None
 
 
 class StepTransition(_StepChange, frozen=True):
@@ -84,15 +78,21 @@ class StepTransition(_StepChange, frozen=True):
 class StepProgress(_StepChange, frozen=True, eq=False):
     """A step grew. With `late`, an ended step got what its terminal object had left out."""
 
-    _delta: RunStepDeltaBody | UnsetType | None
     late: bool
     _builder: SnapshotBuilder[RunStep]
-    _payload: bytes
+    _raw: bytes
+    """The bytes that the event came in."""
+    _offset: int
+    """Where its data begins in them, or `NO_DELTA`."""
+    _decoded: RunStepDeltaBody | None = None
+    """The delta, where it was decoded to be folded."""
 
     @property
     def delta(self) -> RunStepDeltaBody | None:
         """Exactly what came under the event's `delta`; None where it was a full object that added something."""
-        return _step_delta(payload_of(self)).delta if self._delta is UNSET else self._delta
+        if self._decoded is not None or self._offset == NO_DELTA:
+            return self._decoded
+        return _step_delta(self._raw[self._offset :]).delta
 
     @property
     def step(self) -> RunStep:
@@ -209,15 +209,21 @@ class MessageTransition(_MessageChange, frozen=True):
 class MessageProgress(_MessageChange, frozen=True, eq=False):
     """A message grew. With `late`, an ended message got what its terminal object had left out."""
 
-    _delta: MessageDeltaBody | UnsetType | None
     late: bool
     _builder: SnapshotBuilder[Message]
-    _payload: bytes
+    _raw: bytes
+    """The bytes that the event came in."""
+    _offset: int
+    """Where its data begins in them, or `NO_DELTA`."""
+    _decoded: MessageDeltaBody | None = None
+    """The delta, where it was decoded to be folded."""
 
     @property
     def delta(self) -> MessageDeltaBody | None:
         """Exactly what came under the event's `delta`; None where it was a full object that added something."""
-        return _message_delta(payload_of(self)).delta if self._delta is UNSET else self._delta
+        if self._decoded is not None or self._offset == NO_DELTA:
+            return self._decoded
+        return _message_delta(self._raw[self._offset :]).delta
 
     @property
     def message(self) -> Message:

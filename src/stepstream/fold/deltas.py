@@ -1,156 +1,158 @@
-"""What a delta does: to an object that grows, to one that has ended, and to one that is not known yet."""
+"""A delta as a tree, and the check that it contradicts nothing.
 
-from collections.abc import Mapping
-from typing import Any, cast
+A delta applies wholly or not at all. So it is made a tree of its own first, which touches nothing; `check` compares it
+with what is known, and raises `Conflict` where something set once would change; only then the two are combined, which
+cannot fail (`combining`). Late deltas are the exception: of them all that fits is applied, so nothing is refused.
 
-from stepstream.fold.builder import SnapshotBuilder
-from stepstream.fold.changes import Change, ToolCallStarted
-from stepstream.fold.merge import Conflict, Unclear, check, fill, index_of, merge
-from stepstream.fold.orphans import EventRef
-from stepstream.fold.state import ObjectTable, StreamState, touch
-from stepstream.fold.tool_calls import calls_of, newly_started, snapshot_of
-from stepstream.fold.tree import Indexed, Node, fields, load
-from stepstream.wire.deltas import MessageDelta, RunStepDelta
-from stepstream.wire.events import Event, read_again
-from stepstream.wire.objects import RunStep
+Lists are the difference to a full object. There, the position of an entry is its place; in a delta, entries name their
+places by `index`. Two entries for one index apply in order, so the second is also checked against the first.
 
+    known  0: {"id": "call_a", "arguments": "{"}
+    delta  [{"index": 0, "arguments": "}"}, {"index": 0, "id": "call_b"}]    → Conflict id_conflict, "{" stays "{"
 
-def apply_delta(stream: StreamState, table: ObjectTable[Any], event: Event) -> list[Change]:
-    """Fold the delta of `event` into the object it names, or let it wait for that object."""
-    delta: Any = event.data
-    identifier, body = delta.id, delta.delta
-    builder = table.known.get(identifier)
-    if builder is None:
-        return _wait(stream, EventRef(event, stream.sequence), table, identifier)
-    builder.deltas += 1
-    if identifier not in table.touched:
-        touch(table.touched, identifier, builder)
-    if body is None:
-        return []
-    addition = None if builder.ended else table.text_append(builder, body)
-    if addition is not None:
-        builder.append(*addition)
-        payload = event.raw if event.raw is not None else event.payload
-        return [table.progress(event.name, stream.sequence, stream.context, body, False, builder, payload)]
-    return add(stream, EventRef(event, stream.sequence), table, builder)
+An entry may leave out its `type`, where an earlier delta named it. Its keys were read as those of any known kind; if
+the known object is of none of these kinds, that was wrong, and `Unclear` asks for the delta to be read again.
+"""
 
+from typing import Any, Final
 
-def add(stream: StreamState, ref: EventRef, table: ObjectTable[Any], builder: SnapshotBuilder[Any]) -> list[Change]:
-    """Fold the delta of `ref` into `builder`: wholly or, with an anomaly, not at all; if it ended, only fill."""
-    body = _body(ref)
-    if body is None or not any(value is not None for _, value in fields(body)):
-        return []
-    opening = None if builder.ended else table.entry_append(builder, body)
-    if opening is not None:
-        return _open(stream, ref, table, builder, *opening)
-    try:
-        body = _checked(builder, ref)
-    except Conflict as conflict:
-        if builder.ended:
-            return _fill(stream, ref, table, builder, _body(ref))
-        return [stream.anomaly(ref, conflict.code, builder.base.id, conflict.expected, conflict.got)]
-    if builder.ended:
-        return _fill(stream, ref, table, builder, body)
-    merge(builder.tree_to_change(), body)
-    started = started_by(stream, ref, builder, body) if table.is_steps else []
-    return [*started, _progress(stream, ref, table, builder, body, late=False)]
+from stepstream.fold.anomalies import AnomalyCode
+from stepstream.fold.combining import MERGE, Effect, combine
+from stepstream.fold.matching import ONCE
+from stepstream.fold.tree import (
+    Indexed,
+    Node,
+    Struct,
+    TextBuffer,
+    fields,
+    goes_by_index,
+    is_text,
+    load_value,
+    part_of,
+)
+from stepstream.wire.base import WireObject
+from stepstream.wire.deltas import MAX_INDEX
+from stepstream.wire.loose import index_words
+from stepstream.wire.schema import FULL, KINDS
+
+NO_PLACE: Final = -2
+"""The highest index of entries in a late delta that have no valid one."""
 
 
-def _open(
-    stream: StreamState,
-    ref: EventRef,
-    table: ObjectTable[Any],
-    builder: SnapshotBuilder[Any],
-    entries: Indexed,
-    entry: Any,
-) -> list[Change]:
-    """Add a new entry, which is all of the delta of `ref`."""
-    builder.tree_to_change()
-    node = entries[entry.index] = load(entries.struct, entry)
-    started = call_changes(stream, ref, builder, {entry.index: node}) if table.is_steps else []
-    return [*started, _progress(stream, ref, table, builder, _body(ref), late=False)]
+class Conflict(Exception):
+    """The delta contradicts what is known. `code` is the anomaly, `expected` and `got` say what was wrong."""
+
+    def __init__(self, code: AnomalyCode, expected: str, got: str) -> None:
+        super().__init__(f"expected {expected}, got {got}")
+        self.code = code
+        self.expected = expected
+        self.got = got
 
 
-def started_by(stream: StreamState, ref: EventRef, step: SnapshotBuilder[RunStep], body: Any) -> list[Change]:
-    """Return a `ToolCallStarted` for each call in the delta `body` that is known by now for the first time."""
-    entries = getattr(body.step_details, "tool_calls", None)
-    calls = calls_of(step) if entries else {}
-    touched = {index: calls[index] for index in map(index_of, entries or ())}
-    return call_changes(stream, ref, step, touched)
+class Unclear(Exception):
+    """An entry came without its type, and what is known does not say which of its keys are known."""
 
 
-def call_changes(
-    stream: StreamState,
-    ref: EventRef,
-    step: SnapshotBuilder[RunStep],
-    calls: Mapping[int, Node],
-    *,
-    settled: bool = False,
-) -> list[Change]:
-    """Return a `ToolCallStarted` for each of `calls` that is known by now for the first time."""
-    name, sequence = ref.event.name, ref.sequence
-    return [
-        ToolCallStarted(name, sequence, stream.context, snapshot_of(node), index, *identity, step.base)
-        for index, identity, node in newly_started(step, calls, settled=settled)
-    ]
+class DeltaTree:
+    """A delta as a tree, which combining consumes.
 
-
-def _wait(stream: StreamState, ref: EventRef, table: ObjectTable[Any], identifier: str) -> list[Change]:
-    key = table.name, identifier
-    is_first = key not in stream.orphans
-    if not stream.orphans.add(key, ref):
-        expected = f"the {table.name} before its deltas"
-        return [stream.anomaly(ref, "orphan_overflow", identifier, expected, "more of them than can wait")]
-    if not is_first:
-        return []
-    expected = f"the {table.name} before its delta"
-    return [stream.anomaly(ref, "delta_before_created", identifier, expected, "the delta first")]
-
-
-def _body(ref: EventRef) -> Any:
-    return cast(RunStepDelta | MessageDelta, ref.event.data).delta
-
-
-def _checked(builder: SnapshotBuilder[Any], ref: EventRef) -> Any:
-    """Return the body of a delta, checked against what is known.
-
-    Raises:
-        Conflict: it contradicts that.
+    An entry without a valid index gets one below zero: `check` refuses it; in a late delta, which is not checked, it
+    can only be found by its id. A list with several entries for one index has the first, and all in `Indexed.every`.
     """
-    body = _body(ref)
-    _check_type(builder, body)
-    try:
-        check(builder.tree, body, certain=False)
-    except Unclear:
-        body = cast(RunStepDelta | MessageDelta, read_again(ref.event).data).delta
-        check(builder.tree, body, certain=True)
-    return body
+
+    __slots__ = ("_has_odd_lists", "_misplaced", "_untyped", "is_typed", "root")
+
+    def __init__(self, struct: Struct, body: Any) -> None:
+        self._misplaced: dict[int, tuple[str, str]] = {}  # what is wrong with an index, by the `id()` of its list
+        self._has_odd_lists = False  # a wrong index, or several entries for one: `check` must look everywhere
+        self._untyped: set[int] = set()  # the `id()`s of nodes that came without a type
+        self.is_typed = True
+        """Whether it has no part of an unknown kind, so that a decoder of known kinds gives the same."""
+        self.root = self._node(struct, body)
+
+    def check(self, known: Node, *, certain: bool = False) -> None:
+        """Check that combining `known` with the delta changes nothing that is set once; then add up its lists.
+
+        Raises:
+            Conflict: it would, or an index is wrong.
+            Unclear: unless `certain`, the delta must be read again.
+        """
+        self._check(known, self.root)
+        if self._untyped and not certain:
+            raise Unclear
+
+    def _check(self, known: Node, node: Node) -> None:
+        if self._untyped and known.get("type") in KINDS.get(node.struct or WireObject, ()):
+            self._untyped.discard(id(node))
+        for key, value in node.items():
+            have = known.get(key)
+            kind = type(value)
+            if kind is Node:
+                if type(have) is Node or self._has_odd_lists:
+                    self._check(have if type(have) is Node else Node(None), value)
+            elif kind is Indexed:
+                if type(have) is Indexed or self._has_odd_lists:
+                    self._check_entries(have if type(have) is Indexed else Indexed(None), value)
+            elif key in ONCE and value is not None and have is not None and value != have:
+                raise Conflict(ONCE[key], f"the same {key} as before", "another")
+
+    def _check_entries(self, known: Indexed, indexed: Indexed) -> None:
+        if id(indexed) in self._misplaced:
+            raise Conflict("bad_index", *self._misplaced[id(indexed)])
+        for index, entry in indexed.every or indexed.items():
+            if index in known or self._has_odd_lists:
+                self._check(known.get(index) or Node(None), entry)
+        if indexed.every:
+            untyped, self._untyped = self._untyped, set()  # only what is known can say what an entry's type is
+            for index, entry in indexed.repetitions():
+                self._check(indexed[index], entry)
+                combine(indexed[index], entry, MERGE, Effect())
+            self._untyped = untyped
+
+    def _node(self, struct: Struct, value: Any) -> Node:
+        node = Node(struct)
+        if type(value) in KINDS and not value.type:
+            self._untyped.add(id(node))
+        for key, found in fields(value):
+            kind = type(found)
+            if kind is str:
+                node[key] = TextBuffer((found,)) if is_text(struct, key) else found
+            elif kind in FULL:
+                node[key] = self._node(FULL[kind], found)
+            else:
+                node[key] = self._value(node, key, found)
+        return node
+
+    def _value(self, node: Node, key: str, value: Any) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, dict):
+            self.is_typed = False
+            return self._node(part_of(node.struct, key), value)
+        if isinstance(value, WireObject):
+            return self._node(type(value), value)
+        if not goes_by_index(node.struct, key, value):
+            return load_value(node, key, value)
+        indexed = Indexed(part_of(node.struct, key))
+        every = [self._add_entry(indexed, entry) for entry in value]
+        if len(every) > len(indexed):
+            indexed.every = tuple(every)
+            self._has_odd_lists = True
+        return indexed
+
+    def _add_entry(self, indexed: Indexed, entry: Any) -> tuple[int, Node]:
+        index = entry["index"] if isinstance(entry, dict) else entry.index
+        if type(index) is not int or not 0 <= index <= MAX_INDEX:
+            self._misplaced.setdefault(id(indexed), index_words(index))
+            self._has_odd_lists = True
+            index = NO_PLACE - len(indexed)
+        if isinstance(entry, dict):
+            self.is_typed = False
+        node = self._node(indexed.struct, without_index(entry))
+        indexed.setdefault(index, node)
+        return index, node
 
 
-def _check_type(builder: SnapshotBuilder[Any], body: Any) -> None:
-    """Check the type of a step's delta against the step's own field. Against its details, `check` does."""
-    details = getattr(body, "step_details", None)
-    known = getattr(builder.base, "type", None)
-    if details and known and details.type and details.type != known:
-        raise Conflict("type_conflict", "step_details of the step's own type", "another")
-
-
-def _fill(
-    stream: StreamState, ref: EventRef, table: ObjectTable[Any], builder: SnapshotBuilder[Any], body: Any
-) -> list[Change]:
-    added, dropped = fill(builder.tree_to_change(), body)
-    changes: list[Change] = []
-    if added:
-        changes.append(_progress(stream, ref, table, builder, body, late=True))
-    if dropped:
-        expected = f"no more than what the ended {table.name} left null"
-        got = "something else, which is dropped"
-        changes.append(stream.anomaly(ref, "delta_after_terminal", builder.base.id, expected, got))
-    return changes
-
-
-def _progress(
-    stream: StreamState, ref: EventRef, table: ObjectTable[Any], builder: SnapshotBuilder[Any], body: Any, *, late: bool
-) -> Change:
-    event = ref.event
-    return table.progress(event.name, ref.sequence, stream.context, body, late, builder, event.payload)
+def without_index(entry: Any) -> Any:
+    """Return a delta's entry as an object that does not say its place. Of typed entries, `fields` leaves that out."""
+    return {key: value for key, value in entry.items() if key != "index"} if isinstance(entry, dict) else entry

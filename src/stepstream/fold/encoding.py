@@ -8,6 +8,7 @@ import msgspec
 
 from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.changes import (
+    NO_DELTA,
     Change,
     MessageProgress,
     MessageTransition,
@@ -16,7 +17,6 @@ from stepstream.fold.changes import (
     StepTransition,
     ToolCallFinished,
     ToolCallStarted,
-    payload_of,
 )
 
 _CALL: Final = ("step_id", "run_id", "index", "id", "type", "name")
@@ -52,7 +52,7 @@ def encode_change(change: Change) -> bytes:
     line: dict[str, Any] = {"change": KEYS[kind], "sequence": change.sequence}
     if isinstance(change, StepProgress | MessageProgress):
         line.update((column, getattr(change, column)) for column in COLUMNS[kind] if column != "delta")
-        line["delta"] = None if change._delta is None else _as_sent(change)
+        line["delta"] = None if change._offset == NO_DELTA else _as_sent(change)
     else:
         line.update((column, getattr(change, column)) for column in COLUMNS[kind])
     return msgspec.json.encode(line)
@@ -60,7 +60,7 @@ def encode_change(change: Change) -> bytes:
 
 def _as_sent(change: StepProgress | MessageProgress) -> object:
     """Return the delta as the server wrote it, unknown keys included."""
-    payload = payload_of(change)
+    payload = change._raw[change._offset :]
     try:
         delta = _WIRE.decode(payload).delta
     except msgspec.ValidationError:  # the event was encoded twice: its data is a JSON string

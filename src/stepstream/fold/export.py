@@ -35,7 +35,7 @@ _TYPES: Final[Mapping[type[WireObject], Mapping[str, Any]]] = {
 
 class _SavedObject(msgspec.Struct):
     object: Any
-    entry: str
+    group: str
     created: bool
     ended: bool
     grown: Any = None
@@ -207,7 +207,7 @@ def _typed(holder: type[WireObject], key: str, entries: list[Any]) -> Any:
 
 
 def _grown(kind: type[Obj], saved: _SavedObject) -> SnapshotBuilder[Obj]:
-    builder: SnapshotBuilder[Obj] = SnapshotBuilder(build(kind, saved.object), saved.entry)
+    builder: SnapshotBuilder[Obj] = SnapshotBuilder(build(kind, saved.object), saved.group)
     builder.created, builder.ended = saved.created, saved.ended
     builder.started, builder.finished = saved.started, set(saved.finished)
     if saved.sent is not None:

@@ -5,6 +5,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import (
+    NO_DELTA,
     Change,
     MessageProgress,
     MessageTransition,
@@ -47,7 +48,7 @@ def _of(state: State, builder: SnapshotBuilder[Any], transition: Any, progress: 
     snapshot, context = builder.snapshot(), state.context_of(builder.run_key)
     yield transition(REPLAYED, 0, context, snapshot, None, str(snapshot.status or ""), builder.ended)
     if not builder.ended:
-        yield progress(REPLAYED, 0, context, None, False, builder, b"")
+        yield progress(REPLAYED, 0, context, False, builder, b"", NO_DELTA)
 
 
 def _wanted(known: Mapping[str, V], own: str, key: Key | None, base_of: Callable[[V], Any]) -> Iterable[V]:

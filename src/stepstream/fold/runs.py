@@ -7,12 +7,10 @@ from msgspec import UNSET
 from stepstream.fold.anomalies import AnomalyCode
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import Change, RunTransition
-from stepstream.fold.deltas import call_changes
 from stepstream.fold.lifecycle import names_another_status
-from stepstream.fold.objects import finish_call
 from stepstream.fold.orphans import EventRef
 from stepstream.fold.state import StreamState, run_key, touch
-from stepstream.fold.tool_calls import by_id, calls_of, snapshot_of
+from stepstream.fold.tool_calls import by_id, calls_of, finished_call, snapshot_of, started_calls
 from stepstream.wire.events import Event, with_status
 from stepstream.wire.objects import RequiredAction, Run, RunStep
 
@@ -65,8 +63,8 @@ def _asked_for(stream: StreamState, ref: EventRef, run: Run) -> list[Change]:
 
 def _finish(stream: StreamState, ref: EventRef, step: SnapshotBuilder[RunStep], asked: list[str]) -> list[Change]:
     calls = {index: node for index, node in calls_of(step).items() if node.get("id") in asked}
-    changes = call_changes(stream, ref, step, calls, settled=True)
+    changes = started_calls(stream, ref, step, calls, at_end=True)
     for identifier, node in by_id(calls).items():
         if identifier in step.started and identifier not in step.finished:
-            changes.append(finish_call(stream, ref, step, identifier, snapshot_of(node)))
+            changes.append(finished_call(stream, ref, step, identifier, snapshot_of(node)))
     return changes

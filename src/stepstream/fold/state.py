@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from stepstream.fold.anomalies import Anomaly, AnomalyCode
 from stepstream.fold.appends import (
+    Append,
     EntryAppend,
     TextAppend,
     call_append,
@@ -129,10 +130,10 @@ class State:
             self.runs.pop(entry.run.id, None)
         for identifier, step in entry.steps.items():
             self.steps.pop(identifier, None)
-            step.version += 1
+            step.invalidate()
         for identifier, message in entry.messages.items():
             self.messages.pop(identifier, None)
-            message.version += 1
+            message.invalidate()
 
 
 def run_key(run_id: object, otherwise: str) -> str:
@@ -160,9 +161,9 @@ class ObjectTable(Generic[Obj]):
         self.transition: Callable[..., Change] = transition
         self.progress: Callable[..., Change] = progress
         self.text_append: Callable[[SnapshotBuilder[Obj], Any], TextAppend | None] = text_append
-        """Recognises the usual delta: one more piece of one text."""
+        """Recognises the usual delta."""
         self.entry_append: Callable[[SnapshotBuilder[Obj], Any], EntryAppend | None] = entry_append
-        """Recognises the delta that comes before those: one more call or part."""
+        """Recognises the one that comes before it."""
         self.known: dict[str, SnapshotBuilder[Obj]] = known
         """All that are known to the state, by id."""
         self.add: Callable[[SnapshotBuilder[Obj]], None] = add
@@ -175,8 +176,8 @@ class StreamState:
     """What one stream does not share with others: its count of events, its anomalies, what it touched."""
 
     __slots__ = (
-        "anomalies", "anomaly_count", "context", "is_reconciled", "messages", "orphans", "runs", "sequence", "state",
-        "steps",
+        "anomalies", "anomaly_count", "append", "context", "is_reconciled", "messages", "orphans", "runs", "sequence",
+        "state", "steps",
     )  # fmt: skip
 
     def __init__(self, state: State, context: object) -> None:
@@ -194,9 +195,16 @@ class StreamState:
             "step", StepTransition, StepProgress, step_text_append, call_append, state.steps, state.add_step
         )
         self.messages = ObjectTable[Message](
-            "message", MessageTransition, MessageProgress, message_text_append, content_append, state.messages,
+            "message",
+            MessageTransition,
+            MessageProgress,
+            message_text_append,
+            content_append,
+            state.messages,
             state.add_message,
-        )  # fmt: skip
+        )
+        self.append: Append | None = None
+        """What the last event did, where that was only an append."""
         self.orphans = OrphanDeltas()
 
     def touch_run(self, identifier: str) -> None:
@@ -232,4 +240,4 @@ def touch(seen: dict[str, V], identifier: str, value: V) -> None:
     if len(seen) > MAX_TOUCHED:
         dropped = seen.pop(next(iter(seen)))
         if isinstance(dropped, SnapshotBuilder):
-            dropped.version += 1
+            dropped.invalidate()

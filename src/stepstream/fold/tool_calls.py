@@ -1,10 +1,12 @@
 """Tool calls within a step: when one is known to have started, and what it was when it finished."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from stepstream.fold.appends import OF_CALLS, TEXTS
 from stepstream.fold.builder import SnapshotBuilder
+from stepstream.fold.changes import Change, ToolCallFinished, ToolCallStarted
+from stepstream.fold.orphans import EventRef
+from stepstream.fold.state import StreamState
 from stepstream.fold.tree import Indexed, Node, freeze
 from stepstream.wire.objects import RunStep
 from stepstream.wire.tool_calls import NAMED, AnyToolCall
@@ -18,15 +20,15 @@ class Identity(NamedTuple):
     name: str | None
 
 
-def identity_of(node: Mapping[str, Any], *, settled: bool) -> Identity | None:
-    """Return the identity of a call, None while it is unknown: a kind with a name needs the name, unless `settled`."""
+def identity_of(node: Mapping[str, Any], *, at_end: bool) -> Identity | None:
+    """Return the identity of a call, None while it is unknown: a kind with a name needs the name, unless `at_end`."""
     identifier, kind = node.get("id"), node.get("type")
     if not isinstance(identifier, str) or not isinstance(kind, str):
         return None
     key = NAMED.get(kind)
     content = node.get(key) if key else node
     name = content.get("name") if isinstance(content, dict) else None
-    if kind in NAMED and not name and not settled:
+    if kind in NAMED and not name and not at_end:
         return None
     return Identity(identifier, kind, name if isinstance(name, str) else None)
 
@@ -40,27 +42,58 @@ def calls_of(step: SnapshotBuilder[RunStep]) -> Mapping[int, Node]:
     return calls if type(calls) is Indexed else {}
 
 
+def touched_calls(calls: Mapping[int, Node], delta: Node) -> Mapping[int, Node]:
+    """Return those of a step's calls that a delta has entries for."""
+    details = delta.get("step_details")
+    entries = details.get("tool_calls") if type(details) is Node else None
+    return {index: calls[index] for index in entries if index in calls} if type(entries) is Indexed else {}
+
+
 def by_id(calls: Mapping[int, Node]) -> dict[str, Node]:
     """Return the calls that have an id, by it."""
     return {node["id"]: node for node in calls.values() if isinstance(node.get("id"), str)}
 
 
-def newly_started(
-    step: SnapshotBuilder[RunStep], calls: Mapping[int, Node], *, settled: bool = False
-) -> Iterator[tuple[int, Identity, Node]]:
-    """Record and yield those of `calls` whose identity is known now and was not before."""
+def started_calls(
+    stream: StreamState,
+    ref: EventRef,
+    step: SnapshotBuilder[RunStep],
+    calls: Mapping[int, Node],
+    *,
+    at_end: bool = False,
+) -> list[Change]:
+    """Record those of `calls` whose identity is known now and was not before, and return that they started."""
+    changes: list[Change] = []
     for index, node in calls.items():
-        identity = identity_of(node, settled=settled)
+        identity = identity_of(node, at_end=at_end)
         if identity is not None and identity.id not in step.started:
             step.started[identity.id] = index, identity.type, identity.name
-            if identity.type in TEXTS and _is_of_calls(step):
-                step.text_calls[index] = node
-            yield index, identity, node
+            call, cause = snapshot_of(node), (ref.event.name, ref.sequence, stream.context)
+            changes.append(ToolCallStarted(*cause, call, index, *identity, step.base))
+    return changes
 
 
-def _is_of_calls(step: SnapshotBuilder[RunStep]) -> bool:
-    """Return whether the step and its details agree that it is one of tool calls."""
-    return step.tree["step_details"].get("type") == "tool_calls" and step.base.type in OF_CALLS
+def finished_calls(
+    stream: StreamState, ref: EventRef, step: SnapshotBuilder[RunStep], before: Mapping[int, Node]
+) -> list[Change]:
+    """Return a `ToolCallFinished` for each call of an ended step that has had none, those it dropped included."""
+    nodes = by_id(before) | by_id(calls_of(step))
+    known = {call.id: call for call in step.snapshot().tool_calls}
+    return [
+        finished_call(stream, ref, step, identifier, known.get(identifier) or snapshot_of(nodes[identifier]))
+        for identifier in step.started
+        if identifier not in step.finished
+    ]
+
+
+def finished_call(
+    stream: StreamState, ref: EventRef, step: SnapshotBuilder[RunStep], identifier: str, call: AnyToolCall
+) -> ToolCallFinished:
+    """Record and return that a started call is finished."""
+    step.finished.add(identifier)
+    index, kind, name = step.started[identifier]
+    cause = ref.event.name, ref.sequence, stream.context
+    return ToolCallFinished(*cause, call, index, identifier, kind, call.tool_name or name, step.base)
 
 
 def snapshot_of(node: Node) -> AnyToolCall:

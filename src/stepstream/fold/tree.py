@@ -14,10 +14,11 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import astuple
 
 from stepstream.wire.base import Unknown, WireObject
 from stepstream.wire.messages import Content, Text
-from stepstream.wire.schema import FULL, INDEXED, PARTS, is_known
+from stepstream.wire.schema import FIELDS, FULL, INDEXED, PARTS, is_known
 
 APPENDED: Final = frozenset({"arguments", "input", "logs", "output"})
 """The names of the texts that deltas append to."""
@@ -30,6 +31,8 @@ Struct: TypeAlias = type[WireObject] | None
 
 DROPPED: Final = -1
 """No place in a list."""
+
+_NOTHING_DROPPED: Final[frozenset[str]] = frozenset()
 
 
 class TextBuffer(list[str]):
@@ -53,9 +56,8 @@ class Node(dict[str, Any]):
     __slots__ = ("dropped", "struct")
 
     def __init__(self, struct: Struct) -> None:
-        super().__init__()
         self.struct = struct
-        self.dropped: frozenset[str] = frozenset()
+        self.dropped: frozenset[str] = _NOTHING_DROPPED
 
 
 class Indexed(dict[int, Node]):
@@ -63,36 +65,40 @@ class Indexed(dict[int, Node]):
 
     `alias` leads from the index that deltas use to the place in a terminal object where the two differ, and from that
     of an entry which the terminal object dropped to `DROPPED`.
+
+    In a delta that has several entries for one index, the first is in its place, and `every` has all in order.
     """
 
-    __slots__ = ("alias", "struct")
+    __slots__ = ("alias", "every", "struct")
 
     def __init__(self, struct: Struct) -> None:
-        super().__init__()
         self.struct = struct
         self.alias: dict[int, int] = {}
+        self.every: tuple[tuple[int, Node], ...] = ()
 
-
-_FIELDS: Final[dict[type[Any], tuple[str, ...]]] = {}
-"""The fields of each struct but `index`, which is a place in a list and no part of the object; noted at first use."""
-
-
-def _names(struct: type[WireObject]) -> tuple[str, ...]:
-    names = _FIELDS[struct] = tuple(name for name in struct.__struct_fields__ if name != "index")
-    return names
+    def repetitions(self) -> list[tuple[int, Node]]:
+        """Return the entries for an index that came before, which are to be added to the first; they are given once."""
+        found = [(index, entry) for index, entry in self.every if self[index] is not entry]
+        self.every = ()
+        return found
 
 
 def fields(value: Any) -> Collection[tuple[str, Any]]:
-    """Return the keys and values of an object as they came."""
+    """Return the keys and values of an object as they came, without `index`, which is a place in a list."""
     if isinstance(value, dict):
         return value.items()
-    names = _FIELDS.get(type(value)) or _names(type(value))
-    return [(name, found) for name in names if (found := getattr(value, name)) is not UNSET]
+    pairs = zip(value.__struct_fields__, astuple(value), strict=True)
+    return [(name, found) for name, found in pairs if found is not UNSET and name != "index"]
 
 
 def is_object(value: object) -> bool:
     """Return whether `value` is an object, of a known kind or not."""
     return isinstance(value, (WireObject, dict))
+
+
+def is_text(struct: Struct, key: str) -> bool:
+    """Return whether the string under `key` is a text that deltas append to."""
+    return key in APPENDED or (struct in APPENDED_IN and key in APPENDED_IN[struct])
 
 
 def part_of(struct: Struct, key: str) -> Struct:
@@ -108,9 +114,11 @@ def goes_by_index(struct: Struct, key: str, value: object) -> bool:
 
 
 def _has_index(entry: object) -> bool:
-    if isinstance(entry, WireObject):
-        return "index" in entry.__struct_fields__
-    return isinstance(entry, dict) and "index" in entry
+    return (
+        "index" in FIELDS[type(entry)]
+        if isinstance(entry, WireObject)
+        else isinstance(entry, dict) and "index" in entry
+    )
 
 
 def load(struct: Struct, value: Any) -> Node:
@@ -124,8 +132,7 @@ def load(struct: Struct, value: Any) -> Node:
 def load_value(node: Node, key: str, value: Any) -> Any:
     """Return a value of a full object as the part of a tree that it is under `key` of `node`."""
     if isinstance(value, str):
-        is_text = key in APPENDED or key in APPENDED_IN.get(node.struct, ())
-        return TextBuffer([value]) if is_text else value
+        return TextBuffer([value]) if is_text(node.struct, key) else value
     if value is None:
         return None
     if isinstance(value, WireObject):
@@ -164,7 +171,8 @@ def _freeze_node(node: Node) -> Any:
         return plain(node)
     if not is_known(struct, node):
         return Unknown(plain(node))
-    return struct(**{key: freeze(value) for key, value in node.items() if key in struct.__struct_fields__})
+    known = FIELDS[struct]
+    return struct(**{key: freeze(value) for key, value in node.items() if key in known})
 
 
 def plain(value: Any) -> Any:

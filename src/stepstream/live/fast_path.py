@@ -9,19 +9,19 @@ was decoded and folded by the rules that all events go by (`fold`), and added on
 bytes before and after the piece are kept as a `Template`. The next block with the same prefix and suffix says the same
 of another piece, provided that
 
-1. what lies between is the inside of one JSON string: `_decode_text` decodes it with its quotes, and refuses all else;
-2. the template splits the block where the piece stood, and not inside another string with the same text: `_is_split`
-   proves that once, by decoding the template around a probe and looking which buffer it would be appended to;
-3. nothing but appending has happened to the step or message since: every other change to a `SnapshotBuilder` raises its
-   `version`, so a template of an older version is not used any more. A delta after the terminal object, an evicted run
-   and a replaced text buffer are all seen this way.
+1. folding the block did nothing but append that piece to that buffer: the walk itself said so (`StreamState.append`);
+2. what lies between is the inside of one JSON string: `_decode_text` decodes it with its quotes, and refuses all else;
+3. the template splits the block where the piece stood, and not inside another string with the same text: `_is_split`
+   proves that once, by the key that the walk found the piece under, which must stand there and nowhere else;
+4. nothing but appending has happened to the step or message since: every other change of what a `SnapshotBuilder` has
+   built raises its `version`. A terminal object, an evicted run and a replaced buffer are all seen this way.
 
 So a template may be reused exactly as long as its version is the builder's. What would break this: code that changes a
-builder or its tree without raising `version`; a second place in the block whose value depends on the piece; an event
-that is decoded from other bytes than its block (`learn` refuses data with line ends, which a decoder has joined).
+builder's tree without raising `version`; a second place in the block whose value depends on the piece; an event that is
+decoded from other bytes than its block (`learn` refuses data with line ends, which a decoder has joined).
 
-A template is found by the bytes of its prefix, so its cost does not depend on how many texts grow at once. Whatever
-does not match is left to the rules. This is the only module that knows `wire` and `fold` by their insides.
+A template is found by the bytes of its prefix, so its cost does not depend on how many texts grow at once. A block that
+does not match any is left to the rules. Only this module relies on how both `wire` and `fold` work inside.
 """
 
 import re
@@ -29,14 +29,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
-from msgspec import UNSET
 
+from stepstream.fold.appends import Append
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import Change, MessageProgress, StepProgress
 from stepstream.fold.state import StreamState
 from stepstream.fold.tree import TextBuffer
 from stepstream.live.routing import Routes
-from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event
 from stepstream.wire.scan import DATA, OPENING
 
@@ -54,7 +53,6 @@ _OPENINGS: Final = (b'":"', b'": "')
 """What ends a prefix. The inside of a JSON string cannot hold either: its last quote would be escaped there."""
 
 _INSIDE: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
-_PROBES: Final = ("?", "!")
 
 _decode_text: Final = msgspec.json.Decoder(str).decode
 
@@ -66,18 +64,12 @@ class _Kind(NamedTuple):
     """What differs between the deltas of steps and those of messages."""
 
     name: bytes  # what the block begins with, up to its data
-    decode: Callable[[bytes], Any]
-    data: type[Any]
     progress: Any
 
 
-def _kind(event: str, data: type[Any], progress: type[Change]) -> _Kind:
-    return _Kind(event.encode() + DATA, msgspec.json.Decoder(data).decode, data, progress)
-
-
 _KINDS: Final[Mapping[str, _Kind]] = {
-    "thread.run.step.delta": _kind("thread.run.step.delta", RunStepDelta, StepProgress),
-    "thread.message.delta": _kind("thread.message.delta", MessageDelta, MessageProgress),
+    "thread.run.step.delta": _Kind(b"thread.run.step.delta" + DATA, StepProgress),
+    "thread.message.delta": _Kind(b"thread.message.delta" + DATA, MessageProgress),
 }
 """The events that have templates."""
 
@@ -86,8 +78,8 @@ class Template:
     """The bytes around the piece of text in one delta, and what they stand for."""
 
     __slots__ = (
-        "block_end", "block_start", "builder", "event", "mailboxes", "progress", "routes_version", "suffix", "text",
-        "version",
+        "block_end", "block_start", "builder", "data_at", "event", "mailboxes", "progress", "routes_version", "suffix",
+        "text", "version",
     )  # fmt: skip
 
     def __init__(
@@ -96,7 +88,9 @@ class Template:
         self.event = event
         self.suffix = suffix
         self.block_start, self.block_end = OPENING + prefix, suffix + b"\n\n"  # of a chunk that is one block
-        self.progress = _KINDS[event].progress
+        kind = _KINDS[event]
+        self.progress = kind.progress
+        self.data_at = len(kind.name)  # where the data begins in a block
         self.builder = builder
         self.version = builder.version
         self.text = text
@@ -141,7 +135,8 @@ class DeltaTemplates:
         current = template.routes_version == self._routes.version
         mailboxes = template.mailboxes if current else self._look_up(template)
         if mailboxes:
-            progress = template.progress(template.event, stream.sequence, stream.context, UNSET, False, builder, chunk)
+            at = template.data_at + len(OPENING)
+            progress = template.progress(template.event, stream.sequence, stream.context, False, builder, chunk, at)
             self._dispatch(progress, mailboxes)
         return True
 
@@ -178,7 +173,8 @@ class DeltaTemplates:
                 current = template.routes_version == routes.version
                 mailboxes = template.mailboxes if current else self._look_up(template)
                 if mailboxes:
-                    progress = template.progress(template.event, before + place, context, UNSET, False, builder, block)
+                    sequence, at = before + place, template.data_at
+                    progress = template.progress(template.event, sequence, context, False, builder, block, at)
                     if dispatch(progress, mailboxes):
                         break
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -190,35 +186,26 @@ class DeltaTemplates:
         return place
 
     def learn(self, event: Event) -> None:
-        """Keep a template of a delta that was just folded, where it added one piece to one text.
+        """Keep a template of a delta that was just folded, where all it did was to append one piece to one text.
 
         `event` must be what the decoder made of one frame. Data with a line end in it was joined from several lines:
         its bytes in the stream were others.
         """
-        delta: Any = event.data
-        kind = _KINDS.get(event.name)
-        if self._misses >= MAX_MISSES or kind is None or event.raw is None or type(delta) is not kind.data:
-            return
-        if delta.delta is None or b"\n" in event.raw:
-            return
-        table: Any = self._stream.steps if kind.data is RunStepDelta else self._stream.messages
-        builder = table.known.get(delta.id)
-        added = None if builder is None or builder.ended else table.text_append(builder, delta.delta)
-        if added is None:
+        append, kind = self._stream.append, _KINDS.get(event.name)
+        if append is None or kind is None or self._misses >= MAX_MISSES or event.raw is None or b"\n" in event.raw:
             return
         self._misses += 1
         block = kind.name + event.raw
         for opening in _OPENINGS:
             begin = block.rfind(opening) + len(opening)
             inside = _INSIDE.match(block, begin)
-            prefix, suffix = block[:begin], block[inside.end() if inside else begin :]
-            if len(prefix) + len(suffix) > MAX_TEMPLATE_BYTES:
-                continue
-            if _is_split(kind, prefix, suffix, table, builder, *added):
+            end = inside.end() if inside else begin
+            prefix, suffix = block[:begin], block[end:]
+            if len(prefix) + len(suffix) <= MAX_TEMPLATE_BYTES and _is_split(prefix, suffix, block[begin:end], append):
                 if len(self._templates) >= MAX_TEMPLATES:
                     self._templates.clear()
                 self._opening = opening
-                self._templates[prefix] = Template(event.name, prefix, suffix, builder, added[0])
+                self._templates[prefix] = Template(event.name, prefix, suffix, append.builder, append.buffer)
                 return
 
     def _look_up(self, template: Template) -> Sequence[Any]:
@@ -228,17 +215,15 @@ class DeltaTemplates:
         return template.mailboxes
 
 
-def _is_split(
-    kind: _Kind, prefix: bytes, suffix: bytes, table: Any, builder: Any, text: TextBuffer, piece: str
-) -> bool:
-    """Return whether `piece` stood between the two: another text there is appended to the same buffer.
+def _is_split(prefix: bytes, suffix: bytes, inside: bytes, append: Append) -> bool:
+    """Return whether the piece that was appended is what stands between the two.
 
-    The probe differs from the piece, so that a string elsewhere in the block with the same text cannot pass for it.
+    It is, if its key stands right before it and is a key nowhere else in the block. A key could only be written
+    otherwise with an escape, of which there must be none outside of the piece.
     """
-    probe = _PROBES[piece == _PROBES[0]]
-    try:
-        delta = kind.decode(b"%b%b%b" % (prefix[len(kind.name) :], probe.encode(), suffix))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    key = re.escape(append.key.encode())
+    if b"\\" in prefix or b"\\" in suffix or not re.search(b'"%b": ?"\\Z' % key, prefix):
         return False
-    added = table.text_append(builder, delta.delta) if delta.id == builder.base.id and delta.delta else None
-    return added is not None and added[0] is text and added[1] == probe
+    if len(re.findall(b'"%b"[ \t\r\n]*:' % key, prefix + suffix)) > 1:
+        return False
+    return _decode_text(b'"%b"' % inside) == append.piece

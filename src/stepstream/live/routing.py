@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 from stepstream.fold.builder import SnapshotBuilder
-from stepstream.fold.changes import Change
+from stepstream.fold.changes import NO_DELTA, Change
 from stepstream.live.mailbox import Mailbox
 from stepstream.live.pending import PendingCount
 from stepstream.live.queues import PROGRESS
@@ -78,7 +78,7 @@ class _Route:
         if known is None:
             if len(self.found) >= MAX_FOUND:
                 self.found.clear()
-            progress = self.kind("", 0, None, None, False, builder, b"")
+            progress = self.kind("", 0, None, False, builder, b"", NO_DELTA)
             known = self.found[id(base)] = base, self._look_up(progress)
         return known[1]
 

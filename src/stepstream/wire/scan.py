@@ -110,8 +110,3 @@ class Scanner:
         frames = self._decoder.feed(data)
         self._is_inside = not self._decoder.is_between_blocks
         return [*frames]
-
-
-def data_of(block: bytes) -> bytes:
-    """Return the bytes after `data: ` in a block of two lines, with the line ends that follow."""
-    return block[block.find(DATA) + len(DATA) :]

@@ -1,6 +1,6 @@
 """Tables over the structs: where objects of several kinds stand, which kinds are known, which lists have an index."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, get_args
 
 from stepstream.wire import deltas, messages, objects, tool_calls
@@ -52,9 +52,17 @@ KINDS: Final[Mapping[type[WireObject], frozenset[str]]] = {
 }
 """The values of `type` that a struct is for. An object of another type is an `Unknown`."""
 
-_FIELDS: Final[Mapping[type[WireObject], frozenset[str]]] = {
-    struct: frozenset(struct.__struct_fields__) for struct in KINDS
+
+def _structs(root: type[WireObject]) -> Iterator[type[WireObject]]:
+    for struct in root.__subclasses__():
+        yield struct
+        yield from _structs(struct)
+
+
+FIELDS: Final[Mapping[type[WireObject], frozenset[str]]] = {
+    struct: frozenset(struct.__struct_fields__) for struct in _structs(WireObject)
 }
+"""The fields of every struct above."""
 
 FULL: Final[Mapping[type[WireObject], type[WireObject]]] = {
     deltas.StepDetailsDelta: objects.StepDetails,
@@ -82,5 +90,5 @@ def is_known(struct: type[WireObject], raw: Mapping[str, Any]) -> bool:
         return True
     kind = raw.get("type")
     if kind is None:
-        return raw.keys() <= _FIELDS[struct] or not kinds.isdisjoint(raw)
+        return raw.keys() <= FIELDS[struct] or not kinds.isdisjoint(raw)
     return kind in kinds if isinstance(kind, str) else True  # a type that is no string is for the checks to refuse

@@ -1,0 +1,250 @@
+"""What one event does to one step or message: a full object opens, updates or ends it; a delta adds to it.
+
+Steps and messages follow the same rules. What differs between them stands in their `ObjectTable`; that only steps have
+tool calls is the one condition left here.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+from msgspec.structs import replace
+
+from stepstream.fold.anomalies import Anomaly, AnomalyCode
+from stepstream.fold.appends import Append
+from stepstream.fold.builder import GROWN_FIELDS, SnapshotBuilder
+from stepstream.fold.changes import NO_DELTA, Change, MessageProgress, StepProgress
+from stepstream.fold.deltas import Conflict, DeltaTree, Unclear
+from stepstream.fold.lifecycle import CREATING_EVENTS, ENDING_EVENTS
+from stepstream.fold.orphans import EventRef
+from stepstream.fold.state import ObjectTable, StreamState, run_key, touch
+from stepstream.fold.tool_calls import calls_of, finished_calls, started_calls, touched_calls
+from stepstream.fold.tree import Node
+from stepstream.wire.deltas import MessageDelta, RunStepDelta
+from stepstream.wire.events import Event, read_again, with_status
+from stepstream.wire.messages import Message
+from stepstream.wire.objects import RunStep
+
+
+class _Update(NamedTuple):
+    """One event about one object, and the changes it can make."""
+
+    stream: StreamState
+    ref: EventRef
+    table: ObjectTable[Any]
+    builder: SnapshotBuilder[Any]
+
+    def anomaly(self, code: AnomalyCode, expected: str, got: str) -> Anomaly:
+        return self.stream.anomaly(self.ref, code, self.builder.base.id, expected, got)
+
+    def transition(self, previous: str | None, *, ends: bool) -> Change:
+        builder, (event, sequence) = self.builder, self.ref
+        status = str(builder.base.status or "")
+        return self.table.transition(
+            event.name, sequence, self.stream.context, builder.snapshot(), previous, status, ends
+        )
+
+    def progress(self, body: Any = None, *, late: bool = False) -> Change:
+        """Return the progress that a delta made; without a body, that of a full object."""
+        event, sequence = self.ref
+        raw, offset = (event.payload, 0) if body is not None else (b"", NO_DELTA)
+        return self.table.progress(event.name, sequence, self.stream.context, late, self.builder, raw, offset, body)
+
+    def calls(self) -> Mapping[int, Node]:
+        return calls_of(self.builder) if self.table.is_steps else {}
+
+    def started(self, calls: Mapping[int, Node], *, at_end: bool = False) -> list[Change]:
+        return started_calls(self.stream, self.ref, self.builder, calls, at_end=at_end)
+
+
+def apply_object(stream: StreamState, table: ObjectTable[Any], event: Event) -> list[Change]:
+    """Fold the full object of `event`."""
+    full: Any = with_status(event.name, event.data)
+    ref = EventRef(event, stream.sequence)
+    builder = table.known.get(full.id)
+    ends = event.name in ENDING_EVENTS or full.is_terminal
+    if builder is None:
+        return _open(stream, ref, table, full, ends=ends)
+    touch(table.touched, full.id, builder)
+    update = _Update(stream, ref, table, builder)
+    if builder.ended:
+        return _repeat(update, full, ends=ends)
+    return _end(update, full, builder.base.status) if ends else _update(update, full)
+
+
+def _open(
+    stream: StreamState, ref: EventRef, table: ObjectTable[Any], full: RunStep | Message, *, ends: bool
+) -> list[Change]:
+    """Begin to build an object, from the deltas that waited for it too."""
+    key = run_key(full.run_id, f"{table.name}:{full.id}")
+    builder = SnapshotBuilder[Any](_without_grown(full) if ends else full, key)
+    builder.created = ref.event.name in CREATING_EVENTS
+    table.add(builder)
+    touch(table.touched, full.id, builder)
+    update = _Update(stream, ref, table, builder)
+    waited = stream.orphans.take((table.name, full.id))
+    if ends:  # the transition carries the whole object: the progress that led there is left out
+        added = [change for delta in waited for change in _add(_Update(stream, delta, table, builder))]
+        return [
+            *(change for change in added if not isinstance(change, StepProgress | MessageProgress)),
+            *_end(update, full, None),
+        ]
+    changes = [update.transition(None, ends=False), *update.started(update.calls())]
+    for delta in waited:
+        changes += _add(_Update(stream, delta, table, builder))
+    return [*changes, *stream.bound(ref, key)]
+
+
+def _without_grown(full: Any) -> Any:
+    """Return `full` without the fields that grow: the deltas that waited build them, and then it settles them."""
+    return replace(full, **dict.fromkeys(GROWN_FIELDS[type(full)]))
+
+
+def _update(update: _Update, full: Any) -> list[Change]:
+    """Take a full object on the way."""
+    table, builder, changes = update.table, update.builder, list[Change]()
+    if update.ref.event.name in CREATING_EVENTS:
+        if builder.created:
+            changes.append(update.anomaly("duplicate_created", f"one created event for the {table.name}", "another"))
+        builder.created = True
+    previous = builder.base.status
+    added = builder.update(full)
+    if previous != builder.base.status:
+        changes.append(update.transition(previous, ends=False))
+    changes += update.started(update.calls())
+    if added:
+        changes.append(update.progress())
+    return changes
+
+
+def _end(update: _Update, full: Any, previous: str | None) -> list[Change]:
+    """Take the terminal object."""
+    stream, ref, table, builder = update
+    before = update.calls()
+    builder.settle(full)
+    changes = update.started(update.calls(), at_end=True)
+    if table.is_steps:
+        changes += finished_calls(stream, ref, builder, before)
+    return [*changes, update.transition(previous, ends=True), *stream.bound(ref, builder.run_key)]
+
+
+def _repeat(update: _Update, full: Any, *, ends: bool) -> list[Change]:
+    """Take an object after the terminal one: what it fills is progress, what it contradicts an anomaly."""
+    name, builder = update.table.name, update.builder
+    if not ends:
+        expected = f"nothing but repetitions after the {name} ended"
+        return [update.anomaly("status_regression", expected, "an earlier status")]
+    filled, against = False, False
+    if full not in (builder.sent, builder.snapshot()):
+        filled, against = builder.complete(full) if full.status == builder.base.status else (False, True)
+    changes = [update.progress(late=True)] if filled else []
+    if against:
+        expected = f"what the first terminal object of the {name} said"
+        changes.append(update.anomaly("conflicting_terminal", expected, "something else"))
+    elif not filled:
+        changes.append(update.anomaly("duplicate_terminal", f"one terminal event for the {name}", "another"))
+    return changes
+
+
+def apply_delta(stream: StreamState, table: ObjectTable[Any], event: Event) -> list[Change]:
+    """Fold the delta of `event` into the object it names, or let it wait for that object."""
+    delta: Any = event.data
+    ref = EventRef(event, stream.sequence)
+    builder = table.known.get(delta.id)
+    if builder is None:
+        return _wait(stream, ref, table, delta.id)
+    builder.deltas += 1
+    if delta.id not in table.touched:
+        touch(table.touched, delta.id, builder)
+    return _add(_Update(stream, ref, table, builder))
+
+
+def _wait(stream: StreamState, ref: EventRef, table: ObjectTable[Any], identifier: str) -> list[Change]:
+    key = table.name, identifier
+    is_first = key not in stream.orphans
+    if not stream.orphans.add(key, ref):
+        expected = f"the {table.name} before its deltas"
+        return [stream.anomaly(ref, "orphan_overflow", identifier, expected, "more of them than can wait")]
+    if not is_first:
+        return []
+    expected = f"the {table.name} before its delta"
+    return [stream.anomaly(ref, "delta_before_created", identifier, expected, "the delta first")]
+
+
+def _add(update: _Update) -> list[Change]:
+    """Add a delta: wholly or, with an anomaly, not at all; if its object has ended, only fill."""
+    body, builder = _body(update.ref.event), update.builder
+    if body is None:
+        return []
+    if not builder.ended and (usual := _add_usual(update, body)) is not None:
+        return usual
+    try:
+        body, tree = _checked(builder, update.ref.event, body)
+    except Conflict as conflict:
+        if not builder.ended:
+            return [update.anomaly(conflict.code, conflict.expected, conflict.got)]
+        tree = None
+    if builder.ended:
+        return _fill(update, body)
+    if tree is None or all(value is None for value in tree.root.values()):
+        return []
+    effect = builder.merge(tree.root)
+    if not effect.only_append:
+        return [*update.started(touched_calls(update.calls(), tree.root)), update.progress(body)]
+    if effect.appended is not None and tree.is_typed:
+        update.stream.append = Append(builder, *effect.appended)
+    return [update.progress(body)]
+
+
+def _add_usual(update: _Update, body: Any) -> list[Change] | None:
+    """Add a delta that is recognised by its shape, and return what that did; None for any other delta."""
+    stream, _, table, builder = update
+    text = table.text_append(builder, body)
+    if text is not None:
+        builder.append(text[0], text[1])
+        stream.append = Append(builder, *text)
+        return [update.progress(body)]
+    entry = table.entry_append(builder, body)
+    if entry is None:
+        return None
+    calls = {entry[1].index: builder.add_entry(*entry)}
+    return [*(update.started(calls) if table.is_steps else ()), update.progress(body)]
+
+
+def _body(event: Event) -> Any:
+    return cast(RunStepDelta | MessageDelta, event.data).delta
+
+
+def _checked(builder: SnapshotBuilder[Any], event: Event, body: Any) -> tuple[Any, DeltaTree]:
+    """Return the body of a delta, and that as a tree which contradicts nothing.
+
+    Raises:
+        Conflict: it contradicts what is known.
+    """
+    tree = DeltaTree(type(builder.base), body)
+    _check_type(builder, tree.root)
+    try:
+        tree.check(builder.tree)
+    except Unclear:
+        body = _body(read_again(event))
+        tree = DeltaTree(type(builder.base), body)
+        tree.check(builder.tree, certain=True)
+        tree.is_typed = False
+    return body, tree
+
+
+def _check_type(builder: SnapshotBuilder[Any], delta: Node) -> None:
+    """Check the type of a step's delta against the step's own field. Against its details, the tree is checked."""
+    details, known = delta.get("step_details"), getattr(builder.base, "type", None)
+    given = details.get("type") if type(details) is Node else None
+    if known and isinstance(given, str) and given and given != known:
+        raise Conflict("type_conflict", "step_details of the step's own type", "another")
+
+
+def _fill(update: _Update, body: Any) -> list[Change]:
+    """Add a late delta: what the terminal object left null is filled, all else lost."""
+    effect = update.builder.fill(DeltaTree(type(update.builder.base), body).root)
+    changes = [update.progress(body, late=True)] if effect.added else []
+    if effect.lost:
+        expected = f"no more than what the ended {update.table.name} left null"
+        changes.append(update.anomaly("delta_after_terminal", expected, "something else, which is dropped"))
+    return changes
