@@ -36,6 +36,10 @@ def logs(text: Any, **fields: Any) -> dict[str, Any]:
     return sums(outputs=[{"index": 0, "type": "logs", "logs": text, **fields}])
 
 
+def moor(**fields: Any) -> dict[str, Any]:
+    return {"index": 2, "type": "azure_function", "azure_function": fields}
+
+
 def word(value: Any, **fields: Any) -> dict[str, Any]:
     return {"index": 0, "type": "text", "text": {"value": value, **fields}}
 
@@ -47,6 +51,7 @@ OPENING = [
     step_delta(logs("one")),
     frame("thread.message.created", {"id": MESSAGE, "content": []}),
     message_delta(word("fog", annotations=[])),
+    step_delta({**moor(name="moor", arguments=""), "id": "call_2"}),
 ]
 
 DELTAS = {
@@ -58,6 +63,9 @@ DELTAS = {
     "arguments_of_another_type": step_delta({**sail(arguments="x"), "type": "openapi"}),
     "arguments_with_name": step_delta(sail(arguments="x", name="sail")),
     "arguments_with_output": step_delta(sail(arguments="x", output="wind")),
+    "arguments_of_an_azure_function": step_delta(moor(arguments="x")),
+    "arguments_of_an_azure_function_with_name": step_delta(moor(arguments="x", name="moor")),
+    "arguments_of_an_azure_function_with_output": step_delta(moor(arguments="x", output="wind")),
     "arguments_null": step_delta(sail(arguments=None)),
     "arguments_absent": step_delta(sail()),
     "function_null": step_delta({"index": 0, "type": "function", "function": None}),
@@ -192,7 +200,15 @@ def test_short_cut_does_what_the_long_way_does(delta: Frame) -> None:
     assert fold(Accumulator(), frames) == fold(long_way(), frames)
 
 
-USUAL = ["arguments", "arguments_with_id", "input", "logs", "word", "word_with_no_annotations"]
+USUAL = [
+    "arguments",
+    "arguments_of_an_azure_function",
+    "arguments_with_id",
+    "input",
+    "logs",
+    "word",
+    "word_with_no_annotations",
+]
 
 
 @pytest.mark.parametrize("name", USUAL)
@@ -207,6 +223,7 @@ def test_usual_delta_takes_the_short_cut(name: str) -> None:
 ODD_STEPS = [
     {"id": STEP, "type": "message_creation", "step_details": {"type": "tool_calls", "tool_calls": []}},
     {"id": STEP, "step_details": {"tool_calls": []}},
+    {"id": STEP, "step_details": {"type": "message_creation", "tool_calls": []}},
     {"id": STEP, "type": "tool_calls", "step_details": {}},
     {"id": STEP, "type": "tool_calls", "step_details": {"type": "tool_calls"}},
     {"id": STEP, "type": "tool_calls", "step_details": {"type": "dream", "tool_calls": [{"id": "x"}]}},

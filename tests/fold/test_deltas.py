@@ -162,6 +162,10 @@ BUILT: dict[str, tuple[list[Event], list[JSON]]] = {
         [delta(piece(0, ROD, finds=[1, "x"])), delta(piece(0, ROD, finds=[{"index": 0, "logs": "b"}]))],
         [{"type": ROD, ROD: {"finds": [{"logs": "b"}]}}],
     ),
+    "list_of_objects_and_values_of_an_unknown_tool_is_replaced": (
+        [delta(piece(0, ROD, finds=[{"logs": "a"}, 1])), delta(piece(0, ROD, finds=[{"index": 0, "logs": "b"}]))],
+        [{"type": ROD, ROD: {"finds": [{"logs": "b"}]}}],
+    ),
     "known_struct_within_an_unknown_tool_is_kept": (
         [
             delta(

@@ -104,6 +104,11 @@ SUPPLIED: dict[str, tuple[list[JSON], list[JSON], list[JSON]]] = {
         [call("call_a", name="sail", output=None)],
         [call("call_a", name="sail", output=None)],
     ),
+    "field_is_filled_before_one_that_is_null": (
+        [piece(0, id="call_a", name="sail")],
+        [call("call_a", name="sail", arguments="{}", output=None)],
+        [call("call_a", name="sail", arguments="{}", output=None)],
+    ),
     "null_removes_nothing": (
         [SAIL],
         [call("call_a", name="sail", arguments=None)],

@@ -9,6 +9,7 @@ from tests.support.server_events import (
     STEP,
     call,
     calls_of,
+    codes,
     created,
     delta,
     ended,
@@ -65,6 +66,11 @@ SETTLED: dict[str, tuple[list[JSON], list[JSON], list[JSON]]] = {
         [{"type": "function", "function": {"name": "sail", "output": None}}],
         [{"type": "function", "function": {"name": "sail", "output": "a"}}],
     ),
+    "position_of_a_call_that_is_matched_by_id_is_taken": (
+        [piece(0, id="call_a", name="sail", output="a"), piece(1, id="call_b", name="row", output="b")],
+        [{"type": "function", "function": {"name": "sail", "output": None}}, call("call_a", name="sail", output=None)],
+        [{"type": "function", "function": {"name": "sail", "output": None}}, call("call_a", name="sail", output="a")],
+    ),
     "other_id_in_the_same_place_is_another_call": (
         [piece(0, id="call_a", name="sail", output="a")],
         [call("call_b", name="sail", output=None)],
@@ -108,6 +114,14 @@ def test_terminal_object_is_the_truth_but_its_nulls_erase_nothing(
     built: list[JSON], listed: list[JSON], expected: list[JSON]
 ) -> None:
     assert calls_of(created(), delta(*built), ended(*listed)) == expected
+
+
+@pytest.mark.parametrize(("built", "listed", "expected"), SETTLED.values(), ids=SETTLED)
+def test_only_object_of_a_step_settles_the_deltas_that_came_before_it(
+    built: list[JSON], listed: list[JSON], expected: list[JSON]
+) -> None:
+    events = delta(*built), ended(*listed)
+    assert (calls_of(*events), codes(fold(*events))) == (expected, ["delta_before_created"])
 
 
 @pytest.mark.parametrize("details", [None, {"type": "tool_calls", "tool_calls": None}, {"type": "tool_calls"}])

@@ -89,6 +89,21 @@ async def test_call_that_succeeds_at_last_has_not_failed():
     assert (subscription.delivered, subscription.failed, subscription.retried) == (3, 0, 2)
 
 
+async def test_each_change_has_all_its_attempts():
+    seen = []
+
+    async def moody(change: Any) -> None:
+        seen.append(change.status)
+        if len(seen) % 2:
+            raise ValueError
+
+    async with Processor() as processor:
+        subscription = processor.add(RunTransition, moody, attempts=2, backoff=0)
+        await processor.run(played(RUNS))
+    assert seen == ["queued"] * 2 + ["in_progress"] * 2 + ["completed"] * 2
+    assert (subscription.delivered, subscription.failed, subscription.retried) == (3, 0, 3)
+
+
 class TooManyRequests(Exception):
     def __init__(self, retry_after: float) -> None:
         super().__init__(f"wait {retry_after} s")
@@ -183,13 +198,16 @@ async def test_failures_in_a_row_close_the_subscription(concurrency: int, caplog
     assert caplog.records[-1].getMessage().endswith("after 5 failures in a row")
 
 
-async def test_failures_that_are_not_in_a_row_close_nothing():
+@pytest.mark.parametrize("waits", [False, True])
+async def test_failures_that_are_not_in_a_row_close_nothing(waits: bool):
     seen = []
 
     async def moody(change: Any) -> None:
         seen.append(change)
         if len(seen) % 3:
             raise ValueError
+        if waits:
+            await anyio.lowlevel.checkpoint()
 
     async with Processor() as processor:
         subscription = processor.add(RunTransition, moody, max_failures=3)
@@ -379,6 +397,25 @@ async def test_closed_subscriber_gets_no_further_attempt(ending: str):
             subscription.close()
     assert anyio.current_time() - start == (0 if ending == "close" else 5)
     assert (len(callback), subscription.dropped, subscription.delivered) == (1, 1, 0)
+
+
+async def test_call_that_fails_after_it_closed_its_subscription_was_the_last_attempt():
+    failures = []
+
+    async def leave(change: Any) -> None:
+        subscription.close()
+        raise ValueError
+
+    async with Processor() as processor:
+
+        @processor.on_failure
+        async def note(failure: Failure) -> None:
+            failures.append((failure.attempt, failure.is_final))
+
+        subscription = processor.add(RunTransition, leave, attempts=3, backoff=0)
+        await processor.run(played(ONCE))
+    assert failures == [(1, True)]
+    assert (subscription.offered, subscription.failed, subscription.dropped) == (1, 1, 0)
 
 
 async def test_statistics_add_up():

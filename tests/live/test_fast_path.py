@@ -130,6 +130,16 @@ def test_piece_is_learned_from_and_any_is_folded(first: bytes) -> None:
         assert all(map(learning.takes, blocks)), separators
 
 
+def test_delta_folded_the_short_way_is_counted_with_those_of_its_step() -> None:
+    usual = block_of("arguments")
+    learning = Learning()
+    learning.sees(usual)
+    builder = learning.accumulator.stream.steps.known["step_1"]
+    before = builder.deltas
+    assert (learning.folds(usual), builder.deltas - before) == (1, 1)
+    assert (learning.takes(usual), builder.deltas - before) == (True, 2)
+
+
 @pytest.mark.parametrize("separators", [TIGHT, SPACED], ids=["tight", "spaced"])
 @pytest.mark.parametrize("kind", USUAL)
 def test_pieces_are_folded_as_by_the_plain_way(kind: str, separators: tuple[str, str]) -> None:

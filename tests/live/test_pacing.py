@@ -10,7 +10,7 @@ import anyio.lowlevel
 import pytest
 
 from stepstream import MessageProgress, MessageTransition, Processor, RunTransition, StepProgress, StepTransition
-from tests.support.run_streams import DONE, call, grows, opens, played, run, says, sse, step
+from tests.support.run_streams import DONE, call, grows, opens, played, run, says, source, sse, step
 from tests.support.run_streams import message as message_event
 from tests.support.virtual_time import in_virtual_time
 
@@ -176,6 +176,22 @@ async def test_leaving_the_block_holds_nothing_back():
         await anyio.sleep(2)
         assert len(seen) == 1
     assert (seen.times(), arguments(seen[-1][1])) == ([0.1, 2], "x" * 6)
+
+
+@in_virtual_time
+async def test_drain_that_began_while_a_stream_waits_does_not_count_the_time_that_pacing_takes():
+    """Another stream is still read, so what is held back stays held back."""
+    seen = Clocked()
+
+    async def reads_on() -> None:
+        await anyio.sleep(20)
+
+    async with Processor(drain_timeout=1) as processor:
+        subscription = processor.add(StepProgress, seen, min_interval=10)
+        processor.start(source(reads_on, sse([DONE])))
+        processor.start(spread(growing(1, ends=False), 1))
+        await anyio.sleep(2)
+    assert (seen.times(), subscription.failure) == ([0.2, 10.2], None)
 
 
 @in_virtual_time

@@ -279,6 +279,35 @@ def test_end_of_a_step_takes_the_place_of_progress_that_is_held_back():
     assert (drained(schedule), len(schedule)) == ([end], 0)
 
 
+def test_end_of_a_step_takes_the_place_of_nothing_where_nothing_is_paced():
+    schedule = PacedQueue(coalesces=True, min_interval=0)
+    made = filled(schedule, progress(ONE), transition(ONE, "completed"))
+    assert drained(schedule) == made
+
+
+def test_progress_that_is_held_back_in_its_turn_is_not_called_beside_another_of_its_run():
+    schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
+    filled(schedule, progress(ONE))
+    drained(schedule)
+    before, held = filled(schedule, of_run(0), progress(ONE))
+    assert (schedule.take(0), schedule.take(0)) == (before, None)
+    schedule.finish(before)
+    assert (schedule.take(0), schedule.due()) == (None, INTERVAL)
+    (after,) = filled(schedule, of_run(0))
+    assert (schedule.take(0), schedule.take(INTERVAL)) == (after, None)
+    schedule.finish(after)
+    assert schedule.take(INTERVAL) is held
+
+
+def test_progress_that_is_replaced_in_its_turn_passes_it_on():
+    schedule = PacedQueue(coalesces=True, min_interval=0)
+    before, _ = filled(schedule, of_run(0), progress(ONE))
+    assert (schedule.take(0), schedule.take(0)) == (before, None)
+    schedule.finish(before)
+    *_, newest = filled(schedule, *(progress(ONE) for _ in range(MAX_DEAD + 2)))
+    assert drained(schedule) == [newest]
+
+
 def test_pace_of_many_steps_is_forgotten_where_it_has_passed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(queues, "MAX_PACED", 10)
     schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)

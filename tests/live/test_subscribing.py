@@ -312,6 +312,32 @@ async def test_subscriber_added_during_a_stream_gets_what_comes_from_then_on():
     assert [change.sequence for change in audience] == [8, 13]
 
 
+async def test_subscriber_added_while_a_step_grows_gets_the_progress_from_then_on():
+    """Another one asks for that step by its id, so it is known who wants its progress."""
+    go_on, early, late = anyio.Event(), Audience(), Audience()
+    sent = frames(play())
+    async with Processor() as processor:
+        processor.add(StepProgress, early, step_id="step_1")
+        processor.start(source(*sent[:5], go_on, *sent[5:]))
+        await quiet()
+        processor.add(StepProgress, late)
+        go_on.set()
+    assert ([change.sequence for change in early], [change.sequence for change in late]) == ([4, 5, 6], [6])
+
+
+async def test_subscriber_added_after_many_were_closed_gets_what_comes_from_then_on():
+    go_on, audience = anyio.Event(), Audience()
+    sent = frames(play())
+    async with Processor() as processor:
+        processor.start(source(*sent[:7], go_on, *sent[7:]))
+        await quiet()
+        for _ in range(9):
+            processor.add(StepTransition, note).close()
+        processor.add(StepTransition, audience)
+        go_on.set()
+    assert [change.sequence for change in audience] == [8, 13]
+
+
 async def test_subscriber_added_by_a_callback_gets_what_comes_from_then_on():
     late, go_on = Audience(), anyio.Event()
     sent = frames(play())

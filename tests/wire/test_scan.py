@@ -83,6 +83,7 @@ STREAMS = {
     "cr_and_data_in_the_data": A + block(b'"x\rdata: y"') + B + block(b'x\r\revent: done\rdata: "y"') + C,
     "cr_before_a_blank_line": block(b'"x"\r') + A + block(b'"x"\r\r') + B,
     "cr_at_the_end": A + b"data: x\r",
+    "cr_for_a_blank_line_at_the_end": A + b"data: x\r\r",
     "mark": MARK + A + B,
     "mark_and_other_event": MARK + DONE + A + B,
     "mark_in_the_middle": A + MARK + B + C,
