@@ -114,7 +114,8 @@ class _UvicornConnection:
     def reset(self) -> None:
         """Reset it: a socket that is closed with no time to linger sends RST instead of FIN."""
         option = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
-        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
+        with suppress(OSError):  # the client has left meanwhile, and the socket is closed
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
         self._transport.abort()
 
     def break_off(self, data: bytes) -> None:
