@@ -34,7 +34,8 @@ _log = logging.getLogger("stepstream.live")
 def queue_for(delivery: Delivery) -> FifoQueue | PacedQueue:
     """Return the queue that a delivery needs."""
     if delivery.coalesces or delivery.concurrency > 1:
-        return PacedQueue(coalesces=delivery.coalesces, min_interval=delivery.min_interval)
+        by_run = delivery.concurrency > 1
+        return PacedQueue(coalesces=delivery.coalesces, min_interval=delivery.min_interval, by_run=by_run)
     return FifoQueue()
 
 
