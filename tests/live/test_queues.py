@@ -291,6 +291,43 @@ def test_end_of_a_step_takes_the_place_of_progress_that_is_held_back():
     assert (drained(schedule), len(schedule)) == ([end], 0)
 
 
+def test_newer_progress_that_is_held_back_comes_behind_what_came_meanwhile():
+    schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
+    filled(schedule, progress(ONE))
+    drained(schedule)
+    (held,) = filled(schedule, progress(ONE))
+    assert schedule.take(0) is None
+    (meanwhile,) = filled(schedule, of_run(0))
+    (newer,) = entries(progress(ONE))
+    assert schedule.put(newer) is held
+    assert drained(schedule, INTERVAL) == [meanwhile, newer]
+
+
+def test_call_for_its_step_puts_off_what_is_held_back():
+    schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
+    filled(schedule, progress(ONE))
+    drained(schedule)
+    (held,) = filled(schedule, progress(ONE))
+    assert schedule.take(0) is None
+    filled(schedule, transition(ONE))
+    drained(schedule, 1)
+    assert schedule.due() == 1 + INTERVAL
+    assert (drained(schedule, INTERVAL), drained(schedule, 1 + INTERVAL)) == ([], [held])
+
+
+def test_run_that_many_changes_wait_for_does_not_starve_another():
+    schedule = PacedQueue(coalesces=False, min_interval=0)
+    first, *_ = filled(schedule, *[of_run(0)] * 100)
+    (other,) = filled(schedule, of_run(1))
+    assert drained(schedule)[:2] == [first, other]
+
+
+def test_changes_come_as_they_came_where_all_count_as_of_one_run():
+    schedule = PacedQueue(coalesces=True, min_interval=0, by_run=False)
+    made = filled(schedule, of_run(0), of_run(0), of_run(1), of_run(0))
+    assert drained(schedule) == made
+
+
 def test_pace_of_many_steps_is_forgotten_where_it_has_passed():
     schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
     for number in range(100):

@@ -111,33 +111,37 @@ class PacedQueue:
         run = getattr(change, "run_id", None) if self._by_run else None  # those that name no run count as of one run
         about, is_progress = _about(change) if self._coalesces else "", isinstance(change, PROGRESS)
         is_held = about in self._held
+        if not (is_progress and is_held):
+            self._join(entry, run)
         if about in self._progress and (is_progress or (self._min_interval and change.terminal)):
             replaced, its_run = self._progress.pop(about)
             self._size -= 1
             if not is_held:
-                self._remove(replaced, its_run)
+                self._leave(replaced, its_run)
             elif not is_progress:
                 self._held.remove(about)
         if about and is_progress:
             self._progress[about] = entry, run
-        if not (is_held and is_progress):
-            self._line_of(run)[id(entry)] = entry
         self._size += 1
         return replaced
 
     def take(self, now: float) -> Entry | None:
         """Return the next entry, to be finished before others of its run; None where none may be delivered yet."""
         while self.due() <= now:
-            self._end_hold(heapq.heappop(self._timers)[1])
+            self._end_hold()
         while self._ready:
-            run, line = next(iter(self._ready.items()))
-            entry = next(iter(line.values()))
-            about = _about(entry[0])
-            self._remove(entry, run)
-            if not isinstance(entry[0], PROGRESS) or self._next_call.get(about, now) <= now:
-                return self._taken(entry, run, about, now)
+            run, line = self._ready.popitem(last=False)
+            _, entry = line.popitem(last=False)
+            about = _about(entry[0]) if self._coalesces else ""
+            if self._next_call.get(about, now) <= now or not isinstance(entry[0], PROGRESS):
+                self._busy[run] = line
+                self._taken_runs[id(entry)] = run
+                self._count_call(entry, about, now)
+                return entry
             self._held.add(about)
             heapq.heappush(self._timers, (self._next_call[about], about))
+            if line:
+                self._ready[run] = line
         return None
 
     def finish(self, entry: Entry) -> None:
@@ -162,7 +166,7 @@ class PacedQueue:
     def release(self) -> None:
         """Let everything that is held back be taken now."""
         while self.due() < math.inf:
-            self._end_hold(heapq.heappop(self._timers)[1])
+            self._end_hold()
         self._next_call.clear()
 
     def hurry(self) -> None:
@@ -181,34 +185,36 @@ class PacedQueue:
         self._size = 0
         return entries
 
-    def _line_of(self, run: Any) -> _Line:
-        return self._busy[run] if run in self._busy else self._ready.setdefault(run, OrderedDict())
+    def _join(self, entry: Entry, run: Any) -> None:
+        """Append an entry to the line of its run."""
+        line = self._busy[run] if run in self._busy else self._ready.setdefault(run, OrderedDict())
+        line[id(entry)] = entry
 
-    def _remove(self, entry: Entry, run: Any) -> None:
-        line = self._line_of(run)
+    def _leave(self, entry: Entry, run: Any) -> None:
+        """Remove an entry from the line of its run."""
+        line = self._busy.get(run) or self._ready[run]
         del line[id(entry)]
         if not line:
             self._ready.pop(run, None)
 
-    def _end_hold(self, about: str) -> None:
-        entry, run = self._progress[about]
+    def _end_hold(self) -> None:
+        """Let what is due first join its line."""
+        _, about = heapq.heappop(self._timers)
         self._held.remove(about)
-        self._line_of(run)[id(entry)] = entry
+        self._join(*self._progress[about])
 
-    def _taken(self, entry: Entry, run: Any, about: str, now: float) -> Entry:
+    def _count_call(self, entry: Entry, about: str, now: float) -> None:
+        """Note that an entry is taken, and when progress of the same may be."""
         self._size -= 1
-        self._busy[run] = self._ready.pop(run, OrderedDict())
-        self._taken_runs[id(entry)] = run
-        if isinstance(entry[0], PROGRESS):
-            self._progress.pop(about, None)
-        if self._min_interval and about:
-            self._next_call[about] = now + self._min_interval
+        if about and isinstance(entry[0], PROGRESS):
+            del self._progress[about]
+        if about and self._min_interval:
+            due = self._next_call[about] = now + self._min_interval
             self._next_call.move_to_end(about)
             if about in self._held:
-                heapq.heappush(self._timers, (self._next_call[about], about))
+                heapq.heappush(self._timers, (due, about))
             while self._next_call and next(iter(self._next_call.values())) <= now:
                 self._next_call.popitem(last=False)
-        return entry
 
 
 def _about(change: Change) -> str:
