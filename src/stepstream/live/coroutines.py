@@ -12,23 +12,32 @@ the loop), or a loop that counted steps.
 
 import math
 from collections.abc import Coroutine
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import anyio
 
 from stepstream.live.cancellation import is_cancelled_from_outside
 
+_ENDED: Final = object()
 
-async def finish_call(
-    coroutine: Coroutine[Any, Any, object], waited_for: Any, scope: anyio.CancelScope, limit: float
-) -> Exception | None:
+
+def start_call(coroutine: Coroutine[Any, Any, object]) -> "StartedCoroutine | None":
+    """Run a callback until it waits for the first time, and return the rest of it, to be finished at once.
+
+    None where it has ended: its result is not kept, so that no exception has to carry it here.
+    """
+    waited_for = next(coroutine.__await__(), _ENDED)
+    return None if waited_for is _ENDED else StartedCoroutine(coroutine, waited_for)
+
+
+async def finish_call(started: "StartedCoroutine", scope: anyio.CancelScope, limit: float) -> Exception | None:
     """Go on with a callback whose first step was made, and return the exception that it raised, if any.
 
-    `waited_for` is what that step yielded. `scope`, entered before it, gets a deadline in `limit` seconds meanwhile.
+    `scope`, entered before that step, gets a deadline in `limit` seconds meanwhile.
     """
     scope.deadline = anyio.current_time() + limit
     try:
-        await StartedCoroutine(coroutine, waited_for)
+        await started
     except anyio.get_cancelled_exc_class() as exc:
         if is_cancelled_from_outside():
             raise
@@ -40,13 +49,22 @@ async def finish_call(
     return None
 
 
+def first_step(coroutine: Coroutine[Any, Any, object]) -> "StartedCoroutine":
+    """Run a coroutine until it waits for the first time, and return the rest of it, to be awaited at once.
+
+    Raises:
+        StopIteration: it has ended without waiting. Its value is the result.
+    """
+    return StartedCoroutine(coroutine, coroutine.send(None))
+
+
 def cancelled_elsewhere(exc: BaseException) -> Exception:
     """Return the failure of a callback that awaited something which was cancelled, though the callback was not."""
     return RuntimeError(f"the callback was cancelled by what it awaited ({type(exc).__name__})")
 
 
 class StartedCoroutine:
-    """Awaits the rest of a coroutine that has yielded once already, in the task that awaits this."""
+    """Awaits the rest of a coroutine whose `first_step` was made, in the task that awaits this."""
 
     __slots__ = ("_coroutine", "_waited_for")
 

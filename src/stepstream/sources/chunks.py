@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 
 import anyio
 
-from stepstream.live.coroutines import StartedCoroutine
+from stepstream.live.coroutines import first_step
 
 IMMEDIATE = 20e-6
 """A chunk that took no longer than so many seconds was there already: the next call is one of `next_chunk`."""
@@ -38,9 +38,8 @@ async def next_chunk(chunks: AsyncGenerator[bytes], limit: Callable[[], float]) 
         TimeoutError: it took longer.
     """
     with anyio.CancelScope() as scope:  # before the first step: scopes that the step enters must lie inside of it
-        step = chunks.__anext__()
         try:
-            waited_for = step.send(None)  # what the event loop is to wait for; `StartedCoroutine` passes it on
+            started = first_step(chunks.__anext__())
         except StopIteration as there:
             return there.value, 0.0
         except StopAsyncIteration:
@@ -48,7 +47,7 @@ async def next_chunk(chunks: AsyncGenerator[bytes], limit: Callable[[], float]) 
         asked_at = anyio.current_time()
         scope.deadline = asked_at + limit()
         try:
-            chunk = await StartedCoroutine(step, waited_for)
+            chunk = await started
         except StopAsyncIteration:
             chunk = None
         return chunk, anyio.current_time() - asked_at
