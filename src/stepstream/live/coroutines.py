@@ -1,13 +1,21 @@
-"""Coroutines driven by hand: the first step of a callback is made without a task, a timeout or an await around it.
+"""Coroutines driven by hand: the first step is made without a task, a deadline or an await around it. Only here.
 
 Theory. An event loop runs a coroutine by `send(None)` until it yields what it waits for. Most callbacks yield nothing:
-they put a change somewhere and return. So a `CallbackRunner` makes the first step itself, which costs one call; only a
-callback that does yield is finished by `finish_call`, under a timeout and in the task that awaits it. The callback
-cannot tell the two apart: the loop gets the yielded object from `StartedCoroutine`, and every `send`, `throw` and
-`close` after it reaches the coroutine itself.
+they put a change somewhere and return. Nor does most waiting for the next chunk of a quick stream. So the first step is
+made here, which costs one call, and needs no deadline; only a coroutine that does yield is finished under one, in the
+task that awaits the rest. It cannot tell the difference: the loop gets the yielded object from `StartedCoroutine`, and
+every `send`, `throw` and `close` after it reaches the coroutine itself.
 
-What would break it: awaiting anything between the first step and `finish_call` (the yielded object would wait unseen by
-the loop), or a loop that counted steps.
+    started = start_call(callback(change))                        # most often None: delivered
+    failure = await finish_call(started, scope, timeout)
+
+What would break it: awaiting anything between the two (the yielded object would wait unseen by the loop), entering the
+scope of the deadline after the first step (the scopes that this enters must lie inside of it), or a loop that counted
+steps.
+
+What it gains: delivery costs 1.5 times the bare decoding of the deltas; 5.7 times with a deadline and an `await` for
+each call instead (`python -m benchmarks delivery`, one machine, in turns). A chunk that is there already costs
+`sources.chunks.next_chunk` half the time of `awaited_chunk`.
 """
 
 import math

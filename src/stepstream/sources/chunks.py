@@ -4,6 +4,7 @@ Most chunks of a quick stream came together with others, so that nothing is wait
 setting a deadline would be a cost for nothing. `next_chunk` makes the first step of the iterator by hand: if that gives
 the chunk, no limit is needed. Otherwise the limit is set and the iterator resumed. For a chunk that has to be waited
 for, the step by hand is a cost for nothing, and `awaited_chunk` is cheaper. `EventStream` chooses by the chunk before.
+`live.coroutines` has the theory and the gain.
 """
 
 from collections.abc import AsyncGenerator, Callable
