@@ -8,7 +8,7 @@ import anyio.lowlevel
 import pytest
 
 from stepstream import Processor, RunTransition
-from stepstream.live.coroutines import finish_call
+from stepstream.live.coroutines import finish_call, start_call
 from tests.support.run_streams import Audience, played, run, step
 from tests.support.suspensions import quiet
 from tests.support.virtual_time import virtually
@@ -18,9 +18,11 @@ RUNS = [run("queued"), run("in_progress"), run("completed")]
 
 async def called(function: Callable[[], Any], limit: float = 5) -> tuple[Exception | None, bool]:
     """How a callback that waits ended, and whether it was cut short."""
-    coroutine, failure = function(), None
+    failure = None
     with anyio.CancelScope() as scope:
-        failure = await finish_call(coroutine, coroutine.send(None), scope, limit)
+        started = start_call(function())
+        assert started is not None
+        failure = await finish_call(started, scope, limit)
     return failure, scope.cancelled_caught
 
 

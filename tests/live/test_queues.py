@@ -9,11 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stepstream import Accumulator, StepProgress, StepTransition
 from stepstream.fold.changes import Change
-from stepstream.live import queues
 from stepstream.live.mailbox import queue_for
 from stepstream.live.options import Delivery
 from stepstream.live.pending import PendingCount
-from stepstream.live.queues import MAX_DEAD, Entry, FifoQueue, PacedQueue
+from stepstream.live.queues import Entry, FifoQueue, PacedQueue
 from tests.support.run_streams import events, grows, opens, run, step
 
 INTERVAL = 2.0
@@ -49,9 +48,10 @@ def of_run(number: int) -> Change:
 class Naive:
     """The same as a schedule, slowly: one list, looked through from its beginning."""
 
-    def __init__(self, *, coalesces: bool, min_interval: float) -> None:
+    def __init__(self, *, coalesces: bool, min_interval: float, by_run: bool) -> None:
         self.coalesces = coalesces
         self.min_interval = min_interval
+        self.by_run = by_run
         self.waiting: list[Entry] = []
         self.called: dict[Any, float] = {}
         self.busy: set[Any] = set()
@@ -71,13 +71,21 @@ class Naive:
         free: dict[Any, Entry] = {}
         held = [one for one in self.waiting if self._is_held(one, now)]
         for one in self.waiting:
-            if one not in held and one[0].run_id not in self.busy:
-                free.setdefault(one[0].run_id, one)
+            if one not in held and self.run_of(one) not in self.busy:
+                free.setdefault(self.run_of(one), one)
         return list(free.values())
+
+    def older(self, entry: Entry) -> list[Entry]:
+        """What waits of its run and came before it."""
+        waiting = self.waiting[: next(place for place, one in enumerate(self.waiting) if one is entry)]
+        return [one for one in waiting if self.run_of(one) == self.run_of(entry)]
+
+    def run_of(self, entry: Entry) -> str | None:
+        return entry[0].run_id if self.by_run else None
 
     def take(self, entry: Entry, now: float) -> None:
         self.waiting.remove(entry)
-        self.busy.add(entry[0].run_id)
+        self.busy.add(self.run_of(entry))
         if self.min_interval and isinstance(entry[0], StepProgress | StepTransition):
             self.called[entry[0].step_id] = now + self.min_interval
 
@@ -91,9 +99,10 @@ class Naive:
 class Comparison(RuleBasedStateMachine):
     """Whatever comes, is taken and is finished in whatever order, the schedule gives what the model allows."""
 
-    @initialize(coalesces=st.booleans(), is_paced=st.booleans())
-    def begin(self, coalesces: bool, is_paced: bool) -> None:
-        options: Any = {"coalesces": coalesces or is_paced, "min_interval": INTERVAL if is_paced else 0.0}
+    @initialize(coalesces=st.booleans(), is_paced=st.booleans(), by_run=st.booleans())
+    def begin(self, coalesces: bool, is_paced: bool, by_run: bool) -> None:
+        interval = INTERVAL if is_paced else 0.0
+        options: Any = {"coalesces": coalesces or is_paced, "min_interval": interval, "by_run": by_run}
         self.schedule, self.model = PacedQueue(**options), Naive(**options)
         self.now = 0.0
         self.runners: list[Entry] = []
@@ -124,7 +133,8 @@ class Comparison(RuleBasedStateMachine):
         if entry is not None:
             if not self.is_paced:  # what was held back may come behind what it is older than
                 assert any(entry is one for one in possible)
-            assert entry[0].run_id not in self.model.busy
+            assert all(isinstance(one[0], StepProgress) for one in self.model.older(entry))
+            assert self.model.run_of(entry) not in self.model.busy
             assert not self.model._is_held(entry, self.now)
             self.model.take(entry, self.now)
             self.runners.append(entry)
@@ -134,7 +144,7 @@ class Comparison(RuleBasedStateMachine):
     def finish(self, place: int) -> None:
         entry = self.runners.pop(place % len(self.runners))
         self.schedule.finish(entry)
-        self.model.busy.discard(entry[0].run_id)
+        self.model.busy.discard(self.model.run_of(entry))
 
     @rule(seconds=st.sampled_from([0.5, 1.0, INTERVAL]))
     def wait(self, seconds: float) -> None:
@@ -169,10 +179,12 @@ class Comparison(RuleBasedStateMachine):
             assert self.schedule.has_newer(one) == (newer and self.schedule._coalesces)
 
     @invariant()
-    def keeps_little_that_is_dead(self) -> None:
-        lines = sum(len(line) for line in self.schedule._busy.values())
-        kept = len(self.schedule._ready) + len(self.schedule._held) + lines
-        assert kept <= 2 * len(self.schedule) + MAX_DEAD + len(self.runners) + 4
+    def keeps_nothing_but_what_waits(self) -> None:
+        assert {id(one) for one in self.schedule} == {id(one) for one in self.model.waiting}
+        assert len(list(self.schedule)) == len(self.schedule)
+        assert all(self.schedule._ready.values())
+        assert len(self.schedule._busy) == len(self.schedule._taken_runs) == len(self.runners)
+        assert len(self.schedule._timers) >= len(self.schedule._held)
 
 
 TestSchedule = Comparison.TestCase
@@ -304,21 +316,56 @@ def test_progress_that_is_replaced_in_its_turn_passes_it_on():
     before, _ = filled(schedule, of_run(0), progress(ONE))
     assert (schedule.take(0), schedule.take(0)) == (before, None)
     schedule.finish(before)
-    *_, newest = filled(schedule, *(progress(ONE) for _ in range(MAX_DEAD + 2)))
+    *_, newest = filled(schedule, *(progress(ONE) for _ in range(66)))
     assert drained(schedule) == [newest]
 
 
-def test_pace_of_many_steps_is_forgotten_where_it_has_passed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(queues, "MAX_PACED", 10)
+def test_newer_progress_that_is_held_back_comes_behind_what_came_meanwhile():
+    schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
+    filled(schedule, progress(ONE))
+    drained(schedule)
+    (held,) = filled(schedule, progress(ONE))
+    assert schedule.take(0) is None
+    (meanwhile,) = filled(schedule, of_run(0))
+    (newer,) = entries(progress(ONE))
+    assert schedule.put(newer) is held
+    assert drained(schedule, INTERVAL) == [meanwhile, newer]
+
+
+def test_call_for_its_step_puts_off_what_is_held_back():
+    schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
+    filled(schedule, progress(ONE))
+    drained(schedule)
+    (held,) = filled(schedule, progress(ONE))
+    assert schedule.take(0) is None
+    filled(schedule, transition(ONE))
+    drained(schedule, 1)
+    assert schedule.due() == 1 + INTERVAL
+    assert (drained(schedule, INTERVAL), drained(schedule, 1 + INTERVAL)) == ([], [held])
+
+
+def test_run_that_many_changes_wait_for_does_not_starve_another():
+    schedule = PacedQueue(coalesces=False, min_interval=0)
+    first, *_ = filled(schedule, *[of_run(0)] * 100)
+    (other,) = filled(schedule, of_run(1))
+    assert drained(schedule)[:2] == [first, other]
+
+
+def test_changes_come_as_they_came_where_all_count_as_of_one_run():
+    schedule = PacedQueue(coalesces=True, min_interval=0, by_run=False)
+    made = filled(schedule, of_run(0), of_run(0), of_run(1), of_run(0))
+    assert drained(schedule) == made
+
+
+def test_pace_of_many_steps_is_forgotten_where_it_has_passed():
     schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
     for number in range(100):
         filled(schedule, progress(Step(f"step_{number}", number)))
         drained(schedule, float(number))
-    assert len(schedule._next_call) <= 11
+    assert len(schedule._next_call) <= 2
 
 
-def test_steps_whose_pace_holds_are_not_forgotten(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(queues, "MAX_PACED", 10)
+def test_steps_whose_pace_holds_are_not_forgotten():
     schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
     for number in range(100):
         filled(schedule, progress(Step(f"step_{number}", number)))

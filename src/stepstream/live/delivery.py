@@ -10,7 +10,15 @@ time. A runner takes an entry from the mailbox, makes the call, and deals with t
 
 Two calls from outside change that, and both may come inside the callback itself. `detach` (the subscription was closed)
 gives the entry's room back at once, so that no stream waits for a callback that may be waiting for streams; its result
-is still counted. `cancel` ends the call too, and no other is made.
+is still counted. `cancel`, which follows it, ends the call too, and no other is made.
+
+    state       while                                       followed by
+    IDLE        no entry: waits for the next one            CALLING, CANCELLED, OVER
+    CALLING     an entry: the call, or what follows it      IDLE, PAUSING, DETACHED
+    PAUSING     an entry: between two attempts              CALLING, IDLE, DETACHED
+    DETACHED    an entry whose room was given back          IDLE, CANCELLED
+    CANCELLED   no call is made any more                    none
+    OVER        nothing comes any more                      none
 
 A call is bounded by a cancel scope around the loop, not around each call: entering one for each call would cost more
 than most callbacks. So a scope is left and entered anew after a call that was cut off.
@@ -18,14 +26,13 @@ than most callbacks. So a scope is left and entered anew after a call that was c
 
 import logging
 import math
-from collections.abc import Coroutine
-from typing import Any
+from enum import Enum, auto
 
 import anyio
 import anyio.lowlevel
 
 from stepstream.live.cancellation import is_cancelled_from_outside
-from stepstream.live.coroutines import cancelled_elsewhere, finish_call
+from stepstream.live.coroutines import StartedCoroutine, cancelled_elsewhere, finish_call, start_call
 from stepstream.live.mailbox import Mailbox
 from stepstream.live.queues import Entry
 
@@ -43,6 +50,22 @@ async def deliver(mailbox: Mailbox, callback_tasks: set[int]) -> None:
         mailbox.close()
 
 
+class RunnerState(Enum):
+    """What a `CallbackRunner` does. The table above says what may follow what."""
+
+    IDLE = auto()
+    CALLING = auto()
+    PAUSING = auto()
+    DETACHED = auto()
+    CANCELLED = auto()
+    OVER = auto()
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing follows it."""
+        return self in (RunnerState.CANCELLED, RunnerState.OVER)
+
+
 class CallbackRunner:
     """Makes one call at a time."""
 
@@ -54,28 +77,24 @@ class CallbackRunner:
         self._callback_tasks = callback_tasks
         self._task = 0
         self._timeout = math.inf if mailbox.delivery.timeout is None else mailbox.delivery.timeout
+        self._state = RunnerState.IDLE
         self._entry: Entry | None = None  # the one being delivered
         self._attempt = 1
-        self._is_detached = False
-        self._is_cancelled = False
-        self._is_over = False
-        self._scope: anyio.CancelScope | None = None
-        self._pausing: anyio.CancelScope | None = None
+        self._scope = anyio.CancelScope()  # of the calls, or of the pause
 
     def detach(self) -> None:
         """Let nothing wait any more for the change being delivered, so that its callback may wait for streams."""
         self._callback_tasks.discard(self._task)
-        if self._entry is not None and not self._is_detached:
-            self._is_detached = True
+        if self._entry is not None and self._state in (RunnerState.CALLING, RunnerState.PAUSING):
+            if self._state is RunnerState.PAUSING:
+                self._scope.cancel()
+            self._state = RunnerState.DETACHED
             self._mailbox.release(self._entry)
-        if self._pausing is not None:
-            self._pausing.cancel()
 
     def cancel(self) -> None:
         """Cancel the call, and make no other."""
-        self._is_cancelled = True
-        if self._scope is not None:
-            self._scope.cancel()
+        self._state = RunnerState.CANCELLED
+        self._scope.cancel()
 
     async def run(self) -> None:
         """Call the callback for one change after another, until the end."""
@@ -91,14 +110,14 @@ class CallbackRunner:
             self._mailbox.runners.remove(self)
 
     async def _run(self) -> None:
-        while not self._is_over and not self._is_cancelled:
+        while not self._state.is_last:
             with anyio.CancelScope() as self._scope:
                 failure = await self._call_until_failure(self._scope)
             if self._scope.cancelled_caught:
                 failure = TimeoutError(f"the callback took longer than {self._timeout:g} s")
             if failure is None or self._entry is None:
                 continue
-            if not self._is_cancelled:
+            if self._state is not RunnerState.CANCELLED:
                 await self._failed(self._entry, failure)
             elif not self._scope.cancelled_caught:  # it raised when it was cancelled
                 self._mailbox.failed += 1
@@ -107,7 +126,7 @@ class CallbackRunner:
     async def _call_until_failure(self, scope: anyio.CancelScope) -> Exception | None:
         """Call until the end, or until a call fails: return how. A call that takes too long cancels `scope`."""
         mailbox, callback = self._mailbox, self._callback
-        take_now = mailbox.take_now
+        take_now, idle, calling = mailbox.take_now, RunnerState.IDLE, RunnerState.CALLING
         while True:
             entry = self._entry
             if entry is None:
@@ -115,28 +134,27 @@ class CallbackRunner:
                     entry = self._entry = take_now()
                 except IndexError:
                     entry = self._entry = await self._next()
-            if entry is None:
-                self._is_over = True
-                return None
+                if entry is None:
+                    self._state = RunnerState.OVER
+                    return None
+                self._state = calling
             try:
-                coroutine = callback(entry[0])
-                waited_for = coroutine.send(None)  # its first step: most callbacks need no more (see `coroutines`)
-            except StopIteration:
-                if self._is_detached or self._attempt > 1:
-                    self._delivered()
-                else:
-                    self._entry = None
-                    mailbox.complete(entry)
+                started = start_call(callback(entry[0]))
             except (Exception, anyio.get_cancelled_exc_class()) as exc:  # noqa: BLE001 - its trouble is its own
                 return exc if isinstance(exc, Exception) else cancelled_elsewhere(exc)
-            else:
-                failure = await self._finish(coroutine, waited_for, scope)
+            if started is not None:
+                failure = await self._finish(started, scope)
                 if failure is not None or scope.cancel_called:
                     return failure  # a call that succeeded in spite of that needs a fresh scope for the next one
                 await anyio.lowlevel.checkpoint_if_cancelled()  # it may have been shielded from the end
+            elif self._state is not calling or self._attempt > 1:
+                self._delivered()
+            else:
+                self._entry, self._state = None, idle
+                mailbox.complete(entry)
 
-    async def _finish(self, coroutine: Coroutine[Any, Any, object], waited_for: Any, scope: Any) -> Exception | None:
-        failure = await finish_call(coroutine, waited_for, scope, self._timeout)
+    async def _finish(self, started: StartedCoroutine, scope: anyio.CancelScope) -> Exception | None:
+        failure = await finish_call(started, scope, self._timeout)
         if failure is None:
             self._delivered()
         return failure
@@ -157,9 +175,11 @@ class CallbackRunner:
 
     def _done(self) -> None:
         entry, self._entry, self._attempt = self._entry, None, 1
-        if entry is not None and not self._is_detached:
+        keeps_room = self._state in (RunnerState.CALLING, RunnerState.PAUSING)
+        if self._state is not RunnerState.CANCELLED:
+            self._state = RunnerState.IDLE
+        if entry is not None and keeps_room:
             self._mailbox.settle(entry)
-        self._is_detached = False
 
     def _drop(self) -> None:
         """Count the change being delivered as lost."""
@@ -175,9 +195,10 @@ class CallbackRunner:
             self._give_up(failure)
             await anyio.lowlevel.checkpoint_if_cancelled()  # where it raised instead of being cancelled
             return
-        with anyio.CancelScope() as self._pausing:
-            await anyio.sleep(self._pause(failure))
-        self._pausing = None
+        if self._state is RunnerState.CALLING:  # else the report has closed the subscription
+            self._state = RunnerState.PAUSING
+            with anyio.CancelScope() as self._scope:
+                await anyio.sleep(self._pause(failure))
         if mailbox.is_closed:
             self._drop()
         elif mailbox.queue.has_newer(entry):
@@ -186,6 +207,7 @@ class CallbackRunner:
         else:
             mailbox.retried += 1
             self._attempt += 1
+            self._state = RunnerState.CALLING
 
     def _pause(self, failure: Exception) -> float:
         delivery = self._mailbox.delivery

@@ -2,7 +2,7 @@
 
 Invariant: a change that passes the filters is counted once as `offered`, and leaves in exactly one way: `delivered`,
 `coalesced` (newer progress replaced it) or `dropped` (it waited when the subscriber was closed). While it waits, or the
-subscriber works on it, it takes one place in the `gate` and one of the `PendingCount` of its stream, and `_release`
+subscriber works on it, it takes one place in the `gate` and one of the `PendingCount` of its stream, and `release`
 gives both back exactly once. So `run` returns when the count of its stream is zero at every callback, and a stream that
 waits for room is woken by the change that makes some.
 
@@ -34,7 +34,8 @@ _log = logging.getLogger("stepstream.live")
 def queue_for(delivery: Delivery) -> FifoQueue | PacedQueue:
     """Return the queue that a delivery needs."""
     if delivery.coalesces or delivery.concurrency > 1:
-        return PacedQueue(coalesces=delivery.coalesces, min_interval=delivery.min_interval)
+        by_run = delivery.concurrency > 1
+        return PacedQueue(coalesces=delivery.coalesces, min_interval=delivery.min_interval, by_run=by_run)
     return FifoQueue()
 
 
@@ -83,7 +84,7 @@ class Mailbox:
         self._has_free_changes = self._is_paced or self._replays
         self._is_shared = delivery.concurrency > 1
         self._blocks = delivery.overflow == "block"
-        self._is_plain = isinstance(self.queue, FifoQueue) and not self._has_free_changes
+        self._is_plain = isinstance(self.queue, FifoQueue)
 
     @property
     def has_callback(self) -> bool:
@@ -186,16 +187,10 @@ class Mailbox:
         """Count an entry that was taken as delivered, and `settle` it."""
         self.failures_in_a_row = 0
         self.delivered += 1
-        if not self._is_plain or self.is_ending:
+        if self._is_plain and not self.is_ending:
+            self.release(entry)  # nothing else of `settle` has an effect then, and most deliveries end here
+        else:
             self.settle(entry)
-            return
-        gate, pending = self.gate, entry[1]  # `settle` without its calls: most deliveries end here
-        gate.taken -= 1
-        if gate.line:
-            gate.wake()
-        pending.count -= 1
-        if not pending.count:
-            pending.wake()
 
     def settle(self, entry: Entry) -> None:
         """Deal with an entry that was taken: others of its run may follow, and nothing waits for it any more."""

@@ -1,37 +1,33 @@
 """What waits for one subscriber, and what is next. No clock: the caller says what time it is.
 
-Two queues with the same methods. `FifoQueue` is for subscribers that take everything in order. `PacedQueue` looks at
-each change, at its run and at the step or message it is about, and keeps three promises at once:
+`FifoQueue` is for subscribers that take everything in order. `PacedQueue` has the same methods, and keeps three
+promises at once:
 
-* changes of one run are taken in order, one at a time, those of different runs side by side. `_busy` has an entry for
-  each run being called for, and lines up what came for that run meanwhile; `finish` passes the turn on;
+* changes of one run are taken in order, one at a time, those of different runs side by side;
 * where it coalesces, at most one progress of a step or message waits. Newer progress takes its place behind all that
   came meanwhile, so that nothing is delivered before what it may depend on;
 * with `min_interval`, progress is held back until so long after the last call for its step or message. The end of that
   step or message is never held back: it replaces the progress that is.
 
-A replaced change is not searched for: its entry stays where it is, marked dead and emptied, and is skipped when its
-turn comes. `_sweep` drops dead entries once they outnumber those alive, so memory is bounded by what waits. An entry
-that has the turn of its run must not be dropped: it passes the turn on when it is taken.
+Theory. A change waits in the line of its run, an ordered dict: what is replaced is removed there and then. `_ready` has
+the lines of the runs that may be called for, never an empty one, and `take` takes the first of the first line; `_busy`
+has those of the runs being called for. Progress whose turn comes too early leaves its line, so that others go on: it is
+held, newer progress replaces it in its place, and when it is due it joins its line again, at the end.
 
-    put(progress A), put(transition B), put(newer A)   →   taken: B, newer A          (coalescing)
+    put(progress A), put(transition B), put(newer A)                 line: B, newer A
+    take(0) → B, take(0) → None, finish(B), take(0) → newer A        at `finish` its run is ready again
+    put(progress A), take(1) → None, put(newer A), due() → 2         held: newer A  (`min_interval` is 2)
+    put(end of A)                                                    line: end of A
 """
 
 import heapq
 import math
-from collections import deque
-from collections.abc import Callable
-from itertools import count
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
 from stepstream.fold.changes import Change, MessageProgress, MessageTransition, StepProgress, StepTransition
 from stepstream.live.pending import PendingCount
-
-MAX_PACED: Final = 10_000
-"""For so many steps and messages the time of the next call is kept. Beyond it those are dropped whose time has come."""
-
-MAX_DEAD: Final = 64
-"""How many dead entries may remain beside as many as are alive."""
 
 _STEP: Final = (StepProgress, StepTransition)
 _MESSAGE: Final = (MessageProgress, MessageTransition)
@@ -40,8 +36,8 @@ PROGRESS: Final = (StepProgress, MessageProgress)
 Entry: TypeAlias = tuple[Any, PendingCount]
 """A change that waits, and the count that it is part of."""
 
-EMPTY: Final[Entry] = (None, PendingCount())
-"""Stands in a dead entry, so that the replaced change is not kept."""
+_Line: TypeAlias = OrderedDict[int, Entry]
+"""What waits of one run, by the id of the entry."""
 
 
 class FifoQueue:
@@ -87,58 +83,81 @@ class FifoQueue:
 class PacedQueue:
     """Entries by run and by the step or message they are about, coalesced and paced. `now` is the time of any clock."""
 
-    def __init__(self, *, coalesces: bool, min_interval: float) -> None:
+    def __init__(self, *, coalesces: bool, min_interval: float, by_run: bool = True) -> None:
         self._coalesces = coalesces
         self._min_interval = min_interval
-        self._ready: deque[_QueuedChange] = deque()
-        self._held: list[tuple[float, int, _QueuedChange]] = []  # a heap, by the time when each is due
-        self._order = count()  # of two that are due at the same time, the older one first
-        self._progress: dict[str, _QueuedChange] = {}  # the progress that waits, by what it is about
-        self._next_call: dict[str, float] = {}  # when progress of a step or message may be delivered again
-        self._max_next_calls = MAX_PACED
-        self._busy: dict[Any, deque[_QueuedChange]] = {}  # what came for the runs that are being called for
+        self._by_run = by_run  # else all changes count as of one run, and so come in order
+        self._size = 0
+        self._ready: OrderedDict[Any, _Line] = OrderedDict()  # by run, the next one first
+        self._busy: dict[Any, _Line] = {}
         self._taken_runs: dict[int, Any] = {}  # the run of each entry taken: its object may name another one by now
-        self._alive = self._dead = 0
+        self._progress: dict[str, tuple[Entry, Any]] = {}  # the progress that waits, and its run, by what it is about
+        self._next_call: OrderedDict[str, float] = OrderedDict()  # when progress may be taken again, soonest first
+        self._held: set[str] = set()  # whose progress waits in no line
+        self._timers: list[tuple[float, str]] = []  # a heap: when each of them is due
 
     def __len__(self) -> int:
-        return self._alive
+        return self._size
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Give everything that waits, each line in order."""
+        for line in (*self._ready.values(), *self._busy.values()):
+            yield from line.values()
+        yield from (self._progress[about][0] for about in self._held)
 
     def put(self, entry: Entry) -> Entry | None:
         """Append an entry, and return the one that it replaces, if any."""
-        queued = _QueuedChange(entry)
-        replaced = None
-        if self._coalesces and queued.about is not None:
-            if queued.is_progress:
-                replaced = self._drop(queued.about)
-                self._progress[queued.about] = queued
-            elif self._min_interval and entry[0].terminal:
-                replaced = self._drop(queued.about)
-        self._alive += 1
-        self._ready.append(queued)
+        change, replaced = entry[0], None
+        run = getattr(change, "run_id", None) if self._by_run else None  # those that name no run count as of one run
+        about, is_progress = _about(change) if self._coalesces else "", isinstance(change, PROGRESS)
+        is_held = about in self._held
+        if not (is_progress and is_held):
+            self._join(entry, run)
+        if about in self._progress and (is_progress or (self._min_interval and change.terminal)):
+            replaced, its_run = self._progress.pop(about)
+            self._size -= 1
+            if not is_held:
+                self._leave(replaced, its_run)
+            elif not is_progress:
+                self._held.remove(about)
+        if about and is_progress:
+            self._progress[about] = entry, run
+        self._size += 1
         return replaced
 
     def take(self, now: float) -> Entry | None:
         """Return the next entry, to be finished before others of its run; None where none may be delivered yet."""
-        while (queued := self._next(now)) is not None:
-            self._dead -= queued.is_dead
-            if not queued.has_turn and not queued.is_dead and queued.run in self._busy:
-                self._busy[queued.run].append(queued)
-            elif queued.is_dead or (queued.is_progress and not self._is_due(queued, now)):
-                self._put_aside(queued)
-            else:
-                return self._taken(queued, now)
+        while self.due() <= now:
+            self._end_hold()
+        while self._ready:
+            run, line = self._ready.popitem(last=False)
+            _, entry = line.popitem(last=False)
+            about = _about(entry[0]) if self._coalesces else ""
+            if self._next_call.get(about, now) <= now or not isinstance(entry[0], PROGRESS):
+                self._busy[run] = line
+                self._taken_runs[id(entry)] = run
+                self._count_call(entry, about, now)
+                return entry
+            self._held.add(about)
+            heapq.heappush(self._timers, (self._next_call[about], about))
+            if line:
+                self._ready[run] = line
         return None
 
     def finish(self, entry: Entry) -> None:
-        """Let the next entry of its run be taken."""
-        self._pass_turn(self._taken_runs.pop(id(entry)))
+        """Let the next entry of its run be taken, after those of the runs that are ready."""
+        run = self._taken_runs.pop(id(entry))
+        if line := self._busy.pop(run):
+            self._ready[run] = line
 
     def due(self) -> float:
         """Return when the next entry that is held back may be delivered: infinity where none is."""
-        while self._held and self._held[0][2].is_dead:
-            heapq.heappop(self._held)
-            self._dead -= 1
-        return self._held[0][0] if self._held else math.inf
+        while self._timers:
+            due, about = self._timers[0]
+            if about in self._held and self._next_call[about] == due:
+                return due
+            heapq.heappop(self._timers)  # it was replaced by an end, or another call put it off
+        return math.inf
 
     def has_newer(self, entry: Entry) -> bool:
         """Return whether newer progress waits that makes another attempt at `entry` needless."""
@@ -146,9 +165,9 @@ class PacedQueue:
 
     def release(self) -> None:
         """Let everything that is held back be taken now."""
+        while self.due() < math.inf:
+            self._end_hold()
         self._next_call.clear()
-        self._ready.extendleft(queued for _, _, queued in sorted(self._held, reverse=True))
-        self._held.clear()
 
     def hurry(self) -> None:
         """Hold nothing back any more."""
@@ -157,92 +176,49 @@ class PacedQueue:
 
     def clear(self) -> list[Entry]:
         """Return everything that waits, and empty the queue."""
-        held, busy = (one for _, _, one in self._held), (one for line in self._busy.values() for one in line)
-        entries = [one.entry for one in (*self._ready, *held, *busy) if not one.is_dead]
+        entries = list(self)
+        for line in self._busy.values():
+            line.clear()
         self._ready.clear()
-        self._held.clear()
         self._progress.clear()
-        self._busy = {run: deque() for run in self._taken_runs.values()}  # their turns are passed on by `finish`
-        self._alive = self._dead = 0
+        self._held.clear()
+        self._size = 0
         return entries
 
-    def _next(self, now: float) -> "_QueuedChange | None":
-        if self._held and self._held[0][0] <= now:
-            return heapq.heappop(self._held)[2]
-        return self._ready.popleft() if self._ready else None
+    def _join(self, entry: Entry, run: Any) -> None:
+        """Append an entry to the line of its run."""
+        line = self._busy[run] if run in self._busy else self._ready.setdefault(run, OrderedDict())
+        line[id(entry)] = entry
 
-    def _is_due(self, queued: "_QueuedChange", now: float) -> bool:
-        return not self._min_interval or self._next_call.get(queued.about or "", -math.inf) <= now
+    def _leave(self, entry: Entry, run: Any) -> None:
+        """Remove an entry from the line of its run."""
+        line = self._busy.get(run) or self._ready[run]
+        del line[id(entry)]
+        if not line:
+            self._ready.pop(run, None)
 
-    def _put_aside(self, queued: "_QueuedChange") -> None:
-        """Hold an entry back, or drop it where it is dead. Others of its run go on."""
-        if not queued.is_dead:
-            heapq.heappush(self._held, (self._next_call[queued.about or ""], next(self._order), queued))
-        if queued.has_turn:
-            queued.has_turn = False
-            self._pass_turn(queued.run)
+    def _end_hold(self) -> None:
+        """Let what is due first join its line."""
+        _, about = heapq.heappop(self._timers)
+        self._held.remove(about)
+        self._join(*self._progress[about])
 
-    def _pass_turn(self, run: Any) -> None:
-        """Let the next entry of a run be taken, before everything else."""
-        line = self._busy[run]
-        if line:
-            line[0].has_turn = True
-            self._ready.appendleft(line.popleft())
-        else:
-            del self._busy[run]
-
-    def _taken(self, queued: "_QueuedChange", now: float) -> Entry:
-        self._alive -= 1
-        self._busy.setdefault(queued.run, deque())
-        self._taken_runs[id(queued.entry)] = queued.run
-        if queued.about is not None and self._progress.get(queued.about) is queued:
-            del self._progress[queued.about]
-        if self._min_interval and queued.about is not None:
-            self._next_call[queued.about] = now + self._min_interval
-            if len(self._next_call) > self._max_next_calls:
-                self._next_call = {about: due for about, due in self._next_call.items() if due > now}
-                self._max_next_calls = max(MAX_PACED, 2 * len(self._next_call))
-        return queued.entry
-
-    def _drop(self, about: str) -> Entry | None:
-        """Drop the progress of a step or message that waits, and return it."""
-        old = self._progress.pop(about, None)
-        if old is None:
-            return None
-        entry, old.entry, old.is_dead = old.entry, EMPTY, True
-        self._alive -= 1
-        self._dead += 1
-        if self._dead > self._alive + MAX_DEAD:
-            self._sweep()
-        return entry
-
-    def _sweep(self) -> None:
-        """Remove dead entries, but for those that have the turn of their run."""
-        self._ready = deque(one for one in self._ready if one.has_turn or not one.is_dead)
-        self._held = [held for held in self._held if not held[2].is_dead]
-        heapq.heapify(self._held)
-        self._busy = {run: deque(one for one in line if not one.is_dead) for run, line in self._busy.items()}
-        self._dead = sum(one.is_dead for one in self._ready)
+    def _count_call(self, entry: Entry, about: str, now: float) -> None:
+        """Note that an entry is taken, and when progress of the same may be."""
+        self._size -= 1
+        if about and isinstance(entry[0], PROGRESS):
+            del self._progress[about]
+        if about and self._min_interval:
+            due = self._next_call[about] = now + self._min_interval
+            self._next_call.move_to_end(about)
+            if about in self._held:
+                heapq.heappush(self._timers, (due, about))
+            while self._next_call and next(iter(self._next_call.values())) <= now:
+                self._next_call.popitem(last=False)
 
 
-class _QueuedChange:
-    """An entry of a paced queue."""
-
-    __slots__ = ("about", "entry", "has_turn", "is_dead", "is_progress", "run")
-
-    def __init__(self, entry: Entry) -> None:
-        change = entry[0]
-        self.entry = entry
-        self.about = _about(change)
-        self.run: str | None = getattr(change, "run_id", None)  # changes that name no run count as of one run
-        self.is_progress = isinstance(change, PROGRESS)
-        self.has_turn = False
-        """Whether it is the next of its run, the one before it being done."""
-        self.is_dead = False
-
-
-def _about(change: Change) -> str | None:
-    """Return the step or message that a change is about; None for all other changes."""
+def _about(change: Change) -> str:
+    """Return the step or message that a change is about; an empty string for all other changes."""
     if isinstance(change, _STEP):
         return f"step {change.step_id}"
-    return f"message {change.message_id}" if isinstance(change, _MESSAGE) else None
+    return f"message {change.message_id}" if isinstance(change, _MESSAGE) else ""

@@ -4,13 +4,14 @@ Most chunks of a quick stream came together with others, so that nothing is wait
 setting a deadline would be a cost for nothing. `next_chunk` makes the first step of the iterator by hand: if that gives
 the chunk, no limit is needed. Otherwise the limit is set and the iterator resumed. For a chunk that has to be waited
 for, the step by hand is a cost for nothing, and `awaited_chunk` is cheaper. `EventStream` chooses by the chunk before.
+`live.coroutines` has the theory and the gain.
 """
 
 from collections.abc import AsyncGenerator, Callable
 
 import anyio
 
-from stepstream.live.coroutines import StartedCoroutine
+from stepstream.live.coroutines import first_step
 
 IMMEDIATE = 20e-6
 """A chunk that took no longer than so many seconds was there already: the next call is one of `next_chunk`."""
@@ -38,9 +39,8 @@ async def next_chunk(chunks: AsyncGenerator[bytes], limit: Callable[[], float]) 
         TimeoutError: it took longer.
     """
     with anyio.CancelScope() as scope:  # before the first step: scopes that the step enters must lie inside of it
-        step = chunks.__anext__()
         try:
-            waited_for = step.send(None)  # what the event loop is to wait for; `StartedCoroutine` passes it on
+            started = first_step(chunks.__anext__())
         except StopIteration as there:
             return there.value, 0.0
         except StopAsyncIteration:
@@ -48,7 +48,7 @@ async def next_chunk(chunks: AsyncGenerator[bytes], limit: Callable[[], float]) 
         asked_at = anyio.current_time()
         scope.deadline = asked_at + limit()
         try:
-            chunk = await StartedCoroutine(step, waited_for)
+            chunk = await started
         except StopAsyncIteration:
             chunk = None
         return chunk, anyio.current_time() - asked_at
