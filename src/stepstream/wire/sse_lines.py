@@ -4,21 +4,18 @@ No other module that reads a stream line by line knows this: `FrameDecoder` make
 `sources/stream_position.py` reads from them how far a connection has come.
 
 The invariant: the lines depend on the bytes alone, not on how they are cut into chunks. The time is linear in the
-bytes.
-
-How. A chunk is cut at its line ends by one C call: `bytes.splitlines` knows CR, LF and CRLF and no other line end, just
-as the standard. Only what a chunk border may split is kept from one chunk to the next:
+bytes. One C call cuts a chunk: `bytes.splitlines` knows CR, LF and CRLF and no other line end, just as the standard.
+Only what a chunk border may split is kept from one chunk to the next:
 
 * An unfinished line, but only while it is, or can still become, a field that is read. Of any other, such as a comment,
-  the first byte is kept: no field has a name so short, so that it reads as what it is, a line to ignore. A line that
-  is too long for the caller can be cut down to its first byte in the same way (`drop`).
+  the first byte is kept: no field has a name so short, so that it reads as what it is, a line to ignore. `drop` cuts a
+  line that is too long for the caller in the same way.
 * A CR at the end of a chunk: an LF at the start of the next one belongs to it, and is no blank line.
 * The first bytes of the stream, while they may still be a byte-order mark, which is skipped.
 
     "data: a\r" + "\ndata: b\n\n"   and   "data: a\r\ndata: b\n" + "\n"   are both   "data: a", "data: b", ""
 
-What would break it: `str.splitlines`, which also cuts at U+2028 and others; a field with a name of one byte; and
-trusting that a blank line comes in one piece.
+What would break it: `str.splitlines`, which also cuts at U+2028 and others; and a field with a name of one byte.
 """
 
 from typing import Final
@@ -29,7 +26,6 @@ FIELDS: Final = frozenset({b"data", b"event", b"id", b"retry"})
 FIELD_STARTS: Final = tuple(name + b":" for name in sorted(FIELDS))
 
 _BOM: Final = b"\xef\xbb\xbf"
-_LF: Final = 0x0A
 _LINE_ENDS: Final = frozenset(b"\r\n")
 _LONGEST_START: Final = max(map(len, FIELD_STARTS))
 _RETRY_DIGITS: Final = 18
@@ -55,7 +51,14 @@ class LineCutter:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take the next bytes and return the lines they complete, maybe none."""
-        chunk = self._without_line_feed(self._without_bom(chunk))
+        if self._start is not None:
+            chunk = self._start + chunk
+            if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
+                self._start = chunk
+                return []
+            self._start, chunk = None, chunk.removeprefix(_BOM)
+        if self._skip_lf and chunk:
+            self._skip_lf, chunk = False, chunk.removeprefix(b"\n")
         if not chunk:
             return []
         lines = chunk.splitlines()
@@ -81,25 +84,6 @@ class LineCutter:
             line += part
             if len(line) >= _LONGEST_START and not line.startswith(FIELD_STARTS):
                 self.drop()
-
-    def _without_bom(self, chunk: bytes) -> bytes:
-        """Return `chunk` without a byte-order mark at the start of the stream, which chunks may split."""
-        if self._start is None or not chunk:
-            return chunk
-        start = self._start + chunk
-        if len(start) < len(_BOM) and _BOM.startswith(start):
-            self._start = start
-            return b""
-        self._start = None
-        return start.removeprefix(_BOM)
-
-    def _without_line_feed(self, chunk: bytes) -> bytes:
-        """Return `chunk` without the LF of a CRLF whose CR ended the chunk before."""
-        if self._skip_lf and chunk:
-            self._skip_lf = False
-            if chunk[0] == _LF:
-                return chunk[1:]
-        return chunk
 
 
 def field_of(line: bytes) -> tuple[bytes, bytes]:
