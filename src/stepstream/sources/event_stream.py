@@ -230,8 +230,9 @@ class EventStream:
         """
         retry_after = failure.retry_after if isinstance(failure, APIError) else None
         delay = self._backoff.failed(anyio.current_time(), retry=self._position.retry, retry_after=retry_after)
-        await anyio.sleep(min(delay, max(0.0, self._time_left())))
-        if self._time_left() <= 0:
+        left = self._time_left()
+        await anyio.sleep(min(delay, max(0.0, left)))
+        if delay >= left or self._time_left() <= 0:  # a timer may ring a little before the deadline
             raise self._timeout_error("all") from failure
 
 
