@@ -352,6 +352,19 @@ def test_type_ignores_are_few_and_each_has_a_reason():
     assert [line for line in ignores if not re.search(r"# type: ignore\[[a-z-]+\]  # \w", line)] == []
 
 
+def test_frame_decoders_are_built_where_bytes_become_frames_and_nowhere_else():
+    """All others use an `ItemDecoder`, which takes every kind of item, or a `Scanner`."""
+
+    def builds(name: str) -> bool:
+        calls = [node.func for node in ast.walk(TREES[name]) if isinstance(node, ast.Call)]
+        return any(getattr(called, "id", getattr(called, "attr", "")) == "FrameDecoder" for called in calls)
+
+    assert {name for name in MODULES if builds(name) and room(name) != "wire"} == {
+        "fold/accumulator.py",
+        "live/source.py",
+    }
+
+
 def test_nothing_is_left_to_do():
     left = re.compile(r"\b(?:TODO|FIXME|XXX|NotImplementedError)\b")
     assert offences(lambda name: left.findall(SOURCES[name])) == {}

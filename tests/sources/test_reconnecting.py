@@ -9,6 +9,7 @@ import pytest
 
 from stepstream import APIError, Processor, TransportError, connect
 from stepstream.live.source import Reconnected
+from stepstream.sources.response import last_event_id_header
 from stepstream.wire.sse import FrameDecoder
 from tests.support.scripted_server import (
     CREATED,
@@ -292,3 +293,22 @@ async def test_get_is_opened_again_whatever_failed():
     async with serving(script) as url:
         assert await items(url, attempts=4, first_byte_timeout=0.05) == [DONE]
     assert len(script.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("last_event_id", "value"),
+    [
+        ("", None),
+        ("abc", b"abc"),
+        ("a b\tc", b"a b\tc"),
+        (" abc \t", b"abc"),
+        (" ", None),
+        ("\u2026", b"\xe2\x80\xa6"),
+        ("é", b"\xc3\xa9"),
+        ("a\x0bb", None),
+        ("\x01", None),
+        ("a\x7f", None),
+    ],
+)
+def test_header_of_an_id_is_absent_where_none_could_carry_it(last_event_id: str, value: bytes | None):
+    assert last_event_id_header(last_event_id) == value

@@ -263,6 +263,12 @@ async def test_block_before_a_reconnection_is_not_saved(tmp_path: Path):
     assert decoded(path.read_bytes() + b"\n") == [Frame(data=b"tick", id="7"), Frame(data=b"tick")]
 
 
+async def test_id_goes_on_over_a_reconnection_as_the_reader_of_the_stream_has_it(tmp_path: Path):
+    path = tmp_path / "x.sse"
+    await recorded(path, source(b"id: 7\n" + TICK, Reconnected("7"), TICK))
+    assert decoded(path.read_bytes()) == [Frame(data=b"tick", id="7")] * 2
+
+
 async def test_reconnections_change_nothing_of_what_a_recording_does(tmp_path: Path):
     path, data = tmp_path / "x.sse", STREAMS["tides"]
     half = data.index(b"\n\n", 2_000) + 2

@@ -1,7 +1,7 @@
 """`stepstream cat`: a stream as JSON lines."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -12,9 +12,9 @@ from stepstream.fold.changes import Change
 from stepstream.fold.encoding import encode_change
 from stepstream.fold.outcome import Outcome
 from stepstream.live.processor import Processor
-from stepstream.live.source import open_source
+from stepstream.live.source import ItemDecoder, open_source
 from stepstream.live.subscriptions import CLASSES
-from stepstream.wire.sse import Frame, FrameDecoder
+from stepstream.wire.sse import Frame
 
 RETAINED: Final = 10**9
 """A stream in a file is finite: everything in it is kept."""
@@ -60,9 +60,9 @@ async def _write_change(change: Change) -> None:
 
 async def _tee(source: object, line: Callable[[Frame], object]) -> AsyncIterator[Frame]:
     """Yield the frames of `source`, each after it was written as a line."""
-    decoder = FrameDecoder()
-    async with open_source(source) as chunks:
-        async for frame in _frames(chunks, decoder):
+    decoder = ItemDecoder()
+    async with open_source(source) as items:
+        async for frame in _frames(items, decoder):
             write_object(line(frame))
             yield frame
     pending = decoder.pending()
@@ -70,10 +70,10 @@ async def _tee(source: object, line: Callable[[Frame], object]) -> AsyncIterator
         yield pending  # no frame by the standard, but it says how the stream ended
 
 
-async def _frames(chunks: AsyncIterable[bytes], decoder: FrameDecoder) -> AsyncIterator[Frame]:
-    async for chunk in chunks:
+async def _frames(items: AsyncIterator[Any], decoder: ItemDecoder) -> AsyncIterator[Frame]:
+    async for item in items:
         try:
-            frames = decoder.feed(chunk)
+            frames = decoder.feed(item)
         except FrameTooLarge as excess:
             for frame in excess.frames:
                 yield frame

@@ -11,9 +11,9 @@ from stepstream.cli.source import named
 from stepstream.conformance.checker import Checker
 from stepstream.conformance.deviation import Deviation
 from stepstream.errors import FrameTooLarge, StepStreamError, StreamFailed
-from stepstream.live.source import END, next_item, open_source
+from stepstream.live.source import END, ItemDecoder, next_item, open_source
 from stepstream.wire.events import ErrorData, decode_event
-from stepstream.wire.sse import Frame, FrameDecoder
+from stepstream.wire.sse import Frame
 
 DEVIATING: Final = 7
 """The exit status where there was any deviation."""
@@ -49,7 +49,7 @@ async def check(source: str, *, chunk_size: int, speed: float) -> int:
 
 async def _read(chunks: AsyncIterator[Any], report: "_Report") -> None:
     """Read a stream to its end, and what follows `done` as far as it comes soon."""
-    decoder = FrameDecoder()
+    decoder = ItemDecoder()
     try:
         while not report.checker.is_done and (chunk := await next_item(chunks)) is not END:
             report.take(decoder.feed(chunk))

@@ -33,11 +33,11 @@ import anyio
 from stepstream.client.polling import Fetch, RetryUntil, RunKey, RunPoller, reworded
 from stepstream.errors import FrameTooLarge, StepStreamError, StreamTruncated, TransportError
 from stepstream.fold.reconcile import ServerAnswer
-from stepstream.live.source import Reconnected
+from stepstream.live.source import ItemDecoder, Reconnected
 from stepstream.sources.event_stream import EventStream
 from stepstream.wire.events import RUN_EVENTS, decode_event
 from stepstream.wire.objects import Run, Thread
-from stepstream.wire.sse import Frame, FrameDecoder
+from stepstream.wire.sse import Frame
 
 _log = logging.getLogger("stepstream.client")
 
@@ -72,7 +72,7 @@ class RunStream:
         self._new_thread_id: str | None = None  # of a thread that was opened together with the run
         self._key = key = RunKey(thread_id, run_id) if thread_id and run_id else None
         self._timeout = timeout
-        self._decoder = FrameDecoder() if key is None else None  # until the ids are known
+        self._decoder = ItemDecoder() if key is None else None  # until the ids are known
         self._poller: RunPoller | None = None
 
     def __repr__(self) -> str:
@@ -108,15 +108,15 @@ class RunStream:
         except TransportError as exc:
             failure = exc
         else:
-            if self._decoder is not None and isinstance(item, bytes):
+            if self._decoder is not None:
                 self._read_key(self._decoder, item)
             return item
         return await self._start_polling(failure)
 
-    def _read_key(self, decoder: FrameDecoder, chunk: bytes) -> None:
+    def _read_key(self, decoder: ItemDecoder, item: bytes | Reconnected) -> None:
         """Read the run's ids from the first event that has them."""
         try:
-            frames = decoder.feed(chunk)
+            frames = decoder.feed(item)
         except FrameTooLarge as excess:
             frames, self._decoder = excess.frames, None
         for data in map(_identifying_object, frames):

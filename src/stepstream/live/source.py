@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 from stepstream.errors import StepStreamError, TransportError
 from stepstream.fold.reconcile import ServerAnswer
 from stepstream.wire.events import Event
-from stepstream.wire.sse import Frame
+from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder
 
 
 class Reconnected:
@@ -160,3 +160,44 @@ def frame_of(item: object) -> Frame:
         raise TypeError(f"expected a source to yield bytes, frames, events or SSE messages, got {type(item).__name__}")
     identifier = getattr(item, "id", None)
     return Frame(event or "message", data.encode("utf-8", "replace"), identifier if isinstance(identifier, str) else "")
+
+
+class ItemDecoder:
+    """Decodes what one source yields, of every kind, to frames: for all that look at frames and fold nothing.
+
+    Bytes are decoded as those of one connection, and after `Reconnected` as those of a new one. An event has no id. The
+    answer of a server is no frame: only the fold knows which events it stands for.
+    """
+
+    def __init__(self, *, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES) -> None:
+        self._limit = max_event_bytes
+        self._decoder = FrameDecoder(max_event_bytes=max_event_bytes)
+
+    def __repr__(self) -> str:
+        return f"<ItemDecoder {self._decoder!r}>"
+
+    def feed(self, item: Item) -> list[Frame]:
+        """Take the next item and return the frames it completes, maybe none.
+
+        Raises:
+            FrameTooLarge: as `FrameDecoder.feed` does, with the frames before it.
+            TypeError: the item is of no kind that a source may yield.
+        """
+        match item:
+            case bytes() | bytearray() | memoryview():
+                return self._decoder.feed(item)
+            case Frame():
+                return [item]
+            case Event():
+                return [Frame(item.name, item.payload)]
+            case Reconnected():
+                self._decoder = FrameDecoder(max_event_bytes=self._limit, last_event_id=item.last_event_id)
+                return []
+            case ServerAnswer():
+                return []
+            case _:
+                return [frame_of(item)]
+
+    def pending(self) -> Frame | None:
+        """Return the block that still lacks its blank line, or None where it has no data. For the end of a source."""
+        return self._decoder.pending()

@@ -1,17 +1,22 @@
 """The client that `connect` uses where it is given none: that of httpx, over connections that merge HTTP chunks.
 
-The bytes have to be merged between the socket and h11. httpcore has a place for that, the network backend, and httpx
-passes none on. So it is put under the pool of the transport that httpx made. The pool is a private attribute: where a
-version of httpx or httpcore has none of that name, the client works as any other, only slower.
+The bytes have to be merged between the socket and h11. httpcore has a place for that, the network backend, but httpx
+passes none on to it. So `MergingTransport` does over a pool of httpcore what the transport of httpx does over its own:
 
-    httpx.AsyncClient → AsyncHTTPTransport → httpcore pool → h11 → _Stream (merges) → stream of anyio or trio
+    httpx.AsyncClient → MergingTransport → httpcore pool → h11 → _Stream (merges) → stream of anyio
+
+Only public names of both are used. What that costs: a client with a transport of its own asks no proxy of the
+environment. Where the environment names a proxy, the client is that of httpx alone, which knows the hosts that are
+excepted, and chunks are not merged.
 
 A connection is used for one request after another: with each write, a request begins, so that the next bytes are the
 head of a response. After `start_tls` the stream carries other bytes, and gets a merger of its own.
 """
 
 import ssl
+from collections.abc import AsyncIterator
 from typing import Any
+from urllib.request import getproxies
 
 import httpcore
 import httpx
@@ -19,38 +24,69 @@ import httpx
 from stepstream.sources.merging import Merger
 
 
-class DefaultClient(httpx.AsyncClient):
-    """An `httpx.AsyncClient` whose connections, through a proxy or not, merge HTTP chunks."""
-
-    def _init_transport(self, *_: Any, **options: Any) -> httpx.AsyncBaseTransport:
-        return _merging(super()._init_transport(**options))
-
-    def _init_proxy_transport(self, proxy: httpx.Proxy, *_: Any, **options: Any) -> httpx.AsyncBaseTransport:
-        return _merging(super()._init_proxy_transport(proxy, **options))
+def default_client(*, verify: bool) -> httpx.AsyncClient:
+    """Return a client of httpx that merges HTTP chunks, unless the environment names a proxy."""
+    if {"http", "https", "all"} & {scheme for scheme, proxy in getproxies().items() if proxy}:
+        return httpx.AsyncClient(verify=verify)
+    return httpx.AsyncClient(transport=MergingTransport(httpx.create_ssl_context(verify=verify)))
 
 
-def _merging(transport: httpx.AsyncBaseTransport) -> httpx.AsyncBaseTransport:
-    """Return a transport of httpx with merging streams put under its pool."""
-    pool: Any = getattr(transport, "_pool", None)
-    if hasattr(pool, "_network_backend"):
-        pool._network_backend = _Backend(pool._network_backend)
-    return transport
+class MergingTransport(httpx.AsyncBaseTransport):
+    """Sends requests over connections that merge HTTP chunks. Exceptions are those of httpcore, named as in httpx."""
+
+    def __init__(self, ssl_context: ssl.SSLContext) -> None:
+        # As many connections, kept for as long, as in a client of httpx.
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=ssl_context,
+            max_connections=100,
+            max_keepalive_connections=20,
+            keepalive_expiry=5.0,
+            network_backend=_Backend(),
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and give the response to it, its body unread."""
+        url = request.url
+        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        response = await self._pool.handle_async_request(
+            httpcore.Request(
+                method=request.method,
+                url=target,
+                headers=request.headers.raw,
+                content=request.stream,
+                extensions=request.extensions,
+            )
+        )
+        return httpx.Response(
+            status_code=response.status,
+            headers=response.headers,
+            stream=_Body(response),
+            extensions=response.extensions,
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._pool.aclose()
 
 
-class _Backend(httpcore.AsyncNetworkBackend):
-    """Makes connections as another backend does, with merging streams over them."""
+class _Body(httpx.AsyncByteStream):
+    """The body of a response."""
 
-    def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
-        self._backend = backend
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._response.aiter_stream()
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+class _Backend(httpcore.AnyIOBackend):
+    """Makes connections over anyio, with merging streams over them."""
 
     async def connect_tcp(self, *where: Any, **options: Any) -> httpcore.AsyncNetworkStream:
-        return _Stream(await self._backend.connect_tcp(*where, **options))
-
-    async def connect_unix_socket(self, *where: Any, **options: Any) -> httpcore.AsyncNetworkStream:
-        return _Stream(await self._backend.connect_unix_socket(*where, **options))
-
-    async def sleep(self, seconds: float) -> None:
-        await self._backend.sleep(seconds)
+        return _Stream(await super().connect_tcp(*where, **options))
 
 
 class _Stream(httpcore.AsyncNetworkStream):

@@ -4,7 +4,7 @@ The invariant: a reader sees each event whole or not at all, and none twice, ove
 
 A connection may break inside an event. The bytes of that part are out by then, so `Reconnected` follows, at which the
 reader drops them, and the new connection asks for what comes after the last event that was complete (`Last-Event-ID`).
-`Resumption` reads that id from the bytes as they pass; it counts only with the blank line that ends its event.
+`StreamPosition` reads that id from the bytes as they pass; it counts only with the blank line that ends its event.
 
     id: 7 ⏎ data: x ⏎ ⏎ data: y ─ break ─ Reconnected("7") ─ GET, Last-Event-ID: 7 ─ data: y ⏎ ⏎
 
@@ -28,12 +28,11 @@ from stepstream.errors import APIError, IdleTimeout, StepStreamError, TransportE
 from stepstream.live.source import Reconnected
 from stepstream.sources.backoff import Backoff
 from stepstream.sources.chunks import awaited_chunk, next_chunk
-from stepstream.sources.event_boundaries import EventBoundaryTracker
 from stepstream.sources.http_errors import is_transient, request_id_of, translate_http_error
 from stepstream.sources.options import check_seconds
 from stepstream.sources.response import NO_CONTENT, StreamRequest, open_response
 from stepstream.sources.response_body import close_response
-from stepstream.sources.resumption import Resumption
+from stepstream.sources.stream_position import StreamPosition
 from stepstream.sources.url_redaction import redact_url
 
 Limit: TypeAlias = Literal["all", "event", "idle"]
@@ -65,8 +64,7 @@ class EventStream:
         self._limits = limits
         self._url = redact_url(request.url)
         self._backoff = Backoff()
-        self._resumption = Resumption()
-        self._boundaries = EventBoundaryTracker()
+        self._position = StreamPosition()
         self._connection = AsyncExitStack()
         self._response: Any = None
         self._chunks: Any = None
@@ -107,7 +105,7 @@ class EventStream:
     @property
     def is_done(self) -> bool:
         """Whether `done` was received."""
-        return self._boundaries.is_done
+        return self._position.is_done
 
     def __aiter__(self) -> "EventStream":
         return self
@@ -157,7 +155,7 @@ class EventStream:
         """Open a connection, which begins after the last complete event."""
         await self.aclose()
         stack = AsyncExitStack()
-        response = open_response(self._request, self._resumption.last_event_id)
+        response = open_response(self._request, self._position.last_event_id)
         try:
             with anyio.fail_after(_finite(self._time_left())):
                 self._response = await stack.enter_async_context(response)
@@ -165,8 +163,8 @@ class EventStream:
             raise self._timeout_error("all") from exc
         self._chunks = self._response.aiter_bytes()
         stack.push_async_callback(close_response, self._response, self._chunks)
-        self._connection, self._boundaries = stack, EventBoundaryTracker()
-        self._resumption = self._resumption.resumed()
+        self._connection = stack
+        self._position = StreamPosition(self._position.last_event_id, self._position.retry)
         self._backoff.opened(anyio.current_time())
 
     async def _next(self) -> bytes | None:
@@ -183,15 +181,13 @@ class EventStream:
         self._is_quick = not waited
         if chunk is None:
             return None
-        if limits.is_resumed:
-            self._resumption.feed(chunk)
-        done_at = self._boundaries.feed(chunk, self._waited)
+        done_at = self._position.feed(chunk, self._waited)
         self._is_over = done_at is not None
         return chunk if done_at is None else chunk[:done_at]
 
     def _chunk_timeout(self) -> float:
         """Return for how many seconds the next chunk may be waited for, and note which limit that is."""
-        limits, begun = self._limits, self._boundaries.began_at
+        limits, begun = self._limits, self._position.began_at
         event_left = math.inf if begun is None else begun + limits.event_timeout - self._waited
         left: dict[Limit, float] = {"all": self._time_left(), "event": event_left, "idle": limits.idle_timeout}
         self._nearest = min(left, key=left.__getitem__)
@@ -224,7 +220,7 @@ class EventStream:
                 await self.aclose()
                 raise StopAsyncIteration
             self._is_over = False
-            return Reconnected(self._resumption.last_event_id)
+            return Reconnected(self._position.last_event_id)
 
     async def _wait_for_retry(self, failure: StepStreamError | None) -> None:
         """Wait before the next attempt.
@@ -233,9 +229,10 @@ class EventStream:
             TransportError: the time for everything is over.
         """
         retry_after = failure.retry_after if isinstance(failure, APIError) else None
-        delay = self._backoff.failed(anyio.current_time(), retry=self._resumption.retry, retry_after=retry_after)
-        await anyio.sleep(min(delay, max(0.0, self._time_left())))
-        if self._time_left() <= 0:
+        delay = self._backoff.failed(anyio.current_time(), retry=self._position.retry, retry_after=retry_after)
+        left = self._time_left()
+        await anyio.sleep(min(delay, max(0.0, left)))
+        if delay >= left or self._time_left() <= 0:  # a timer may ring a little before the deadline
             raise self._timeout_error("all") from failure
 
 

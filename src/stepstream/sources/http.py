@@ -10,7 +10,7 @@ import anyio
 import httpx
 from msgspec.structs import replace
 
-from stepstream.sources.default_client import DefaultClient
+from stepstream.sources.default_client import default_client
 from stepstream.sources.event_stream import EventStream, Limits
 from stepstream.sources.http_errors import Unsendable, is_transient, is_unprocessed
 from stepstream.sources.options import check_attempts, check_client, check_seconds, validated_headers
@@ -112,7 +112,7 @@ def new_client(url: str, *, fast: bool = False) -> httpx.AsyncClient:
     """
     is_plain = url.lower().startswith("http://")
     if not fast:
-        return DefaultClient(verify=not is_plain)
+        return default_client(verify=not is_plain)
     loop = anyio.get_cancelled_exc_class().__module__.partition(".")[0]
     if loop != "asyncio":
         raise FastUnavailable(f"expected asyncio for fast=True, got {loop}: leave fast out there")

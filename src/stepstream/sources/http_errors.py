@@ -21,7 +21,8 @@ TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 """The statuses after which the same request may succeed."""
 
 UNSENT: Final = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})
-"""What httpx and httpx2 raise before a byte of the request went out. By name: their classes have no base in common."""
+"""What httpx, httpx2 and httpcore raise before a byte of the request went out. By name: the classes have no base in
+common."""
 
 UNSENDABLE: Final = frozenset({"InvalidURL", "UnsupportedProtocol"})
 """What they raise for a URL that nothing can be sent to."""
@@ -60,7 +61,10 @@ def is_unprocessed(failure: StepStreamError) -> bool:
 
 
 def translate_http_error(exc: Exception, where: str, seconds: float) -> TransportError:
-    """Return the error for an exception of httpx or httpx2. `where` is a redacted URL, `seconds` the limit in force."""
+    """Return the error for an exception of httpx, httpx2 or httpcore, which name them alike.
+
+    `where` is a redacted URL, `seconds` the limit in force.
+    """
     names = {base.__name__ for base in type(exc).__mro__}
     is_late = isinstance(exc, TimeoutError) or "TimeoutException" in names
     # httpx parses the target even of a redirect that it does not follow, and raises another error for an invalid one

@@ -16,11 +16,10 @@ import anyio
 import anyio.to_thread
 
 from stepstream.errors import FrameTooLarge
-from stepstream.live.source import END, Reconnected, Source, frame_of, next_item, open_source
+from stepstream.live.source import END, ItemDecoder, Source, next_item, open_source
 from stepstream.sources.files import CHUNK_SIZE, read_file
 from stepstream.sources.recording_file import RecordingSplitter, RecordingWriter
-from stepstream.wire.events import Event
-from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder
+from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame
 from stepstream.wire.sse_encoding import encode_frame
 
 _NOT_IN_NAME: Final = re.compile("[\r\n\ud800-\udfff]")
@@ -35,9 +34,8 @@ class Recording:
     ) -> None:
         self._items = items
         self._writer = writer
-        self._max_event_bytes = max_event_bytes
         # None once nothing more is saved: after an event over the limit, where the reader of the stream raises too
-        self._decoder: FrameDecoder | None = FrameDecoder(max_event_bytes=max_event_bytes)
+        self._decoder: ItemDecoder | None = ItemDecoder(max_event_bytes=max_event_bytes)
         self._clock = clock
         self._start = clock()
         self._id = ""  # the last event id, as a parser of the file has it
@@ -69,17 +67,8 @@ class Recording:
         """Return the frames that an item completes. An item of no known kind is left to the reader of the stream."""
         if self._decoder is None:
             return []
-        if isinstance(item, Reconnected):
-            self._decoder = FrameDecoder(max_event_bytes=self._max_event_bytes)
-            return []
-        if isinstance(item, Frame):
-            return [item]
-        if isinstance(item, Event):
-            return [Frame(item.name, item.payload)]
         try:
-            if isinstance(item, bytes | bytearray | memoryview):
-                return self._decoder.feed(item)
-            return [frame_of(item)]
+            return self._decoder.feed(item)
         except FrameTooLarge as excess:
             self._decoder = None
             return excess.frames

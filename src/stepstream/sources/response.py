@@ -17,6 +17,7 @@ those of the events (no content encoding); or its status is 204, which tells a c
     POST /runs → 307                           APIError: the run is not opened a second time
 """
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from time import time
@@ -31,7 +32,6 @@ from stepstream.sources.backoff import retry_after_of
 from stepstream.sources.http_errors import error_response, translate_http_error, unexpected_response
 from stepstream.sources.options import check_seconds
 from stepstream.sources.response_body import IDENTITY, content_encoding, read_error_body
-from stepstream.sources.resumption import last_event_id_header
 from stepstream.sources.url_redaction import UrlRedactingClient, redact_url
 
 MAX_REDIRECTS: Final = 5
@@ -40,6 +40,8 @@ OK: Final = 200
 NO_CONTENT: Final = 204
 EVENT_STREAM: Final = "text/event-stream"
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
+_UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,3 +168,12 @@ async def _check(response: Any, url: str) -> None:
     encoding = content_encoding(response)
     if encoding != IDENTITY:
         raise unexpected_response(response, f"{redact_url(url)}: expected no content encoding, got {encoding[:80]}")
+
+
+def last_event_id_header(last_event_id: str) -> bytes | None:
+    """Return the id as the value of a header, in UTF-8 and without spaces around it (RFC 9110, section 5.5).
+
+    None where it is empty or has control characters: it cannot be sent then.
+    """
+    value = last_event_id.strip(" \t")
+    return value.encode() if value and not _UNSENDABLE.search(value) else None

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stepstream.sources.event_boundaries import EventBoundaryTracker
+from stepstream.sources.stream_position import StreamPosition
 from stepstream.wire.sse import FrameDecoder
 
 ENDS = (b"\n", b"\r\n", b"\r")
@@ -22,19 +22,98 @@ def cuts(data: bytes, places: list[int]) -> Iterator[bytes]:
         yield data[start:stop]
 
 
+BOM = b"\xef\xbb\xbf"
+LINES = [
+    b"id: 1", b"id:2", b"id", b"id: ", b"id:  3 ", b"id: a\0b", b"id: \xe2\x80\xa6", b"id: \xff", b"idx: 4", b" id: 5",
+    b"retry: 250", b"retry:0", b"retry: 1x", b"retry: -1", b"retry", b"retry: " + b"9" * 18, b"retry: " + b"9" * 19,
+    b"retry: 000000000000000000000007", b"data: x", b"data", b"event: y", b": id: 6", b":", b"", BOM,
+    b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b"\r\n\r\n", b"\ndata: " + b"z" * 5_000,
+]  # fmt: skip
+STREAMS = st.lists(st.sampled_from(LINES), max_size=25).map(b"".join) | st.binary()
+PLACES = st.lists(st.integers(0, 10_000), max_size=15)
+
+
+def id_and_retry(data: bytes, places: list[int], last_event_id: str = "0") -> tuple[str, int | None]:
+    position = StreamPosition(last_event_id)
+    for chunk in cuts(data, places):
+        position.feed(chunk, 0)
+    return position.last_event_id, position.retry
+
+
+def of_the_decoder(data: bytes, last_event_id: str = "0") -> tuple[str, int | None]:
+    decoder = FrameDecoder(last_event_id=last_event_id)
+    decoder.feed(data)
+    return decoder.last_event_id, decoder.retry
+
+
+@settings(max_examples=400)
+@given(STREAMS, PLACES)
+@example(BOM + b"id: 1\n\n", [1])
+@example(BOM + b"id: 1\n\n", [2])
+@example(BOM + BOM + b"id: 1\n\n", [])
+@example(b"id: 1\r\n\r\n", [6, 7, 8])
+@example(b"id: 1\r\n\n", [6, 7])
+@example(b"id: 1\r", [])
+def test_id_and_retry_are_those_of_the_decoder_at_any_chunking(data: bytes, places: list[int]):
+    assert id_and_retry(data, places) == of_the_decoder(data)
+
+
+@settings(deadline=None)
+@given(STREAMS)
+def test_id_and_retry_are_those_of_the_decoder_byte_by_byte(data: bytes):
+    assert id_and_retry(data, list(range(len(data))), "") == of_the_decoder(data, "")
+
+
+@pytest.mark.parametrize(
+    ("data", "last_event_id"),
+    [
+        (b"id: abc\ndata: x\n\nid: def\ndata: y", "abc"),
+        (b"id: abc\ndata: x\n\nid: def\n", "abc"),
+        (b"id: abc\n\n", "abc"),
+        (b"id: abc\ndata: x\n\nid\n\n", ""),
+        (b"data: x\n\n", "0"),
+    ],
+)
+def test_id_is_that_of_the_last_whole_block(data: bytes, last_event_id: str):
+    assert id_and_retry(data, [])[0] == last_event_id
+
+
+@pytest.mark.parametrize("places", [[], [3], [4_096], [4_097], [4_100, 4_101, 4_102], list(range(9_000))])
+@pytest.mark.parametrize(("length", "is_kept"), [(4_096, True), (4_097, False), (8_000, False)])
+def test_line_over_four_kib_says_nothing_at_any_chunking(length: int, is_kept: bool, places: list[int]):
+    value = b"7" * (length - 4)
+    data = b"id: 1\n\nid: " + value + b"\nretry: 5\n\n"
+    assert id_and_retry(data, places) == (value.decode() if is_kept else "1", 5)
+
+
+def test_little_is_kept_of_a_line_without_end():
+    position = StreamPosition()
+    for _ in range(100):
+        position.feed(b"id: " + b"x" * 60_000, 0)
+        assert len(position._lines.unfinished) <= 4_096
+    position.feed(b"\nid: 2\n\n", 0)
+    assert position.last_event_id == "2"
+
+
+def test_position_of_the_next_connection_begins_with_an_id_and_a_time():
+    position = StreamPosition("1", 7)
+    assert (position.last_event_id, position.retry, position.began_at, position.is_done) == ("1", 7, None, False)
+    position.feed(BOM + b"data: x\n\nid: 2", 0)
+    assert (position.last_event_id, position.retry) == ("1", 7)
+
+
 def up_to_done(chunks: Iterator[bytes]) -> bytes | None:
     """Return what comes up to the end of `done`, or None where it does not come."""
-    pulse, read = EventBoundaryTracker(), b""
+    position, read = StreamPosition(), b""
     for chunk in chunks:
-        at = pulse.feed(chunk, 0)
+        at = position.feed(chunk, 0)
         if at is not None:
-            assert pulse.is_done
+            assert position.is_done
             return read + chunk[:at]
         read += chunk
     return None
 
 
-PLACES = st.lists(st.integers(0, 10_000), max_size=12)
 EVENT = b"event: thread.run.created\ndata: {}\n\n"
 BEFORE = [b"", b"\n", EVENT, b": ping\n\n", b": ping\r", b"id: 7\n", b"event: x\r\n", EVENT.replace(b"\n", b"\r\n")]
 
@@ -99,10 +178,10 @@ def test_what_only_looks_like_done_is_not_found_at_any_cut(data: bytes):
 )
 def test_done_without_its_blank_line_is_known_at_the_end(data: bytes, is_done: bool):
     for place in range(len(data) + 1):
-        pulse = EventBoundaryTracker()
-        pulse.feed(data[:place], 0)
-        pulse.feed(data[place:], 0)
-        assert pulse.is_done is is_done
+        position = StreamPosition()
+        position.feed(data[:place], 0)
+        position.feed(data[place:], 0)
+        assert position.is_done is is_done
 
 
 def began_at(chunks: list[bytes]) -> float | None:
@@ -147,31 +226,32 @@ PIECES = [
 @example(b"data:x", [4])
 def test_event_begins_with_the_first_byte_of_a_line_that_is_no_comment(data: bytes, places: list[int]):
     chunks = list(cuts(data, places))
-    pulse = EventBoundaryTracker()
+    position = StreamPosition()
     for now, chunk in enumerate(chunks):
-        pulse.feed(chunk, now)
-    assert pulse.began_at == began_at(chunks)
+        position.feed(chunk, now)
+    assert position.began_at == began_at(chunks)
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r", b"\n\n", b"\r\n\r\n"])
 def test_comments_begin_no_event(end: bytes):
-    pulse = EventBoundaryTracker()
+    position = StreamPosition()
     for byte in (b": ping" + end) * 50:
-        pulse.feed(bytes([byte]), 0)
-        assert pulse.began_at is None
+        position.feed(bytes([byte]), 0)
+        assert position.began_at is None
 
 
 def test_event_keeps_its_beginning_through_pings_inside_of_it():
-    pulse = EventBoundaryTracker()
+    position = StreamPosition()
     for now, chunk in enumerate([b"event: x\n", b": ping\n", b"data: y\n", b": ping\n"]):
-        pulse.feed(chunk, now)
-    assert pulse.began_at == 0
-    pulse.feed(b"\n", 4)
-    assert pulse.began_at is None
+        position.feed(chunk, now)
+    assert position.began_at == 0
+    position.feed(b"\n", 4)
+    assert position.began_at is None
 
 
 @given(st.binary())
 def test_little_is_kept_of_any_bytes(data: bytes):
-    pulse = EventBoundaryTracker()
-    pulse.feed(data * 50, 0)
-    assert len(pulse._past) <= 64
+    position = StreamPosition()
+    for _ in range(50):
+        position.feed(data * 50, 0)
+        assert len(position._lines.unfinished) <= 4_096
