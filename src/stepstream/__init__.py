@@ -1,7 +1,7 @@
 """stepstream: live, correct run-step snapshots from the event stream of an agent run.
 
-Every public name is here, and is loaded when it is first used: whoever only decodes does not load the processor, and
-only what speaks HTTP loads a client.
+Every public name is here, and is loaded when it is first used: a program that only decodes does not load the
+processor, and only one that speaks HTTP loads a client.
 """
 
 from importlib import import_module

@@ -59,7 +59,10 @@ class TransportError(StepStreamError):
 
 
 class StreamTruncated(TransportError):
-    """The stream ended without `done` while its run had neither ended nor waits for action."""
+    """The stream ended without `done` while its run had neither ended nor waits for action.
+
+    Also where reading was cut short: the stream was cancelled, or the processor was left before.
+    """
 
 
 class IdleTimeout(TransportError):
@@ -71,7 +74,7 @@ class IdleTimeout(TransportError):
 
 
 class SubscriberTooSlow(StepStreamError):
-    """More changes waited for a subscriber than its buffer holds, and it was closed (`overflow="close"`)."""
+    """A subscriber was closed: more changes waited for it than allowed, or it kept others waiting for too long."""
 
 
 class WaitAborted(StepStreamError):

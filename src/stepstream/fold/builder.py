@@ -1,4 +1,4 @@
-"""The builder of a snapshot: one step or one message, from its first sight to its end.
+"""The builder of a snapshot: one step or one message, from its first event to its end.
 
 Theory. What is known of an object stands in two places. `base` is the newest full object, a frozen struct. `tree` holds
 the fields that deltas add to, in a form that can be appended to at a constant cost; it is made from `base` when the
@@ -136,7 +136,7 @@ class SnapshotBuilder(Generic[Obj]):
         return added
 
     def settle(self, full: Obj) -> None:
-        """Take the terminal object: it is the truth, but what it left null stays as deltas delivered it."""
+        """Take the terminal object: it is final, but what it left null stays as deltas delivered it."""
         before = None if self._tree is None and self._is_as_in(full) else self.tree
         self.base = self.sent = self.cached = full
         self.ended = True

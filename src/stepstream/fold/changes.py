@@ -19,9 +19,9 @@ NO_DELTA: Final = -1
 
 class _Change(msgspec.Struct, frozen=True):
     event: str
-    """The full name of the event that caused it."""
+    """The full name of the event that caused it; "replay" where the subscriber came after it."""
     sequence: int
-    """The ordinal of that event in its stream, from 1."""
+    """The ordinal of that event in its stream, from 1; 0 of what is replayed."""
     context: Any
     """What the caller gave to the stream."""
 

@@ -79,7 +79,7 @@ def combine(node: Node, other: Node, policy: Policy, effect: Effect) -> Effect:
                 effect.only_append = False
             continue
         kind = type(value)
-        if policy.refuses_dropped and key in node.dropped:
+        if policy.refuses_dropped and key in node.dropped and (have is None or key not in ONCE):
             effect.lost = True
         elif have is None:
             policy.absent(node, key, value, effect)
@@ -102,6 +102,11 @@ def _take(node: Node, key: str, value: Any, effect: Effect) -> None:
     effect.added, effect.only_append = True, False
 
 
+def _take_added_up(node: Node, key: str, value: Any, effect: Effect) -> None:
+    _add_up(value)
+    _take(node, key, value, effect)
+
+
 def _take_if_whole(node: Node, key: str, value: Any, effect: Effect) -> None:
     if _add_up(value):
         _take(node, key, value, effect)
@@ -110,9 +115,9 @@ def _take_if_whole(node: Node, key: str, value: Any, effect: Effect) -> None:
 
 
 def _add_up(value: Any) -> bool:
-    """Add further entries for an index to the first. Return whether a late delta's value can be taken as a whole.
+    """Add further entries for an index to the first, before the value is taken as a whole. Return whether it can be.
 
-    It cannot where an entry has no valid index, or contradicts the one before it.
+    In a late delta, which is not checked, it cannot where an entry has no valid index, or contradicts one before it.
     """
     if type(value) not in (Node, Indexed):
         return True
@@ -160,15 +165,17 @@ def _replace(node: Node, key: str, have: Any, value: Any, effect: Effect) -> Non
         _merge_entries(node[key], value, effect)
         effect.only_append = False
     elif is_object(value) or key not in ONCE:
+        _add_up(value)
         if type(have) is not type(value) or have != value:
             effect.only_append = False
         node[key] = value
 
 
 def _merge_entries(have: Indexed, other: Indexed, effect: Effect) -> None:
-    for index, entry in other.items():
+    for index, entry in other.every or other.items():
         slot = have.get(index)
         if slot is None:
+            _add_up(entry)
             have[index] = entry
             effect.added, effect.only_append = True, False
         else:
@@ -226,7 +233,7 @@ def _complete_entries(have: Indexed, other: Indexed, effect: Effect) -> None:
     _combine_matched(have, other, COMPLETE, effect)
 
 
-MERGE: Final = Policy(_always, True, False, _take, _append, _merge_entries, _replace)
+MERGE: Final = Policy(_always, True, False, _take_added_up, _append, _merge_entries, _replace)
 FILL: Final = Policy(is_not_another, False, True, _take_if_whole, _lose, _fill_entries, _lose)
 SUPPLY: Final = Policy(may_be, True, False, _take, _continue, _supply_entries, _keep)
 SETTLE: Final = Policy(may_be, False, False, _take_where_null, _keep, _settle_entries, _keep)

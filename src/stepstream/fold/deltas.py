@@ -14,6 +14,7 @@ An entry may leave out its `type`, where an earlier delta named it. Its keys wer
 the known object is of none of these kinds, that was wrong, and `Unclear` asks for the delta to be read again.
 """
 
+from copy import deepcopy
 from typing import Any, Final
 
 from stepstream.fold.anomalies import AnomalyCode
@@ -60,11 +61,12 @@ class DeltaTree:
     can only be found by its id. A list with several entries for one index has the first, and all in `Indexed.every`.
     """
 
-    __slots__ = ("_has_odd_lists", "_misplaced", "_untyped", "is_typed", "root")
+    __slots__ = ("_has_odd_lists", "_looks_everywhere", "_misplaced", "_untyped", "is_typed", "root")
 
     def __init__(self, struct: Struct, body: Any) -> None:
         self._misplaced: dict[int, tuple[str, str]] = {}  # what is wrong with an index, by the `id()` of its list
-        self._has_odd_lists = False  # a wrong index, or several entries for one: `check` must look everywhere
+        self._has_odd_lists = False  # with a wrong index, or several entries for one
+        self._looks_everywhere = False  # whether `check` visits what nothing is known of, too
         self._untyped: set[int] = set()  # the `id()`s of nodes that came without a type
         self.is_typed = True
         """Whether it has no part of an unknown kind, so that a decoder of known kinds gives the same."""
@@ -77,21 +79,22 @@ class DeltaTree:
             Conflict: it would, or an index is wrong.
             Unclear: unless `certain`, the delta must be read again.
         """
+        if certain:
+            self._untyped.clear()
+        self._looks_everywhere = self._has_odd_lists or bool(self._untyped)
         self._check(known, self.root)
-        if self._untyped and not certain:
-            raise Unclear
 
     def _check(self, known: Node, node: Node) -> None:
-        if self._untyped and known.get("type") in KINDS.get(node.struct or WireObject, ()):
-            self._untyped.discard(id(node))
+        if id(node) in self._untyped and known.get("type") not in KINDS.get(node.struct or WireObject, ()):
+            raise Unclear
         for key, value in node.items():
             have = known.get(key)
             kind = type(value)
             if kind is Node:
-                if type(have) is Node or self._has_odd_lists:
+                if type(have) is Node or self._looks_everywhere:
                     self._check(have if type(have) is Node else Node(None), value)
             elif kind is Indexed:
-                if type(have) is Indexed or self._has_odd_lists:
+                if type(have) is Indexed or self._looks_everywhere:
                     self._check_entries(have if type(have) is Indexed else Indexed(None), value)
             elif key in ONCE and value is not None and have is not None and value != have:
                 raise Conflict(ONCE[key], f"the same {key} as before", "another")
@@ -100,13 +103,15 @@ class DeltaTree:
         if id(indexed) in self._misplaced:
             raise Conflict("bad_index", *self._misplaced[id(indexed)])
         for index, entry in indexed.every or indexed.items():
-            if index in known or self._has_odd_lists:
+            if index in known or self._looks_everywhere:
                 self._check(known.get(index) or Node(None), entry)
         if indexed.every:
             untyped, self._untyped = self._untyped, set()  # only what is known can say what an entry's type is
-            for index, entry in indexed.repetitions():
-                self._check(indexed[index], entry)
-                combine(indexed[index], entry, MERGE, Effect())
+            together = Indexed(indexed.struct)
+            for index, entry in indexed.every:
+                slot = together.setdefault(index, Node(indexed.struct))
+                self._check(slot, entry)
+                combine(slot, deepcopy(entry), MERGE, Effect())
             self._untyped = untyped
 
     def _node(self, struct: Struct, value: Any) -> Node:

@@ -1,4 +1,4 @@
-"""The state of an accumulator as bytes and back, to go on in another process.
+"""The state of an accumulator as bytes and back, to go on in another process: all that later events depend on.
 
 What deltas have touched is written as the tree it is, with the index of every entry, so that those to come find their
 place.

@@ -1,10 +1,10 @@
 """A server's answer about a run → the events that a broken stream missed: each transition once, in legal order.
 
 Theory. An answer is the newest object of a run, of each of its steps and messages. Compared with what is known, it says
-which statuses were passed; the tables of `wire.statuses` say on which way. Where an object was missed altogether, the
+which statuses were passed; the tables of `wire.statuses` say in which order. Where an object was missed altogether, the
 events before its end are made from the object as it must have been then: the status of that event, and nothing that
-only an end brings (`ENDINGS`). So the fold needs no rule of its own for answers: it is given events, and tells their
-transitions as if they had come.
+only an end brings (`ENDINGS`). So the fold needs no rule of its own for answers: it gets events, whose transitions are
+those that the stream would have brought.
 
     known   run queued, step_1 in_progress
     answer  run completed, step_1 completed, step_2 completed
@@ -62,7 +62,7 @@ ENDINGS: Final = (
 """The fields that only an ended or waiting object has."""
 
 
-AT_WORK: Final = frozenset({"created", "queued", "in_progress"})
+BEFORE_STEPS: Final = frozenset({"created", "queued", "in_progress"})
 """The events of a run that come before those of its steps; all others come after them."""
 
 
@@ -177,39 +177,43 @@ def _run_events(before: Run | None, answered: _Answered, *, has_steps: bool) -> 
         return _Missed((answered.as_event("created"),))
     if before == run or (before is not None and answered.status is None):
         return _Missed()
-    *way, last = ["", *_route(before, run, has_steps=has_steps)]
-    begun = tuple(answered.earlier(name, _named(name)) for name in way if name)
-    if last in AT_WORK:
-        return _Missed((*begun, answered.as_event(last)))
-    return _Missed(begun, (answered.as_event(last),) if last else ())
+    names = _missed_names(before, run, has_steps=has_steps)
+    if not names:
+        return _Missed()
+    *passed, last = names
+    begun = tuple(answered.earlier(name, "queued" if name == "created" else name) for name in passed)
+    now = answered.as_event(last)
+    return _Missed((*begun, now)) if last in BEFORE_STEPS else _Missed(begun, (now,))
 
 
-def _named(name: str) -> str:
-    return "queued" if name == "created" else name
-
-
-def _route(before: Run | None, run: Run, *, has_steps: bool) -> list[str]:
+def _missed_names(before: Run | None, run: Run, *, has_steps: bool) -> list[str]:
     """Return the names of the missed events: an empty list where the answer is older than what is known."""
     status = str(run.status)
     if status not in NEXT_RUN:  # no event is named after it
         return [] if before is not None and before.is_terminal else ["created"]
     if before is None:
-        return ["created", *_way("queued", status, has_steps=has_steps)]
+        return ["created", *_path("queued", status, has_steps=has_steps)]
     if before.status not in NEXT_RUN:
         return [status]
     if before.status == status == "requires_action" and _asked(before) != _asked(run):
         return ["in_progress", status]  # it was answered, and waits again
     if before.status == status or (before.is_terminal and run.is_terminal):
         return [status]
-    return _way(str(before.status), status, has_steps=has_steps)
+    return _path(str(before.status), status, has_steps=has_steps)
 
 
-def _way(start: str, end: str, *, has_steps: bool) -> list[str]:
-    """Return the way that the table allows, without its start: directly, or through the work. Empty for no way."""
-    if end in NEXT_RUN[start] and not (start == "queued" and has_steps):
+def _path(start: str, end: str, *, has_steps: bool) -> list[str]:
+    """Return the statuses from `start`, which is left out, to `end`, as the table allows; an empty list for no path.
+
+    A run that has steps has been in progress, even if the table allows it to end while it is queued.
+    """
+    is_direct = end in NEXT_RUN[start]
+    may_pass = "in_progress" in NEXT_RUN[start] and end in NEXT_RUN["in_progress"]
+    if is_direct and not (start == "queued" and has_steps):
         return [end]
-    is_through = "in_progress" in NEXT_RUN[start] and end in NEXT_RUN["in_progress"]
-    return ["in_progress", end] if is_through else [end] if end in NEXT_RUN[start] else []
+    if may_pass:
+        return ["in_progress", end]
+    return [end] if is_direct else []
 
 
 def _asked(run: Run) -> list[str | None]:

@@ -18,7 +18,7 @@ from stepstream.wire.objects import RequiredAction, Run, RunStep
 def apply_run(stream: StreamState, event: Event) -> list[Change]:
     """Fold the run of `event`."""
     ref = EventRef(event, stream.sequence)
-    run = cast(Run, with_status(ref.event.name, ref.event.data))
+    run = cast(Run, with_status(ref.event.name, ref.event.data))  # for events made by hand
     before = stream.state.runs.get(run.id)
     if before is not None and before.is_terminal:
         touch(stream.runs, run.id, before)

@@ -2,8 +2,8 @@
 
 The state is three tables by id (runs, steps, messages) and, beside them, one `RunEntry` a run that says what belongs
 together. Objects are kept and dropped by entry: open runs up to a number, finished ones up to another, the oldest
-first. So memory is bounded whatever servers send, and nothing of a run outlives it. A step or message that names no run
-has an entry of its own.
+first. What one run holds is not bounded here, and a stream keeps what it touched for its outcome. A step or message
+that names no run has an entry of its own.
 
 A builder that is dropped gets another `version`: code that kept it for later (the fast path) sees that it is gone.
 """
@@ -112,7 +112,7 @@ class State:
         return list(self._open), list(self._finished)
 
     def bound(self, key: str) -> list[str]:
-        """Drop what is too much after the entry of `key` changed, and return the key of each open entry dropped."""
+        """Drop what exceeds the bounds after the entry of `key` changed; return the keys of open entries dropped."""
         entry = self._open.get(key)
         if entry is not None and entry.is_finished:
             self._finished[key] = self._open.pop(key)

@@ -63,8 +63,8 @@ class Node(dict[str, Any]):
 class Indexed(dict[int, Node]):
     """A list that grows, by index and without padding. `struct` is that of its entries.
 
-    `alias` leads from the index that deltas use to the place in a terminal object where the two differ, and from that
-    of an entry which the terminal object dropped to `DROPPED`.
+    Once a terminal object has settled it, `alias` leads from each index that deltas used to the place in that object,
+    or to `DROPPED` where it left the entry out.
 
     In a delta that has several entries for one index, the first is in its place, and `every` has all in order.
     """

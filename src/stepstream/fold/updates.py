@@ -58,7 +58,7 @@ class _Update(NamedTuple):
 
 def apply_object(stream: StreamState, table: ObjectTable[Any], event: Event) -> list[Change]:
     """Fold the full object of `event`."""
-    full: Any = with_status(event.name, event.data)
+    full: Any = with_status(event.name, event.data)  # an event made by hand did not come through `decode_event`
     ref = EventRef(event, stream.sequence)
     builder = table.known.get(full.id)
     ends = event.name in ENDING_EVENTS or full.is_terminal
@@ -152,7 +152,6 @@ def apply_delta(stream: StreamState, table: ObjectTable[Any], event: Event) -> l
     builder = table.known.get(delta.id)
     if builder is None:
         return _wait(stream, ref, table, delta.id)
-    builder.deltas += 1
     if delta.id not in table.touched:
         touch(table.touched, delta.id, builder)
     return _add(_Update(stream, ref, table, builder))
@@ -173,6 +172,7 @@ def _wait(stream: StreamState, ref: EventRef, table: ObjectTable[Any], identifie
 def _add(update: _Update) -> list[Change]:
     """Add a delta: wholly or, with an anomaly, not at all; if its object has ended, only fill."""
     body, builder = _body(update.ref.event), update.builder
+    builder.deltas += 1
     if body is None:
         return []
     if not builder.ended and (usual := _add_usual(update, body)) is not None:

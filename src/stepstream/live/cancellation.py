@@ -1,4 +1,4 @@
-"""Whose cancellation it is, and what a task group raises without the group."""
+"""Whether the task itself was cancelled, and what a task group raised without the group."""
 
 import math
 from typing import Any

@@ -50,7 +50,7 @@ async def finish_call(started: "StartedCoroutine", scope: anyio.CancelScope, lim
         if is_cancelled_from_outside():
             raise
         return cancelled_elsewhere(exc)
-    except Exception as exc:  # noqa: BLE001 - the user's callback: its trouble is its own
+    except Exception as exc:  # noqa: BLE001 - user code: reported, and not raised
         return exc
     finally:
         scope.deadline = math.inf

@@ -6,7 +6,7 @@ time. A runner takes an entry from the mailbox, makes the call, and deals with t
     delivered ──────────────► `complete` or `_delivered`
     failed, attempts left ──► pause, then again, unless newer progress makes that needless
     failed for good ────────► `_give_up`: reported, counted as delivered and failed
-    closed meanwhile ───────► `_drop`
+    closed or cancelled ────► `_drop`
 
 Two calls from outside change that, and both may come inside the callback itself. `detach` (the subscription was closed)
 gives the entry's room back at once, so that no stream waits for a callback that may be waiting for streams; its result
@@ -140,7 +140,7 @@ class CallbackRunner:
                 self._state = calling
             try:
                 started = start_call(callback(entry[0]))
-            except (Exception, anyio.get_cancelled_exc_class()) as exc:  # noqa: BLE001 - its trouble is its own
+            except (Exception, anyio.get_cancelled_exc_class()) as exc:  # noqa: BLE001 - user code: reported, and not raised
                 return exc if isinstance(exc, Exception) else cancelled_elsewhere(exc)
             if started is not None:
                 failure = await self._finish(started, scope)

@@ -1,10 +1,10 @@
-"""The mailbox: what one subscriber is owed, from the moment a stream offers a change until it has been dealt with.
+"""The mailbox of one subscriber: its queue and its counters, from a change being offered until it is dealt with.
 
 Invariant: a change that passes the filters is counted once as `offered`, and leaves in exactly one way: `delivered`,
-`coalesced` (newer progress replaced it) or `dropped` (it waited when the subscriber was closed). While it waits, or the
-subscriber works on it, it takes one place in the `gate` and one of the `PendingCount` of its stream, and `release`
-gives both back exactly once. So `run` returns when the count of its stream is zero at every callback, and a stream that
-waits for room is woken by the change that makes some.
+`coalesced` (newer progress replaced it) or `dropped` (it waited, or was being delivered, at the close). While it waits,
+or the subscriber works on it, it takes one place in the `gate` and one of the `PendingCount` of its stream, and
+`release` gives both back exactly once. So `run` returns when the count of its stream is zero at every callback, and a
+stream that waits for room is woken by the change that makes some.
 
 `offer` is synchronous and never refuses for lack of room: what one event did reaches every mailbox or none. The stream
 waits afterwards, so a mailbox may hold more than `buffer` by what one event of each stream did.
@@ -169,7 +169,7 @@ class Mailbox:
     def _passes(self, change: Change) -> bool:
         try:
             return all(test(change) for test in self.tests)
-        except Exception as exc:  # noqa: BLE001 - the user's predicate: its trouble must not stop the stream
+        except Exception as exc:  # noqa: BLE001 - user code: reported, and not raised in the stream
             self.failed += 1
             self.report(change, exc, 1, is_final=True)
             return False

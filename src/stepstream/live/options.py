@@ -219,12 +219,13 @@ def check_options(
     words: dict[str, frozenset[Any]] = {}
     tests: list[Test] = []
     delivery: dict[str, Any] = {}
-    for name in sorted(options, key=[*OPTIONS, *options].index):
-        option = OPTIONS.get(name)
-        if option is None:
-            raise TypeError(f"expected options among {', '.join(OPTIONS)}, got {name}")
+    for name in options.keys() - OPTIONS.keys():
+        raise TypeError(f"expected options among {', '.join(OPTIONS)}, got {name}")
+    for name, option in OPTIONS.items():
+        if name not in options:
+            continue
         if is_iterator and not option.for_iterators:
-            raise TypeError(f"{name} is for callbacks: an iterator is read when its reader likes")
+            raise TypeError(f"{name} is for callbacks: an iterator is read at its reader's pace")
         value = option.check(name, options[name])
         if option.attribute:
             _check_attribute(classes, name, option)
@@ -241,7 +242,7 @@ def check_options(
 def _check_attribute(classes: tuple[type[Any], ...], name: str, option: Option) -> None:
     for one in classes:
         if one not in option.classes:
-            raise TypeError(f"{one.__name__} has no {name}: filter the classes apart, or leave {name} out")
+            raise TypeError(f"{one.__name__} has no {name}: subscribe to it separately, or leave {name} out")
 
 
 def _word_test(attribute: str, words: frozenset[Any]) -> Test:

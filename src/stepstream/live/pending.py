@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import anyio
 
 MAX_HELD: Final = 50_000
-"""So many changes that may be held back bring their own room."""
+"""So many changes that may be held back are not counted."""
 
 
 class WakeRecorder(Protocol):
@@ -46,8 +46,8 @@ class PendingCount:
 class CapacityGate:
     """Room for `size` changes at one subscriber. Streams wait for it in a line; each change that goes lets one through.
 
-    Progress that may be held back (one change for each step or message) brings its own room, for `MAX_HELD` changes at
-    most: a stream that waited for it would wait for time to pass, not for the subscriber.
+    Progress that may be held back (one change for each step or message) is not counted, for `MAX_HELD` changes at most:
+    a stream that waited for it would wait for time to pass, not for the subscriber.
     """
 
     __slots__ = ("_is_closed", "held", "line", "size", "taken")

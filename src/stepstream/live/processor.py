@@ -1,4 +1,4 @@
-"""The processor: streams in, your code called. The API; what it is made of stands in the modules it imports."""
+"""The API of the processor, which reads streams, folds them and calls subscribers. Its parts are in other modules."""
 
 import logging
 from collections.abc import Awaitable, Callable

@@ -30,7 +30,7 @@ from stepstream.wire.scan import Scanner
 from stepstream.wire.sse import Frame
 
 MAX_PIECE: Final = 2**16
-"""Longer chunks are read in pieces of so many bytes, so that one chunk fills no queue far beyond its bound."""
+"""Longer chunks are read in pieces of so many bytes, so that one chunk does not overfill queues."""
 
 EVENTS_BETWEEN_CHECKPOINTS: Final = 512
 """A source that never waits lets other tasks run, and can be cancelled, after this many events."""
@@ -39,7 +39,7 @@ _log = logging.getLogger("stepstream.live")
 
 
 class Reader:
-    """Fold the items of one stream. It is spent once `is_done`: what follows `done` is not read."""
+    """Fold the items of one stream. Once `is_done`, nothing more may be read: what follows `done` is ignored."""
 
     def __init__(
         self,

@@ -166,6 +166,12 @@ class StreamFanout:
         before, self._woken_at = self._woken_at, now
         return now - before > SLOW_STREAM_GAP
 
+    def _forget_closed(self) -> None:
+        """Keep no closed mailbox that has had everything: a long stream may meet any number of them."""
+        counts = self.pending
+        for mailbox in [one for one, pending in counts.items() if one.is_closed and not pending.count]:
+            del counts[mailbox]
+
     def dispatch(self, change: Change, mailboxes: Sequence[Mailbox] | None = None) -> bool:
         """Hand a change to `mailboxes`, looked up where they are not given. Return whether the stream must wait now."""
         if mailboxes is None:
@@ -175,6 +181,7 @@ class StreamFanout:
         for mailbox in mailboxes:
             pending = counts.get(mailbox)
             if pending is None:
+                self._forget_closed()
                 pending = counts[mailbox] = PendingCount(self)
             if mailbox.offer(change, pending):
                 self.full.append(mailbox)

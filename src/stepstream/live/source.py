@@ -13,7 +13,7 @@ from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder
 
 
 class Reconnected:
-    """A source yields this where a new connection begins: the parser starts afresh, at the id of the last event."""
+    """A source yields this where a new connection begins: a new parser begins, at the id of the last event."""
 
     __slots__ = ("last_event_id",)
 

@@ -55,8 +55,9 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     streams: int
     """Those being read now."""
     open_runs: int
+    """Those that are kept; a step or message that names no run counts as one."""
     finished_runs: int
-    """Those that are kept."""
+    """Likewise."""
     unreported: int
     """How many failures an `on_failure` callback was too slow for."""
     subscribers: tuple[SubscriberStatistics, ...]

@@ -25,7 +25,7 @@ class WaitMethods(SubscriptionMethods):
         status: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> RunStep:
-        """Return a step as soon as it has that status, or, where none is given, has ended. It may have already.
+        """Return a step as soon as it has that status, or, where none is given, has ended. It may have ended before.
 
         A step that its run left open, or that is not remembered any more, is waited for until `timeout`.
 

@@ -68,8 +68,8 @@ class ViewBuilder:
         opened, finished = self._state.order
         keys = [*opened[-runs:], *finished[-max(0, runs - len(opened)) :]] if len(opened) < runs else opened[-runs:]
         order = {f"run:{identifier}": at for at, identifier in enumerate(self._state.runs)} if len(keys) > 1 else {}
-        groups = [self._state.entry(key) for key in sorted(keys, key=lambda key: order.get(key, len(order)))]
-        views = tuple(self._run_view(entry, now, selected, steps) for entry in groups)
+        entries = [self._state.entry(key) for key in sorted(keys, key=lambda key: order.get(key, len(order)))]
+        views = tuple(self._run_view(entry, now, selected, steps) for entry in entries)
         self._forget()
         earlier = len(opened) + len(finished) - len(keys)
         return ScreenView(views, self.theme, self._source, earlier, selected)
@@ -183,7 +183,7 @@ class _Kept(NamedTuple):
 
 
 def _newest(entry: RunEntry, most: int) -> list[SnapshotBuilder[Any]]:
-    """Return the newest steps of a entry, and before them the newest of its messages that none of them creates."""
+    """Return the newest steps of an entry, and before them the newest of its messages that none of them creates."""
     steps: list[SnapshotBuilder[Any]] = list(islice(reversed(entry.steps.values()), most))[::-1]
     created = set(map(_created_by, steps)) if entry.messages else set()
     messages = islice(reversed(entry.messages.values()), 2 * most)

@@ -41,7 +41,7 @@ class ReadOnlyState(Protocol):
 
     @property
     def order(self) -> tuple[list[str], list[str]]:
-        """The keys of the open groups and of the finished ones, the oldest first."""
+        """The keys of the open entries and of the finished ones, the oldest first."""
 
     def entry(self, key: str) -> RunEntry:
         """Return a run with its steps and messages. Only keys of `order` are asked for."""
