@@ -1,13 +1,14 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
-from stepstream.fold.changes import Change
+from stepstream.fold.changes import NO_DELTA, Change, MessageProgress, StepProgress
 from stepstream.fold.encoding import encode_change
 from stepstream.wire.events import Event, decode_event
 from stepstream.wire.sse import Frame
-from tests.support.json_values import JSON, event
+from tests.support.json_values import JSON, event, plain
 from tests.support.server_events import (
     CODE,
     MESSAGE,
@@ -376,3 +377,26 @@ HUSH = "hush-7c1e"
 )
 def test_repr_tells_state_but_no_content(events: list[Event], shown: list[str]) -> None:
     assert [repr(change) for change in last_changes_of(*events)] == shown
+
+
+# Progress that holds the bytes of its event
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "table"),
+    [
+        (StepProgress, {"id": STEP, "delta": {"step_details": {"type": "tool_calls", "tool_calls": []}}}, "steps"),
+        (MessageProgress, {"id": MESSAGE, "delta": {"content": []}}, "messages"),
+    ],
+)
+def test_delta_is_decoded_from_where_the_data_begins(kind: Any, sent: JSON, table: str) -> None:
+    known = getattr(fold(created(), message()).state, table)
+    raw = b"event: x\ndata: " + msgspec.json.encode(sent)
+    progress = kind("x", 1, None, False, known[sent["id"]], raw, len(b"event: x\ndata: "))
+    assert plain(progress.delta) == sent["delta"]
+    assert json.loads(encode_change(progress))["delta"] == sent["delta"]
+
+
+def test_progress_of_a_full_object_has_no_delta() -> None:
+    known = fold(created()).state.steps[STEP]
+    assert StepProgress("x", 1, None, False, known, b"", NO_DELTA).delta is None

@@ -317,6 +317,15 @@ def test_what_a_stream_touched_is_bounded() -> None:
     assert (len(seen), "0" in seen, "newest" in seen) == (MAX_TOUCHED, False, True)
 
 
+def test_step_that_a_stream_touched_too_long_ago_is_not_appended_to_any_more() -> None:
+    accumulator = fold(created())
+    step = accumulator.state.steps[STEP]
+    version, seen = step.version, dict.fromkeys(map(str, range(MAX_TOUCHED - 1)))
+    touched = {STEP: step, **seen}
+    touch(touched, "newest", None)
+    assert (STEP in touched, step.version > version) == (False, True)
+
+
 def test_touching_again_what_a_stream_touched_drops_nothing() -> None:
     seen = {str(number): number for number in range(MAX_TOUCHED)}
     touch(seen, "0", 5)
