@@ -1,7 +1,5 @@
 """How a stream ended: what of it the outcome shows."""
 
-from typing import Any
-
 import pytest
 
 from stepstream.fold.accumulator import Accumulator
