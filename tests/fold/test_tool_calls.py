@@ -345,3 +345,17 @@ def test_everything_of_a_call_comes_in_order() -> None:
         ToolCallFinished,
         StepTransition,
     ]
+
+
+@pytest.mark.parametrize("replacement", [[{"id": "call_b"}], 5, "x", {}])
+def test_call_whose_list_was_replaced_finishes_all_the_same(replacement: Any) -> None:
+    """Details of no type take lists without an index, which are replaced whole: the call is in no list any more."""
+    search = {"id": "call_a", "type": "file_search", "file_search": {}}
+    begun = event("thread.run.step.created", {"id": "s", "step_details": {"type": None, "tool_calls": [search]}})
+    odd = event(
+        "thread.run.step.delta", {"id": "s", "delta": {"step_details": {"type": "zz", "tool_calls": replacement}}}
+    )
+    failed = {"id": "s", "status": "failed", "step_details": {"type": "tool_calls", "tool_calls": []}}
+    accumulator = fold(begun, odd)
+    changes = accumulator.apply(event("thread.run.step.failed", failed))
+    assert [(one.id, one.type) for one in changes if isinstance(one, ToolCallFinished)] == [("call_a", "file_search")]

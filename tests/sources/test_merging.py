@@ -92,6 +92,21 @@ def test_what_is_not_chunked_is_passed_on_as_it_is(stream: bytes):
         assert b"".join(merged([stream[:place], stream[place:]])) == stream
 
 
+@pytest.mark.parametrize(
+    "stream",
+    [
+        HEAD + b"5 ;e\r\nhello\r\n0\r\n\r\n",
+        HEAD + b"5;e \r\nhello\r\n5 \r\nworld\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 60\n\nx\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nworld",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 60\n\r\nx\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nworld",
+    ],
+    ids=["blank_before_an_extension", "blank_after_it", "head_that_ends_in_lf", "head_that_ends_in_lf_crlf"],
+)
+def test_odd_heads_and_sizes_are_left_to_h11(stream: bytes):
+    (body, _, ending), (plain_body, _, plain_ending) = by_h11(merged([stream])), by_h11([stream])
+    assert (body, ending) == (plain_body, plain_ending)
+
+
 def test_next_response_begins_with_a_head_again():
     merger = Merger()
     for _ in range(2):

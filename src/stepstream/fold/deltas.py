@@ -2,7 +2,8 @@
 
 A delta applies wholly or not at all. So it is made a tree of its own first, which touches nothing; `check` compares it
 with what is known, and raises `Conflict` where something set once would change; only then the two are combined, which
-cannot fail (`combining`). Late deltas are the exception: of them all that fits is applied, so nothing is refused.
+cannot fail (`combining`). Late deltas are the exception: all of them that fits is applied, whatever the check says of
+the rest.
 
 Lists are the difference to a full object. There, the position of an entry is its place; in a delta, entries name their
 places by `index`. Two entries for one index apply in order, so the second is also checked against the first.

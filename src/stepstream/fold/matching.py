@@ -1,7 +1,7 @@
 """Two trees of one object, compared: which entries of their lists are the same, and whether they contradict each other.
 
-An entry is the same as another by its id. Where an id is lacking, its position decides, unless the types differ; what
-was found by id is never taken twice.
+An entry is the same as another by its id. Where an id is lacking, its position decides, unless the types differ, or
+what stands there was found by its id.
 
     have  0: {"id": "a"}, 1: {"id": "b"}, 2: {}        full  0: {"id": "b"}, 1: {}, 2: {}
     match(have, full) == {0: 1, 2: 2}                  position 1 is taken by "b"

@@ -8,6 +8,7 @@ from stepstream.fold.changes import Change, ToolCallFinished, ToolCallStarted
 from stepstream.fold.orphans import EventRef
 from stepstream.fold.state import StreamState
 from stepstream.fold.tree import Indexed, Node, freeze
+from stepstream.wire.base import Unknown
 from stepstream.wire.objects import RunStep
 from stepstream.wire.tool_calls import NAMED, AnyToolCall
 
@@ -79,11 +80,16 @@ def finished_calls(
     """Return a `ToolCallFinished` for each call of an ended step that has had none, those it dropped included."""
     nodes = by_id(before) | by_id(calls_of(step))
     known = {call.id: call for call in step.snapshot().tool_calls}
-    return [
-        finished_call(stream, ref, step, identifier, known.get(identifier) or snapshot_of(nodes[identifier]))
-        for identifier in step.started
-        if identifier not in step.finished
-    ]
+    changes: list[Change] = []
+    for identifier, (_, kind, _) in step.started.items():
+        if identifier not in step.finished:
+            call = known.get(identifier)
+            if call is None and identifier in nodes:
+                call = snapshot_of(nodes[identifier])
+            # neither: its list was replaced by something that is no list of calls
+            lost = Unknown({"id": identifier, "type": kind})
+            changes.append(finished_call(stream, ref, step, identifier, lost if call is None else call))
+    return changes
 
 
 def finished_call(

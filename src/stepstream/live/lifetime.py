@@ -75,9 +75,11 @@ class Lifetime:
                 calls = self._deliveries.cancel_scope
                 reporters.start_soon(close_late_subscribers, self._drain_timeout, self.last, calls, drained)
         except BaseExceptionGroup as group:
-            raise lone_exception(group) from None
-        if self._failure is not None:
-            raise self._failure
+            failure: BaseException | None = lone_exception(group)
+        else:
+            failure = self._failure
+        if failure is not None:
+            raise failure  # out of the handler, so that it keeps its own cause and context
 
     @asynccontextmanager
     async def _reading_streams(self) -> AsyncIterator[None]:

@@ -7,7 +7,8 @@ or the subscriber works on it, it takes one place in the `gate` and one of the `
 stream that waits for room is woken by the change that makes some.
 
 `offer` is synchronous and never refuses for lack of room: what one event did reaches every mailbox or none. The stream
-waits afterwards, so a mailbox may hold more than `buffer` by what one event of each stream did.
+waits afterwards, so a mailbox may hold more than `buffer` by what one event of each stream did; with `replay`, also by
+all that was known before.
 """
 
 import logging

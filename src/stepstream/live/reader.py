@@ -33,7 +33,7 @@ MAX_PIECE: Final = 2**16
 """Longer chunks are read in pieces of so many bytes, so that one chunk does not overfill queues."""
 
 EVENTS_BETWEEN_CHECKPOINTS: Final = 512
-"""A source that never waits lets other tasks run, and can be cancelled, after this many events."""
+"""A source that never waits lets other tasks run, and can be cancelled, after so many events, or items without one."""
 
 _log = logging.getLogger("stepstream.live")
 
@@ -183,7 +183,7 @@ async def read_source(reader: Reader, source: Source, fanout: StreamFanout, life
 
 
 async def _read_items(reader: Reader, items: AsyncIterator[Any], fanout: StreamFanout, lifetime: Lifetime) -> None:
-    stream, rested_at = reader.accumulator.stream, 0
+    stream, rested_at, items_since = reader.accumulator.stream, 0, 0
     while not reader.is_done:
         try:
             item = await anext(items)
@@ -193,15 +193,15 @@ async def _read_items(reader: Reader, items: AsyncIterator[Any], fanout: StreamF
             raise
         except Exception as exc:
             raise translate_source_error(exc) from exc
-        if lifetime.is_closed:
-            raise StreamTruncated("the Processor was left before the stream ended")
+        _check_open(lifetime)
         for _ in reader.read(item):
             if fanout.full or stream.sequence - rested_at >= EVENTS_BETWEEN_CHECKPOINTS:
                 await _rest(fanout, lifetime)
                 rested_at = stream.sequence
-        if fanout.full or stream.sequence - rested_at >= EVENTS_BETWEEN_CHECKPOINTS:
+        items_since += 1  # an item may be a comment, and no event
+        if fanout.full or max(stream.sequence - rested_at, items_since) >= EVENTS_BETWEEN_CHECKPOINTS:
             await _rest(fanout, lifetime)
-            rested_at = stream.sequence
+            rested_at, items_since = stream.sequence, 0
         elif fanout.has_woken and fanout.should_yield(anyio.current_time()):
             await anyio.lowlevel.checkpoint()
 
@@ -213,3 +213,10 @@ async def _rest(fanout: StreamFanout, lifetime: Lifetime) -> None:
         mailbox = fanout.full.pop(0)
         if mailbox.gate.is_full or mailbox.gate.line:
             await lifetime.deadlines.wait(mailbox, mailbox.gate.wait)
+    _check_open(lifetime)
+
+
+def _check_open(lifetime: Lifetime) -> None:
+    """Check that subscribers still take changes: a stream of a task outside of the block may outlast it."""
+    if lifetime.is_closed:
+        raise StreamTruncated("the Processor was left before the stream ended")

@@ -145,7 +145,7 @@ class Routes:
 class StreamFanout:
     """Hands the changes of one stream to the mailboxes, and knows which of them the stream must wait for."""
 
-    __slots__ = ("_by_class", "_woken_at", "full", "has_woken", "pending")
+    __slots__ = ("_by_class", "_forget_at", "_woken_at", "full", "has_woken", "pending")
 
     def __init__(self, routes: Routes) -> None:
         self._by_class = routes.by_class
@@ -153,6 +153,7 @@ class StreamFanout:
         """Those that the stream must wait for now."""
         self.pending: dict[Mailbox, PendingCount] = {}
         """How many changes of the stream each of them has not had."""
+        self._forget_at = MAX_FOUND  # so many in `pending` are looked through for closed ones
         self.has_woken = False
         self._woken_at = -math.inf
 
@@ -167,10 +168,14 @@ class StreamFanout:
         return now - before > SLOW_STREAM_GAP
 
     def _forget_closed(self) -> None:
-        """Keep no closed mailbox that has had everything: a long stream may meet any number of them."""
+        """Keep no closed mailbox that has had everything: a long stream may meet any number of them.
+
+        All are looked at once they have doubled, so that each new one costs the same, however many are open.
+        """
         counts = self.pending
         for mailbox in [one for one, pending in counts.items() if one.is_closed and not pending.count]:
             del counts[mailbox]
+        self._forget_at = max(MAX_FOUND, 2 * len(counts))
 
     def dispatch(self, change: Change, mailboxes: Sequence[Mailbox] | None = None) -> bool:
         """Hand a change to `mailboxes`, looked up where they are not given. Return whether the stream must wait now."""
@@ -181,7 +186,8 @@ class StreamFanout:
         for mailbox in mailboxes:
             pending = counts.get(mailbox)
             if pending is None:
-                self._forget_closed()
+                if len(counts) >= self._forget_at:
+                    self._forget_closed()
                 pending = counts[mailbox] = PendingCount(self)
             if mailbox.offer(change, pending):
                 self.full.append(mailbox)

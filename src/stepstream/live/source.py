@@ -94,9 +94,9 @@ class _Closing(AsyncExitStack):
                 return False
             return bool(await super().__aexit__(exc_type, exc, traceback))
         except Exception as failure:
-            if has_failed and repr(failure) == repr(exc):
+            if exc is not None and repr(failure) == repr(exc):
                 return False  # it failed at the same thing twice
-            if has_failed:
+            if exc is not None:  # a cancellation too: it must reach the scope that it belongs to
                 _log.warning("a source failed when it was closed", exc_info=failure)
                 return False
             if isinstance(failure, StepStreamError):
@@ -105,9 +105,7 @@ class _Closing(AsyncExitStack):
 
 
 async def _entered(stack: AsyncExitStack, source: Any) -> Any:
-    if hasattr(source, "gen") and not hasattr(
-        source, "func"
-    ):  # a context manager of contextlib that was entered before
+    if hasattr(source, "gen") and not hasattr(source, "func"):  # of contextlib, and it was entered before
         raise RuntimeError("a source is read once: open another one")
     try:
         return await stack.enter_async_context(source)

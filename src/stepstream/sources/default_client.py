@@ -9,8 +9,8 @@ Only public names of both are used. What that costs: a client with a transport o
 environment. Where the environment names a proxy, the client is that of httpx alone, which knows the hosts that are
 excepted, and chunks are not merged.
 
-A connection is used for one request after another: with each write, a request begins, so that the next bytes are the
-head of a response. After `start_tls` the stream carries other bytes, and gets a merger of its own.
+A connection is used for one request after another. Whatever is written belongs to a request, so that the next bytes
+are the head of a response. After `start_tls` the stream carries other bytes, and gets a merger of its own.
 """
 
 import ssl

@@ -23,9 +23,10 @@ import re
 from typing import Final
 
 _HEAD_END: Final = b"\r\n\r\n"
+_OTHER_HEAD_END: Final = re.compile(rb"\n\r?\n")
 _LONGEST_HEAD: Final = 128 * 2**10
 _IS_CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
-_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n]*)?[ \t]*\r\n")
 _LONGEST_SIZE: Final = 4_096
 """A line between two chunks is kept no longer than this: the rest passes, for h11 to judge."""
 _NO_CHUNK: Final = b"!"
@@ -57,6 +58,9 @@ class Merger:
         seen = (self._head or b"") + data
         start = 0
         while (end := seen.find(_HEAD_END, start)) >= 0:
+            if _OTHER_HEAD_END.search(seen, start, end):  # h11 ends the head there: what follows may be its body
+                self._head = None
+                return len(data)
             head, start = seen[start : end + 2], end + len(_HEAD_END)
             if head[9:10] != b"1":  # else a status 1xx: an interim response, after which another head comes
                 self._head, self._is_chunked = None, _IS_CHUNKED.search(head) is not None
