@@ -6,8 +6,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
+import anyio
+
 from stepstream.errors import StepStreamError, TransportError
 from stepstream.fold.reconcile import ServerAnswer
+from stepstream.live.cancellation import is_cancelled_from_outside
 from stepstream.wire.events import Event
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder
 
@@ -96,7 +99,9 @@ class _Closing(AsyncExitStack):
         except Exception as failure:
             if exc is not None and repr(failure) == repr(exc):
                 return False  # it failed at the same thing twice
-            if exc is not None:  # a cancellation too: it must reach the scope that it belongs to
+            # a cancellation of the task must reach its scope; one by a scope of the source's own ends here
+            is_own = isinstance(exc, anyio.get_cancelled_exc_class()) and not is_cancelled_from_outside()
+            if exc is not None and not is_own:
                 _log.warning("a source failed when it was closed", exc_info=failure)
                 return False
             if isinstance(failure, StepStreamError):
