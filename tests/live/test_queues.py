@@ -280,6 +280,16 @@ def test_run_whose_object_names_another_run_meanwhile_is_finished_all_the_same()
     assert drained(schedule) == [waiting]
 
 
+def test_progress_that_is_replaced_by_that_of_another_run_leaves_its_own_run_with_nothing_to_take():
+    accumulator, schedule = Accumulator(), PacedQueue(coalesces=True, min_interval=0)
+    created, opened, grown, named = events([step("created", run_id=None), opens(), grows("x"), step("in_progress")])
+    accumulator.apply(created)
+    (old,) = filled(schedule, accumulator.apply(opened)[-1])
+    accumulator.apply(named)
+    (newer,) = entries(accumulator.apply(grown)[-1])
+    assert (schedule.put(newer), drained(schedule)) == (old, [newer])
+
+
 def test_end_of_a_step_takes_the_place_of_progress_that_is_held_back():
     schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
     filled(schedule, progress(ONE))
