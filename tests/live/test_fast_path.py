@@ -274,6 +274,17 @@ def test_delta_that_replaces_a_value_beside_its_piece_is_not_learned() -> None:
     check([START, opened, one, one, one, other, one, other, other], looks=True)
 
 
+def test_delta_of_an_unknown_tool_is_not_learned() -> None:
+    opened, one = (
+        piece_in(grows({"index": 5, "type": "dowsing_rod", "dowsing_rod": {"input": HOLE}}), text)
+        for text in (b"", b"fog")
+    )
+    learning = Learning()
+    learning.sees(opened, one)
+    assert not learning.alike._templates
+    check([START, opened, one, one, one], looks=True)
+
+
 LAST_STRING = {
     "duplicate_member": b'{"id":"step_1","delta":{"step_details":{"type":"tool_calls","tool_calls":[{"index":0,'
     b'"type":"function","function":{"arguments":"x","arguments":"fog"}}]}}}',
