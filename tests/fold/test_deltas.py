@@ -196,6 +196,10 @@ BUILT: dict[str, tuple[list[Event], list[JSON]]] = {
         ],
         [{"type": ROD, ROD: {"a": {"y": 2}, "b": 2, "output": "y", "c": "z", "d": {"z": 1}}}],
     ),
+    "name_may_become_an_object": (
+        [delta(piece(0, ROD, name="Ash")), delta(piece(0, ROD, name={"first": "Yew"}))],
+        [{"type": ROD, ROD: {"name": {"first": "Yew"}}}],
+    ),
     "type_that_comes_later_tells_the_kind": (
         [
             delta({"index": 0, "id": "call_a", ROD: {"depth": 1}, "mood": "calm"}),

@@ -61,6 +61,11 @@ SETTLED: dict[str, tuple[list[JSON], list[JSON], list[JSON]]] = {
         [call("call_a", name="sail", output=None), call("call_b", name="row", output=None)],
         [call("call_a", name="sail", output="a"), call("call_b", name="row", output="b")],
     ),
+    "position_of_a_call_without_id_is_that_of_its_index": (
+        [piece(5, name="row", output="b"), piece(0, name="sail", output="a")],
+        [call("call_a", name="sail", output=None), call("call_b", name="row", output=None)],
+        [call("call_a", name="sail", output="a"), call("call_b", name="row", output="b")],
+    ),
     "listed_calls_without_id_are_matched_by_position": (
         [piece(0, id="call_a", name="sail", output="a")],
         [{"type": "function", "function": {"name": "sail", "output": None}}],

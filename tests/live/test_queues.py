@@ -375,6 +375,14 @@ def test_pace_of_many_steps_is_forgotten_where_it_has_passed():
     assert len(schedule._next_call) <= 2
 
 
+def test_pace_of_many_steps_is_forgotten_while_another_step_goes_on():
+    schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
+    for number in range(100):
+        filled(schedule, transition(ONE), progress(Step(f"step_{number}", number)))
+        drained(schedule, float(number))
+    assert len(schedule._next_call) <= 3
+
+
 def test_steps_whose_pace_holds_are_not_forgotten():
     schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
     for number in range(100):
