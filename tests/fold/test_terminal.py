@@ -193,6 +193,12 @@ def test_terminal_object_equal_to_the_snapshot_is_a_duplicate() -> None:
     assert names(last_changes_of(created(), built, null, full)) == ["duplicate_terminal"]
 
 
+def test_terminal_object_equal_to_a_snapshot_with_a_list_by_index_is_a_duplicate() -> None:
+    built = delta(piece(0, ROD, id="call_a", finds=[{"index": 2, "depth": 1}]))
+    null, full = ended(call("call_a", ROD, finds=None)), ended(call("call_a", ROD, finds=[{"depth": 1}]))
+    assert names(last_changes_of(created(), built, null, full)) == ["duplicate_terminal"]
+
+
 def test_terminal_object_equal_to_what_was_sent_is_a_duplicate() -> None:
     built = delta(piece(0, id="call_a", name="sail", output="ok"))
     null = ended(call("call_a", name="sail", output=None))
