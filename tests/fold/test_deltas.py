@@ -4,7 +4,7 @@ import pytest
 
 from stepstream.wire.base import Unknown
 from stepstream.wire.events import Event
-from tests.support.json_values import JSON, event
+from tests.support.json_values import JSON, event, plain
 from tests.support.server_events import (
     CODE,
     ROD,
@@ -196,6 +196,10 @@ BUILT: dict[str, tuple[list[Event], list[JSON]]] = {
         ],
         [{"type": ROD, ROD: {"a": {"y": 2}, "b": 2, "output": "y", "c": "z", "d": {"z": 1}}}],
     ),
+    "name_may_become_an_object": (
+        [delta(piece(0, ROD, name="Ash")), delta(piece(0, ROD, name={"first": "Yew"}))],
+        [{"type": ROD, ROD: {"name": {"first": "Yew"}}}],
+    ),
     "type_that_comes_later_tells_the_kind": (
         [
             delta({"index": 0, "id": "call_a", ROD: {"depth": 1}, "mood": "calm"}),
@@ -346,6 +350,12 @@ def test_twice_encoded_delta_folds_alike() -> None:
     once = {"id": STEP, "delta": {"step_details": {"type": "tool_calls", "tool_calls": [SAIL]}}}
     twice = event("thread.run.step.delta", json.dumps(once))
     assert calls_of(created(), twice) == calls_of(created(), delta(SAIL))
+
+
+def test_unknown_keys_of_an_entry_are_kept_in_its_delta_where_only_the_entry_before_it_has_a_type() -> None:
+    entries = [piece(0, id="call_a", name="sail"), {"index": 0, ROD: {"depth": 1}}]
+    progress = last_changes_of(created(), delta(*entries))[-1]
+    assert plain(progress.delta)["step_details"]["tool_calls"] == entries
 
 
 # Refusals: a delta applies wholly or not at all

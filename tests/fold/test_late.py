@@ -133,6 +133,12 @@ LATE: dict[str, tuple[list[JSON], list[JSON], list[JSON], list[str]]] = {
         [call("call_a", name="sail", arguments="{}", output="ok"), call("call_b", CODE, input="1")],
         DROPPED,
     ),
+    "value_is_dropped_before_a_repeated_name": (
+        [call("call_a", ROD, depth=1, name="twig")],
+        [piece(0, ROD, depth=2, name="twig")],
+        [call("call_a", ROD, depth=1, name="twig")],
+        DROPPED,
+    ),
     "second_entry_for_the_same_null_is_dropped": (
         [call("call_a", name="sail", output=None)],
         [piece(0, output="o"), piece(0, output="k")],
@@ -191,6 +197,18 @@ LATE: dict[str, tuple[list[JSON], list[JSON], list[JSON], list[str]]] = {
         [call("call_a", CODE, input="1", outputs=None)],
         [piece(0, CODE, outputs=[{"index": 0, "type": "logs"}, {"index": 0, "type": "image"}])],
         [call("call_a", CODE, input="1", outputs=None)],
+        DROPPED,
+    ),
+    "contradiction_deep_within_a_fill_is_dropped": (
+        [{"id": "call_a", "type": CODE, CODE: None}],
+        [piece(0, CODE, outputs=[{"index": 0, "type": "logs"}, {"index": 0, "type": "image"}])],
+        [{"id": "call_a", "type": CODE, CODE: None}],
+        DROPPED,
+    ),
+    "contradiction_in_a_list_of_a_fill_is_dropped": (
+        [call("call_a", ROD, finds=None)],
+        [piece(0, ROD, finds=[{"index": 0, "by": [{"index": 0, "name": name}]} for name in ("Ash", "Yew")])],
+        [call("call_a", ROD, finds=None)],
         DROPPED,
     ),
     "bad_place_in_an_unknown_tool_is_dropped": (

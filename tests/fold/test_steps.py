@@ -84,6 +84,11 @@ SUPPLIED: dict[str, tuple[list[JSON], list[JSON], list[JSON]]] = {
         [call("call_a", name="sail", arguments='{"to":1}')],
         [call("call_a", name="sail", arguments='{"to":1}')],
     ),
+    "same_text_is_nothing_new": (
+        [SAIL],
+        [call("call_a", name="sail", arguments='{"to":')],
+        [call("call_a", name="sail", arguments='{"to":')],
+    ),
     "shorter_text_is_not_taken": (
         [SAIL],
         [call("call_a", name="sail", arguments="{")],

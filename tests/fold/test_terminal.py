@@ -61,6 +61,11 @@ SETTLED: dict[str, tuple[list[JSON], list[JSON], list[JSON]]] = {
         [call("call_a", name="sail", output=None), call("call_b", name="row", output=None)],
         [call("call_a", name="sail", output="a"), call("call_b", name="row", output="b")],
     ),
+    "position_of_a_call_without_id_is_that_of_its_index": (
+        [piece(5, name="row", output="b"), piece(0, name="sail", output="a")],
+        [call("call_a", name="sail", output=None), call("call_b", name="row", output=None)],
+        [call("call_a", name="sail", output="a"), call("call_b", name="row", output="b")],
+    ),
     "listed_calls_without_id_are_matched_by_position": (
         [piece(0, id="call_a", name="sail", output="a")],
         [{"type": "function", "function": {"name": "sail", "output": None}}],
@@ -185,6 +190,12 @@ def test_object_after_the_terminal_one_changes_nothing(event: Event) -> None:
 def test_terminal_object_equal_to_the_snapshot_is_a_duplicate() -> None:
     built = delta(piece(0, id="call_a", name="sail", output="ok"))
     null, full = ended(call("call_a", name="sail", output=None)), ended(call("call_a", name="sail", output="ok"))
+    assert names(last_changes_of(created(), built, null, full)) == ["duplicate_terminal"]
+
+
+def test_terminal_object_equal_to_a_snapshot_with_a_list_by_index_is_a_duplicate() -> None:
+    built = delta(piece(0, ROD, id="call_a", finds=[{"index": 2, "depth": 1}]))
+    null, full = ended(call("call_a", ROD, finds=None)), ended(call("call_a", ROD, finds=[{"depth": 1}]))
     assert names(last_changes_of(created(), built, null, full)) == ["duplicate_terminal"]
 
 

@@ -1,6 +1,7 @@
 """Failures of subscribers: attempts, limits, who is told, and what each odd callback does."""
 # ruff: noqa: PT012 - what leaves the block of a processor is raised by the block as a whole
 
+import logging
 from functools import partial
 from typing import Any
 
@@ -416,6 +417,26 @@ async def test_call_that_fails_after_it_closed_its_subscription_was_the_last_att
         await processor.run(played(ONCE))
     assert failures == [(1, True)]
     assert (subscription.offered, subscription.failed, subscription.dropped) == (1, 1, 0)
+
+
+@in_virtual_time
+async def test_subscription_that_is_closed_while_its_failure_is_logged_waits_for_no_further_attempt(
+    caplog: pytest.LogCaptureFixture,
+):
+    class Closing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            subscription.close()
+
+    caplog.set_level(logging.DEBUG, "stepstream.live")
+    logger, handler = logging.getLogger("stepstream.live"), Closing()
+    logger.addHandler(handler)
+    try:
+        async with Processor() as processor:
+            subscription = processor.add(RunTransition, Failing(), attempts=2, backoff=5)
+            await processor.run(played(ONCE))
+    finally:
+        logger.removeHandler(handler)
+    assert (anyio.current_time(), subscription.dropped) == (0, 1)
 
 
 async def test_statistics_add_up():

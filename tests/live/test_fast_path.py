@@ -196,6 +196,7 @@ REFUSED: dict[str, tuple[str, JSON, bytes]] = {
         b"fog",
     ),
     "equal_strings": (STEP_DELTA, {**grows(sail()), "note": HOLE}, b"fog"),
+    "equal_strings_under_the_same_key": (STEP_DELTA, {**grows(sail()), "note": {"arguments": HOLE}}, b"fog"),
     "piece_that_is_the_type_after_it": (
         STEP_DELTA,
         {"id": "step_1", "delta": {"step_details": {"tool_calls": [sail()], "type": "tool_calls"}}},
@@ -244,6 +245,44 @@ def test_string_after_the_piece_is_never_taken_for_it(piece: bytes) -> None:
         learning = Learning()
         learning.sees(one)
         assert (learning.folds(one), learning.folds(another)) == (0, 0), (note, separators)
+
+
+@pytest.mark.parametrize("space", [b" ", b"\t"], ids=["space", "tab"])
+def test_delta_with_its_key_once_more_and_space_before_the_colon_is_not_learned(space: bytes) -> None:
+    twice = data_of(piece_in({**grows(sail()), "note": {"arguments": HOLE}}))
+    learning = Learning()
+    learning.sees(whole(twice.replace(b'"arguments":', b'"arguments"%b:' % space, 1)))
+    assert not learning.alike._templates
+
+
+def test_delta_with_its_key_once_more_in_escapes_is_not_learned() -> None:
+    usual = block_of("arguments")
+    learning = Learning()
+    learning.sees(usual.replace(b'"fog"', rb'"fog","\u0061rguments": "fog"'))
+    assert not learning.alike._templates
+
+
+def test_delta_that_replaces_a_value_beside_its_piece_is_not_learned() -> None:
+    opened = piece_in(grows({"index": 5, "type": "mcp", "arguments": "", "server_label": "maps"}))
+    one, other = (
+        piece_in(grows({"index": 5, "type": "mcp", "server_label": label, "arguments": HOLE}))
+        for label in ("charts", "maps")
+    )
+    learning = Learning()
+    learning.sees(opened, one)
+    assert not learning.alike._templates
+    check([START, opened, one, one, one, other, one, other, other], looks=True)
+
+
+def test_delta_of_an_unknown_tool_is_not_learned() -> None:
+    opened, one = (
+        piece_in(grows({"index": 5, "type": "dowsing_rod", "dowsing_rod": {"input": HOLE}}), text)
+        for text in (b"", b"fog")
+    )
+    learning = Learning()
+    learning.sees(opened, one)
+    assert not learning.alike._templates
+    check([START, opened, one, one, one], looks=True)
 
 
 LAST_STRING = {

@@ -484,6 +484,18 @@ async def test_callback_that_closed_its_subscription_may_run_a_stream():
     assert reasons == ["done"]
 
 
+async def test_run_returns_where_a_callback_closed_its_subscription():
+    async with Processor() as processor:
+
+        async def once(change: RunTransition) -> None:
+            subscription.close()
+
+        subscription = processor.add(RunTransition, once)
+        with anyio.fail_after(5):
+            outcome = await processor.run(source(*frames([run("completed")]), quiet, *frames([DONE])))
+    assert outcome.reason == "done"
+
+
 async def test_run_in_a_callback_is_a_runtime_error_that_names_start():
     errors = []
     async with Processor() as processor:

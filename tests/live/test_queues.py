@@ -280,6 +280,16 @@ def test_run_whose_object_names_another_run_meanwhile_is_finished_all_the_same()
     assert drained(schedule) == [waiting]
 
 
+def test_progress_that_is_replaced_by_that_of_another_run_leaves_its_own_run_with_nothing_to_take():
+    accumulator, schedule = Accumulator(), PacedQueue(coalesces=True, min_interval=0)
+    created, opened, grown, named = events([step("created", run_id=None), opens(), grows("x"), step("in_progress")])
+    accumulator.apply(created)
+    (old,) = filled(schedule, accumulator.apply(opened)[-1])
+    accumulator.apply(named)
+    (newer,) = entries(accumulator.apply(grown)[-1])
+    assert (schedule.put(newer), drained(schedule)) == (old, [newer])
+
+
 def test_end_of_a_step_takes_the_place_of_progress_that_is_held_back():
     schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
     filled(schedule, progress(ONE))
@@ -363,6 +373,14 @@ def test_pace_of_many_steps_is_forgotten_where_it_has_passed():
         filled(schedule, progress(Step(f"step_{number}", number)))
         drained(schedule, float(number))
     assert len(schedule._next_call) <= 2
+
+
+def test_pace_of_many_steps_is_forgotten_while_another_step_goes_on():
+    schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
+    for number in range(100):
+        filled(schedule, transition(ONE), progress(Step(f"step_{number}", number)))
+        drained(schedule, float(number))
+    assert len(schedule._next_call) <= 3
 
 
 def test_steps_whose_pace_holds_are_not_forgotten():
