@@ -74,7 +74,7 @@ class DeltaTree:
         self.root = self._node(struct, body)
 
     def check(self, known: Node, *, certain: bool = False) -> None:
-        """Check that combining `known` with the delta changes nothing that is set once; then add up its lists.
+        """Check that combining `known` with the delta changes nothing that is set once.
 
         Raises:
             Conflict: it would, or an index is wrong.
