@@ -32,7 +32,7 @@ from tests.support.server_events import (
 THREAD = "thread_moss"
 SAIL = delta(piece(0, id="call_a", name="sail", arguments="{"))
 
-# The last change of a stream, and the line it is: keys in the order of section 7 of the design.
+# The last change of a stream, and the line it is, its keys in the order in which they are written.
 TWICE = "expected one created event for the step, got another"
 
 ENCODED: dict[str, tuple[list[Event], JSON]] = {

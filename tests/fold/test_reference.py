@@ -1,4 +1,4 @@
-"""The reference fold: section 5 of the design, written once more with dicts, against random deltas of every kind."""
+"""A reference fold: the rules for deltas, written once more with dicts, against random deltas of every kind."""
 
 import json
 from typing import Any

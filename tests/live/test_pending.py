@@ -1,4 +1,4 @@
-"""Ledgers and rooms: who waits, and who is let go when."""
+"""The gate of a mailbox and the count of what is under way: who waits, and who is let through when."""
 
 import anyio
 import pytest

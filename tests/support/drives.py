@@ -138,7 +138,7 @@ TABLES: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
 
 
 def illegal(changes: list[Any]) -> list[str]:
-    """Return what is wrong with the order of changes, by the tables and by the contract of tool calls."""
+    """Return what is wrong with the order of changes, by the tables and by what each tool call is promised."""
     wrong, status, calls = list[str](), dict[tuple[str, str], str](), dict[tuple[str, int], str]()
     for change in changes:
         match change:
