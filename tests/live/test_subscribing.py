@@ -1,5 +1,5 @@
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -262,6 +262,14 @@ class Silent:
 def test_callback_that_is_not_async_is_a_type_error(callback: Any):
     with pytest.raises(TypeError, match="declare it with async def"):
         Processor().add(StepTransition, callback)
+
+
+def test_refused_function_does_not_show_its_arguments():
+    with pytest.raises(TypeError, match="got print: declare it") as callback:
+        Processor().add(StepTransition, cast(Any, partial(print, "sk-of-mine")))
+    with pytest.raises(TypeError, match=r"got partial$") as predicate:
+        Processor().add(StepTransition, note, where=partial(note, "sk-of-mine"))
+    assert "sk-of-mine" not in f"{callback.value} {predicate.value}"
 
 
 def test_callback_that_is_not_async_is_refused_by_on_too():

@@ -40,6 +40,12 @@ def queue_for(delivery: Delivery) -> FifoQueue | PacedQueue:
     return FifoQueue()
 
 
+def name_of(callback: object) -> str:
+    """Return the name of a callback, or of its class. Its `repr` may show data, such as the arguments of a partial."""
+    function = getattr(callback, "func", callback)  # of a functools.partial
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
 class Runner(Protocol):
     """What makes the calls of a callback, one at a time."""
 
@@ -94,11 +100,8 @@ class Mailbox:
 
     @property
     def name(self) -> str:
-        """What its developer calls it: the name of its callback, or of the callback's class. A `repr` may show data."""
-        if self.callback is None:
-            return "iterator"
-        function = getattr(self.callback, "func", self.callback)  # of a functools.partial
-        return str(getattr(function, "__qualname__", type(function).__qualname__))
+        """What its developer calls it: the name of its callback, or of the callback's class."""
+        return "iterator" if self.callback is None else name_of(self.callback)
 
     @property
     def left(self) -> int:

@@ -143,7 +143,7 @@ def _bool(name: str, value: Any) -> bool:
 
 def _predicate(name: str, value: Any) -> Test:
     if not callable(value) or inspect.iscoroutinefunction(value):
-        raise TypeError(f"expected {name} as a function of a change that is not async, got {value!r}")
+        raise TypeError(f"expected {name} as a function of a change that is not async, got {type(value).__name__}")
     return lambda change: bool(value(change))
 
 

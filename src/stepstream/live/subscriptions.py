@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, Self, TypeVar, Unpack, cast, get_args, o
 import anyio.lowlevel
 
 from stepstream.fold.changes import Change
-from stepstream.live.mailbox import Callback, Mailbox
+from stepstream.live.mailbox import Callback, Mailbox, name_of
 from stepstream.live.options import Delivery, Filter, IteratorOptions, Options, check_options
 
 C = TypeVar("C", bound=Change)
@@ -111,7 +111,7 @@ def checked_callback(callback: Callback) -> Callback:
     call = getattr(callback, "__call__", None)  # noqa: B004 - looked into, not only tested
     is_async = inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(call)
     if not is_async or isinstance(callback, type):
-        raise TypeError(f"expected an async function as callback, got {callback!r}: declare it with async def")
+        raise TypeError(f"expected an async function as callback, got {name_of(callback)}: declare it with async def")
     return callback
 
 
