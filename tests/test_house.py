@@ -94,7 +94,7 @@ def trespasses(name: str, tree: ast.AST) -> list[str]:
 
 def impurities(tree: ast.AST) -> list[str]:
     """Return what a module does that needs the world, a clock or an event loop."""
-    found = [name for name in imports(tree) if name.partition(".")[0] in IMPURE_IMPORTS]
+    found = [name for name in imports(tree) if name.partition(".")[0] in IMPURE_IMPORTS and name != "urllib.parse"]
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             called = getattr(node.func, "id", getattr(node.func, "attr", ""))

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         ToolCallFinished,
         ToolCallStarted,
     )
-    from stepstream.fold.encoding import encode_change
+    from stepstream.fold.encoding import decode_change, encode_change
     from stepstream.fold.outcome import Outcome
     from stepstream.live.handle import StreamHandle
     from stepstream.live.processor import Processor
@@ -111,7 +111,7 @@ _HOMES = {
         "Change MessageProgress MessageTransition RunTransition StepProgress StepTransition "
         "ToolCallFinished ToolCallStarted"
     ),
-    "stepstream.fold.encoding": "encode_change",
+    "stepstream.fold.encoding": "decode_change encode_change",
     "stepstream.live.statistics": "Failure Statistics SubscriberStatistics",
     "stepstream.live.handle": "StreamHandle",
     "stepstream.fold.outcome": "Outcome",
@@ -229,6 +229,7 @@ __all__ = [
     "WaitAborted",
     "accumulate",
     "connect",
+    "decode_change",
     "decode_event",
     "encode_change",
     "encode_comment",

@@ -194,7 +194,7 @@ def test_sequence_goes_on() -> None:
 
 
 def test_export_is_json() -> None:
-    assert json.loads(fold(created()).export())["stepstream"] == 1
+    assert json.loads(fold(created()).export())["stepstream"] == 2
 
 
 def test_context_is_not_exported_and_may_be_given_anew() -> None:
@@ -297,7 +297,7 @@ BAD: dict[str, bytes] = {
     "object": b"{}",
     "deep": b"[" * 100_000,
     "event": created().payload,
-    "another_format": changed(lambda saved: saved.update(stepstream=2)),
+    "another_format": changed(lambda saved: saved.update(stepstream=3)),
     "format_of_another_type": changed(lambda saved: saved.update(stepstream="1")),
     **{f"without_{key}": without(key) for key in json.loads(GOOD)},
     "unknown_code": changed(lambda saved: saved["anomalies"][0].update(code="boredom")),

@@ -36,7 +36,7 @@ def test_outcome_of_an_empty_stream_has_no_run() -> None:
     assert (outcome.final_run, outcome.required_action, repr(outcome)) == (
         None,
         None,
-        "<Outcome broken: 0 events, 0 steps, 0 runs, 0 messages, 0 anomalies>",
+        "<Outcome broken, run unknown: 0 events, 0 steps, 0 runs, 0 messages, 0 anomalies>",
     )
 
 

@@ -15,7 +15,7 @@ from stepstream.fold.encoding import KEYS, encode_change
 from stepstream.fold.retelling import REPLAYED
 from stepstream.live.subscriptions import CLASSES
 from tests.support.delta_streams import USUAL, Server, chunked, greeting, opening, run, written
-from tests.support.plain_reader import Plain, read
+from tests.support.plain_reader import Plain, read, still
 from tests.support.run_streams import Audience, SlowAudience, as_far_as_it_came, source, with_pauses
 
 DONE = b"event: done\ndata: [DONE]\n\n"
@@ -40,7 +40,7 @@ async def test_subscribers_get_the_changes_of_the_plain_way(
 ) -> None:
     chunks = chunked(Server(seed).stream(length), cuts)
     seen, everything, blocking, of_run = [], Audience(), SlowAudience(), Audience()
-    async with Processor() as processor:
+    async with Processor(clock=still) as processor:
         processor.add(CLASSES, everything, where=lambda change: not seen.append(encode_change(change)))
         processor.add(CLASSES, blocking, buffer=buffer, overflow="block")
         processor.add((StepProgress, MessageProgress), of_run, run_id="run_1")
@@ -78,7 +78,7 @@ each_form = pytest.mark.parametrize("form", ["whole", "blocks", "small"])
 async def test_slow_subscriber_with_little_room_gets_everything_once(form: str, buffer: int) -> None:
     chunks = stream_in(form, usual(60))
     slow, quick = SlowAudience(), Audience()
-    async with Processor() as processor:
+    async with Processor(clock=still) as processor:
         subscription = processor.add(CLASSES, slow, buffer=buffer, overflow="block")
         most = []
         processor.add(CLASSES, quick, where=lambda _: most.append(len(subscription._mailbox.queue)) or True)
@@ -93,7 +93,7 @@ async def test_late_subscriber_misses_nothing_and_gets_nothing_twice(form: str, 
     """It comes while the stream waits for room, mostly in the middle of a chunk."""
     chunks = stream_in(form, usual(60))
     gate, late, known = SlowAudience(), Audience(), []
-    async with Processor() as processor:
+    async with Processor(clock=still) as processor:
 
         async def come(change: Any) -> None:
             await gate(change)
@@ -115,7 +115,7 @@ async def test_texts_that_are_listened_to_late_are_whole(form: str, moment: int)
     words = [b"%d." % number for number in range(16)]
     pieces: list[str] = []
     count, listening = SlowAudience(), anyio.Event()
-    async with anyio.create_task_group() as tasks, Processor() as processor:
+    async with anyio.create_task_group() as tasks, Processor(clock=still) as processor:
 
         async def listen() -> None:
             async with processor.text_deltas() as texts:

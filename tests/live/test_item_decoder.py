@@ -20,7 +20,7 @@ ANSWER = ServerAnswer(b'{"id": "run_1"}')
         (memoryview(TICK), [Frame(data=b"tick", id="7")]),
         (b"data: half", []),
         (Frame("a", b"b", "1"), [Frame("a", b"b", "1")]),
-        (EVENT, [Frame("thread.run.created", b'{"id": "run_1", "new": null}')]),
+        (EVENT, [Frame("thread.run.created", b'{"id": "run_1", "new": null}', "7")]),
         (SimpleNamespace(event="note", data="high\nwater", id="7"), [Frame("note", b"high\nwater", "7")]),
         (SimpleNamespace(event=None, data="x"), [Frame(data=b"x")]),
         (Reconnected("7"), []),

@@ -105,6 +105,6 @@ def test_stream_does_not_keep_the_subscribers_that_it_has_met():
     for number in range(5 * MAX_FOUND):
         mailbox = Mailbox((RunTransition,), Filter(), Delivery(), None)
         routes.add(mailbox)
-        fanout.dispatch(RunTransition("x", number, None, transition, None, "in_progress", False))
+        fanout.dispatch(RunTransition("x", number, None, "", None, None, "in_progress", False, "", transition))
         mailbox.close()
     assert len(fanout.pending) <= MAX_FOUND

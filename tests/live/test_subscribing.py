@@ -199,8 +199,6 @@ async def test_change_that_a_filter_stops_is_not_counted_as_offered():
 
 LACKING = [
     (Anomaly, "status"),
-    (Anomaly, "run_id"),
-    (Anomaly, "thread_id"),
     (Anomaly, "terminal"),
     (StepProgress, "status"),
     (MessageProgress, "status"),

@@ -92,7 +92,7 @@ async def happened(given: Any) -> tuple[list[bytes], str]:
         changes.append(encode_change(change))
 
     try:
-        async with Processor() as processor:
+        async with Processor(clock=None) as processor:
             processor.add(CLASSES, note)
             return changes, (await processor.run(given)).reason
     except StepStreamError as error:

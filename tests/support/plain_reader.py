@@ -63,8 +63,17 @@ def wire(value: object) -> bytes:
 class Plain:
     """A stream that is read the plain way."""
 
-    def __init__(self, accumulator: Accumulator, audience: Audience, *, max_event_bytes: int, max_depth: int) -> None:
+    def __init__(
+        self,
+        accumulator: Accumulator,
+        audience: Audience,
+        *,
+        max_event_bytes: int,
+        max_depth: int,
+        clock: Callable[[], float],
+    ) -> None:
         self.accumulator = accumulator
+        accumulator.stream.received_at = clock()
         self.is_done = False
         self._decoder = FrameDecoder(max_event_bytes=max_event_bytes)
         self._audience = audience
@@ -92,7 +101,7 @@ class Plain:
         try:
             event = decode_event(frame, max_depth=self._max_depth)
         except DecodeError as error:
-            self._audience.dispatch(self.accumulator.reject(error))
+            self._audience.dispatch(self.accumulator.reject(error, frame.id))
             return
         for change in self.accumulator.apply(event):
             self._audience.dispatch(change)
@@ -117,7 +126,12 @@ class Result(msgspec.Struct):
     exported: bytes = b""
 
 
-LIMITS: JSON = {"max_event_bytes": 2**20, "max_depth": 64}
+def still() -> float:
+    """A clock that stands, so that two readings of a stream are alike."""
+    return 7.5
+
+
+LIMITS: JSON = {"max_event_bytes": 2**20, "max_depth": 64, "clock": still}
 
 
 class Stream:

@@ -33,7 +33,7 @@ async def cat(source: str, *, what: str, chunk_size: int, speed: float) -> None:
     Raises:
         StepStreamError: as `Processor.run` does; what was folded is written before.
     """
-    async with Processor(strict=True, retain=RETAINED, max_open_runs=RETAINED) as processor:
+    async with Processor(strict=True, clock=None, retain=RETAINED, max_open_runs=RETAINED) as processor:
         if what == "changes":
             processor.add(CLASSES, _write_change)
         stream = named(source, chunk_size=chunk_size, speed=speed)

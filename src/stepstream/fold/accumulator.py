@@ -17,12 +17,11 @@ from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import Change
 from stepstream.fold.export import load_into, save
-from stepstream.fold.orphans import EventRef
 from stepstream.fold.runs import apply_run
 from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State, StreamState
 from stepstream.fold.updates import apply_delta, apply_object
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
-from stepstream.wire.events import DEFAULT_MAX_DEPTH, Event, Malformed, decode_event
+from stepstream.wire.events import DEFAULT_MAX_DEPTH, Event, Malformed, UnknownData, decode_event
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 from stepstream.wire.sse import Frame, FrameDecoder
@@ -59,7 +58,7 @@ def _snapshot(builder: SnapshotBuilder[Any]) -> Any:
 
 def _malformed(stream: StreamState, event: Event) -> list[Change]:
     data = cast(Malformed, event.data)
-    return [stream.anomaly(EventRef(event, stream.sequence), data.code, data.id, data.expected, data.got)]
+    return [stream.anomaly(stream.ref(event), data.code, data.id, data.expected, data.got)]
 
 
 def _rules(stream: StreamState) -> Mapping[type[Any], Callable[[Event], list[Change]]]:
@@ -139,15 +138,14 @@ class Accumulator:
         try:
             event = decode_event(frame, max_depth=self._max_depth)
         except DecodeError as error:
-            return [self.reject(error)]
+            return [self.reject(error, frame.id)]
         return self.apply(event)
 
-    def reject(self, error: DecodeError) -> Anomaly:
+    def reject(self, error: DecodeError, event_id: str = "") -> Anomaly:
         """Count an event that could not be decoded, and return the anomaly it is."""
-        stream = self.stream
-        stream.sequence += 1
-        words = error.expected, error.got
-        return stream.count(Anomaly(error.event, stream.sequence, stream.context, error.code, None, *words))
+        self.stream.sequence += 1
+        event = Event(error.event, UnknownData(b""), id=event_id)
+        return self.stream.anomaly(self.stream.ref(event), error.code, None, error.expected, error.got)
 
     def export(self) -> bytes:
         """Return everything known as bytes, to go on elsewhere with `restore`. The context is not part of it."""

@@ -1,9 +1,9 @@
 """Anomalies: what the peer did against the protocol and the fold tolerated. One table holds their codes."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-import msgspec
+from stepstream.fold.cause import Caused
 
 AnomalyCode: TypeAlias = Literal[
     "bad_index",
@@ -43,15 +43,9 @@ ANOMALIES: Final[Mapping[AnomalyCode, str]] = {
 """Every code, and what it means. The type above repeats the keys, for a checker cannot read them from a table."""
 
 
-class Anomaly(msgspec.Struct, frozen=True):
+class Anomaly(Caused, frozen=True):
     """The peer did something against the protocol, and it was tolerated. It holds no payload content."""
 
-    event: str
-    """The full name of the event that caused it."""
-    sequence: int
-    """The ordinal of that event in its stream, from 1."""
-    context: Any
-    """What the caller gave to the stream."""
     code: AnomalyCode
     id: str | None
     """The id of the step, message or run it is about, where one is known."""
@@ -59,6 +53,10 @@ class Anomaly(msgspec.Struct, frozen=True):
     """What the protocol asks for, in a few words."""
     got: str
     """What came instead: types and kinds, never content."""
+    run_id: str | None
+    """The run of that object; of what names none, the newest run of the stream."""
+    thread_id: str | None
+    """The thread of that run, where it is known."""
 
     @property
     def text(self) -> str:

@@ -22,6 +22,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 from msgspec import UNSET
 
+from stepstream.fold.cause import TakenStatuses
 from stepstream.fold.combining import COMPLETE, FILL, MERGE, SETTLE, SUPPLY, Effect, combine
 from stepstream.fold.matching import contradicts
 from stepstream.fold.tree import Indexed, Node, TextBuffer, freeze, load, load_value
@@ -39,7 +40,7 @@ class SnapshotBuilder(Generic[Obj]):
 
     __slots__ = (
         "_tree", "base", "cached", "created", "deltas", "ended", "finished", "run_key",
-        "sent", "started", "version",
+        "sent", "started", "taken", "version",
     )  # fmt: skip
 
     def __init__(self, base: Obj, run_key: str) -> None:
@@ -57,6 +58,8 @@ class SnapshotBuilder(Generic[Obj]):
         """The tool calls reported as started, by id: the index, type and name each had then."""
         self.finished: set[str] = set()
         """The ids of the tool calls reported as finished."""
+        self.taken: TakenStatuses | None = None
+        """The statuses it took, once it took another than the first and the last."""
         self.version = 0
         """Rises with every change but `append`."""
         self._tree: Node | None = None
@@ -74,6 +77,17 @@ class SnapshotBuilder(Generic[Obj]):
     def is_grown(self) -> bool:
         """Whether there is a tree; else `base` holds everything."""
         return self._tree is not None
+
+    def take_status(self, previous: str | None, status: str, *, ends: bool) -> str:
+        """Record that its status is another one now, and return what stands behind that in the key of the transition.
+
+        Nearly every object takes one status, and then another that ends it: for those nothing is kept.
+        """
+        if self.taken is None and (previous is None or (ends and status != previous)):
+            return ""
+        if self.taken is None:
+            self.taken = TakenStatuses(previous)
+        return self.taken.take(status)
 
     def set_tree(self, tree: Node) -> None:
         """Replace the fields that grow by `tree`."""

@@ -1,136 +1,219 @@
 """Changes: what one event did. They are what subscribers receive."""
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
 
 from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.builder import SnapshotBuilder
-from stepstream.wire.deltas import MessageDelta, MessageDeltaBody, RunStepDelta, RunStepDeltaBody
+from stepstream.fold.cause import Caused, key_of
+from stepstream.fold.subjects import Field, OfMessage, OfStep, Reference, known, whole
+from stepstream.wire.base import Seconds
+from stepstream.wire.deltas import MessageDelta, MessageDeltaBody, RunStepDelta, RunStepDeltaBody, delta_as_sent
 from stepstream.wire.messages import Message
-from stepstream.wire.objects import Run, RunStep
+from stepstream.wire.objects import IncompleteDetails, LastError, Run, RunStep, Usage
 from stepstream.wire.tool_calls import AnyToolCall
 
-_step_delta: Final = msgspec.json.Decoder(RunStepDelta).decode
-_message_delta: Final = msgspec.json.Decoder(MessageDelta).decode
+Obj = TypeVar("Obj", RunStep, Message)
+Body = TypeVar("Body", RunStepDeltaBody, MessageDeltaBody)
+
 NO_DELTA: Final = -1
 """The offset of a delta in progress that a full object made."""
 
 
-class _Change(msgspec.Struct, frozen=True):
-    event: str
-    """The full name of the event that caused it; "replay" where the subscriber came after it."""
-    sequence: int
-    """The ordinal of that event in its stream, from 1; 0 of what is replayed."""
-    context: Any
-    """What the caller gave to the stream."""
-
-
-class _StepChange(_Change, frozen=True):
-    if TYPE_CHECKING:
-
-        def _base(self) -> RunStep: ...
-
-    @property
-    def step_id(self) -> str:
-        """The step's id."""
-        return self._base().id
-
-    @property
-    def run_id(self) -> str | None:
-        """The id of the step's run."""
-        return self._base().run_id or None
-
-    @property
-    def thread_id(self) -> str | None:
-        """The id of the step's thread."""
-        return self._base().thread_id or None
-
-    @property
-    def step_type(self) -> str | None:
-        """The step's type, by its own field or else by that of its details."""
-        base = self._base()
-        return base.type or (base.step_details and base.step_details.type) or None
-
-
-class StepTransition(_StepChange, frozen=True):
-    """A step changed its status. `step` is the snapshot right after that."""
-
-    step: RunStep
+class _Transition(Caused, frozen=True):
     previous: str | None
-    """The status before; None at the first sight of the step."""
+    """The status before; None at the first sight of the object."""
     status: str
     terminal: bool
-    """Whether it ends the step, by the event's name or by the status. Exactly one transition of a step does."""
+    """Whether it ends the object."""
+    _again: str
+    """What stands behind the status in the key."""
 
-    def _base(self) -> RunStep:
-        return self.step
+
+class StepTransition(OfStep, _Transition, frozen=True):
+    """A step changed its status. Exactly one transition of a step is `terminal`, by the event's name or the status."""
+
+    _step: RunStep | Reference[RunStep]
+
+    created_at = Field[Seconds]()
+    completed_at = Field[Seconds]()
+    failed_at = Field[Seconds]()
+    cancelled_at = Field[Seconds]()
+    expired_at = Field[Seconds]()
+    last_error = Field[LastError]()
+    usage = Field[Usage]()
 
     @property
-    def type(self) -> str | None:
-        """The step's type."""
-        return self.step_type
+    def step(self) -> RunStep:
+        """The snapshot right after the transition."""
+        return whole(self._step)
+
+    @property
+    def key(self) -> str:
+        """The same string whenever the same transition is told again."""
+        return key_of(self.run_id, "step", self.step_id, self.status) + self._again
+
+    def _base(self) -> RunStep:
+        return known(self._step)
 
     def __repr__(self) -> str:
         return f"<StepTransition {self.step_id} {self.previous} → {self.status}>"
 
 
-class StepProgress(_StepChange, frozen=True, eq=False):
-    """A step grew. With `late`, an ended step got what its terminal object had left out."""
+class RunTransition(_Transition, frozen=True):
+    """A run changed its status."""
 
+    _run: Run | Reference[Run]
+
+    created_at = Field[Seconds]()
+    started_at = Field[Seconds]()
+    completed_at = Field[Seconds]()
+    failed_at = Field[Seconds]()
+    cancelled_at = Field[Seconds]()
+    last_error = Field[LastError]()
+    incomplete_details = Field[IncompleteDetails]()
+    usage = Field[Usage]()
+
+    @property
+    def run(self) -> Run:
+        """The object that said so."""
+        return whole(self._run)
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._base().id
+
+    @property
+    def thread_id(self) -> str | None:
+        """The id of the run's thread."""
+        return self._base().thread_id or None
+
+    @property
+    def key(self) -> str:
+        """The same string whenever the same transition is told again."""
+        return key_of(self.run_id, "run", self.status) + self._again
+
+    def _base(self) -> Run:
+        return known(self._run)
+
+    def __repr__(self) -> str:
+        return f"<RunTransition {self.run_id} {self.previous} → {self.status}>"
+
+
+class MessageTransition(OfMessage, _Transition, frozen=True):
+    """A message changed its status. It ends by the event's name or by the status."""
+
+    _message: Message | Reference[Message]
+
+    created_at = Field[Seconds]()
+    completed_at = Field[Seconds]()
+    incomplete_at = Field[Seconds]()
+    incomplete_details = Field[IncompleteDetails]()
+
+    @property
+    def message(self) -> Message:
+        """The snapshot right after the transition."""
+        return whole(self._message)
+
+    @property
+    def key(self) -> str:
+        """The same string whenever the same transition is told again."""
+        return key_of(self.run_id, "message", self.message_id, self.status) + self._again
+
+    def _base(self) -> Message:
+        return known(self._message)
+
+    def __repr__(self) -> str:
+        return f"<MessageTransition {self.message_id} {self.previous} → {self.status}>"
+
+
+class _Progress(Caused, Generic[Obj, Body], frozen=True):
     late: bool
-    _builder: SnapshotBuilder[RunStep]
+    """Whether the object had ended: it got what its terminal object had left out."""
+    _builder: SnapshotBuilder[Obj] | Reference[Obj]
     _raw: bytes
     """The bytes that the event came in."""
     _offset: int
     """Where its data begins in them, or `NO_DELTA`."""
-    _decoded: RunStepDeltaBody | None = None
+    _decoded: Body | None = None
     """The delta, where it was decoded to be folded."""
 
+    _decoder: ClassVar[msgspec.json.Decoder[Any]]
+
     @property
-    def delta(self) -> RunStepDeltaBody | None:
+    def delta(self) -> Body | None:
         """Exactly what came under the event's `delta`; None where it was a full object that added something."""
         if self._decoded is not None or self._offset == NO_DELTA:
             return self._decoded
-        return _step_delta(self._raw[self._offset :]).delta
+        found: Body | None = self._decoder.decode(self._raw[self._offset :]).delta
+        return found
+
+    def _base(self) -> Any:
+        return self._builder.base
+
+    def _compared(self) -> list[Any]:
+        base = self._base()
+        sent = None if self._offset == NO_DELTA else msgspec.json.decode(self.delta_as_sent())
+        return [*self._cause(), self.late, base.id, base.run_id or None, base.thread_id or None, sent]
+
+    def delta_as_sent(self) -> bytes:
+        """Return the delta as the server wrote it, unknown keys included; `null` where there is none."""
+        return b"null" if self._offset == NO_DELTA else delta_as_sent(self._raw[self._offset :])
+
+
+class StepProgress(OfStep, _Progress[RunStep, RunStepDeltaBody], frozen=True):
+    """A step grew."""
+
+    _decoder = msgspec.json.Decoder(RunStepDelta)
 
     @property
     def step(self) -> RunStep:
         """The snapshot, built when read: at least as new as `delta`."""
         return self._builder.snapshot()
 
-    def _base(self) -> RunStep:
-        return self._builder.base
-
     def __repr__(self) -> str:
         return f"<StepProgress {self.step_id}{' late' if self.late else ''}>"
 
 
-class _ToolCallChange(_Change, frozen=True):
-    call: AnyToolCall
-    """The snapshot of the call at that moment."""
+class MessageProgress(OfMessage, _Progress[Message, MessageDeltaBody], frozen=True):
+    """A message grew."""
+
+    _decoder = msgspec.json.Decoder(MessageDelta)
+
+    @property
+    def message(self) -> Message:
+        """The snapshot, built when read: at least as new as `delta`."""
+        return self._builder.snapshot()
+
+    def __repr__(self) -> str:
+        return f"<MessageProgress {self.message_id}{' late' if self.late else ''}>"
+
+
+class _ToolCallChange(Caused, frozen=True):
     index: int
-    """Its index in the step's tool calls."""
+    """The index of the call in its step's tool calls."""
     id: str
     type: str
     name: str | None
     """The name of the function, agent or tool; None for kinds that have none."""
-    _step: RunStep
+    step_id: str
+    run_id: str | None
+    thread_id: str | None
+    _call: AnyToolCall | Reference[AnyToolCall]
+
+    _became: ClassVar[str]
 
     @property
-    def step_id(self) -> str:
-        """The id of the call's step."""
-        return self._step.id
+    def call(self) -> AnyToolCall:
+        """The snapshot of the call at that moment."""
+        return cast(AnyToolCall, whole(self._call))
 
     @property
-    def run_id(self) -> str | None:
-        """The id of the call's run."""
-        return self._step.run_id or None
-
-    @property
-    def thread_id(self) -> str | None:
-        """The id of the call's thread."""
-        return self._step.thread_id or None
+    def key(self) -> str:
+        """The same string whenever the same is told of the call again."""
+        return key_of(self.run_id, "call", self.step_id, self.id, self._became)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.type} {self.name}>"
@@ -139,102 +222,13 @@ class _ToolCallChange(_Change, frozen=True):
 class ToolCallStarted(_ToolCallChange, frozen=True):
     """A tool call began: its id and type are known, and its name where its kind has one. Once for each call."""
 
+    _became = "started"
+
 
 class ToolCallFinished(_ToolCallChange, frozen=True):
     """The arguments of a tool call are final: its run asks for it, or its step ended. Once for each call."""
 
-
-class RunTransition(_Change, frozen=True):
-    """A run changed its status. `run` is the object that said so."""
-
-    run: Run
-    previous: str | None
-    """The status before; None at the first sight of the run."""
-    status: str
-    terminal: bool
-    """Whether the status ends the run."""
-
-    @property
-    def run_id(self) -> str:
-        """The run's id."""
-        return self.run.id
-
-    @property
-    def thread_id(self) -> str | None:
-        """The id of the run's thread."""
-        return self.run.thread_id or None
-
-    def __repr__(self) -> str:
-        return f"<RunTransition {self.run_id} {self.previous} → {self.status}>"
-
-
-class _MessageChange(_Change, frozen=True):
-    if TYPE_CHECKING:
-
-        def _base(self) -> Message: ...
-
-    @property
-    def message_id(self) -> str:
-        """The message's id."""
-        return self._base().id
-
-    @property
-    def run_id(self) -> str | None:
-        """The id of the run that writes the message, where one does."""
-        return self._base().run_id or None
-
-    @property
-    def thread_id(self) -> str | None:
-        """The id of the message's thread."""
-        return self._base().thread_id or None
-
-
-class MessageTransition(_MessageChange, frozen=True):
-    """A message changed its status. `message` is the snapshot right after that."""
-
-    message: Message
-    previous: str | None
-    """The status before; None at the first sight of the message."""
-    status: str
-    terminal: bool
-    """Whether it ends the message, by the event's name or by the status."""
-
-    def _base(self) -> Message:
-        return self.message
-
-    def __repr__(self) -> str:
-        return f"<MessageTransition {self.message_id} {self.previous} → {self.status}>"
-
-
-class MessageProgress(_MessageChange, frozen=True, eq=False):
-    """A message grew. With `late`, an ended message got what its terminal object had left out."""
-
-    late: bool
-    _builder: SnapshotBuilder[Message]
-    _raw: bytes
-    """The bytes that the event came in."""
-    _offset: int
-    """Where its data begins in them, or `NO_DELTA`."""
-    _decoded: MessageDeltaBody | None = None
-    """The delta, where it was decoded to be folded."""
-
-    @property
-    def delta(self) -> MessageDeltaBody | None:
-        """Exactly what came under the event's `delta`; None where it was a full object that added something."""
-        if self._decoded is not None or self._offset == NO_DELTA:
-            return self._decoded
-        return _message_delta(self._raw[self._offset :]).delta
-
-    @property
-    def message(self) -> Message:
-        """The snapshot, built when read: at least as new as `delta`."""
-        return self._builder.snapshot()
-
-    def _base(self) -> Message:
-        return self._builder.base
-
-    def __repr__(self) -> str:
-        return f"<MessageProgress {self.message_id}{' late' if self.late else ''}>"
+    _became = "finished"
 
 
 Change: TypeAlias = (

@@ -12,8 +12,9 @@ import msgspec
 from stepstream.errors import DecodeError
 from stepstream.fold.anomalies import Anomaly, AnomalyCode
 from stepstream.fold.builder import SnapshotBuilder
+from stepstream.fold.cause import TakenStatuses
 from stepstream.fold.orphans import EventRef
-from stepstream.fold.state import State, StreamState
+from stepstream.fold.state import State, StreamState, run_key
 from stepstream.fold.tree import Indexed, Node, Struct, TextBuffer, part_of
 from stepstream.wire.base import WireObject
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
@@ -23,7 +24,7 @@ from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 from stepstream.wire.sse import Frame
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 Obj = TypeVar("Obj", RunStep, Message)
 
@@ -31,6 +32,12 @@ _STRUCTS: Final[Mapping[str, type[WireObject]]] = {struct.__name__: struct for s
 _TYPES: Final[Mapping[type[WireObject], Mapping[str, Any]]] = {
     struct: {field.name: field.type for field in msgspec.structs.fields(struct)} for struct in _STRUCTS.values()
 }
+
+
+class _SavedStatuses(msgspec.Struct):
+    counts: dict[str, int]
+    again: str
+    asked: str = ""
 
 
 class _SavedObject(msgspec.Struct):
@@ -42,6 +49,7 @@ class _SavedObject(msgspec.Struct):
     sent: Any = None
     started: dict[str, tuple[int, str, str | None]] = {}
     finished: list[str] = []
+    taken: _SavedStatuses | None = None
 
 
 class _SavedAnomaly(msgspec.Struct):
@@ -51,12 +59,18 @@ class _SavedAnomaly(msgspec.Struct):
     id: str | None
     expected: str
     got: str
+    run_id: str | None
+    thread_id: str | None
+    event_id: str
+    received_at: float | None
 
 
 class _SavedDelta(msgspec.Struct):
     event: str
     payload: str
     sequence: int
+    id: str
+    received_at: float | None
 
 
 class _Saved(msgspec.Struct):
@@ -70,17 +84,21 @@ class _Saved(msgspec.Struct):
     steps: list[_SavedObject]
     messages: list[_SavedObject]
     waiting: list[_SavedDelta]
+    taken: dict[str, _SavedStatuses]
 
 
 def save(stream: StreamState) -> bytes:
     """Return everything known to `stream` and its state, as JSON. The context is not part of it."""
     state = stream.state
     anomalies = [
-        _SavedAnomaly(one.event, one.sequence, one.code, one.id, one.expected, one.got) for one in stream.anomalies
+        _SavedAnomaly(**{name: getattr(one, name) for name in _SavedAnomaly.__struct_fields__})
+        for one in stream.anomalies
     ]
     waiting = [
-        _SavedDelta(ref.event.name, ref.event.payload.decode(), ref.sequence) for ref in stream.orphans.everything()
+        _SavedDelta(ref.event.name, ref.event.payload.decode(), ref.sequence, ref.event.id, ref.received_at)
+        for ref in stream.orphans.everything()
     ]
+    entries = [state.entry(run_key(one, "")) for one in state.runs]
     saved = _Saved(
         FORMAT,
         stream.sequence,
@@ -92,6 +110,7 @@ def save(stream: StreamState) -> bytes:
         [_saved(step) for step in state.steps.values()],
         [_saved(message) for message in state.messages.values()],
         waiting,
+        {entry.key: _SavedStatuses(entry.taken.counts, entry.taken.again, entry.asked) for entry in entries},
     )
     return msgspec.json.encode(saved)
 
@@ -114,10 +133,7 @@ def load_into(stream: StreamState, data: bytes) -> None:
 def _load(stream: StreamState, saved: _Saved) -> None:
     stream.sequence = saved.sequence
     stream.anomaly_count = saved.anomaly_count
-    stream.anomalies += [
-        Anomaly(one.event, one.sequence, stream.context, one.code, one.id, one.expected, one.got)
-        for one in saved.anomalies
-    ]
+    stream.anomalies += [Anomaly(context=stream.context, **msgspec.structs.asdict(one)) for one in saved.anomalies]
     _load_state(stream.state, saved)
     runs, steps, messages = saved.touched
     state = stream.state
@@ -125,14 +141,17 @@ def _load(stream: StreamState, saved: _Saved) -> None:
     stream.steps.touched.update((one, state.steps[one]) for one in steps if one in state.steps)
     stream.messages.touched.update((one, state.messages[one]) for one in messages if one in state.messages)
     for delta in saved.waiting:
-        frame = Frame(delta.event, delta.payload.encode())
-        _wait_again(stream, EventRef(decode_event(frame, max_depth=len(frame.data)), delta.sequence))
+        frame = Frame(delta.event, delta.payload.encode(), delta.id)
+        event = decode_event(frame, max_depth=len(frame.data))
+        _wait_again(stream, EventRef(event, delta.sequence, delta.received_at))
 
 
 def _load_state(state: State, saved: _Saved) -> None:
     keys = [key for some in saved.order for key in some]
     for key in keys:
-        state.entry(key)
+        entry = state.entry(key)
+        if key in saved.taken:
+            entry.taken, entry.asked = _taken(saved.taken[key]), saved.taken[key].asked
     for step in saved.steps:
         state.add_step(_grown(RunStep, step))
     for message in saved.messages:
@@ -161,7 +180,14 @@ def _saved(builder: SnapshotBuilder[Any]) -> _SavedObject:
         builder.sent,
         builder.started,
         sorted(builder.finished),
+        None if builder.taken is None else _SavedStatuses(builder.taken.counts, builder.taken.again),
     )
+
+
+def _taken(saved: _SavedStatuses) -> TakenStatuses:
+    taken = TakenStatuses()
+    taken.counts, taken.again = saved.counts, saved.again
+    return taken
 
 
 def _written(value: Any) -> list[Any]:
@@ -210,6 +236,8 @@ def _grown(kind: type[Obj], saved: _SavedObject) -> SnapshotBuilder[Obj]:
     builder: SnapshotBuilder[Obj] = SnapshotBuilder(build(kind, saved.object), saved.group)
     builder.created, builder.ended = saved.created, saved.ended
     builder.started, builder.finished = saved.started, set(saved.finished)
+    if saved.taken is not None:
+        builder.taken = _taken(saved.taken)
     if saved.sent is not None:
         builder.sent = build(kind, saved.sent)
     if saved.grown is not None:

@@ -1,6 +1,6 @@
 """Deltas that came before their object, kept until it comes, bounded in number and bytes."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from stepstream.wire.events import Event
 
@@ -9,10 +9,15 @@ MAX_WAITING_BYTES: Final = 2**20
 
 
 class EventRef(NamedTuple):
-    """The event that changes come from, and its ordinal in the stream."""
+    """The event that changes come from, its ordinal in the stream, and when it came."""
 
     event: Event
     sequence: int
+    received_at: float | None
+
+    def cause(self, context: object) -> tuple[str, int, Any, str, float | None]:
+        """Return what every change of the event begins with."""
+        return self.event.name, self.sequence, context, self.event.id, self.received_at
 
 
 class OrphanDeltas:

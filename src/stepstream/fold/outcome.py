@@ -39,6 +39,21 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return next(reversed(list(self.runs.values())), None)
 
     @property
+    def run(self) -> Run | None:
+        """The newest of the runs, or None."""
+        return self.final_run
+
+    @property
+    def status(self) -> str | None:
+        """The status of that run; None where there is none. A stream that ended well may tell of a run that failed."""
+        return (self.final_run.status or None) if self.final_run is not None else None
+
+    @property
+    def text(self) -> str:
+        """The texts of the messages that were written, in order, joined."""
+        return "".join(message.text for message in self.messages.values() if message.role != "user")
+
+    @property
     def final_steps(self) -> list[RunStep]:
         """The steps, in order of first sight."""
         return list(self.steps.values())
@@ -50,8 +65,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return (
-            f"<Outcome {self.reason or 'broken'}: {self.events:,} events, {len(self.steps):,} steps, "
-            f"{len(self.runs):,} runs, {len(self.messages):,} messages, {self.anomaly_count:,} anomalies>"
+            f"<Outcome {self.reason or 'broken'}, run {self.status or 'unknown'}: {self.events:,} events, "
+            f"{len(self.steps):,} steps, {len(self.runs):,} runs, {len(self.messages):,} messages, "
+            f"{self.anomaly_count:,} anomalies>"
         )
 
 

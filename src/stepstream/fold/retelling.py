@@ -34,8 +34,9 @@ def retell(state: State, classes: Collection[type[Any]], key: Key | None = None)
     if RunTransition in classes:
         for run in _wanted(state.runs, "run_id", key, lambda run: run):
             if run.status:
-                context = state.context_of(run_key(run.id, ""))
-                yield RunTransition(REPLAYED, 0, context, run, None, run.status, run.is_terminal)
+                entry = state.entry(run_key(run.id, ""))
+                cause = REPLAYED, 0, entry.context, "", None
+                yield RunTransition(*cause, None, run.status, run.is_terminal, entry.taken.again, run)
     if StepTransition in classes or StepProgress in classes:
         for step in _wanted(state.steps, "step_id", key, _base_of):
             yield from _of(state, step, StepTransition, StepProgress)
@@ -45,10 +46,11 @@ def retell(state: State, classes: Collection[type[Any]], key: Key | None = None)
 
 
 def _of(state: State, builder: SnapshotBuilder[Any], transition: Any, progress: Any) -> Iterator[Change]:
-    snapshot, context = builder.snapshot(), state.context_of(builder.run_key)
-    yield transition(REPLAYED, 0, context, snapshot, None, str(snapshot.status or ""), builder.ended)
+    snapshot, cause = builder.snapshot(), (REPLAYED, 0, state.context_of(builder.run_key), "", None)
+    again = builder.taken.again if builder.taken is not None else ""
+    yield transition(*cause, None, str(snapshot.status or ""), builder.ended, again, snapshot)
     if not builder.ended:
-        yield progress(REPLAYED, 0, context, False, builder, b"", NO_DELTA)
+        yield progress(*cause, False, builder, b"", NO_DELTA)
 
 
 def _wanted(known: Mapping[str, V], own: str, key: Key | None, base_of: Callable[[V], Any]) -> Iterable[V]:

@@ -1,11 +1,12 @@
 """What a run's object does. The newest object wins, except that an ended run stays ended."""
 
-from typing import cast
+from typing import Final, cast
 
 from msgspec import UNSET
 
 from stepstream.fold.anomalies import AnomalyCode
 from stepstream.fold.builder import SnapshotBuilder
+from stepstream.fold.cause import round_of
 from stepstream.fold.changes import Change, RunTransition
 from stepstream.fold.lifecycle import names_another_status
 from stepstream.fold.orphans import EventRef
@@ -14,10 +15,13 @@ from stepstream.fold.tool_calls import by_id, calls_of, finished_call, snapshot_
 from stepstream.wire.events import Event, with_status
 from stepstream.wire.objects import RequiredAction, Run, RunStep
 
+ASKING: Final = frozenset({"requires_action", "queued", "in_progress"})
+"""The statuses that a run takes once for each round of tool calls."""
+
 
 def apply_run(stream: StreamState, event: Event) -> list[Change]:
     """Fold the run of `event`."""
-    ref = EventRef(event, stream.sequence)
+    ref = stream.ref(event)
     run = cast(Run, with_status(ref.event.name, ref.event.data))  # for events made by hand
     before = stream.state.runs.get(run.id)
     if before is not None and before.is_terminal:
@@ -27,7 +31,9 @@ def apply_run(stream: StreamState, event: Event) -> list[Change]:
             code, got = refused
             return [stream.anomaly(ref, code, run.id, "nothing else after the run ended", got)]
     touch(stream.runs, run.id, run)
-    stream.state.set_run(run)
+    entry = stream.state.set_run(run)
+    if run.status == "requires_action":
+        entry.asked = round_of(_ids_asked(run))
     changes: list[Change] = []
     if names_another_status(ref.event.name, run.status):
         expected, got = "the status that the event's name says", "another in its object, which is kept"
@@ -35,8 +41,9 @@ def apply_run(stream: StreamState, event: Event) -> list[Change]:
     changes += _asked_for(stream, ref, run)
     previous = (before.status or None) if before is not None else None
     if run.status and run.status != previous:
-        transition = ref.event.name, ref.sequence, stream.context
-        changes.append(RunTransition(*transition, run, previous, run.status, run.is_terminal))
+        again = entry.taken.take(run.status, entry.asked if run.status in ASKING else "")
+        cause = ref.cause(stream.context)
+        changes.append(RunTransition(*cause, previous, run.status, run.is_terminal, again, run))
     return changes + cast(list[Change], stream.bound(ref, run_key(run.id, "")))
 
 
@@ -49,12 +56,16 @@ def _refusal(ended: Run, run: Run) -> tuple[AnomalyCode, str] | None:
     return None if run.status == ended.status else ("conflicting_terminal", "another end")
 
 
+def _ids_asked(run: Run) -> list[str]:
+    action = run.required_action
+    return [call.id for call in action.tool_calls if call.id] if isinstance(action, RequiredAction) else []
+
+
 def _asked_for(stream: StreamState, ref: EventRef, run: Run) -> list[Change]:
     """Return a `ToolCallFinished` for each call that the run waits for: its arguments are final."""
-    action = run.required_action
-    if not isinstance(action, RequiredAction):
+    asked = _ids_asked(run)
+    if not asked:
         return []
-    asked = [call.id for call in action.tool_calls if call.id]
     mine, touched = stream.state.entry(run_key(run.id, "")).steps, stream.steps.touched
     steps = [*mine.values(), *(step for one, step in touched.items() if not step.ended and one not in mine)]
     own = [step for step in steps if not step.ended and step.base.run_id in (run.id, None, UNSET)]

@@ -8,33 +8,20 @@ that names no run has an entry of its own.
 A builder that is dropped gets another `version`: code that kept it for later (the fast path) sees that it is gone.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 from stepstream.fold.anomalies import Anomaly, AnomalyCode
-from stepstream.fold.appends import (
-    Append,
-    EntryAppend,
-    TextAppend,
-    call_append,
-    content_append,
-    message_text_append,
-    step_text_append,
-)
+from stepstream.fold.appends import Append, call_append, content_append, message_text_append, step_text_append
 from stepstream.fold.builder import SnapshotBuilder
-from stepstream.fold.changes import (
-    Change,
-    MessageProgress,
-    MessageTransition,
-    StepProgress,
-    StepTransition,
-)
+from stepstream.fold.cause import TakenStatuses
+from stepstream.fold.changes import MessageProgress, MessageTransition, StepProgress, StepTransition
+from stepstream.fold.object_table import ObjectTable
 from stepstream.fold.orphans import EventRef, OrphanDeltas
+from stepstream.wire.events import Event
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 
 V = TypeVar("V")
-Obj = TypeVar("Obj", RunStep, Message)
 
 DEFAULT_RETAIN: Final = 256
 DEFAULT_MAX_OPEN_RUNS: Final = 10_000
@@ -49,13 +36,17 @@ MAX_TOUCHED: Final = 100_000
 class RunEntry:
     """A run with its steps and messages."""
 
-    __slots__ = ("context", "key", "messages", "run", "steps")
+    __slots__ = ("asked", "context", "key", "messages", "run", "steps", "taken")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.run: Run | None = None
         self.context: Any = None
         """That of the stream which named the run last."""
+        self.taken = TakenStatuses()
+        """The statuses of the run."""
+        self.asked = ""
+        """What tells the newest round of tool calls from others, in keys."""
         self.steps: dict[str, SnapshotBuilder[RunStep]] = {}
         self.messages: dict[str, SnapshotBuilder[Message]] = {}
 
@@ -97,9 +88,11 @@ class State:
         """Keep a new message with its run."""
         self.messages[message.base.id] = self.entry(message.run_key).messages[message.base.id] = message
 
-    def set_run(self, run: Run) -> None:
-        """Keep the newest object of a run."""
-        self.runs[run.id] = self.entry(run_key(run.id, "")).run = run
+    def set_run(self, run: Run) -> RunEntry:
+        """Keep the newest object of a run, and return its entry."""
+        entry = self.entry(run_key(run.id, ""))
+        self.runs[run.id] = entry.run = run
+        return entry
 
     def context_of(self, key: str) -> Any:
         """Return the context of the stream that named an entry last."""
@@ -141,43 +134,12 @@ def run_key(run_id: object, otherwise: str) -> str:
     return f"run:{run_id}" if isinstance(run_id, str) else otherwise
 
 
-class ObjectTable(Generic[Obj]):
-    """The steps or the messages of a stream, and what differs between the two. All rules are the same."""
-
-    __slots__ = ("add", "entry_append", "is_steps", "known", "name", "progress", "text_append", "touched", "transition")
-
-    def __init__(
-        self,
-        name: str,
-        transition: type[StepTransition | MessageTransition],
-        progress: type[StepProgress | MessageProgress],
-        text_append: Callable[[SnapshotBuilder[Obj], Any], TextAppend | None],
-        entry_append: Callable[[SnapshotBuilder[Obj], Any], EntryAppend | None],
-        known: dict[str, SnapshotBuilder[Obj]],
-        add: Callable[[SnapshotBuilder[Obj]], None],
-    ) -> None:
-        self.name = name
-        self.is_steps = name == "step"
-        self.transition: Callable[..., Change] = transition
-        self.progress: Callable[..., Change] = progress
-        self.text_append: Callable[[SnapshotBuilder[Obj], Any], TextAppend | None] = text_append
-        """Recognises the usual delta."""
-        self.entry_append: Callable[[SnapshotBuilder[Obj], Any], EntryAppend | None] = entry_append
-        """Recognises the one that comes before it."""
-        self.known: dict[str, SnapshotBuilder[Obj]] = known
-        """All that are known to the state, by id."""
-        self.add: Callable[[SnapshotBuilder[Obj]], None] = add
-        """Keeps a new one with its run."""
-        self.touched: dict[str, SnapshotBuilder[Obj]] = {}
-        """Those that this stream touched, in order of first sight."""
-
-
 class StreamState:
     """What one stream does not share with others: its count of events, its anomalies, what it touched."""
 
     __slots__ = (
-        "anomalies", "anomaly_count", "append", "context", "is_reconciled", "messages", "orphans", "runs", "sequence",
-        "state", "steps",
+        "anomalies", "anomaly_count", "append", "context", "event_id", "is_reconciled", "messages", "orphans",
+        "received_at", "runs", "sequence", "state", "steps",
     )  # fmt: skip
 
     def __init__(self, state: State, context: object) -> None:
@@ -185,6 +147,10 @@ class StreamState:
         self.context: Any = context
         self.sequence = 0
         """How many events came."""
+        self.event_id = ""
+        """The last event id of the stream, for events that are folded from their bytes."""
+        self.received_at: float | None = None
+        """When the newest of them came, where anything measures time."""
         self.anomalies: list[Anomaly] = []
         self.anomaly_count = 0
         self.is_reconciled = False
@@ -213,16 +179,35 @@ class StreamState:
         if known is not None:
             touch(self.runs, identifier, known)
 
-    def anomaly(self, ref: EventRef, code: AnomalyCode, identifier: str | None, expected: str, got: str) -> Anomaly:
-        """Record and return an anomaly."""
-        return self.count(Anomaly(ref.event.name, ref.sequence, self.context, code, identifier, expected, got))
+    def ref(self, event: Event) -> EventRef:
+        """Return the newest event as what changes come from."""
+        return EventRef(event, self.sequence, self.received_at)
 
-    def count(self, anomaly: Anomaly) -> Anomaly:
-        """Count an anomaly, and keep it while there is room."""
+    def anomaly(
+        self,
+        ref: EventRef,
+        code: AnomalyCode,
+        identifier: str | None,
+        expected: str,
+        got: str,
+        whose: tuple[str | None, str | None] | None = None,
+    ) -> Anomaly:
+        """Record an anomaly, keep it while there is room, and return it. `whose` are its run and thread."""
+        words = code, identifier, expected, got
+        anomaly = Anomaly(*ref.cause(self.context), *words, *(whose or self._run_and_thread_of(identifier)))
         self.anomaly_count += 1
         if len(self.anomalies) < MAX_ANOMALIES:
             self.anomalies.append(anomaly)
         return anomaly
+
+    def _run_and_thread_of(self, identifier: str | None) -> tuple[str | None, str | None]:
+        """Return the ids of the run and thread that an object belongs to: by default those of the newest run."""
+        state, one = self.state, identifier or ""
+        builder = state.steps.get(one) or state.messages.get(one)
+        if builder is not None and builder.base.run_id:
+            return builder.base.run_id, builder.base.thread_id or None
+        run = state.runs.get(one) or next(reversed(self.runs.values()), None)
+        return (run.id, run.thread_id or None) if run is not None else (None, None)
 
     def bound(self, ref: EventRef, key: str) -> list[Anomaly]:
         """Keep the state within its bounds after the entry of `key` changed; each open run dropped is an anomaly."""
@@ -231,7 +216,12 @@ class StreamState:
         if not dropped:
             return []
         expected, got = f"at most {self.state.max_open_runs:,} open runs", "more: the oldest is forgotten"
-        return [self.anomaly(ref, "run_evicted", evicted.partition(":")[2], expected, got) for evicted in dropped]
+        return [self._evicted(ref, evicted, expected, got) for evicted in dropped]
+
+    def _evicted(self, ref: EventRef, key: str, expected: str, got: str) -> Anomaly:
+        kind, _, identifier = key.partition(":")
+        run_id = identifier if kind == "run" else None
+        return self.anomaly(ref, "run_evicted", identifier, expected, got, whose=(run_id, None))
 
 
 def touch(seen: dict[str, V], identifier: str, value: V) -> None:

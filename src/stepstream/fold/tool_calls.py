@@ -69,8 +69,8 @@ def started_calls(
         identity = identity_of(node, at_end=at_end)
         if identity is not None and identity.id not in step.started:
             step.started[identity.id] = index, identity.type, identity.name
-            call, cause = snapshot_of(node), (ref.event.name, ref.sequence, stream.context)
-            changes.append(ToolCallStarted(*cause, call, index, *identity, step.base))
+            cause = ref.cause(stream.context)
+            changes.append(ToolCallStarted(*cause, index, *identity, *ids_of(step.base), snapshot_of(node)))
     return changes
 
 
@@ -98,8 +98,13 @@ def finished_call(
     """Record and return that a started call is finished."""
     step.finished.add(identifier)
     index, kind, name = step.started[identifier]
-    cause = ref.event.name, ref.sequence, stream.context
-    return ToolCallFinished(*cause, call, index, identifier, kind, call.tool_name or name, step.base)
+    named = identifier, kind, call.tool_name or name
+    return ToolCallFinished(*ref.cause(stream.context), index, *named, *ids_of(step.base), call)
+
+
+def ids_of(step: RunStep) -> tuple[str, str | None, str | None]:
+    """Return the ids of a step, of its run and of its thread."""
+    return step.id, step.run_id or None, step.thread_id or None
 
 
 def snapshot_of(node: Node) -> AnyToolCall:

@@ -15,8 +15,9 @@ from stepstream.fold.builder import GROWN_FIELDS, SnapshotBuilder
 from stepstream.fold.changes import NO_DELTA, Change, MessageProgress, StepProgress
 from stepstream.fold.deltas import Conflict, DeltaTree, Unclear
 from stepstream.fold.lifecycle import CREATING_EVENTS, ENDING_EVENTS
+from stepstream.fold.object_table import ObjectTable
 from stepstream.fold.orphans import EventRef
-from stepstream.fold.state import ObjectTable, StreamState, run_key, touch
+from stepstream.fold.state import StreamState, run_key, touch
 from stepstream.fold.tool_calls import calls_of, finished_calls, started_calls, touched_calls
 from stepstream.fold.tree import Node
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
@@ -37,17 +38,15 @@ class _Update(NamedTuple):
         return self.stream.anomaly(self.ref, code, self.builder.base.id, expected, got)
 
     def transition(self, previous: str | None, *, ends: bool) -> Change:
-        builder, (event, sequence) = self.builder, self.ref
+        builder, cause = self.builder, self.ref.cause(self.stream.context)
         status = str(builder.base.status or "")
-        return self.table.transition(
-            event.name, sequence, self.stream.context, builder.snapshot(), previous, status, ends
-        )
+        again = builder.take_status(previous, status, ends=ends)
+        return self.table.transition(*cause, previous, status, ends, again, builder.snapshot())
 
     def progress(self, body: Any = None, *, late: bool = False) -> Change:
         """Return the progress that a delta made; without a body, that of a full object."""
-        event, sequence = self.ref
-        raw, offset = (event.payload, 0) if body is not None else (b"", NO_DELTA)
-        return self.table.progress(event.name, sequence, self.stream.context, late, self.builder, raw, offset, body)
+        raw, offset = (self.ref.event.payload, 0) if body is not None else (b"", NO_DELTA)
+        return self.table.progress(*self.ref.cause(self.stream.context), late, self.builder, raw, offset, body)
 
     def calls(self) -> Mapping[int, Node]:
         return calls_of(self.builder) if self.table.is_steps else {}
@@ -59,7 +58,7 @@ class _Update(NamedTuple):
 def apply_object(stream: StreamState, table: ObjectTable[Any], event: Event) -> list[Change]:
     """Fold the full object of `event`."""
     full: Any = with_status(event.name, event.data)  # an event made by hand did not come through `decode_event`
-    ref = EventRef(event, stream.sequence)
+    ref = stream.ref(event)
     builder = table.known.get(full.id)
     ends = event.name in ENDING_EVENTS or full.is_terminal
     if builder is None:
@@ -148,7 +147,7 @@ def _repeat(update: _Update, full: Any, *, ends: bool) -> list[Change]:
 def apply_delta(stream: StreamState, table: ObjectTable[Any], event: Event) -> list[Change]:
     """Fold the delta of `event` into the object it names, or let it wait for that object."""
     delta: Any = event.data
-    ref = EventRef(event, stream.sequence)
+    ref = stream.ref(event)
     builder = table.known.get(delta.id)
     if builder is None:
         return _wait(stream, ref, table, delta.id)

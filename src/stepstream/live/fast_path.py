@@ -136,8 +136,8 @@ class DeltaTemplates:
         mailboxes = template.mailboxes if current else self._look_up(template)
         if mailboxes:
             at = template.data_at + len(OPENING)
-            progress = template.progress(template.event, stream.sequence, stream.context, False, builder, chunk, at)
-            self._dispatch(progress, mailboxes)
+            cause = template.event, stream.sequence, stream.context, stream.event_id, stream.received_at
+            self._dispatch(template.progress(*cause, False, builder, chunk, at), mailboxes)
         return True
 
     def fold_blocks(self, found: Sequence[object], start: int = 0) -> int:
@@ -147,8 +147,9 @@ class DeltaTemplates:
         queue. Progress is made and dispatched only where a mailbox wants it.
         """
         templates, opening, size, routes = self._templates, self._opening, len(self._opening), self._routes
-        template, dispatch, context = self._last, self._dispatch, self._stream.context
-        place, before = start, self._stream.sequence - start
+        template, dispatch, stream = self._last, self._dispatch, self._stream
+        place, before = start, stream.sequence - start
+        context, event_id, received_at = stream.context, stream.event_id, stream.received_at
         try:
             for block in found[start:] if start else found:
                 if type(block) is not bytes:
@@ -173,16 +174,15 @@ class DeltaTemplates:
                 current = template.routes_version == routes.version
                 mailboxes = template.mailboxes if current else self._look_up(template)
                 if mailboxes:
-                    sequence, at = before + place, template.data_at
-                    progress = template.progress(template.event, sequence, context, False, builder, block, at)
-                    if dispatch(progress, mailboxes):
+                    cause = template.event, before + place, context, event_id, received_at
+                    if dispatch(template.progress(*cause, False, builder, block, template.data_at), mailboxes):
                         break
         except (msgspec.DecodeError, UnicodeDecodeError):
             pass  # the rules that all events go by report what is wrong with it
         self._last = template
         if place > start:
             self._misses = 0
-            self._stream.sequence = before + place
+            stream.sequence = before + place
         return place
 
     def learn(self, event: Event) -> None:

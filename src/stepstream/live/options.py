@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypedDict, get_ar
 
 import msgspec
 
+from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.changes import (
     MessageProgress,
     MessageTransition,
@@ -179,7 +180,7 @@ def _overflow(name: str, value: Any) -> Any:
 _STEP: Final = frozenset({StepTransition, StepProgress})
 _CALL: Final = frozenset({ToolCallStarted, ToolCallFinished})
 _TRANSITION: Final = frozenset({StepTransition, RunTransition, MessageTransition})
-_ALL: Final = _STEP | _CALL | _TRANSITION | {MessageProgress}
+_ALL: Final = _STEP | _CALL | _TRANSITION | {MessageProgress, Anomaly}
 
 OPTIONS: Final[Mapping[str, Option]] = {
     # Filters, the most selective first: a subscription is looked up by the first of them that it has.

@@ -1,6 +1,7 @@
 """The API of the processor, which reads streams, folds them and calls subscribers. Its parts are in other modules."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -47,7 +48,8 @@ class Processor(WaitMethods):
 
     With `strict`, the first exception of a subscriber ends the block and leaves it; else it is logged and counted.
     `max_event_bytes` and `max_depth` bound one event. `retain` bounds the finished runs that are remembered from
-    stream to stream, `max_open_runs` the unfinished ones.
+    stream to stream, `max_open_runs` the unfinished ones. `clock` returns Unix seconds, the `received_at` of changes;
+    without one that is None.
     """
 
     def __init__(
@@ -59,14 +61,14 @@ class Processor(WaitMethods):
         max_depth: int = DEFAULT_MAX_DEPTH,
         retain: int = DEFAULT_RETAIN,
         max_open_runs: int = DEFAULT_MAX_OPEN_RUNS,
+        clock: Callable[[], float] | None = time.time,
     ) -> None:
         super().__init__(self._admit)
         _check_numbers(0, int | float, drain_timeout=drain_timeout)
         _check_numbers(0, int, retain=retain)
         _check_numbers(1, int, max_event_bytes=max_event_bytes, max_depth=max_depth, max_open_runs=max_open_runs)
         self._strict = strict
-        self._max_event_bytes = max_event_bytes
-        self._max_depth = max_depth
+        self._reading: Any = {"max_event_bytes": max_event_bytes, "max_depth": max_depth, "clock": clock}
         self._state = State(retain=retain, max_open_runs=max_open_runs)
         self._routes = Routes()
         self._failure_routes = Routes()
@@ -173,13 +175,12 @@ class Processor(WaitMethods):
         return handle
 
     def _accumulator(self, context: object) -> Accumulator:
-        return Accumulator(max_depth=self._max_depth, context=context, state=self._state)
+        return Accumulator(max_depth=self._reading["max_depth"], context=context, state=self._state)
 
     async def _read(self, source: Source, accumulator: Accumulator) -> Outcome:
         """Read a source to its end, wait for the callbacks, and return how it ended."""
-        limits: Any = {"max_event_bytes": self._max_event_bytes, "max_depth": self._max_depth}
         fanout, stream = StreamFanout(self._routes), accumulator.stream
-        reader = Reader(accumulator, self._routes, fanout.dispatch, **limits)
+        reader = Reader(accumulator, self._routes, fanout.dispatch, **self._reading)
         try:
             self._lifetime.begin_reading(stream)
             try:

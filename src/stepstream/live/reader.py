@@ -49,8 +49,11 @@ class Reader:
         *,
         max_event_bytes: int,
         max_depth: int,
+        clock: Callable[[], float] | None,
     ) -> None:
         self.accumulator = accumulator
+        self._stream = accumulator.stream
+        self._clock = clock
         self.is_done = False
         self._dispatch = dispatch
         self._templates = DeltaTemplates(accumulator.stream, routes, dispatch)
@@ -67,6 +70,8 @@ class Reader:
             FrameTooLarge: an event is longer than the limit; everything before it is folded.
             TypeError: the item is of no kind that a source may yield.
         """
+        if self._clock is not None:
+            self._stream.received_at = self._clock()
         if type(item) is not bytes or len(item) > self._piece_size:
             return self._other(item)
         if self._scanner.is_between_blocks and self._templates.fold_chunk(item):
@@ -75,6 +80,7 @@ class Reader:
             found = self._scanner.feed(item)
         except FrameTooLarge as excess:
             return self._each(excess.frames, 0, excess)
+        self._stream.event_id = self._scanner.last_event_id
         place = self._templates.fold_blocks(found)
         return () if place == len(found) else self._each(found, place, None)
 
@@ -82,6 +88,7 @@ class Reader:
         """Begin with the bytes of a new connection: what was kept of an unfinished block is gone with the old one."""
         limits: Any = {"max_event_bytes": self._max_event_bytes, "last_event_id": last_event_id}
         self._scanner = Scanner(**limits)
+        self._stream.event_id = last_event_id
 
     def _each(self, found: Sequence[Any], place: int, excess: FrameTooLarge | None) -> Iterator[None]:
         """Fold the rest of a chunk, from the first block that the fast path left, or that filled a queue."""
@@ -98,6 +105,7 @@ class Reader:
                     yield
                     if self.is_done:
                         return
+                self._stream.event_id = scanner.last_event_id
                 place += 1
             yield
         if excess is not None and not self.is_done:
@@ -116,11 +124,11 @@ class Reader:
         elif isinstance(item, Reconnected):
             self._connect(item.last_event_id)
         elif isinstance(item, ServerAnswer):
-            self.accumulator.stream.is_reconciled = True
+            self._stream.is_reconciled = True
             for frame in missed_events(self.accumulator.state, item):
                 self._frame(frame)
                 yield
-            self.accumulator.stream.touch_run(item.run_id)
+            self._stream.touch_run(item.run_id)
         else:
             self._frame(item if isinstance(item, Frame) else frame_of(item))
             yield
@@ -137,7 +145,7 @@ class Reader:
         pending = None if self.is_done else self._scanner.pending()
         if pending is not None and pending.event in ("done", "error"):
             self._frame(pending)
-        stream = self.accumulator.stream
+        stream = self._stream
         if self.is_done:
             return outcome_of(stream, "done")
         if stream.runs and all(run.status in SETTLED_RUN for run in stream.runs.values()):
@@ -152,7 +160,7 @@ class Reader:
         try:
             event = decode_event(frame, max_depth=self._max_depth)
         except DecodeError as error:
-            self._dispatch(self.accumulator.reject(error))
+            self._dispatch(self.accumulator.reject(error, frame.id))
             return None
         self._event(event)
         return event

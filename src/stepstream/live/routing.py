@@ -78,7 +78,7 @@ class _Route:
         if known is None:
             if len(self.found) >= MAX_FOUND:
                 self.found.clear()
-            progress = self.kind("", 0, None, False, builder, b"", NO_DELTA)
+            progress = self.kind("", 0, None, "", None, False, builder, b"", NO_DELTA)
             known = self.found[id(base)] = base, self._look_up(progress)
         return known[1]
 

@@ -168,8 +168,8 @@ def frame_of(item: object) -> Frame:
 class ItemDecoder:
     """Decodes what one source yields, of every kind, to frames: for all that look at frames and fold nothing.
 
-    Bytes are decoded as those of one connection, and after `Reconnected` as those of a new one. An event has no id. The
-    answer of a server is no frame: only the fold knows which events it stands for.
+    Bytes are decoded as those of one connection, and after `Reconnected` as those of a new one. The answer of a
+    server is no frame: only the fold knows which events it stands for.
     """
 
     def __init__(self, *, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES) -> None:
@@ -192,7 +192,7 @@ class ItemDecoder:
             case Frame():
                 return [item]
             case Event():
-                return [Frame(item.name, item.payload)]
+                return [Frame(item.name, item.payload, item.id)]
             case Reconnected():
                 self._decoder = FrameDecoder(max_event_bytes=self._limit, last_event_id=item.last_event_id)
                 return []

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
+import msgspec
 from msgspec import UNSET, Meta
 
 from stepstream.wire.base import Maybe, Unknown, WireObject
@@ -111,3 +112,19 @@ class MessageDelta(WireObject, frozen=True):
     id: str
     delta: MessageDeltaBody | None
     object: Maybe[str] = UNSET
+
+
+class _Sent(msgspec.Struct):
+    delta: msgspec.Raw
+
+
+_decode_sent: Final = msgspec.json.Decoder(_Sent).decode
+
+
+def delta_as_sent(payload: bytes) -> bytes:
+    """Return what stands under `delta` in the payload of such an event, as JSON in one line, unknown keys included."""
+    try:
+        delta = _decode_sent(payload).delta
+    except msgspec.ValidationError:  # the event was encoded twice: its data is a JSON string
+        delta = _decode_sent(msgspec.json.decode(payload, type=str)).delta
+    return bytes(delta).replace(b"\n", b" ")  # a line end can only stand between two tokens

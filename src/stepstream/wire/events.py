@@ -29,10 +29,7 @@ class UnknownData(WireObject, frozen=True):
 
 
 class Malformed(WireObject, frozen=True):
-    """Data that is JSON but does not fit the type of its event.
-
-    `code` is the anomaly it is reported as, `id` that of the object.
-    """
+    """JSON that does not fit the type of its event: it is reported as the anomaly `code`, of the object `id`."""
 
     payload: bytes
     expected: str
@@ -73,6 +70,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     data: Data
     raw: bytes | None = None
     """The bytes that `data` was decoded from; None in an event that was made by hand."""
+    id: str = ""
+    """The id of its frame; "" where there is none."""
 
     @property
     def payload(self) -> bytes:
@@ -144,10 +143,10 @@ def decode_event(frame: Frame, *, max_depth: int = DEFAULT_MAX_DEPTH) -> Event:
     Raises:
         DecodeError: the data of a known event is not JSON, or nests deeper than `max_depth`, which is at most 128.
     """
-    name, payload = frame.event, frame.data
-    decode = _DECODE.get(name)
+    decode = _DECODE.get(name := frame.event)
+    payload = frame.data
     if decode is None:
-        return Event(name, _special(name, payload, max_depth), payload)
+        return Event(name, _special(name, payload, max_depth), payload, frame.id)
     if is_deeper(payload, max_depth):
         raise _too_deep(name, payload, max_depth)
     invalid = None
@@ -159,7 +158,7 @@ def decode_event(frame: Frame, *, max_depth: int = DEFAULT_MAX_DEPTH) -> Event:
         raise _undecodable(name, payload, exc) from exc
     if invalid is not None:  # out of the handler: else what is raised there has it, and the payload, in its context
         data = _second_look(name, payload, max_depth, invalid)
-    return Event(name, with_status(name, data) if name in IMPLIED_STATUS else data, payload)
+    return Event(name, with_status(name, data) if name in IMPLIED_STATUS else data, payload, frame.id)
 
 
 def with_status(name: str, data: Data) -> Data:
@@ -176,7 +175,7 @@ def read_again(event: Event) -> Event:
     """
     struct = TYPES[event.name] if event.name in TYPES else type(event.data)
     raw = _unwrapped(msgspec.json.decode(event.payload))
-    return Event(event.name, build(struct, raw), event.raw)
+    return msgspec.structs.replace(event, data=build(struct, raw))
 
 
 def _special(name: str, payload: bytes, max_depth: int) -> Data:
@@ -246,5 +245,5 @@ def _too_deep(name: str, payload: bytes, limit: int) -> DecodeError:
 
 
 def _undecodable(name: str, payload: bytes, exc: Exception) -> DecodeError:
-    reason = "not UTF-8" if isinstance(exc, UnicodeDecodeError) else str(exc)
+    reason = "not UTF-8" if isinstance(exc, UnicodeDecodeError) or "UTF-8" in str(exc) else str(exc)
     return DecodeError(name, "undecodable_event", "JSON", f"{len(payload):,} bytes: {reason}")

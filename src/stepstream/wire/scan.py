@@ -60,6 +60,11 @@ class Scanner:
         """Whether nothing is kept: the next byte begins the first line of a new block."""
         return self._kept is _BLANK and not self._is_inside
 
+    @property
+    def last_event_id(self) -> str:
+        """The id of the blocks that `feed` returned, until one of them is given to `frames_of`."""
+        return self._decoder.last_event_id
+
     def feed(self, chunk: bytes) -> list[Scanned]:
         """Take the next bytes and return what they complete, in order.
 
