@@ -6,7 +6,7 @@ from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.outcome import outcome_of
 from stepstream.wire.events import Event
 from tests.support.json_values import JSON, event
-from tests.support.server_events import CODE, MESSAGE, RUN, STEP, call, created, ended, fold, message, run
+from tests.support.server_events import CODE, MESSAGE, RUN, STEP, call, created, ended, fold, message, run, text
 
 USED = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 ASKED = {
@@ -38,6 +38,15 @@ def test_outcome_of_an_empty_stream_has_no_run() -> None:
         None,
         "<Outcome broken, run unknown: 0 events, 0 steps, 0 runs, 0 messages, 0 anomalies>",
     )
+
+
+def test_outcome_says_what_became_of_the_newest_run_and_what_was_written() -> None:
+    written = [message(), message("completed", text("fog"), as_="completed"), message(id="msg_own", role="user")]
+    outcome = outcome_of(fold(run("in_progress"), *written, run("failed")).stream, "ended")
+    assert (outcome.status, outcome.run, outcome.text) == ("failed", outcome.final_run, "fog")
+    assert repr(outcome).startswith("<Outcome ended, run failed: 5 events")
+    nothing = outcome_of(Accumulator().stream, None)
+    assert (nothing.status, nothing.run, nothing.text) == (None, None, "")
 
 
 def test_outcome_does_not_change_with_its_stream() -> None:

@@ -22,6 +22,7 @@ from stepstream import (
     Frame,
     FrameDecoder,
     FunctionCall,
+    LastError,
     Malformed,
     Message,
     MessageProgress,
@@ -48,6 +49,7 @@ from stepstream import (
     Usage,
     accumulate,
     connect,
+    decode_change,
     decode_event,
     encode_change,
     encode_frame,
@@ -158,6 +160,7 @@ async def waiting_gives_what_was_waited_for(processor: Processor, outcome: Outco
     await processor.wait_for_step("step_1", status=3)  # type: ignore[arg-type]
     await processor.wait_for_run()  # type: ignore[call-arg]
     assert_type(outcome.final_run, Run | None)
+    assert_type((outcome.run, outcome.status, outcome.text), tuple[Run | None, str | None, str])
     assert_type((outcome.final_steps, outcome.final_messages), tuple[list[RunStep], list[Message]])
 
 
@@ -188,11 +191,14 @@ async def iterators_yield_their_classes(processor: Processor) -> None:
 
 def changes_have_their_columns(change: Change) -> str:
     assert_type((change.event, change.sequence, change.context), tuple[str, int, Any])
-    assert_type(encode_change(change), bytes)
+    assert_type((change.key, change.event_id, change.received_at), tuple[str, str, float | None])
+    assert_type((change.run_id, change.thread_id), tuple[str | None, str | None])
+    assert_type(decode_change(encode_change(change, snapshot=True)), Change)
     match change:
         case StepTransition():
             assert_type((change.step_id, change.previous, change.status), tuple[str, str | None, str])
             assert_type((change.type, change.terminal), tuple[str | None, bool])
+            assert_type((change.completed_at, change.last_error), tuple[int | float | None, LastError | None])
         case StepProgress():
             assert_type((change.step_id, change.run_id, change.late), tuple[str, str | None, bool])
         case ToolCallStarted() | ToolCallFinished():

@@ -175,6 +175,15 @@ def test_frame_of_a_block_of_two_lines_needs_no_decoder(monkeypatch: pytest.Monk
     assert (frames_of(scanner, found), fed) == ([Frame(STEP, b'{"a"}', "7"), Frame(MESSAGE, b'"w"', "7")], [])
 
 
+def test_last_event_id_is_that_of_a_decoder() -> None:
+    for name, data in STREAMS.items():
+        scanner, decoder = Scanner(), FrameDecoder()
+        for chunk in pieces(data, 50):
+            frames_of(scanner, scanner.feed(chunk))
+            decoder.feed(chunk)
+            assert scanner.is_between_blocks is False or scanner.last_event_id == decoder.last_event_id, name
+
+
 @pytest.mark.parametrize(
     ("chunk", "expected"),
     [(A, True), (A[:-1], False), (A[:3], False), (b"\n", True), (b"\r", False), (A + b"\r", False), (DONE, True)],
