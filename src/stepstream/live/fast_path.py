@@ -136,8 +136,9 @@ class DeltaTemplates:
         mailboxes = template.mailboxes if current else self._look_up(template)
         if mailboxes:
             at = template.data_at + len(OPENING)
-            cause = template.event, stream.sequence, stream.context, stream.event_id, stream.received_at
-            self._dispatch(template.progress(*cause, False, builder, chunk, at), mailboxes)
+            event, context, event_id, at_time = template.event, stream.context, stream.event_id, stream.received_at
+            change = template.progress(event, stream.sequence, context, event_id, at_time, False, builder, chunk, at)
+            self._dispatch(change, mailboxes)
         return True
 
     def fold_blocks(self, found: Sequence[object], start: int = 0) -> int:
@@ -149,7 +150,7 @@ class DeltaTemplates:
         templates, opening, size, routes = self._templates, self._opening, len(self._opening), self._routes
         template, dispatch, stream = self._last, self._dispatch, self._stream
         place, before = start, stream.sequence - start
-        context, event_id, received_at = stream.context, stream.event_id, stream.received_at
+        context, event_id, at_time = stream.context, stream.event_id, stream.received_at
         try:
             for block in found[start:] if start else found:
                 if type(block) is not bytes:
@@ -174,8 +175,9 @@ class DeltaTemplates:
                 current = template.routes_version == routes.version
                 mailboxes = template.mailboxes if current else self._look_up(template)
                 if mailboxes:
-                    cause = template.event, before + place, context, event_id, received_at
-                    if dispatch(template.progress(*cause, False, builder, block, template.data_at), mailboxes):
+                    event, sequence, at = template.event, before + place, template.data_at
+                    change = template.progress(event, sequence, context, event_id, at_time, False, builder, block, at)
+                    if dispatch(change, mailboxes):
                         break
         except (msgspec.DecodeError, UnicodeDecodeError):
             pass  # the rules that all events go by report what is wrong with it
