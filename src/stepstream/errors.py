@@ -7,9 +7,13 @@
 * `RecordingFailed`: the file that a stream is saved to cannot be written.
 
 Misuse of the library itself is a plain `TypeError`, `ValueError` or `RuntimeError`.
+
+All can be copied and pickled, with their text and their attributes: an exception usually comes out of a worker process
+that way, and one that cannot be unpickled there hangs the pool.
 """
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from stepstream.fold.outcome import Outcome
@@ -23,6 +27,30 @@ class StepStreamError(Exception):
     """
 
     outcome: "Outcome | None" = None
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...], Mapping[str, object]]:
+        """Rebuild it without calling `__init__`, whose parameters are those of the subclass.
+
+        A cause comes along where it is one of these exceptions or of Python's own. Those of others may hold what must
+        not be stored, such as a request with its headers, or cannot be pickled.
+        """
+        cause = self.__cause__ if isinstance(self.__cause__, StepStreamError) or _is_plain(self.__cause__) else None
+        suppresses = self.__suppress_context__
+        return _blank, (type(self), self.args), {**vars(self), "__cause__": cause, "__suppress_context__": suppresses}
+
+
+def _blank(kind: type[StepStreamError], args: tuple[Any, ...]) -> StepStreamError:
+    """Return an exception that has its text, and no attributes yet."""
+    blank = kind.__new__(kind)
+    blank.args = args
+    return blank
+
+
+def _is_plain(cause: BaseException | None) -> bool:
+    """Return whether a cause is an exception of Python's own that says no more than text and numbers."""
+    return type(cause).__module__ == "builtins" and all(
+        isinstance(value, str | int | float | None) for value in getattr(cause, "args", ())
+    )
 
 
 class ProtocolError(StepStreamError):

@@ -51,6 +51,10 @@ class _View(Mapping[str, W], Generic[V, W]):
     def __repr__(self) -> str:
         return f"<{len(self)} by id>"
 
+    def __reduce__(self) -> tuple[type[dict[str, W]], tuple[dict[str, W]]]:
+        """Pickle the values as of now: what they are made from belongs to an accumulator."""
+        return dict, (dict(self),)
+
 
 def _snapshot(builder: SnapshotBuilder[Any]) -> Any:
     return builder.snapshot()

@@ -1,9 +1,10 @@
 """How one stream ended, with everything it touched."""
 
-from collections.abc import Iterable, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.state import StreamState
@@ -63,12 +64,21 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         """The messages, in order of first sight."""
         return list(self.messages.values())
 
+    def __reduce__(self) -> tuple[Callable[..., "Outcome"], tuple[Mapping[str, Any]]]:
+        """Pickle it without the contexts, which are any objects at all and belong to the process that gave them."""
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        return _rebuilt, (fields | {"anomalies": [replace(anomaly, context=None) for anomaly in self.anomalies]},)
+
     def __repr__(self) -> str:
         return (
             f"<Outcome {self.reason or 'broken'}, run {self.status or 'unknown'}: {self.events:,} events, "
             f"{len(self.steps):,} steps, {len(self.runs):,} runs, {len(self.messages):,} messages, "
             f"{self.anomaly_count:,} anomalies>"
         )
+
+
+def _rebuilt(fields: Mapping[str, Any]) -> Outcome:
+    return Outcome(**fields)
 
 
 def outcome_of(stream: StreamState, reason: Literal["done", "ended"] | None) -> Outcome:
