@@ -102,7 +102,7 @@ if TYPE_CHECKING:
         ToolCall,
     )
 
-_HOMES = {
+_HOMES = {  # where the names are that are loaded when they are first used
     "stepstream.client.runs": "RunsClient",
     "stepstream.client.tools": "Toolbox",
     "stepstream.fold.accumulator": "Accumulator accumulate",
@@ -139,7 +139,6 @@ _HOMES = {
         "OutputImage RankingOptions SearchResult ToolCall"
     ),
 }
-"""Where the names are that are loaded when they are first used."""
 
 _LAZY = {name: module for module, names in _HOMES.items() for name in names.split()}
 
@@ -239,11 +238,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_LAZY[name]), name)
-    return value
+if not TYPE_CHECKING:  # a checker that sees it believes that every name exists
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_LAZY[name]), name)
+        return value
 
 
 def __dir__() -> list[str]:
