@@ -394,17 +394,25 @@ async def test_list_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch):
             await client.list_steps("t", "r")
 
 
-async def test_same_page_again_and_again_is_given_up():
-    noted = Noted({"data": [{"id": "step_1"}], "has_more": True})
+@pytest.mark.parametrize("count", [1, 100])
+async def test_same_page_again_is_the_end_and_a_warning_where_it_is_full(count: int, caplog: pytest.LogCaptureFixture):
+    noted = Noted({"data": [{"id": f"step_{number}"} for number in range(count)], "has_more": True})
     async with noting(noted) as client:
-        with pytest.raises(ProtocolError, match="the same one again"):
-            await client.list_steps("t", "r")
+        assert len(await client.list_steps("t", "r")) == count
     assert len(noted.asked) == 2
+    assert [record.levelname for record in caplog.records if record.name == "stepstream.client"] == (
+        ["WARNING"] if count == 100 else []
+    )
+
+
+async def test_array_without_an_object_around_it_is_a_page():
+    async with noting(Noted([{"id": "step_1"}, {"id": "step_2"}])) as client:
+        assert [step.id for step in await client.list_steps("t", "r")] == ["step_1", "step_2"]
 
 
 @pytest.mark.parametrize(
     "page",
-    [{}, [], {"data": None}, {"data": {}}, {"data": [{}]}, {"data": [5], "has_more": True}, {"data": [{"id": 5}]}],
+    [{}, 5, {"data": None}, {"data": {}}, {"data": [{}]}, {"data": [5], "has_more": True}, {"data": [{"id": 5}]}],
 )
 async def test_page_that_is_none_is_a_protocol_error(page: object):
     async with noting(Noted(page)) as client:
@@ -417,6 +425,12 @@ async def test_messages_of_another_run_are_left_out():
     async with noting(Noted({"data": messages})) as client:
         assert [one.id for one in await client.list_messages("t")] == ["msg_1", "msg_2", "msg_3"]
         assert [one.id for one in await client.list_messages("t", run_id="run_1")] == ["msg_1"]
+
+
+async def test_messages_of_a_server_that_names_no_runs_are_those_that_no_user_wrote():
+    messages = [{"id": "msg_1", "role": "user"}, {"id": "msg_2", "role": "assistant"}, {"id": "msg_3"}]
+    async with noting(Noted({"data": messages})) as client:
+        assert [one.id for one in await client.list_messages("t", run_id="run_1")] == ["msg_2", "msg_3"]
 
 
 # What is asked when a stream broke

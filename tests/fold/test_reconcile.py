@@ -608,3 +608,30 @@ def test_answers_that_are_older_than_the_stream_change_nothing(data: st.DataObje
         assert changes == []
         assert accumulator.steps == Accumulator.restore(before).steps
     assert not [one for one in changes if isinstance(one, StepTransition | MessageTransition | Anomaly)]
+
+
+# Objects in lists of a run, which may leave its id out
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([], RUN),
+        ([created()], RUN),
+        ([event("thread.run.step.created", {"id": STEP, "status": "in_progress"})], None),
+    ],
+    ids=["missed", "known", "known-without"],
+)
+@pytest.mark.parametrize("listed", [{}, {"run_id": None}], ids=["left-out", "null"])
+def test_listed_step_that_names_no_run_is_as_the_stream_had_it(events: list[Event], expected: str | None, listed: JSON):
+    bare = {key: value for key, value in step("completed").items() if key != "run_id"} | listed
+    accumulator = fold(run("in_progress"), *events)
+    changes = apply(accumulator, truth(run_object("completed"), [bare]))
+    assert {change.run_id for change in changes if isinstance(change, StepTransition)} == {expected}
+    assert moves(changes)[-2:] == ["step completed", "run completed"]
+    assert names(apply(accumulator, truth(run_object("completed"), [bare]))) == []
+
+
+def test_listed_object_of_another_run_keeps_its_name():
+    changes = apply(fold(), truth(run_object("completed"), [step("completed", run_id="run_other")]))
+    assert {one.run_id for one in changes if isinstance(one, StepTransition)} == {"run_other"}

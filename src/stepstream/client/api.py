@@ -7,14 +7,13 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from stepstream.client.api_calls import ApiCall, send
-from stepstream.client.api_objects import Page
 from stepstream.client.endpoint import Endpoint
+from stepstream.client.lists import ANY_PAGE, PAGE_SIZE, ListBuilder
 from stepstream.errors import ProtocolError
 from stepstream.sources.event_stream import EventStream
 from stepstream.sources.http import connect, new_client
 from stepstream.sources.options import check_seconds
 
-PAGE_SIZE: Final = 100
 MAX_PAGES: Final = 1_000
 
 T = TypeVar("T")
@@ -70,22 +69,16 @@ class Api:
         return await self._call("POST", self._endpoint.url(*path), msgspec.Raw, body)
 
     async def list(self, *path: str, query: Iterable[tuple[str, str]] = ()) -> Sequence[msgspec.Raw]:
-        """Return the objects of every page of a list, oldest first, undecoded.
+        """Return the objects of every page of a list, each once, oldest first, undecoded.
 
         Raises:
-            ProtocolError: the list has no end.
+            ProtocolError: the list has no end, or there is more and no id to ask after.
         """
-        found: list[msgspec.Raw] = []
-        same, after = [("limit", str(PAGE_SIZE)), ("order", "asc"), *query], ""
+        found, same = ListBuilder(), [("limit", str(PAGE_SIZE)), ("order", "asc"), *query]
         for _ in range(MAX_PAGES):
-            begin = [("after", after)] if after else []
-            page = await self._call("GET", self._endpoint.url(*path, query=[*same, *begin]), Page)
-            found += page.data
-            if not (page.has_more and page.data):
-                return found
-            if page.last_id() == after:
-                raise ProtocolError("expected the next page of a list, got the same one again")
-            after = page.last_id()
+            begin = [("after", found.after)] if found.after else []
+            if not found.add(await self._call("GET", self._endpoint.url(*path, query=[*same, *begin]), ANY_PAGE)):
+                return found.oldest_first()
         raise ProtocolError(f"expected a list of at most {MAX_PAGES:,} pages")
 
     @asynccontextmanager

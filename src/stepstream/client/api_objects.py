@@ -1,4 +1,4 @@
-"""The objects in the responses of the API, alone or in pages of a list."""
+"""The objects in the responses of the API."""
 
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
@@ -22,24 +22,6 @@ _NAMES: Final[Mapping[type[Any], str]] = {
 }
 """An event that carries an object of the type. Objects are decoded as its data, so that a kind that is new becomes an
 `Unknown` here as it does in a stream."""
-
-
-class Page(msgspec.Struct, frozen=True):
-    """One page of a list, its objects undecoded."""
-
-    data: tuple[msgspec.Raw, ...]
-    has_more: bool | None = None
-
-    def last_id(self) -> str:
-        """Return the id of the last object, after which the next page begins.
-
-        Raises:
-            ProtocolError: the object has no id.
-        """
-        found = field(self.data[-1], "id")
-        if not isinstance(found, str):
-            raise ProtocolError("expected a list of objects with ids")
-        return found
 
 
 def field(raw: msgspec.Raw, name: str) -> Any:

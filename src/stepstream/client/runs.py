@@ -6,15 +6,16 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias, Unpack
 
+from stepstream.client.answers import Query, ask, own_messages
 from stepstream.client.api import Api, Timeouts
-from stepstream.client.api_objects import field, object_of
+from stepstream.client.api_objects import object_of
 from stepstream.client.driving import drive
 from stepstream.client.endpoint import ApiKey, Auth, Endpoint
 from stepstream.client.parameters import RunParameters, ThreadAndRunParameters, body_of, include_of
 from stepstream.client.polling import RunKey, RunPoller
 from stepstream.client.reconciliation import RunStream
 from stepstream.client.tools import Toolbox
-from stepstream.errors import APIError, StepStreamError, TransportError
+from stepstream.errors import StepStreamError, TransportError
 from stepstream.fold.outcome import Outcome
 from stepstream.fold.reconcile import ServerAnswer
 from stepstream.live.processor import Processor
@@ -29,11 +30,7 @@ RECONCILE_TIMEOUT: Final = 600.0
 
 CALL_TIMEOUT: Final = 60.0
 
-LIST_UNSUPPORTED: Final = frozenset({400, 404, 405, 501})
-"""The statuses with which a server answers that does not list the messages of a run."""
-
 OpeningStream: TypeAlias = AbstractAsyncContextManager[RunStream]
-Query: TypeAlias = Sequence[tuple[str, str]]
 
 
 class RunsClient:
@@ -157,8 +154,8 @@ class RunsClient:
     async def list_messages(self, thread_id: str, *, run_id: str | None = None) -> list[Message]:
         """Return all messages of a thread, or of one run in it, oldest first."""
         query = [] if run_id is None else [("run_id", run_id)]
-        found = [object_of(raw, Message) for raw in await self._api.list("threads", thread_id, "messages", query=query)]
-        return [message for message in found if run_id in (None, message.run_id)]
+        found = await self._api.list("threads", thread_id, "messages", query=query)
+        return [object_of(raw, Message) for raw in (found if run_id is None else own_messages(found, run_id))]
 
     async def drive(
         self,
@@ -196,19 +193,7 @@ class RunsClient:
 
     async def ask(self, key: RunKey, include: Query = ()) -> ServerAnswer:
         """Return what the server says about a run: the run with its steps and messages."""
-        path = ("threads", key.thread_id, "runs", key.run_id)
-        run = await self._api.get(*path)
-        object_of(run, Run)  # raises: without a run nothing is known. Steps and messages that do not fit are anomalies
-        steps = await self._api.list(*path, "steps", query=include)
-        try:
-            messages = await self._api.list("threads", key.thread_id, "messages", query=[("run_id", key.run_id)])
-        except APIError as failure:
-            if failure.status_code not in LIST_UNSUPPORTED:
-                raise
-            messages = []
-        # A server that does not know the filter `run_id` lists the messages of the whole thread.
-        own = [raw for raw in messages if field(raw, "run_id") == key.run_id]
-        return ServerAnswer(bytes(run), tuple(map(bytes, steps)), tuple(map(bytes, own)))
+        return await ask(self._api, key, include)
 
     def _submit(self, thread_id: str, run_id: str, body: dict[str, Any]) -> OpeningStream:
         path = ("threads", thread_id, "runs", run_id, "submit_tool_outputs")

@@ -61,7 +61,6 @@ ENDINGS: Final = (
 )  # fmt: skip
 """The fields that only an ended or waiting object has."""
 
-
 BEFORE_STEPS: Final = frozenset({"created", "queued", "in_progress"})
 """The events of a run that come before those of its steps; all others come after them."""
 
@@ -69,8 +68,8 @@ BEFORE_STEPS: Final = frozenset({"created", "queued", "in_progress"})
 def missed_events(state: State, answer: ServerAnswer) -> Iterator[Frame]:
     """Yield the events that bring `state` to what `answer` says. Each must be applied before the next is asked for."""
     run = _Answered.of("run", answer.run)
-    steps = [_Answered.of("run.step", step) for step in answer.steps]
-    listed = [_Answered.of("message", message) for message in answer.messages]
+    steps = [_Answered.of("run.step", step).of_run(run, state.steps) for step in answer.steps]
+    listed = [_Answered.of("message", message).of_run(run, state.messages) for message in answer.messages]
     messages = {message.id: message for message in listed}
     run_events = _run_events(state.runs.get(run.id), run, has_steps=bool(steps))
     yield from run_events.before
@@ -105,6 +104,14 @@ class _Answered(NamedTuple):
     @property
     def status(self) -> str | None:
         return _text(self.raw.get("status"))
+
+    def of_run(self, run: "_Answered", known: Mapping[str, SnapshotBuilder[Any]]) -> "_Answered":
+        """Return the object with its run's id, which lists may leave out; a known one has what the stream gave it."""
+        run_id = known[self.id].base.run_id if self.id in known else run.id
+        if not (self.id and run_id) or self.raw.get("run_id") is not None:
+            return self
+        raw = self.raw | {"run_id": run_id}
+        return _Answered(self.kind, msgspec.json.encode(raw), raw)
 
     def as_event(self, name: str) -> Frame:
         """Return the event of that name, with the object as it is."""
