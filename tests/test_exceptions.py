@@ -16,10 +16,10 @@ import pytest
 
 import stepstream
 from stepstream import APIError, Frame, Processor, StepStreamError, StreamTruncated, TransportError
-from stepstream.fold.accumulator import Accumulator, accumulate
+from stepstream.fold.accumulator import accumulate
 from stepstream.fold.outcome import outcome_of
 from tests.support.places import STREAMS
-from tests.support.run_streams import events, play, played, run, sse, step
+from tests.support.run_streams import play, played, run, sse, step
 
 BY_ANNOTATION: dict[str, object] = {
     "str": "some words",
@@ -135,14 +135,6 @@ async def test_exception_of_a_run_leaves_contexts_out():
 def test_outcome_of_every_stream_is_pickled_as_plain_values(name: str):
     outcome = outcome_of(accumulate([(STREAMS / name).read_bytes()]).stream, "done")
     assert pickled(outcome) == outcome
-
-
-def test_views_of_an_accumulator_are_pickled_as_values():
-    accumulator = Accumulator(context=Lock())
-    for event in events(play()):
-        accumulator.apply(event)
-    for view in (accumulator.steps, accumulator.runs, accumulator.messages):
-        assert pickled(view) == dict(view)
 
 
 def _read_a_broken_stream(_: object) -> None:

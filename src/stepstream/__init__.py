@@ -243,8 +243,7 @@ if not TYPE_CHECKING:  # a checker that sees it believes that every name exists
     def __getattr__(name: str) -> Any:
         if name not in _LAZY:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_LAZY[name]), name)
-        return value
+        return globals().setdefault(name, getattr(import_module(_LAZY[name]), name))
 
 
 def __dir__() -> list[str]:

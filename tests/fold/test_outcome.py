@@ -1,5 +1,8 @@
 """How a stream ended: what of it the outcome shows."""
 
+import pickle
+from threading import Lock
+
 import pytest
 
 from stepstream.fold.accumulator import Accumulator
@@ -81,3 +84,21 @@ def test_usage_is_that_of_the_run_and_else_of_its_steps(
 def test_usage_of_runs_adds_up() -> None:
     other = event("thread.run.completed", {"id": "run_other", "status": "completed", "usage": USED})
     assert totals(run("completed", usage=USED), other) == (2, 4, 6)
+
+
+def test_outcome_is_pickled_without_contexts() -> None:
+    accumulator = Accumulator(context=Lock())
+    for one in (created(), created(), message(), run("completed")):
+        accumulator.apply(one)
+    outcome = outcome_of(accumulator.stream, "ended")
+    got = pickle.loads(pickle.dumps(outcome))
+    assert [(one.code, one.context) for one in got.anomalies] == [("duplicate_created", None)]
+    assert (got.steps, got.messages, got.runs, repr(got)) == (
+        outcome.steps, outcome.messages, outcome.runs, repr(outcome)
+    )  # fmt: skip
+
+
+def test_views_of_an_accumulator_are_pickled_as_values() -> None:
+    accumulator = fold(created(), message(), run("completed"))
+    for view in (accumulator.steps, accumulator.runs, accumulator.messages):
+        assert pickle.loads(pickle.dumps(view)) == dict(view)

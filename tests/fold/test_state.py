@@ -345,3 +345,34 @@ def test_mapping_is_live() -> None:
 def test_mapping_without_an_id_raises_key_error() -> None:
     with pytest.raises(KeyError):
         _ = Accumulator().steps[STEP]
+
+
+# The context of a stream
+
+
+def test_context_is_let_go_of_with_the_stream_but_of_runs_that_wait_for_action() -> None:
+    state = State()
+    for context, statuses in (("one", ["in_progress", "requires_action"]), ("two", ["completed"])):
+        accumulator = Accumulator(context=context, state=state)
+        for number, status in enumerate(statuses):
+            accumulator.apply(run(status, f"{context}_{number}"))
+        accumulator.apply(run("in_progress", "shared"))
+        accumulator.stream.release()
+    keys = ("one_0", "one_1", "two_0", "shared", "never_seen")
+    assert [state.origin_of(f"run:{key}").context for key in keys] == [None, "one", None, None, None]
+
+
+def test_context_is_that_of_the_stream_that_named_a_run_last() -> None:
+    state = State()
+    first, second = (Accumulator(context=context, state=state) for context in ("first", "second"))
+    first.apply(run("requires_action"))
+    second.apply(run("in_progress"))
+    second.apply(run("requires_action"))
+    first.stream.release()
+    assert state.origin_of(f"run:{RUN}").context == "second"
+
+
+def test_stream_whose_runs_are_forgotten_lets_go_of_its_context() -> None:
+    accumulator = fold(*(run("requires_action", f"run_{number}") for number in range(3)), max_open_runs=1)
+    accumulator.stream.release()
+    assert list(accumulator.state.runs) == ["run_2"]

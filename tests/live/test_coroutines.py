@@ -1,6 +1,7 @@
 """Calling: the first step at once, the rest with a limit to its time."""
 
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 import anyio
@@ -20,7 +21,7 @@ async def called(function: Callable[[], Any], limit: float = 5) -> tuple[Excepti
     """How a callback that waits ended, and whether it was cut short."""
     failure = None
     with anyio.CancelScope() as scope:
-        started = start_call(function())
+        started = start_call(copy_context(), lambda _: function(), None)
         assert started is not None
         failure = await finish_call(started, scope, limit)
     return failure, scope.cancelled_caught

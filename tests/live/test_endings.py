@@ -157,15 +157,17 @@ async def test_what_is_replayed_does_not_count_against_the_buffer(overflow: Any)
         assert (len(audience), subscription.dropped, subscription.is_closed) == (20 * 3 + 7, 0, False)
 
 
-async def test_what_is_replayed_has_the_context_of_its_stream():
+async def test_what_is_replayed_has_the_context_of_its_stream_until_that_is_over():
     gate, audience = anyio.Event(), Audience()
     async with Processor() as processor:
         await processor.run(played(play(1)), context="first")
         processor.start(source(*frames(play(2)[:10]), gate, *frames(play(2)[10:])), context="second")
         await quiet()
+        await processor.run(played([run("requires_action", 3), DONE]), context="third")
         processor.add((RunTransition, StepTransition, StepProgress, MessageProgress), audience, replay=True)
         await quiet()
-        assert {(one.run_id, one.context) for one in audience} == {("run_1", "first"), ("run_2", "second")}
+        seen = {(one.run_id, one.context) for one in audience}
+        assert seen == {("run_1", None), ("run_2", "second"), ("run_3", "third")}  # the third goes on later
         gate.set()
 
 

@@ -28,14 +28,14 @@ def retell(state: State, classes: Collection[type[Any]], key: Key | None = None)
     """Yield a transition for each run, step and message known, from None to its status.
 
     A step or message that has not ended gives a progress after it, without a delta. The sequence of all is 0, the
-    context that of the stream which named their run last. Objects of none of `classes`, or that cannot pass `key`, may
-    be left out: nothing is built for them.
+    context that of the stream which named their run last, where that is not over or the run waits for action. Objects
+    of none of `classes`, or that cannot pass `key`, may be left out: nothing is built for them.
     """
     if RunTransition in classes:
         for run in _wanted(state.runs, "run_id", key, lambda run: run):
             if run.status:
                 entry = state.entry(run_key(run.id, ""))
-                cause = REPLAYED, 0, entry.context, "", None
+                cause = REPLAYED, 0, entry.origin.context, "", None
                 yield RunTransition(*cause, None, run.status, run.is_terminal, entry.taken.again, run)
     if StepTransition in classes or StepProgress in classes:
         for step in _wanted(state.steps, "step_id", key, _base_of):
@@ -46,7 +46,7 @@ def retell(state: State, classes: Collection[type[Any]], key: Key | None = None)
 
 
 def _of(state: State, builder: SnapshotBuilder[Any], transition: Any, progress: Any) -> Iterator[Change]:
-    snapshot, cause = builder.snapshot(), (REPLAYED, 0, state.context_of(builder.run_key), "", None)
+    snapshot, cause = builder.snapshot(), (REPLAYED, 0, state.origin_of(builder.run_key).context, "", None)
     again = builder.taken.again if builder.taken is not None else ""
     yield transition(*cause, None, str(snapshot.status or ""), builder.ended, again, snapshot)
     if not builder.ended:

@@ -13,8 +13,8 @@ from typing import Any, Final, TypeVar
 from stepstream.fold.anomalies import Anomaly, AnomalyCode
 from stepstream.fold.appends import Append, call_append, content_append, message_text_append, step_text_append
 from stepstream.fold.builder import SnapshotBuilder
-from stepstream.fold.cause import TakenStatuses
 from stepstream.fold.changes import MessageProgress, MessageTransition, StepProgress, StepTransition
+from stepstream.fold.entry import RunEntry, StreamOrigin
 from stepstream.fold.object_table import ObjectTable
 from stepstream.fold.orphans import EventRef, OrphanDeltas
 from stepstream.wire.events import Event
@@ -31,31 +31,6 @@ MAX_ANOMALIES: Final = 1_000
 
 MAX_TOUCHED: Final = 100_000
 """How many runs, steps and messages, each, a stream keeps for its outcome."""
-
-
-class RunEntry:
-    """A run with its steps and messages."""
-
-    __slots__ = ("asked", "context", "key", "messages", "run", "steps", "taken")
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-        self.run: Run | None = None
-        self.context: Any = None
-        """That of the stream which named the run last."""
-        self.taken = TakenStatuses()
-        """The statuses of the run."""
-        self.asked = ""
-        """What tells the newest round of tool calls from others, in keys."""
-        self.steps: dict[str, SnapshotBuilder[RunStep]] = {}
-        self.messages: dict[str, SnapshotBuilder[Message]] = {}
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether its run ended; without a run id, whether its only member did."""
-        if self.key.startswith("run:"):
-            return self.run is not None and self.run.is_terminal
-        return all(step.ended for step in self.steps.values()) and all(one.ended for one in self.messages.values())
 
 
 class State:
@@ -75,10 +50,11 @@ class State:
 
     def entry(self, key: str) -> RunEntry:
         """Return the entry of `key`, a new one where it is not known."""
-        found = self._open.get(key) or self._finished.get(key)
-        if found is None:
-            found = self._open[key] = RunEntry(key)
-        return found
+        return self.find(key) or self._open.setdefault(key, RunEntry(key))
+
+    def find(self, key: str) -> RunEntry | None:
+        """Return the entry of `key`, or None where it is not known."""
+        return self._open.get(key) or self._finished.get(key)
 
     def add_step(self, step: SnapshotBuilder[RunStep]) -> None:
         """Keep a new step with its run."""
@@ -94,10 +70,10 @@ class State:
         self.runs[run.id] = entry.run = run
         return entry
 
-    def context_of(self, key: str) -> Any:
-        """Return the context of the stream that named an entry last."""
-        found = self._open.get(key) or self._finished.get(key)
-        return found.context if found is not None else None
+    def origin_of(self, key: str) -> StreamOrigin:
+        """Return the origin of the stream that named an entry last: without a context once that stream is over."""
+        found = self.find(key)
+        return found.origin if found is not None else StreamOrigin()
 
     @property
     def order(self) -> tuple[list[str], list[str]]:
@@ -138,13 +114,14 @@ class StreamState:
     """What one stream does not share with others: its count of events, its anomalies, what it touched."""
 
     __slots__ = (
-        "anomalies", "anomaly_count", "append", "context", "event_id", "is_reconciled", "messages", "orphans",
+        "anomalies", "anomaly_count", "append", "context", "event_id", "is_reconciled", "messages", "origin", "orphans",
         "received_at", "runs", "sequence", "state", "steps",
     )  # fmt: skip
 
     def __init__(self, state: State, context: object) -> None:
         self.state = state
         self.context: Any = context
+        self.origin = StreamOrigin(context)
         self.sequence = 0
         """How many events came."""
         self.event_id = ""
@@ -183,6 +160,15 @@ class StreamState:
         """Return the newest event as what changes come from."""
         return EventRef(event, self.sequence, self.received_at)
 
+    def release(self) -> None:
+        """Let go of the context, now that the stream is over. Only runs that wait for action keep it, to go on."""
+        kept = StreamOrigin(self.origin.context, self.origin.variables)
+        for identifier in self.runs:
+            entry = self.state.find(run_key(identifier, ""))
+            if entry is not None and entry.waits and entry.origin is self.origin:
+                entry.origin = kept
+        self.origin.context = self.origin.variables = None
+
     def anomaly(
         self,
         ref: EventRef,
@@ -211,7 +197,7 @@ class StreamState:
 
     def bound(self, ref: EventRef, key: str) -> list[Anomaly]:
         """Keep the state within its bounds after the entry of `key` changed; each open run dropped is an anomaly."""
-        self.state.entry(key).context = self.context
+        self.state.entry(key).origin = self.origin
         dropped = self.state.bound(key)
         if not dropped:
             return []

@@ -6,8 +6,13 @@ made here, which costs one call, and needs no deadline; only a coroutine that do
 task that awaits the rest. It cannot tell the difference: the loop gets the yielded object from `StartedCoroutine`, and
 every `send`, `throw` and `close` after it reaches the coroutine itself.
 
-    started = start_call(callback(change))                        # most often None: delivered
+    variables = stream.variables.copy()
+    started = variables.run(start_call, variables, callback, change)    # most often None: delivered
     failure = await finish_call(started, scope, timeout)
+
+A callback has contextvars of its own: a copy of those of the `run` or `start` that its change comes from, in which each
+of its steps is made. So it sees what its stream was started with, whichever task calls it, and what it sets is gone
+with it. A copy shares everything with its original until something is set, and costs as much as an attribute.
 
 What would break it: awaiting anything between the two (the yielded object would wait unseen by the loop), entering the
 scope of the deadline after the first step (the scopes that this enters must lie inside of it), or a loop that counted
@@ -19,7 +24,8 @@ each call instead (`python -m benchmarks delivery`, one machine, in turns). A ch
 """
 
 import math
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any, Final, Self
 
 import anyio
@@ -29,16 +35,20 @@ from stepstream.live.cancellation import is_cancelled_from_outside
 _ENDED: Final = object()
 
 
-def start_call(coroutine: Coroutine[Any, Any, object]) -> "StartedCoroutine | None":
+def start_call(
+    variables: Context, callback: Callable[[Any], Coroutine[Any, Any, object]], change: object
+) -> "StartedCall | None":
     """Run a callback until it waits for the first time, and return the rest of it, to be finished at once.
 
-    None where it has ended: its result is not kept, so that no exception has to carry it here.
+    To be called in `variables`. None where it has ended: its result is not kept, so that no exception has to carry it
+    here.
     """
+    coroutine = callback(change)
     waited_for = next(coroutine.__await__(), _ENDED)
-    return None if waited_for is _ENDED else StartedCoroutine(coroutine, waited_for)
+    return None if waited_for is _ENDED else StartedCall(coroutine, waited_for, variables)
 
 
-async def finish_call(started: "StartedCoroutine", scope: anyio.CancelScope, limit: float) -> Exception | None:
+async def finish_call(started: "StartedCall", scope: anyio.CancelScope, limit: float) -> Exception | None:
     """Go on with a callback whose first step was made, and return the exception that it raised, if any.
 
     `scope`, entered before that step, gets a deadline in `limit` seconds meanwhile.
@@ -100,3 +110,25 @@ class StartedCoroutine:
     def close(self) -> None:
         """Close the coroutine."""
         self._coroutine.close()
+
+
+class StartedCall(StartedCoroutine):
+    """Awaits the rest of a callback, of which every step is made in its `variables`."""
+
+    __slots__ = ("_variables",)
+
+    def __init__(self, coroutine: Coroutine[Any, Any, object], waited_for: Any, variables: Context) -> None:
+        super().__init__(coroutine, waited_for)
+        self._variables = variables
+
+    def send(self, answer: Any) -> Any:
+        """As `StartedCoroutine.send`."""
+        return self._variables.run(super().send, answer)
+
+    def throw(self, *exc: Any) -> Any:
+        """As `StartedCoroutine.throw`."""
+        return self._variables.run(super().throw, *exc)
+
+    def close(self) -> None:
+        """As `StartedCoroutine.close`."""
+        self._variables.run(super().close)

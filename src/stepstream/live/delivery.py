@@ -26,15 +26,17 @@ than most callbacks. So a scope is left and entered anew after a call that was c
 
 import logging
 import math
+from contextvars import Context
 from enum import Enum, auto
 
 import anyio
 import anyio.lowlevel
 
 from stepstream.live.cancellation import is_cancelled_from_outside
-from stepstream.live.coroutines import StartedCoroutine, cancelled_elsewhere, finish_call, start_call
+from stepstream.live.coroutines import StartedCall, cancelled_elsewhere, finish_call, start_call
 from stepstream.live.mailbox import Mailbox
 from stepstream.live.queues import Entry
+from stepstream.live.tracebacks import without_locals
 
 _log = logging.getLogger("stepstream.live")
 
@@ -111,6 +113,7 @@ class CallbackRunner:
 
     async def _run(self) -> None:
         while not self._state.is_last:
+            failure: Exception | None = None  # that of the last call holds its change
             with anyio.CancelScope() as self._scope:
                 failure = await self._call_until_failure(self._scope)
             if self._scope.cancelled_caught:
@@ -121,25 +124,28 @@ class CallbackRunner:
                 await self._failed(self._entry, failure)
             elif not self._scope.cancelled_caught:  # it raised when it was cancelled
                 self._mailbox.failed += 1
-                self._mailbox.report(self._entry[0], failure, self._attempt, is_final=True)
+                self._report(self._entry, failure, is_final=True)
 
     async def _call_until_failure(self, scope: anyio.CancelScope) -> Exception | None:
         """Call until the end, or until a call fails: return how. A call that takes too long cancels `scope`."""
         mailbox, callback = self._mailbox, self._callback
         take_now, idle, calling = mailbox.take_now, RunnerState.IDLE, RunnerState.CALLING
+        variables: Context | None
         while True:
             entry = self._entry
             if entry is None:
                 try:
                     entry = self._entry = take_now()
                 except IndexError:
+                    started = variables = None  # nothing of the last call is kept while there is no other
                     entry = self._entry = await self._next()
                 if entry is None:
                     self._state = RunnerState.OVER
                     return None
                 self._state = calling
             try:
-                started = start_call(callback(entry[0]))
+                variables = entry[1].variables.copy()
+                started = variables.run(start_call, variables, callback, entry[0])
             except (Exception, anyio.get_cancelled_exc_class()) as exc:  # noqa: BLE001 - user code: reported, and not raised
                 return exc if isinstance(exc, Exception) else cancelled_elsewhere(exc)
             if started is not None:
@@ -153,7 +159,7 @@ class CallbackRunner:
                 self._entry, self._state = None, idle
                 mailbox.complete(entry)
 
-    async def _finish(self, started: StartedCoroutine, scope: anyio.CancelScope) -> Exception | None:
+    async def _finish(self, started: StartedCall, scope: anyio.CancelScope) -> Exception | None:
         failure = await finish_call(started, scope, self._timeout)
         if failure is None:
             self._delivered()
@@ -190,7 +196,7 @@ class CallbackRunner:
         """Wait for the next attempt, or give the change up."""
         mailbox = self._mailbox
         is_final = self._attempt >= mailbox.delivery.attempts or mailbox.is_closed
-        mailbox.report(entry[0], failure, self._attempt, is_final=is_final)
+        self._report(entry, failure, is_final=is_final)
         if is_final:
             self._give_up(failure)
             await anyio.lowlevel.checkpoint_if_cancelled()  # where it raised instead of being cancelled
@@ -198,7 +204,7 @@ class CallbackRunner:
         if self._state is RunnerState.CALLING:  # else the report has closed the subscription
             self._state = RunnerState.PAUSING
             with anyio.CancelScope() as self._scope:
-                await anyio.sleep(self._pause(failure))
+                await anyio.sleep(entry[1].variables.copy().run(self._pause, failure))
         if mailbox.is_closed:
             self._drop()
         elif mailbox.queue.has_newer(entry):
@@ -208,6 +214,11 @@ class CallbackRunner:
             mailbox.retried += 1
             self._attempt += 1
             self._state = RunnerState.CALLING
+
+    def _report(self, entry: Entry, failure: Exception, *, is_final: bool) -> None:
+        """Report a failure in the contextvars of its change: `on_failure` and log records have them too."""
+        change, pending = entry
+        pending.variables.copy().run(self._mailbox.report, change, failure, self._attempt, is_final=is_final)
 
     def _pause(self, failure: Exception) -> float:
         delivery = self._mailbox.delivery
@@ -226,5 +237,5 @@ class CallbackRunner:
         if mailbox.failures_in_a_row == mailbox.delivery.max_failures:
             count = mailbox.failures_in_a_row
             _log.error("closed the subscriber %s after %d failures in a row", mailbox.name, count)
-            mailbox.failure = mailbox.failure or failure
+            mailbox.failure = mailbox.failure or without_locals(failure)
             mailbox.close()

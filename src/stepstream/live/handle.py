@@ -13,6 +13,7 @@ from stepstream.fold.outcome import Outcome, outcome_of
 from stepstream.live.cancellation import is_cancelled_from_outside
 from stepstream.live.pending import Signal
 from stepstream.live.source import Source
+from stepstream.live.tracebacks import without_locals
 
 _log = logging.getLogger("stepstream.live")
 
@@ -70,6 +71,8 @@ class StreamHandle:
             self._fail(error)
         except Exception as exc:  # noqa: BLE001 - raised by `outcome`
             self._fail(exc)
+            here = exc.__traceback__
+            without_locals(exc.with_traceback(here and here.tb_next))  # this function has not ended: it is left out
         finally:
             if not self.is_finished:
                 self._error = StreamTruncated("the stream was cancelled before it ended")

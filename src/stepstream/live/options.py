@@ -7,6 +7,7 @@ for type checkers, and `Delivery` has the usual values; tests hold all of them, 
 import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
+from contextvars import copy_context
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypedDict, get_args
 
 import msgspec
@@ -145,7 +146,7 @@ def _bool(name: str, value: Any) -> bool:
 def _predicate(name: str, value: Any) -> Test:
     if not callable(value) or inspect.iscoroutinefunction(value):
         raise TypeError(f"expected {name} as a function of a change that is not async, got {type(value).__name__}")
-    return lambda change: bool(value(change))
+    return lambda change: bool(copy_context().run(value, change))  # what it sets stays out of the stream's task
 
 
 def _number(kind: Any, what: str, *, least: int, or_none: bool = False) -> Callable[[str, Any], Any]:
@@ -236,8 +237,7 @@ def check_options(
         else:
             delivery[name] = value
     key = next(iter(words.items()), None)
-    others = (_word_test(*one) for one in words.items() if one != key)
-    return Filter(key, (*others, *tests)), Delivery(**delivery)
+    return Filter(key, (*(_word_test(*one) for one in words.items() if one != key), *tests)), Delivery(**delivery)
 
 
 def _check_attribute(classes: tuple[type[Any], ...], name: str, option: Option) -> None:

@@ -5,6 +5,7 @@ another task, and need no lock.
 """
 
 from collections import deque
+from contextvars import Context, copy_context
 from typing import Final, Protocol
 
 import anyio
@@ -21,12 +22,16 @@ class WakeRecorder(Protocol):
 
 
 class PendingCount:
-    """How many changes of one stream one subscriber has not had. In whatever order they are delivered, all count."""
+    """How many changes of one stream one subscriber has not had. In whatever order they are delivered, all count.
 
-    __slots__ = ("_caught_up", "count", "stream")
+    `variables` are the contextvars that calls for these changes see: without, those of now.
+    """
 
-    def __init__(self, stream: WakeRecorder | None = None) -> None:
+    __slots__ = ("_caught_up", "count", "stream", "variables")
+
+    def __init__(self, stream: WakeRecorder | None = None, variables: Context | None = None) -> None:
         self.count = 0
+        self.variables = copy_context() if variables is None else variables
         self.stream = stream
         """Gets `has_woken` set when a change wakes the subscriber."""
         self._caught_up: anyio.Event | None = None

@@ -14,7 +14,6 @@ from stepstream.errors import StepStreamError
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.changes import Change
 from stepstream.fold.outcome import Outcome, outcome_of
-from stepstream.fold.retelling import retell
 from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State
 from stepstream.live.handle import StreamHandle
 from stepstream.live.lifetime import Lifetime
@@ -22,6 +21,7 @@ from stepstream.live.mailbox import Mailbox
 from stepstream.live.options import Delivery, Filter
 from stepstream.live.pending import PendingCount
 from stepstream.live.reader import Reader, read_source
+from stepstream.live.replaying import replay_into
 from stepstream.live.routing import Routes, StreamFanout
 from stepstream.live.source import Source
 from stepstream.live.statistics import Failure, Statistics, statistics_of
@@ -74,8 +74,7 @@ class Processor(WaitMethods):
         self._failure_routes = Routes()
         self._lifetime = Lifetime(self._routes, self._failure_routes, drain_timeout)
         self._block: AbstractAsyncContextManager[None] | None = None
-        self._events = 0  # of the streams that have ended
-        self._anomalies = 0
+        self._events = self._anomalies = 0  # of the streams that have ended
 
     def __repr__(self) -> str:
         events, anomalies = self._counts()
@@ -181,6 +180,7 @@ class Processor(WaitMethods):
         """Read a source to its end, wait for the callbacks, and return how it ended."""
         fanout, stream = StreamFanout(self._routes), accumulator.stream
         reader = Reader(accumulator, self._routes, fanout.dispatch, **self._reading)
+        stream.origin.variables = fanout.variables
         try:
             self._lifetime.begin_reading(stream)
             try:
@@ -195,8 +195,11 @@ class Processor(WaitMethods):
                 exc.outcome = outcome_of(stream, None)
             await self._delivered(fanout)
             raise
-        await self._delivered(fanout)
-        return outcome
+        else:
+            await self._delivered(fanout)
+            return outcome
+        finally:
+            stream.release()
 
     async def _delivered(self, fanout: StreamFanout) -> None:
         """Return when the callbacks have had every change of a stream."""
@@ -211,9 +214,7 @@ class Processor(WaitMethods):
         mailbox.on_failure = partial(self._on_failure, subscription)
         self._routes.add(mailbox)
         if mailbox.delivery.replay:
-            for change in retell(self._state, mailbox.classes, mailbox.key):
-                if mailbox.may_want(change):
-                    mailbox.offer(change, PendingCount())
+            replay_into(mailbox, self._state)
         self._lifetime.start_delivery(mailbox)
 
     def _on_failure(

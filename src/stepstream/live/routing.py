@@ -13,6 +13,7 @@ and makes no progress that no mailbox wants.
 import math
 from collections import deque
 from collections.abc import Sequence
+from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
 
@@ -143,12 +144,16 @@ class Routes:
 
 
 class StreamFanout:
-    """Hands the changes of one stream to the mailboxes, and knows which of them the stream must wait for."""
+    """Hands the changes of one stream to the mailboxes, and knows which of them the stream must wait for.
 
-    __slots__ = ("_by_class", "_forget_at", "_woken_at", "full", "has_woken", "pending")
+    It is made where the stream is started: callbacks see the contextvars of that moment.
+    """
+
+    __slots__ = ("_by_class", "_forget_at", "_woken_at", "full", "has_woken", "pending", "variables")
 
     def __init__(self, routes: Routes) -> None:
         self._by_class = routes.by_class
+        self.variables = copy_context()
         self.full: list[Mailbox] = []
         """Those that the stream must wait for now."""
         self.pending: dict[Mailbox, PendingCount] = {}
@@ -188,7 +193,7 @@ class StreamFanout:
             if pending is None:
                 if len(counts) >= self._forget_at:
                     self._forget_closed()
-                pending = counts[mailbox] = PendingCount(self)
+                pending = counts[mailbox] = PendingCount(self, self.variables)
             if mailbox.offer(change, pending):
                 self.full.append(mailbox)
         return bool(self.full)

@@ -87,14 +87,17 @@ class TextDeltas:
 
     async def __anext__(self) -> str:
         while True:
-            change = await anext(self._changes)
-            piece = self._added(change) if isinstance(change, MessageProgress) else self._rest(change)
-            if piece:
-                self._given[change.message_id] = self._given.get(change.message_id, 0) + len(piece)
-            if isinstance(change, MessageTransition) and change.terminal:
-                self._ended(change.message_id)
+            piece = self._piece_of(await anext(self._changes))  # no change is kept while the next one is waited for
             if piece:
                 return piece
+
+    def _piece_of(self, change: MessageProgress | MessageTransition) -> str:
+        piece = self._added(change) if isinstance(change, MessageProgress) else self._rest(change)
+        if piece:
+            self._given[change.message_id] = self._given.get(change.message_id, 0) + len(piece)
+        if isinstance(change, MessageTransition) and change.terminal:
+            self._ended(change.message_id)
+        return piece
 
     def _added(self, change: MessageProgress) -> str:
         if change.late or change.event == REPLAYED:

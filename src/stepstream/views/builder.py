@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.builder import SnapshotBuilder
-from stepstream.fold.state import RunEntry
+from stepstream.fold.entry import RunEntry
 from stepstream.views.escaping import one_line
 from stepstream.views.model import RunView, ScreenView, StepView, Theme, style_of
 from stepstream.views.read_only import ReadOnlyState

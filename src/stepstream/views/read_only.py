@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from stepstream.fold.builder import SnapshotBuilder
-from stepstream.fold.state import RunEntry
+from stepstream.fold.entry import RunEntry
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 

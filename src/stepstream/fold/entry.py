@@ -1,0 +1,49 @@
+"""What belongs together: a run with its steps and messages, and what the caller of its stream gave."""
+
+from typing import Any
+
+from stepstream.fold.builder import SnapshotBuilder
+from stepstream.fold.cause import TakenStatuses
+from stepstream.wire.messages import Message
+from stepstream.wire.objects import Run, RunStep
+
+
+class StreamOrigin:
+    """The context of one stream, shared by the runs that it named last. It is emptied when the stream is over."""
+
+    __slots__ = ("context", "variables")
+
+    def __init__(self, context: Any = None, variables: Any = None) -> None:
+        self.context = context
+        self.variables = variables
+        """Of the reader of the stream: what calls for its changes run in."""
+
+
+class RunEntry:
+    """A run with its steps and messages."""
+
+    __slots__ = ("asked", "key", "messages", "origin", "run", "steps", "taken")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.run: Run | None = None
+        self.origin = StreamOrigin()
+        """That of the stream which named the run last."""
+        self.taken = TakenStatuses()
+        """The statuses of the run."""
+        self.asked = ""
+        """What tells the newest round of tool calls from others, in keys."""
+        self.steps: dict[str, SnapshotBuilder[RunStep]] = {}
+        self.messages: dict[str, SnapshotBuilder[Message]] = {}
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its run ended; without a run id, whether its only member did."""
+        if self.key.startswith("run:"):
+            return self.run is not None and self.run.is_terminal
+        return all(step.ended for step in self.steps.values()) and all(one.ended for one in self.messages.values())
+
+    @property
+    def waits(self) -> bool:
+        """Whether its run waits for action, and goes on in another stream."""
+        return self.run is not None and self.run.status == "requires_action"
