@@ -216,6 +216,22 @@ async def test_context_is_there_as_long_as_a_change_waits():
     assert seen == [Channel] * 4
 
 
+async def test_contextvars_of_a_callback_are_not_kept_by_the_subscriber_that_it_adds():
+    references = []
+
+    async def add_another(change: RunTransition) -> None:
+        channel = Channel()
+        request.set(channel)
+        references.append(weakref.ref(channel))
+        processor.add(RunTransition, Audience())
+
+    async with Processor() as processor:
+        processor.add(RunTransition, add_another, status="queued")
+        await processor.run(played(WHOLE))
+        gc.collect()
+        assert [reference() for reference in references] == [None]
+
+
 @pytest.mark.parametrize("sent", [WHOLE, BROKEN], ids=["finished", "broken"])
 async def test_contextvars_of_a_stream_are_let_go_of_with_it(sent: list[Any]):
     async def one(processor: Processor) -> weakref.ref[Channel]:

@@ -21,6 +21,7 @@ cancellation of the block cancels all three groups at once.
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import Context, copy_context
 
 import anyio
 from anyio.abc import TaskGroup
@@ -54,6 +55,7 @@ class Lifetime:
         self._deliveries: TaskGroup | None = None
         self._streams: TaskGroup | None = None
         self._failure: BaseException | None = None
+        self._variables = Context()
 
     @property
     def reading(self) -> list[StreamState]:
@@ -63,6 +65,7 @@ class Lifetime:
     @asynccontextmanager
     async def block(self) -> AsyncIterator[None]:
         """Hold the task groups around the processor's block."""
+        self._variables = copy_context()  # not those of a callback that adds a subscriber: they would be kept with it
         try:
             drained = anyio.CancelScope()
             async with self._reporting(drained) as reporters, anyio.create_task_group() as self._deliveries:
@@ -148,7 +151,7 @@ class Lifetime:
 
     def _start(self, group: TaskGroup | None, mailbox: Mailbox) -> None:
         if group is not None and mailbox.has_callback:
-            group.start_soon(deliver, mailbox, self.callback_tasks)
+            self._variables.run(group.start_soon, deliver, mailbox, self.callback_tasks)
 
     def stop(self, failure: BaseException) -> bool:
         """End the block with `failure`. Return whether it is the first one, which leaves the block."""
