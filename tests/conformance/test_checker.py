@@ -48,10 +48,10 @@ def test_wrong_type_is_described_and_not_quoted():
             Sent("thread.run.step.created", b"[" * 99),
             ("JSON of at most 64 levels", "99 bytes nested deeper than 64 levels"),
         ),
-        (Sent("thread.run.step.delta", []), ("`object`", "`array`")),
+        (Sent("thread.run.step.delta", []), ("an object", "a list")),
         (
             Sent("thread.run.step.delta", {"object": "thread.run.step.delta", "delta": {}}),
-            ("the field `id`", "nothing"),
+            ("id as a string", "nothing"),
         ),
         (step_delta({"index": 0, "type": "function"}), ("the step before its delta", "the delta first")),
     ],

@@ -32,6 +32,7 @@ KNOWN = delta(piece(0, id="call_a", name="sail", arguments=HUSH))
 
 # Each code, with a stream whose last event makes it, and the id it is about. Texts of the streams are secrets.
 MADE: dict[str, tuple[list[Event], str | None]] = {
+    "bad_field": ([created(metadata=[HUSH])], STEP),
     "bad_index": ([created(), delta(piece(5000, id=HUSH, arguments=HUSH))], STEP),
     "conflicting_terminal": (
         [ended(last_error={"message": HUSH}), ended(as_="failed", last_error={"message": "!"})],
@@ -51,7 +52,7 @@ MADE: dict[str, tuple[list[Event], str | None]] = {
     "status_mismatch": ([run("queued", as_="completed", model=HUSH)], RUN),
     "status_regression": ([ended(call("call_a", name=HUSH)), moved(call("call_a", name=HUSH))], STEP),
     "type_conflict": ([created(), KNOWN, delta(piece(0, CODE, input=HUSH))], STEP),
-    "undecodable_event": ([event("thread.run.queued", {"id": RUN, "tools": HUSH})], RUN),
+    "undecodable_event": ([event("thread.run.queued", {"id": [HUSH], "tools": HUSH})], None),
 }
 
 

@@ -391,7 +391,7 @@ def test_message_that_ended_is_not_opened_by_one_without_a_status():
 
 # What cannot be read
 
-UNREADABLE = [b"", b"{", b"[]", b"5", b'"\\ud800"', b'{"id": 5}', b'{"id": "x", "status": 5}', b"{}", b"[" * 5_000]
+UNREADABLE = [b"", b"{", b"[]", b"5", b'"\\ud800"', b'{"id": 5}', b"{}", b"[" * 5_000]
 
 
 @pytest.mark.parametrize("raw", UNREADABLE)
@@ -410,10 +410,7 @@ def test_object_that_cannot_be_read_is_an_anomaly_and_the_others_are_told(raw: b
 @pytest.mark.parametrize("raw", UNREADABLE)
 def test_truth_of_what_cannot_be_read_has_neither_id_nor_status(raw: bytes):
     assert ServerAnswer(raw).status is None
-    assert repr(ServerAnswer(raw)) in (
-        "<ServerAnswer  None: 0 steps, 0 messages>",
-        "<ServerAnswer x None: 0 steps, 0 messages>",
-    )
+    assert repr(ServerAnswer(raw)) == "<ServerAnswer  None: 0 steps, 0 messages>"
 
 
 def test_object_that_is_too_deep_is_an_anomaly():
@@ -425,9 +422,9 @@ def test_object_that_is_too_deep_is_an_anomaly():
 
 
 @pytest.mark.parametrize("details", [5, {"type": "tool_calls", "tool_calls": 5}, {"message_creation": []}])
-def test_ended_step_of_the_wrong_shape_is_one_anomaly(details: object):
+def test_odd_field_of_an_ended_step_is_one_anomaly(details: object):
     told = truth(run_object("in_progress"), [step("completed", step_details=details)])
-    assert names(apply_to(run("in_progress"), told=told)) == ["undecodable_event"]
+    assert what(apply_to(run("in_progress"), told=told)) == ["step in_progress", "bad_field", "step completed"]
 
 
 def test_truth_knows_its_run_and_shows_nothing_else():

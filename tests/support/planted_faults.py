@@ -303,9 +303,10 @@ PLANTED: list[tuple[str, list[Sent], list[Edit], list[tuple[str, int]]]] = [
     (
         "field that only the fold reads",
         ANSWER,
-        [put(5, "step_details.tool_calls", [{"id": "call_1", "type": "mcp", "output": 5}])],
-        [("undecodable_event", 5)],
+        [put(11, "usage.completion_tokens_details", 5)],
+        [("bad_field", 11)],
     ),
+    ("time in milliseconds", ANSWER, [put(5, "expires_at", 1_000_600_000_000)], [("bad_field", 5)]),
     (
         "data encoded twice",
         ANSWER,

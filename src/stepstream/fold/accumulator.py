@@ -65,6 +65,11 @@ def _malformed(stream: StreamState, event: Event) -> list[Change]:
     return [stream.anomaly(stream.ref(event), data.code, data.id, data.expected, data.got)]
 
 
+def _bad_fields(stream: StreamState, event: Event) -> list[Change]:
+    ref, identifier = EventRef(event, stream.sequence), cast(Run, event.data).id
+    return [stream.anomaly(ref, "bad_field", identifier, bad.expected, bad.got) for bad in event.bad_fields]
+
+
 def _rules(stream: StreamState) -> Mapping[type[Any], Callable[[Event], list[Change]]]:
     """Return what folds each type of data. All else (a thread, the end, an unknown event) folds to nothing."""
     return {
@@ -134,8 +139,10 @@ class Accumulator:
         """Fold one event and return what it did, in order. Whatever the event holds, nothing is raised."""
         self.stream.sequence += 1
         self.stream.append = None
+        bad = _bad_fields(self.stream, event) if event.bad_fields else []
         rule = self._rules.get(type(event.data))
-        return [] if rule is None else rule(event)
+        changes = [] if rule is None else rule(event)
+        return [*bad, *changes] if bad else changes
 
     def apply_frame(self, frame: Frame) -> list[Change]:
         """Decode and fold one frame. Where its data cannot be decoded, that is an anomaly."""

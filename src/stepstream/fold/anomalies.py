@@ -6,6 +6,7 @@ from typing import Final, Literal, TypeAlias
 from stepstream.fold.cause import Caused
 
 AnomalyCode: TypeAlias = Literal[
+    "bad_field",
     "bad_index",
     "conflicting_terminal",
     "delta_after_terminal",
@@ -24,6 +25,7 @@ AnomalyCode: TypeAlias = Literal[
 ]
 
 ANOMALIES: Final[Mapping[AnomalyCode, str]] = {
+    "bad_field": "a field of an object does not fit its type: it is left out, or read as what it plainly means",
     "bad_index": "the index of a delta's entry is missing, or no integer from 0 to 1023",
     "conflicting_terminal": "a second terminal object contradicts the first",
     "delta_after_terminal": "a delta adds to what its terminal object had settled",

@@ -23,7 +23,7 @@ import msgspec
 from msgspec import UNSET
 
 from stepstream.fold.cause import TakenStatuses
-from stepstream.fold.combining import COMPLETE, FILL, MERGE, SETTLE, SUPPLY, Effect, combine
+from stepstream.fold.combining import COMPLETE, FILL, MERGE, SETTLE, SETTLE_ODD, SUPPLY, Effect, combine
 from stepstream.fold.matching import contradicts
 from stepstream.fold.tree import Indexed, Node, TextBuffer, freeze, load, load_value
 from stepstream.wire.messages import Message
@@ -149,15 +149,18 @@ class SnapshotBuilder(Generic[Obj]):
         self._changed()
         return added
 
-    def settle(self, full: Obj) -> None:
-        """Take the terminal object: it is final, but what it left null stays as deltas delivered it."""
+    def settle(self, full: Obj, *, is_odd: bool) -> None:
+        """Take the terminal object: it is final, but what it left null stays as deltas delivered it.
+
+        `is_odd`: some of it did not fit and was left out, which says no more than null does.
+        """
         before = None if self._tree is None and self._is_as_in(full) else self.tree
         self.base = self.sent = self.cached = full
         self.ended = True
         self.version += 1
         if before is not None:
             self._tree = _load(full)
-            if combine(self._tree, before, SETTLE, Effect()).added:
+            if combine(self._tree, before, SETTLE_ODD if is_odd else SETTLE, Effect()).added:
                 self.cached = None
 
     def _is_as_in(self, full: Obj) -> bool:

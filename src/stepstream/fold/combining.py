@@ -11,7 +11,8 @@ Whatever comes for an object (a delta, a late delta, a full object on the way, i
                terminal object                 it was null *
     COMPLETE   a second terminal    skipped    taken           kept        walked        matched          kept
                object
-    * What a terminal object left out of a call or part is dropped: a late delta does not bring it back.
+    * What a terminal object left out of a call or part is dropped: a late delta does not bring it back. But where
+      fields of it did not fit (SETTLE_ODD), nobody knows what it left out, and what deltas brought stays.
 
     known  0: {"id": "call_a", "arguments": "{"}
     MERGE  0: {"arguments": "}"}, 1: {"id": "call_b"}    → 0: {"id": "call_a", "arguments": "{" "}"}, and the new 1
@@ -213,7 +214,15 @@ def _supply_entries(have: Indexed, other: Indexed, effect: Effect) -> None:
 
 
 def _settle_entries(have: Indexed, other: Indexed, effect: Effect) -> None:
-    places = _combine_matched(have, other, SETTLE, effect)
+    _settle_by(SETTLE, have, other, effect)
+
+
+def _settle_odd_entries(have: Indexed, other: Indexed, effect: Effect) -> None:
+    _settle_by(SETTLE_ODD, have, other, effect)
+
+
+def _settle_by(policy: Policy, have: Indexed, other: Indexed, effect: Effect) -> None:
+    places = _combine_matched(have, other, policy, effect)
     position_of = {index: position for position, index in places.items()}
     have.alias = {index: position_of.get(index, DROPPED) for index in other}
 
@@ -237,4 +246,5 @@ MERGE: Final = Policy(_always, True, False, _take_added_up, _append, _merge_entr
 FILL: Final = Policy(is_not_another, False, True, _take_if_whole, _lose, _fill_entries, _lose)
 SUPPLY: Final = Policy(may_be, True, False, _take, _continue, _supply_entries, _keep)
 SETTLE: Final = Policy(may_be, False, False, _take_where_null, _keep, _settle_entries, _keep)
+SETTLE_ODD: Final = SETTLE._replace(absent=_take, lists=_settle_odd_entries)
 COMPLETE: Final = Policy(may_be, False, False, _take, _keep, _complete_entries, _keep)

@@ -19,7 +19,7 @@ from stepstream.fold.tree import Indexed, Node, Struct, TextBuffer, part_of
 from stepstream.wire.base import WireObject
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event, decode_event
-from stepstream.wire.loose import BadIndex, build
+from stepstream.wire.loose import Misfit, build
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 from stepstream.wire.sse import Frame
@@ -126,7 +126,7 @@ def load_into(stream: StreamState, data: bytes) -> None:
         if saved.stepstream != FORMAT:
             raise ValueError(f"expected an export of format {FORMAT}, got format {saved.stepstream}")
         _load(stream, saved)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DecodeError, BadIndex, TypeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DecodeError, Misfit, TypeError) as exc:
         raise ValueError(f"expected the bytes of Accumulator.export(), got something else: {exc}") from exc
 
 

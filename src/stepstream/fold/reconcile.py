@@ -118,10 +118,15 @@ class _Answered(NamedTuple):
         return Frame(f"thread.{self.kind}.{name}", self.sent)
 
     def earlier(self, name: str, status: str, **details: Any) -> Frame:
-        """Return the event of that name, with the object as it must have been while it had that status."""
+        """Return the event of that name, with the object as it must have been while it had that status.
+
+        What of the object does not fit is left out: it is an anomaly of the event that has the object as it is.
+        """
+        event = decode_event(self.as_event("created"))
+        raw = msgspec.to_builtins(event.data) if event.bad_fields else self.raw
         unset = dict.fromkeys(ENDINGS) | ({"started_at": None} if status == "queued" else {}) | details
-        known = {key: value for key, value in unset.items() if key in self.raw}
-        return Frame(f"thread.{self.kind}.{name}", msgspec.json.encode({**self.raw, "status": status, **known}))
+        known = {key: value for key, value in unset.items() if key in raw}
+        return Frame(f"thread.{self.kind}.{name}", msgspec.json.encode({**raw, "status": status, **known}))
 
 
 class _Missed(NamedTuple):

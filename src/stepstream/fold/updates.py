@@ -119,7 +119,7 @@ def _end(update: _Update, full: Any, previous: str | None) -> list[Change]:
     """Take the terminal object."""
     stream, ref, table, builder = update
     before = update.calls()
-    builder.settle(full)
+    builder.settle(full, is_odd=bool(ref.event.bad_fields))
     changes = update.started(update.calls(), at_end=True)
     if table.is_steps:
         changes += finished_calls(stream, ref, builder, before)

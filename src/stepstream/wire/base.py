@@ -1,20 +1,26 @@
 """The base of all objects on the wire: nulls distinguished from absent fields, a `repr` without content, times."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 T = TypeVar("T")
 
 Maybe: TypeAlias = T | UnsetType | None
 """A field as the server sent it: a value, an explicit null (None), or not there at all (UNSET, which is falsy)."""
 
+Integer: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""A JSON integer of at most 64 bits, which all that it may be handed on to can hold."""
+
 Number: TypeAlias = int | float
 """A JSON number, kept as it was written."""
 
-Seconds: TypeAlias = int | float
+MAX_SECONDS: Final = 10**11
+"""Where a time is a larger number, it is one of milliseconds: as seconds, it would be after the year 5000."""
+
+Seconds: TypeAlias = Annotated[int, Meta(le=MAX_SECONDS)] | Annotated[float, Meta(le=float(MAX_SECONDS))]
 """Unix seconds. Most servers send integers, some send floats."""
 
 

@@ -1,8 +1,9 @@
 """Events: decoded frames. A table leads from an event's name to its type, which has a decoder, built at import.
 
-Data that the decoder refuses takes a second look, which is slow and rare: a kind of object that this version does not
-know becomes an `Unknown`, a wrong shape `Malformed`. A `ValidationError` may quote the payload in its text, so it is
-neither raised nor kept as the cause or context of an exception that is.
+Data that the decoder refuses takes a second look (`loose`), which is slow and rare: a kind of object that this version
+does not know becomes an `Unknown`, of an object is left out what does not fit, a delta of a wrong shape is `Malformed`.
+A `ValidationError` may quote the payload in its text, so it is neither raised nor kept as the cause or context of an
+exception that is.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +15,8 @@ from stepstream.errors import DecodeError
 from stepstream.wire.base import WireObject
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.depth import HIGHEST_LIMIT, is_deeper
-from stepstream.wire.loose import BadIndex, build, refusal_words
+from stepstream.wire.error_shapes import error_fields
+from stepstream.wire.loose import BadField, BadIndex, Misfit, build, read_object, unwrapped
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep, Thread
 from stepstream.wire.sse import Frame
@@ -72,6 +74,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """The bytes that `data` was decoded from; None in an event that was made by hand."""
     id: str = ""
     """The id of its frame; "" where there is none."""
+    bad_fields: tuple[BadField, ...] = ()
+    """The fields of an object that did not fit their types, and were left out or read as what they plainly mean."""
 
     @property
     def payload(self) -> bytes:
@@ -149,15 +153,16 @@ def decode_event(frame: Frame, *, max_depth: int = DEFAULT_MAX_DEPTH) -> Event:
         return Event(name, _special(name, payload, max_depth), payload, frame.id)
     if is_deeper(payload, max_depth):
         raise _too_deep(name, payload, max_depth)
-    invalid = None
+    is_refused = False
     try:
         data = decode(payload)
-    except msgspec.ValidationError as exc:
-        invalid = exc
+    except msgspec.ValidationError:
+        is_refused = True
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise _undecodable(name, payload, exc) from exc
-    if invalid is not None:  # out of the handler: else what is raised there has it, and the payload, in its context
-        data = _second_look(name, payload, max_depth, invalid)
+    if is_refused:  # out of the handler: else what is raised there has it, and the payload, in its context
+        data, bad_fields = _second_look(name, payload, max_depth)
+        return Event(name, with_status(name, data), payload, frame.id, bad_fields)
     return Event(name, with_status(name, data) if name in IMPLIED_STATUS else data, payload, frame.id)
 
 
@@ -174,18 +179,20 @@ def read_again(event: Event) -> Event:
     A later delta of a tool call may leave out its type. Whether its keys are known depends on the deltas before.
     """
     struct = TYPES[event.name] if event.name in TYPES else type(event.data)
-    raw = _unwrapped(msgspec.json.decode(event.payload))
+    raw = unwrapped(msgspec.json.decode(event.payload))
     return msgspec.structs.replace(event, data=build(struct, raw))
 
 
 def _special(name: str, payload: bytes, max_depth: int) -> Data:
     if name == "done":
         return Done()
-    return _error_data(payload, max_depth) if name == "error" else UnknownData(payload)
+    return ErrorData(**error_fields(payload, max_depth)) if name == "error" else UnknownData(payload)
 
 
-def _second_look(name: str, payload: bytes, max_depth: int, invalid: msgspec.ValidationError) -> Any:
-    """Return data that its decoder refused, built part by part; `Malformed` where it does not fit even so.
+def _second_look(name: str, payload: bytes, max_depth: int) -> tuple[Any, tuple[BadField, ...]]:
+    """Return data that its decoder refused, read field by field, and what of an object did not fit.
+
+    It is `Malformed` where it has no usable id or is no object at all, and where a delta does not fit.
 
     Raises:
         DecodeError: a JSON string holds JSON that nests too deeply.
@@ -194,48 +201,22 @@ def _second_look(name: str, payload: bytes, max_depth: int, invalid: msgspec.Val
         raw = msgspec.json.decode(payload)
         if isinstance(raw, str) and is_deeper(raw.encode(), max_depth):
             raise _too_deep(name, payload, max_depth)
-        raw = _unwrapped(raw)
+        raw = unwrapped(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise _undecodable(name, payload, exc) from exc
     struct = TYPES[name]
+    is_delta = struct in (RunStepDelta, MessageDelta)
     try:
-        return build(struct, raw)
+        return (build(struct, raw), ()) if is_delta else read_object(struct, raw)
     except BadIndex as exc:
-        return Malformed(payload, exc.expected, exc.got, "bad_index", _id(raw))
-    except msgspec.ValidationError as exc:
-        expected, got = refusal_words(invalid, exc)
-        if struct in (RunStepDelta, MessageDelta):
-            return Malformed(payload, expected, got, "malformed_delta", _id(raw))
-        return Malformed(payload, expected, got, id=_id(raw))
-
-
-def _unwrapped(raw: object) -> object:
-    """Return the JSON inside `raw`, where `raw` is a JSON string that holds some; else `raw` itself."""
-    try:
-        return msgspec.json.decode(raw) if isinstance(raw, str) else raw
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return raw
+        return Malformed(payload, exc.expected, exc.got, "bad_index", _id(raw)), ()
+    except Misfit as exc:
+        code: Literal["malformed_delta", "undecodable_event"] = "malformed_delta" if is_delta else "undecodable_event"
+        return Malformed(payload, exc.expected, exc.got, code, _id(raw)), ()
 
 
 def _id(raw: object) -> str | None:
     return found if isinstance(raw, dict) and isinstance(found := raw.get("id"), str) else None
-
-
-def _error_data(payload: bytes, max_depth: int) -> ErrorData:
-    try:
-        body = None if is_deeper(payload, max_depth) else _unwrapped(msgspec.json.decode(payload))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        body = payload.decode("utf-8", "replace")
-    if isinstance(body, dict) and isinstance(body.get("error"), dict | str):
-        body = body["error"]
-    if isinstance(body, str):
-        return ErrorData(message=body)
-    fields = body if isinstance(body, dict) else {}
-    return ErrorData(*(_scalar_text(fields.get(key)) for key in ErrorData.__struct_fields__))
-
-
-def _scalar_text(value: object) -> str | None:
-    return str(value) if isinstance(value, str | int | float) else None
 
 
 def _too_deep(name: str, payload: bytes, limit: int) -> DecodeError:

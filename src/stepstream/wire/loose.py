@@ -1,27 +1,53 @@
-"""The second look: JSON that a typed decoder refused, built part by part so that unknown kinds are kept.
+"""The second look: JSON that a typed decoder refused, read field by field.
 
-The decoders know closed sets of kinds, which makes them fast; a kind that a server adds makes one refuse the whole
-event. Here an object with a `type` that its struct does not know becomes an `Unknown`, which keeps all of it, and every
-part of a known kind is still checked against its struct. This is slow, and only done after a `ValidationError`.
+The decoders know closed sets of kinds and exact types, which makes them fast; one field that does not fit makes one
+refuse the whole event. Here
+
+* an object with a `type` that its struct does not know becomes an `Unknown`, which keeps all of it;
+* of an object, what does not fit is left out, or read where it is plain what is meant (`values`): the smallest part,
+  so that all around it stays. Each is reported, by its path:
+
+      {"id": "run_1", "usage": {"total_tokens": 3.0}, "tools": ["x", {}]}
+      Run(id="run_1", usage=Usage(total_tokens=3), tools=({},))       usage.total_tokens, tools[0]
+
+* a delta that does not fit is refused as a whole: text that is appended cannot be taken back.
+
+Only an object without a usable `id` is refused too. This is slow, and only done after a `ValidationError`; the time is
+linear in the size of the JSON, whatever it holds, and of what did not fit only the first `MAX_REPORTED` are described.
 """
 
-import re
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
+from msgspec import UNSET
 
 from stepstream.wire.base import Unknown, WireObject
 from stepstream.wire.deltas import MAX_INDEX
-from stepstream.wire.schema import LISTS, PARTS, is_known
+from stepstream.wire.schema import is_known
+from stepstream.wire.values import Kind, described, kind_of
 
-_REFUSAL: Final = re.compile(
-    r"(?:Expected (`[^`]+`), got (`[^`]+`)|Object missing required field (`[^`]+`))(?: - at (`[^`]+`))?"
-)
-"""What a typed decoder says, in those of its messages that are known to name only types and keys of the protocol."""
+MAX_REPORTED: Final = 10
+"""Of one object, so many fields that do not fit are described; the others are counted."""
+
+Path: TypeAlias = "tuple[Path, str | int] | None"
+"""The way to a value, the last part first: names of fields and places in lists. None is the whole object."""
 
 
-class BadIndex(ValueError):
-    """The `index` of a delta's entry is no integer from 0 to 1023. `expected` and `got` say so in words."""
+class BadField(NamedTuple):
+    """A field of an object that did not fit its type."""
+
+    path: str
+    """The way to it, such as `step_details.tool_calls[2].function.arguments`; empty where it stands for several."""
+    expected: str
+    """The path and what belongs there, in a few words."""
+    got: str
+    """What came instead, and what became of it: kinds, never content."""
+
+
+class Misfit(ValueError):
+    """The data cannot be read. `expected` and `got` say why in words, without content."""
 
     def __init__(self, expected: str, got: str) -> None:
         super().__init__(f"expected {expected}, got {got}")
@@ -29,37 +55,147 @@ class BadIndex(ValueError):
         self.got = got
 
 
+class BadIndex(Misfit):
+    """The `index` of a delta's entry is no integer from 0 to 1023."""
+
+
 def build(struct: type[WireObject], raw: object) -> Any:
     """Return `raw`, decoded JSON, as a `struct`, or as an `Unknown` where its type is not one that `struct` is for.
 
     Raises:
         BadIndex: an entry that needs an `index` has none, or a wrong one.
-        msgspec.ValidationError: `raw` does not fit.
+        Misfit: `raw` does not fit.
     """
-    if not isinstance(raw, dict):
-        return msgspec.convert(raw, struct)
-    if "index" in struct.__struct_fields__:
-        _check_index(raw.get("index"))
-    if not is_known(struct, raw):
-        _check_fields(struct, raw)
-        return Unknown(raw)
-    parts = {field: _part(part, raw[field]) for field, part in PARTS.get(struct, {}).items() if _fits(field, raw)}
-    return msgspec.structs.replace(msgspec.convert({**raw, **dict.fromkeys(parts)}, struct), **parts)
+    return _SecondLook(is_exact=True).whole(struct, raw)
 
 
-def _check_fields(struct: type[WireObject], raw: dict[str, Any]) -> None:
-    """Check the fields that an unknown object shares with `struct`: its id, or all, where its type may come later."""
-    shared = set(struct.__struct_fields__) - {"type"} if raw.get("type") is None else {"id", "index"}
-    msgspec.convert({key: value for key, value in raw.items() if key in shared}, struct)
+def read_object(struct: type[WireObject], raw: object) -> tuple[Any, tuple[BadField, ...]]:
+    """Return `raw`, decoded JSON, as a `struct` without what does not fit, and the fields that did not.
+
+    Raises:
+        Misfit: it is no object, or has no usable id.
+    """
+    look = _SecondLook(is_exact=False)
+    return look.whole(struct, raw), look.reported()
 
 
-def _fits(field: str, raw: dict[str, Any]) -> bool:
-    """Return whether `raw[field]` can be built part by part. Any other shape is left for `struct` to refuse."""
-    return isinstance(raw.get(field), list if field in LISTS else dict)
+def unwrapped(raw: object) -> object:
+    """Return the JSON inside `raw`, where `raw` is a JSON string that holds some; else `raw` itself."""
+    try:
+        return msgspec.json.decode(raw) if isinstance(raw, str) else raw
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return raw
 
 
-def _part(struct: type[WireObject], raw: Any) -> object:
-    return tuple(build(struct, entry) for entry in raw) if isinstance(raw, list) else build(struct, raw)
+class _Field(NamedTuple):
+    """A field of a struct."""
+
+    kind: Kind
+    is_required: bool
+
+
+@cache
+def _fields(struct: type[WireObject]) -> Mapping[str, _Field]:
+    return {field.name: _Field(kind_of(field.type), field.required) for field in msgspec.structs.fields(struct)}
+
+
+class _SecondLook:
+    """Reads one object. `is_exact`: the first value that does not fit is an error, else it is noted."""
+
+    def __init__(self, *, is_exact: bool) -> None:
+        self._is_exact = is_exact
+        self._bad: list[BadField] = []
+        self._count = 0
+
+    def whole(self, struct: type[WireObject], raw: object) -> Any:
+        """Return the object."""
+        if not isinstance(raw, dict):
+            raise Misfit("an object", described(raw))
+        return self._object(struct, raw, None)
+
+    def reported(self) -> tuple[BadField, ...]:
+        """Return what did not fit: the first as they are, the others as one."""
+        more = self._count - len(self._bad)
+        rest = [BadField("", "fields that fit their types", f"{more:,} more that do not")] if more else []
+        return (*self._bad, *rest)
+
+    def _object(self, struct: type[WireObject], raw: dict[str, Any], path: Path) -> Any:
+        fields = _fields(struct)
+        if "index" in fields:
+            _check_index(raw.get("index"))
+        if not is_known(struct, raw):
+            return self._unknown(fields, raw, path)
+        return struct(**dict(self._read(fields, raw, path)))
+
+    def _read(self, fields: Mapping[str, _Field], raw: dict[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
+        """Yield those fields of an object that fit."""
+        for name, (kind, is_required) in fields.items():
+            if name in raw:
+                value = self._value(kind, raw[name], path, name)
+                if value is not UNSET:
+                    yield name, value
+                    continue
+            if is_required:
+                raise Misfit(_named(kind, (path, name)), described(raw[name]) if name in raw else "nothing")
+
+    def _unknown(self, fields: Mapping[str, _Field], raw: dict[str, Any], path: Path) -> Unknown:
+        """Return an object of another kind as it came, but for what does not fit in those fields that it shares.
+
+        These are its id; or all, where its type may come later.
+        """
+        kept = dict(raw)
+        shared = fields.keys() - {"type"} if raw.get("type") is None else {"id"}
+        for name in filter(raw.__contains__, fields):
+            if name in shared:
+                before = self._count
+                value = self._value(fields[name].kind, raw[name], path, name)
+                if value is UNSET:
+                    del kept[name]
+                elif self._count != before:
+                    kept[name] = msgspec.to_builtins(value)
+        return Unknown(kept)
+
+    def _value(self, kind: Kind, raw: Any, path: Path, name: str | int) -> Any:
+        """Return a value as what it is to be; UNSET where it does not fit."""
+        if raw is None and kind.is_nullable:
+            return None
+        value: Any = kind.fitted(raw)
+        if value is not raw:
+            self._note(kind, raw, (path, name), "left out" if value is UNSET else f"read as {kind.words}")
+        elif kind.entry:
+            return tuple(self._entries(kind.entry, raw, (path, name)))
+        elif kind.struct:
+            return self._object(kind.struct, raw, (path, name))
+        return value
+
+    def _entries(self, kind: Kind, raw: list[Any], path: Path) -> Iterator[Any]:
+        """Yield those entries of a list that fit. There may be millions that do not."""
+        for position, entry in enumerate(raw):
+            if type(entry) not in kind.types and len(self._bad) == MAX_REPORTED:
+                self._count += 1
+            elif (value := self._value(kind, entry, path, position)) is not UNSET:
+                yield value
+
+    def _note(self, kind: Kind, raw: object, path: Path, done: str) -> None:
+        """Note a value that does not fit, and what is done about it."""
+        if self._is_exact:
+            raise Misfit(_named(kind, path), described(raw))
+        self._count += 1
+        if len(self._bad) < MAX_REPORTED:
+            self._bad.append(BadField(_dotted(path), _named(kind, path), f"{described(raw)}, {done}"))
+
+
+def _named(kind: Kind, path: Path) -> str:
+    return f"{_dotted(path)} as {kind.words}"
+
+
+def _dotted(path: Path) -> str:
+    """Return a path as people write it."""
+    parts: list[str] = []
+    while path is not None:
+        path, name = path
+        parts.append(f"[{name}]" if isinstance(name, int) else f".{name}")
+    return "".join(reversed(parts)).removeprefix(".")
 
 
 def _check_index(index: object) -> None:
@@ -72,16 +208,3 @@ def index_words(index: object) -> tuple[str, str]:
     kind = "nothing" if index is None else type(index).__name__
     got = ("a negative one" if index < 0 else "a higher one") if type(index) is int else kind
     return f"index as an int from 0 to {MAX_INDEX}", got
-
-
-def refusal_words(*refusals: msgspec.ValidationError) -> tuple[str, str]:
-    """Return what was expected and what came, by the first of `refusals` that says so and quotes no payload.
-
-    An unknown enum value is quoted by msgspec. So only messages of a known form are used.
-    """
-    found = next(filter(None, (_REFUSAL.fullmatch(str(refusal)) for refusal in refusals)), None)
-    if found is None:
-        return "the fields of its type", "another type"
-    expected, got, missing, place = found.groups()
-    at = f" at {place}" if place else ""
-    return (f"the field {missing}{at}", "nothing") if missing else (f"{expected}{at}", got)

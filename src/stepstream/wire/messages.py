@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from msgspec import UNSET
 
-from stepstream.wire.base import Maybe, Seconds, Unknown, WireObject
+from stepstream.wire.base import Integer, Maybe, Seconds, Unknown, WireObject
 from stepstream.wire.objects import IncompleteDetails
 from stepstream.wire.statuses import MESSAGE_TERMINAL
 
@@ -32,8 +32,8 @@ class Annotation(WireObject, frozen=True):
 
     type: Maybe[AnnotationType] = UNSET
     text: Maybe[str] = UNSET
-    start_index: Maybe[int] = UNSET
-    end_index: Maybe[int] = UNSET
+    start_index: Maybe[Integer] = UNSET
+    end_index: Maybe[Integer] = UNSET
     file_citation: Maybe[FileCitation] = UNSET
     file_path: Maybe[FileCitation] = UNSET
     url_citation: Maybe[UrlCitation] = UNSET

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from msgspec import UNSET
 
-from stepstream.wire.base import Maybe, Number, Seconds, Unknown, WireObject, moment, span
+from stepstream.wire.base import Integer, Maybe, Number, Seconds, Unknown, WireObject, moment, span
 from stepstream.wire.statuses import RUN_TERMINAL, STEP_TERMINAL
 from stepstream.wire.tool_calls import AnyToolCall
 
@@ -21,9 +21,9 @@ ActionType: TypeAlias = Literal["submit_tool_outputs", "submit_tool_approval"]
 class Usage(WireObject, frozen=True):
     """Tokens spent. Of the two keys of details one has `token` in the singular, as on the wire."""
 
-    prompt_tokens: Maybe[int] = UNSET
-    completion_tokens: Maybe[int] = UNSET
-    total_tokens: Maybe[int] = UNSET
+    prompt_tokens: Maybe[Integer] = UNSET
+    completion_tokens: Maybe[Integer] = UNSET
+    total_tokens: Maybe[Integer] = UNSET
     prompt_token_details: Maybe[dict[str, Any]] = UNSET
     completion_tokens_details: Maybe[dict[str, Any]] = UNSET
 
@@ -193,8 +193,8 @@ class Run(WireObject, frozen=True):
     temperature: Maybe[Number] = UNSET
     top_p: Maybe[Number] = UNSET
     reasoning_effort: Maybe[str] = UNSET
-    max_completion_tokens: Maybe[int] = UNSET
-    max_prompt_tokens: Maybe[int] = UNSET
+    max_completion_tokens: Maybe[Integer] = UNSET
+    max_prompt_tokens: Maybe[Integer] = UNSET
     truncation_strategy: Maybe[dict[str, Any]] = UNSET
     incomplete_details: Maybe[IncompleteDetails] = UNSET
     usage: Maybe[Usage] = UNSET
