@@ -23,7 +23,7 @@ import msgspec
 from stepstream.errors import DecodeError
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.state import State
-from stepstream.wire.events import decode_event
+from stepstream.wire.events import Event, decode_event
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RequiredAction, Run, RunStep
 from stepstream.wire.sse import Frame
@@ -92,10 +92,14 @@ class _Answered(NamedTuple):
     """What its events are named after."""
     sent: bytes
     raw: JSON
+    """What was sent, without what does not fit: that is an anomaly once, of the event with the object as it is."""
 
     @classmethod
     def of(cls, kind: str, sent: bytes) -> "_Answered":
-        return cls(kind, sent, _decoded(sent))
+        raw, event = _decoded(sent), _event(Frame(f"thread.{kind}.created", sent))
+        if event and event.bad_fields:
+            raw = msgspec.to_builtins(event.data) | {"status": _text(raw.get("status"))}
+        return cls(kind, sent, raw)
 
     @property
     def id(self) -> str:
@@ -118,15 +122,10 @@ class _Answered(NamedTuple):
         return Frame(f"thread.{self.kind}.{name}", self.sent)
 
     def earlier(self, name: str, status: str, **details: Any) -> Frame:
-        """Return the event of that name, with the object as it must have been while it had that status.
-
-        What of the object does not fit is left out: it is an anomaly of the event that has the object as it is.
-        """
-        event = decode_event(self.as_event("created"))
-        raw = msgspec.to_builtins(event.data) if event.bad_fields else self.raw
+        """Return the event of that name, with the object as it must have been while it had that status."""
         unset = dict.fromkeys(ENDINGS) | ({"started_at": None} if status == "queued" else {}) | details
-        known = {key: value for key, value in unset.items() if key in raw}
-        return Frame(f"thread.{self.kind}.{name}", msgspec.json.encode({**raw, "status": status, **known}))
+        known = {key: value for key, value in unset.items() if key in self.raw}
+        return Frame(f"thread.{self.kind}.{name}", msgspec.json.encode({**self.raw, "status": status, **known}))
 
 
 class _Missed(NamedTuple):
@@ -146,7 +145,8 @@ def _object_events(
     """Return the missed events of a step or message; `opening` are the fields that it had when it was created."""
     builder, ends = known.get(answered.id), status in terminal
     now = answered.as_event(status if status is not None and ends else "in_progress")
-    data = _data(now)
+    event = _event(now)
+    data = event.data if event else None
     if builder is None:
         if ends and isinstance(data, RunStep | Message):
             return _Missed((answered.earlier("created", "in_progress", **opening),), (now,))
@@ -184,9 +184,11 @@ def _message_of(step: _Answered) -> str:
 
 def _run_events(before: Run | None, answered: _Answered, *, has_steps: bool) -> _Missed:
     """Return the missed events of a run: the statuses that it took after the known one, the present one last."""
-    run = _data(answered.as_event("created"))
-    if not isinstance(run, Run):
-        return _Missed((answered.as_event("created"),))
+    created = answered.as_event("created")
+    event = _event(created)
+    if event is None or not isinstance(event.data, Run):
+        return _Missed((created,))
+    run = event.data
     if before == run or (before is not None and answered.status is None):
         return _Missed()
     names = _missed_names(before, run, has_steps=has_steps)
@@ -234,10 +236,10 @@ def _asked(run: Run) -> list[str | None]:
     return [call.id or None for call in action.tool_calls] if isinstance(action, RequiredAction) else []
 
 
-def _data(frame: Frame) -> object:
-    """Return the data of an event, or None where it cannot be decoded: applied, it is an anomaly."""
+def _event(frame: Frame) -> Event | None:
+    """Return the event of a frame, or None where it cannot be decoded: applied, it is an anomaly."""
     try:
-        return decode_event(frame).data
+        return decode_event(frame)
     except DecodeError:
         return None
 
