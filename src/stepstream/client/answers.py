@@ -52,8 +52,8 @@ def own_messages(
     names_runs = any(isinstance(one.run_id, str) for _, one in found)
 
     def is_own(one: ListedObject) -> bool:
-        if one.run_id is not None:
-            return bool(one.run_id == run_id)
+        if isinstance(one.run_id, str):
+            return one.run_id == run_id
         if written is not None:
             return one.id in written if isinstance(one.id, str) else False
         return not names_runs and one.role != "user"

@@ -1,5 +1,6 @@
 """The objects in the responses of the API."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
@@ -12,6 +13,8 @@ from stepstream.wire.events import Malformed, decode_event
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 from stepstream.wire.sse import Frame
+
+_log = logging.getLogger("stepstream.client")
 
 T = TypeVar("T", Run, RunStep, Message)
 
@@ -35,12 +38,17 @@ def field(raw: msgspec.Raw, name: str) -> Any:
 def object_of(raw: msgspec.Raw, type_: type[T]) -> T:
     """Return an object of the API as it was sent, its status included: None or UNSET where lists leave it out.
 
+    A field that does not fit its type is left out, or read as what it plainly means.
+
     Raises:
         ProtocolError: it is no object of that type. A `DecodeError` is one.
     """
-    data = decode_event(Frame(_NAMES[type_], bytes(raw))).data
+    event = decode_event(Frame(_NAMES[type_], bytes(raw)))
+    data = event.data
     if not isinstance(data, type_):
         reason = data.reason if isinstance(data, Malformed) else type(data).__name__
         raise ProtocolError(f"expected a {type_.__name__}: {reason}")
+    for bad in event.bad_fields:
+        _log.debug("a %s has a field that does not fit: expected %s, got %s", type_.__name__, bad.expected, bad.got)
     status = field(raw, "status")  # decoding took a missing one from the name of the event, which was made up here
-    return data if status else replace(data, status=status)
+    return replace(data, status=status if status is None or isinstance(status, str) else UNSET)

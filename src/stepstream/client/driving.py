@@ -26,7 +26,7 @@ from msgspec.structs import replace
 
 from stepstream.client.polling import RunKey, RunPoller
 from stepstream.client.tools import Toolbox
-from stepstream.errors import APIError, StepStreamError, ToolFailed, TransportError
+from stepstream.errors import APIError, ProtocolError, StepStreamError, ToolFailed, TransportError
 from stepstream.fold.outcome import Outcome, usage_of
 from stepstream.live.processor import Processor
 from stepstream.live.source import Source
@@ -105,11 +105,18 @@ class _Submission:
 
 
 async def drive(
-    client: RunCalls, processor: Processor, source: Source, tools: Toolbox | None, *, context: object, max_rounds: int
+    client: RunCalls,
+    processor: Processor,
+    source: Source,
+    tools: Toolbox | None,
+    thread_id: str | None,
+    *,
+    context: object,
+    max_rounds: int,
 ) -> Outcome:
     """Read `source` and the streams after it, until the run has ended or its calls were answered `max_rounds` times.
 
-    Return the outcome of all streams together.
+    `thread_id` is that of the run, where it is known before. Return the outcome of all streams together.
     """
     whole: Outcome | None = None
     submission: _Submission | None = None
@@ -126,10 +133,12 @@ async def drive(
             return whole
         else:
             rounds += 1
+            key = _waiting_run(outcome, thread_id, whole)
+            thread_id = key.thread_id
             try:
-                submission = _Submission(client, await _run_tools(outcome, tools))
+                submission = _Submission(client, await _run_tools(outcome, tools, key))
             except ToolFailed as failure:
-                rest = await _cancel(client, processor, outcome, context)
+                rest = await _cancel(client, processor, key, context)
                 # `rest` is reconciled, since it was polled; but no stream broke.
                 failure.outcome = (
                     whole if rest is None else replace(join_outcomes(whole, rest), reconciled=whole.reconciled)
@@ -154,7 +163,7 @@ def _resubmission(lost: _Submission, whole: Outcome) -> _Submission:
     return _Submission(lost.client, lost.results, lost.number + 1)
 
 
-async def _run_tools(outcome: Outcome, tools: Toolbox) -> _Results:
+async def _run_tools(outcome: Outcome, tools: Toolbox, key: RunKey) -> _Results:
     """Return the results of the calls that a run waits for.
 
     Raises:
@@ -162,13 +171,12 @@ async def _run_tools(outcome: Outcome, tools: Toolbox) -> _Results:
     """
     calls, action = _required_calls(outcome), outcome.required_action
     if isinstance(action, RequiredAction) and action.submit_tool_approval:
-        return _Results(_waiting_run(outcome), True, await tools.approvals(calls))
-    return _Results(_waiting_run(outcome), False, await tools.outputs(calls))
+        return _Results(key, True, await tools.approvals(calls))
+    return _Results(key, False, await tools.outputs(calls))
 
 
-async def _cancel(client: RunCalls, processor: Processor, outcome: Outcome, context: object) -> Outcome | None:
+async def _cancel(client: RunCalls, processor: Processor, key: RunKey, context: object) -> Outcome | None:
     """Cancel a run, and return the outcome of following it to its end, as far as that went."""
-    key = _waiting_run(outcome)
     try:
         await client.cancel_run(*key)
         return await processor.run(client.follow(*key, TransportError("the run was cancelled")), context)
@@ -177,10 +185,20 @@ async def _cancel(client: RunCalls, processor: Processor, outcome: Outcome, cont
         return failure.outcome
 
 
-def _waiting_run(outcome: Outcome) -> RunKey:
-    """Return the ids of the newest run that waits for action."""
+def _waiting_run(outcome: Outcome, thread_id: str | None, whole: Outcome) -> RunKey:
+    """Return the ids of the newest run that waits for action. Where it does not name its thread, others may.
+
+    Raises:
+        ProtocolError: nothing that came does.
+    """
     run = [run for run in outcome.runs.values() if run.status == "requires_action"][-1]
-    return RunKey(run.thread_id or "", run.id)
+    steps = [step.thread_id for step in whole.steps.values() if step.run_id == run.id]
+    messages = [message.thread_id for message in whole.messages.values() if message.run_id == run.id]
+    named = [found for found in (run.thread_id, thread_id, *steps, *messages) if found]
+    if not named:
+        text = f"expected run {run.id}, which waits for action, to name its thread"
+        raise _with_outcome(whole, ProtocolError(text))
+    return RunKey(named[0], run.id)
 
 
 def _required_calls(outcome: Outcome) -> Sequence[ToolCall]:

@@ -185,7 +185,7 @@ class RunsClient:
             source = self._stream(("threads", thread_id, "runs"), body, include_of(parameters), thread_id=thread_id)
         if max_rounds < 0:
             raise ValueError(f"expected max_rounds of at least 0, got {max_rounds}")
-        return await drive(self, processor, source, toolbox, context=context, max_rounds=max_rounds)
+        return await drive(self, processor, source, toolbox, thread_id, context=context, max_rounds=max_rounds)
 
     def follow(self, thread_id: str, run_id: str, failure: TransportError) -> RunPoller:
         """Return a source that polls a run until it has ended or waits for action. Giving up, it names `failure`."""

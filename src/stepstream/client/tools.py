@@ -10,6 +10,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import msgspec
+from msgspec import UNSET
 
 from stepstream.client.signature import Signature, is_async, signature_of
 from stepstream.errors import ToolFailed
@@ -151,6 +152,8 @@ class Toolbox:
             known = ", ".join(self._functions) or "none"
             return self._error_output(None, LookupError(f"no function named {name!r:.80}; there are: {known}"))
         try:
+            if wanted and wanted.arguments is UNSET and signature.arguments.__struct_fields__:
+                raise ValueError("expected arguments as JSON text, got none")  # maybe others, which could not be read
             arguments = signature.decode((wanted.arguments if wanted else None) or "{}")
             result = await self._call(signature.function, signature.is_async, **arguments)
             text = result if isinstance(result, str) else msgspec.json.encode(result).decode()
