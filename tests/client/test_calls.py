@@ -205,7 +205,7 @@ async def test_long_refusal_is_read_in_part():
 @pytest.mark.parametrize(
     "body",
     [b"", b"<html>Sign in</html>", b"{", b"[]", b"5", b"null", b'{"status": "completed"}', b'{"id": 5}', b"\xff",
-     b'"x"', b'{"id": "run_1", "status": 5}', b'{"id": "\\ud800"}', b"[" * 100_000],
+     b'"x"', b'{"id": "\\ud800"}', b"[" * 100_000],
 )  # fmt: skip
 async def test_answer_that_is_no_run_is_a_protocol_error(body: bytes):
     error, peer = await failure(says("200 OK", body))

@@ -152,9 +152,7 @@ async def test_thread_of_a_new_run_is_taken_from_its_steps():
 async def test_run_without_a_thread_is_a_protocol_error_with_the_outcome():
     opened = streaming(sent("thread.run.requires_action", waiting(thread_id=LEFT_OUT)), DONE)
     async with serving(opened) as url, Processor() as processor:
-        with pytest.raises(
-            ProtocolError, match="expected run run_1, which waits .*, to name its thread"
-        ) as got:
+        with pytest.raises(ProtocolError, match="to name its thread") as got:
             await RunsClient(url).drive(processor, None, Toolbox(), assistant_id="a")
     assert got.value.outcome is not None
     assert list(got.value.outcome.runs) == ["run_1"]

@@ -453,7 +453,7 @@ async def test_truth_has_what_cannot_be_read_left_to_whoever_folds_it():
     assert [json.loads(one) for one in truth.steps] == [{"id": 5}]
 
 
-@pytest.mark.parametrize("run", [[], {}, {"id": 5}, {"id": "r", "status": 5}, "r"])
+@pytest.mark.parametrize("run", [[], {}, {"id": 5}, "r"])
 async def test_truth_needs_a_run(run: object):
     async with noting(telling(run)) as client:
         with pytest.raises(ProtocolError):
