@@ -7,9 +7,9 @@ import pytest
 
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.anomalies import Anomaly
-from stepstream.fold.changes import Change
+from stepstream.fold.changes import Change, MessageTransition, RunTransition, StepTransition
 from stepstream.fold.reconcile import ServerAnswer, missed_events
-from stepstream.wire.events import decode_event
+from stepstream.wire.events import Event, decode_event
 from tests.support.json_values import JSON, event, plain
 from tests.support.odd_fields import ROOTS, STATUSES, Oddity, oddities
 from tests.support.server_events import (
@@ -131,6 +131,42 @@ def test_calls_that_a_run_waits_for_finish_though_one_is_odd():
     start = created(), delta(piece(0, id="call_a", name="sail"), piece(1, id="call_b", name="moor"))
     changes = last_changes_of(*start, asking("boom", call("call_a", name=5), call("call_b", name="moor")))  # type: ignore[arg-type]
     assert names(changes) == ["bad_field", "bad_field", "ToolCallFinished", "ToolCallFinished", "RunTransition"]
+
+
+def test_object_belongs_to_what_it_did_where_that_field_is_odd_in_its_end():
+    opened = created(), message(), run("queued")
+    ends = [
+        ended(run_id=5, thread_id=[], created_at="soon", type={}),
+        message("completed", as_="completed", run_id=5, thread_id=[]),
+        run("completed", thread_id=5),
+    ]
+    for end in ends:
+        last = last_changes_of(*opened, end)[-1]
+        assert isinstance(last, StepTransition | MessageTransition | RunTransition)
+        assert (last.run_id, last.thread_id, last.key.split("/")[0]) == (RUN, "thread_moss", RUN)
+    assert step_of(fold(*opened, ends[0]))["created_at"] == 1790000000
+
+
+def test_odd_object_that_comes_again_is_a_duplicate():
+    for end in (ended(run_id=5), run("completed", thread_id=5)):
+        assert names(last_changes_of(created(), run("queued"), end, end)) == ["bad_field", "duplicate_terminal"]
+
+
+@pytest.mark.parametrize(
+    ("odd", "run_id"),
+    [
+        (created(metadata=[]), RUN),
+        (message(metadata=[]), RUN),
+        (run("queued", metadata=[]), RUN),
+        (created(run_id=5), "run_newest"),
+        (event("thread.created", {"id": "thread_a", "metadata": []}), "run_newest"),
+    ],
+    ids=["step", "message", "run", "step of no run", "thread"],
+)
+def test_anomaly_names_the_run_of_the_object(odd: Event, run_id: str):
+    anomaly = last_changes_of(run("queued", "run_newest"), odd)[0]
+    assert isinstance(anomaly, Anomaly)
+    assert anomaly.run_id == run_id
 
 
 # After a break

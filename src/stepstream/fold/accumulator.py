@@ -23,7 +23,7 @@ from stepstream.fold.updates import apply_delta, apply_object
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import DEFAULT_MAX_DEPTH, Event, Malformed, UnknownData, decode_event
 from stepstream.wire.messages import Message
-from stepstream.wire.objects import Run, RunStep
+from stepstream.wire.objects import Run, RunStep, Thread
 from stepstream.wire.sse import Frame, FrameDecoder
 
 V = TypeVar("V")
@@ -66,8 +66,11 @@ def _malformed(stream: StreamState, event: Event) -> list[Change]:
 
 
 def _bad_fields(stream: StreamState, event: Event) -> list[Change]:
-    ref, identifier = EventRef(event, stream.sequence), cast(Run, event.data).id
-    return [stream.anomaly(ref, "bad_field", identifier, bad.expected, bad.got) for bad in event.bad_fields]
+    """Return the fields of an object that did not fit as anomalies. They come before the object's own changes."""
+    data, ref = cast(RunStep | Message | Run | Thread, event.data), stream.ref(event)
+    run_id = data.id if isinstance(data, Run) else getattr(data, "run_id", None)
+    whose = (run_id, getattr(data, "thread_id", None) or None) if run_id else None
+    return [stream.anomaly(ref, "bad_field", data.id, bad.expected, bad.got, whose) for bad in event.bad_fields]
 
 
 def _rules(stream: StreamState) -> Mapping[type[Any], Callable[[Event], list[Change]]]:

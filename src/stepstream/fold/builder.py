@@ -35,6 +35,10 @@ GROWN_FIELDS: Final[Mapping[type[Any], tuple[str, ...]]] = {RunStep: ("step_deta
 """The fields that deltas add to. All others come in full objects only."""
 
 
+IDENTITY: Final = ("object", "created_at", "assistant_id", "thread_id", "run_id", "type")
+"""The fields that never change: where a run, step or message belongs."""
+
+
 class SnapshotBuilder(Generic[Obj]):
     """A step or message, and what deltas have added to it."""
 
@@ -155,7 +159,8 @@ class SnapshotBuilder(Generic[Obj]):
         `is_odd`: some of it did not fit and was left out, which says no more than null does.
         """
         before = None if self._tree is None and self._is_as_in(full) else self.tree
-        self.base = self.sent = self.cached = full
+        self.sent = full
+        self.base = self.cached = identified(full, self.base) if is_odd else full
         self.ended = True
         self.version += 1
         if before is not None:
@@ -188,6 +193,12 @@ class SnapshotBuilder(Generic[Obj]):
         after = self.snapshot()
         against = any(value != getattr(after, field) for field, value in said)
         return after != before, against or contradicts(self.tree, supplement)
+
+
+def identified(full: Any, known: Any) -> Any:
+    """Return an object some of whose fields were left out, with those that never change as they are known."""
+    lacking = [field for field in IDENTITY if getattr(full, field, None) is UNSET]
+    return msgspec.structs.replace(full, **{field: getattr(known, field) for field in lacking})
 
 
 def _is_null(value: object) -> bool:

@@ -5,7 +5,7 @@ from typing import Final, cast
 from msgspec import UNSET
 
 from stepstream.fold.anomalies import AnomalyCode
-from stepstream.fold.builder import SnapshotBuilder
+from stepstream.fold.builder import SnapshotBuilder, identified
 from stepstream.fold.cause import round_of
 from stepstream.fold.changes import Change, RunTransition
 from stepstream.fold.lifecycle import names_another_status
@@ -24,6 +24,8 @@ def apply_run(stream: StreamState, event: Event) -> list[Change]:
     ref = stream.ref(event)
     run = cast(Run, with_status(ref.event.name, ref.event.data))  # for events made by hand
     before = stream.state.runs.get(run.id)
+    if before is not None and event.bad_fields:
+        run = identified(run, before)
     if before is not None and before.is_terminal:
         touch(stream.runs, run.id, before)
         refused = _refusal(before, run)
