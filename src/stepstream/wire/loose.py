@@ -87,16 +87,18 @@ def unwrapped(raw: object) -> object:
         return raw
 
 
-class _Field(NamedTuple):
-    """A field of a struct."""
+class _Shape(NamedTuple):
+    """What belongs in a struct."""
 
-    kind: Kind
-    is_required: bool
+    kinds: Mapping[str, Kind]
+    required: tuple[str, ...]
 
 
 @cache
-def _fields(struct: type[WireObject]) -> Mapping[str, _Field]:
-    return {field.name: _Field(kind_of(field.type), field.required) for field in msgspec.structs.fields(struct)}
+def _shape(struct: type[WireObject]) -> _Shape:
+    fields = msgspec.structs.fields(struct)
+    kinds = {field.name: kind_of(field.type) for field in fields}
+    return _Shape(kinds, tuple(field.name for field in fields if field.required))
 
 
 class _SecondLook:
@@ -120,35 +122,31 @@ class _SecondLook:
         return (*self._bad, *rest)
 
     def _object(self, struct: type[WireObject], raw: dict[str, Any], path: Path) -> Any:
-        fields = _fields(struct)
-        if "index" in fields:
+        kinds, required = _shape(struct)
+        if "index" in kinds:
             _check_index(raw.get("index"))
         if not is_known(struct, raw):
-            return self._unknown(fields, raw, path)
-        return struct(**dict(self._read(fields, raw, path)))
+            return self._unknown(kinds, raw, path)
+        found = {}
+        for name, sent in raw.items():
+            if name in kinds and (value := self._value(kinds[name], sent, path, name)) is not UNSET:
+                found[name] = value
+        for name in required:
+            if name not in found:
+                raise Misfit(_named(kinds[name], (path, name)), described(raw[name]) if name in raw else "nothing")
+        return struct(**found)
 
-    def _read(self, fields: Mapping[str, _Field], raw: dict[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
-        """Yield those fields of an object that fit."""
-        for name, (kind, is_required) in fields.items():
-            if name in raw:
-                value = self._value(kind, raw[name], path, name)
-                if value is not UNSET:
-                    yield name, value
-                    continue
-            if is_required:
-                raise Misfit(_named(kind, (path, name)), described(raw[name]) if name in raw else "nothing")
-
-    def _unknown(self, fields: Mapping[str, _Field], raw: dict[str, Any], path: Path) -> Unknown:
+    def _unknown(self, kinds: Mapping[str, Kind], raw: dict[str, Any], path: Path) -> Unknown:
         """Return an object of another kind as it came, but for what does not fit in those fields that it shares.
 
         These are its id; or all, where its type may come later.
         """
         kept = dict(raw)
-        shared = fields.keys() - {"type"} if raw.get("type") is None else {"id"}
-        for name in filter(raw.__contains__, fields):
+        shared = kinds.keys() - {"type"} if raw.get("type") is None else {"id"}
+        for name in raw:
             if name in shared:
                 before = self._count
-                value = self._value(fields[name].kind, raw[name], path, name)
+                value = self._value(kinds[name], raw[name], path, name)
                 if value is UNSET:
                     del kept[name]
                 elif self._count != before:
