@@ -154,6 +154,14 @@ def test_first_odd_fields_are_told_and_the_others_counted(count: int):
     )
 
 
+def test_odd_fields_of_many_names_are_counted_too():
+    good, _ = whole("run")
+    names = [name for name in good if name not in ("id", "status", "parallel_tool_calls")]
+    found = event("thread.run.queued", {**good, **dict.fromkeys(names, True)})
+    assert [bad.path for bad in found.bad_fields] == [*names[:MAX_REPORTED], ""]
+    assert found.bad_fields[-1].got == f"{len(names) - MAX_REPORTED} more that do not"
+
+
 # Kinds that are not known, and objects without a type
 
 UNKNOWN_AND_ODD = {
@@ -181,6 +189,12 @@ def test_odd_part_of_a_message_whose_type_may_come_is_left_out():
     content = {"x": 1, "text": {"value": 5, "annotations": []}}
     found = event("thread.message.created", {"id": "a", "content": [content], "role": 5})
     assert plain(found.data)["content"] == [{"text": {"annotations": []}}]
+
+
+def test_odd_field_of_an_annotation_whose_type_may_come_is_read_where_that_is_plain():
+    text = {"value": "v", "annotations": [{"x": 1, "start_index": 3.0}]}
+    found = event("thread.message.created", {"id": "a", "content": [{"type": "text", "text": text}]})
+    assert plain(found.data)["content"][0]["text"]["annotations"] == [{"x": 1, "start_index": 3}]
 
 
 # What is still refused
