@@ -18,7 +18,8 @@ from stepstream import (
     RunTransition,
     Toolbox,
 )
-from stepstream.client.api_objects import messages_of_run, object_of
+from stepstream.client.answers import own_messages
+from stepstream.client.api_objects import object_of
 from stepstream.wire.base import WireObject
 from tests.support.json_values import JSON, plain
 from tests.support.odd_fields import LEFT_OUT, MILLISECONDS, oddities
@@ -183,14 +184,9 @@ def raws(*values: object) -> list[msgspec.Raw]:
     return [msgspec.Raw(json.dumps(value).encode()) for value in values]
 
 
-def test_messages_of_a_run_say_so_or_were_written_by_a_step_of_it():
-    details = {"type": "message_creation", "message_creation": {"message_id": "msg_2"}}
-    steps = raws(
-        {"id": "a", "step_details": details}, {"id": "b", "step_details": "boom"}, 5, {"step_details": {}},
-        {"step_details": {"message_creation": {"message_id": None}}},
-    )  # fmt: skip
+def test_message_whose_run_id_is_odd_is_its_runs_where_a_step_of_it_wrote_it():
     messages = raws(
         {"id": "msg_1", "run_id": "run_1"}, {"id": "msg_2", "run_id": 5}, {"id": "msg_3", "run_id": "run_2"},
         {"id": [], "run_id": {}}, {"run_id": None}, 5,
     )  # fmt: skip
-    assert messages_of_run("run_1", steps, messages) == messages[:2]
+    assert own_messages(messages, "run_1", written=["msg_2", None, 5]) == messages[:2]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stepstream.errors import DecodeError
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.anomalies import Anomaly
+from stepstream.fold.answered import ENDINGS
 from stepstream.fold.changes import (
     Change,
     MessageTransition,
@@ -22,7 +23,7 @@ from stepstream.fold.changes import (
     ToolCallFinished,
     ToolCallStarted,
 )
-from stepstream.fold.reconcile import ENDINGS, ServerAnswer, missed_events
+from stepstream.fold.reconcile import ServerAnswer, missed_events
 from stepstream.wire.events import Done, Event, decode_event
 from stepstream.wire.statuses import NEXT_MESSAGE, NEXT_RUN, NEXT_STEP
 from tests.support.json_values import JSON, event, plain

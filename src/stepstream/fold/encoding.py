@@ -22,7 +22,7 @@ from stepstream.fold.changes import (
 from stepstream.fold.subjects import Reference
 from stepstream.wire.base import Unknown, WireObject
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
-from stepstream.wire.loose import BadIndex, build
+from stepstream.wire.loose import Misfit, build
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 from stepstream.wire.tool_calls import ToolCall
@@ -138,7 +138,7 @@ def decode_change(line: bytes | str) -> Change:
     try:
         read = _decode_line(line)
         return _READERS[read.change](read, line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadIndex) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Misfit) as exc:
         refused = type(exc).__name__
     except KeyError:
         refused = "a change of another kind"

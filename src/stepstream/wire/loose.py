@@ -142,7 +142,7 @@ class _SecondLook:
         These are its id; or all, where its type may come later.
         """
         kept = dict(raw)
-        shared = kinds.keys() - {"type"} if raw.get("type") is None else {"id"}
+        shared = kinds.keys() - {"type"} if raw.get("type") is None else kinds.keys() & {"id"}
         for name in raw:
             if name in shared:
                 before = self._count
