@@ -19,6 +19,7 @@ ANSWER = ServerAnswer(b'{"id": "run_1"}')
         (bytearray(TICK * 2), [Frame(data=b"tick", id="7")] * 2),
         (memoryview(TICK), [Frame(data=b"tick", id="7")]),
         (b"data: half", []),
+        ("data: \N{SNOWMAN}\n\n", [Frame(data="\N{SNOWMAN}".encode())]),
         (Frame("a", b"b", "1"), [Frame("a", b"b", "1")]),
         (EVENT, [Frame("thread.run.created", b'{"id": "run_1", "new": null}', "7")]),
         (SimpleNamespace(event="note", data="high\nwater", id="7"), [Frame("note", b"high\nwater", "7")]),
@@ -31,7 +32,7 @@ def test_every_kind_of_item_becomes_its_frames(item: Any, frames: list[Frame]):
     assert ItemDecoder().feed(item) == frames
 
 
-@pytest.mark.parametrize("item", [7, None, "data: a\n\n", SimpleNamespace(event=1, data="x")])
+@pytest.mark.parametrize("item", [7, None, SimpleNamespace(event=1, data="x")])
 def test_item_of_no_known_kind_is_a_type_error(item: Any):
     with pytest.raises(TypeError, match=r"^expected a source to yield bytes, frames"):
         ItemDecoder().feed(item)

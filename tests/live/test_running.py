@@ -600,7 +600,7 @@ async def test_context_manager_that_gives_no_source_is_a_type_error_and_is_left(
 
 @pytest.mark.parametrize(
     "item",
-    ["text", 3, None, ["list"], {"event": "done"}, SimpleNamespace(data="x"), SimpleNamespace(event="done"),
+    [3, None, ["list"], {"event": "done"}, SimpleNamespace(data="x"), SimpleNamespace(event="done"),
      SimpleNamespace(event="done", data=b"bytes"), Reconnected],
     ids=str,
 )  # fmt: skip

@@ -24,7 +24,7 @@ from stepstream.fold.reconcile import ServerAnswer, missed_events
 from stepstream.live.fast_path import DeltaTemplates
 from stepstream.live.lifetime import Lifetime
 from stepstream.live.routing import Routes, StreamFanout
-from stepstream.live.source import Reconnected, Source, frame_of, open_source, translate_source_error
+from stepstream.live.source import Reconnected, Source, encoded, frame_of, open_source, translate_source_error
 from stepstream.wire.events import Done, ErrorData, Event, decode_event
 from stepstream.wire.scan import Scanner
 from stepstream.wire.sse import Frame
@@ -118,6 +118,8 @@ class Reader:
                     return
                 yield from self.read(bytes(item[start : start + self._piece_size]))
                 yield
+        elif isinstance(item, str):
+            yield from self._other(encoded(item))
         elif isinstance(item, Event):
             self._event(item)
             yield

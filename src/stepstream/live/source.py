@@ -1,16 +1,19 @@
 """Sources: whatever yields bytes, frames, events or SSE messages asynchronously, opened and closed in one place."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from inspect import isawaitable
 from types import TracebackType
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias, cast, runtime_checkable
 
 import anyio
 
 from stepstream.errors import StepStreamError, TransportError
 from stepstream.fold.reconcile import ServerAnswer
 from stepstream.live.cancellation import is_cancelled_from_outside
+from stepstream.live.refusals import check_status
+from stepstream.live.source_kinds import recognised, refused
 from stepstream.wire.events import Event
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder
 
@@ -44,17 +47,14 @@ class SSEMessage(Protocol):
         """The last event id."""
 
 
-Item: TypeAlias = bytes | bytearray | memoryview | Frame | Event | Reconnected | ServerAnswer | SSEMessage
+Item: TypeAlias = bytes | bytearray | memoryview | str | Frame | Event | Reconnected | ServerAnswer | SSEMessage
 """What a source may yield."""
 
 Source: TypeAlias = Any
-"""An async iterable of `Item`, or an async context manager that gives one. Anything of that shape goes: the byte
-iterators of httpx, httpx2 and aiohttp, files of anyio, `connect()`, `httpx_sse.EventSource`."""
+"""An async iterable of `Item`, or an async context manager that gives one; `source_kinds` has what else is read."""
 
 END: Final = object()
 """What `next_item` returns at the end of a source."""
-
-_EXPECTED: Final = "expected an async iterable of bytes or SSE messages, or an async context manager that gives one"
 
 _log = logging.getLogger("stepstream.live")
 
@@ -64,19 +64,25 @@ async def open_source(source: Source) -> AsyncIterator[AsyncIterator[Any]]:
     """Open `source`, give its iterator, and close both at the end.
 
     Raises:
-        TypeError: it is no source.
+        TypeError: it is no source. The text says what to give instead.
         RuntimeError: it was read before.
+        APIError: it is a response whose status is no success.
         TransportError: it could not be opened. What stepstream itself raises passes as it is.
     """
     async with _Closing() as stack:
-        if not hasattr(source, "__aiter__") and hasattr(source, "__aenter__"):
+        kind, found = recognised(source)
+        if kind.is_entered:
             source = await _entered(stack, source)
-        response: Any = getattr(source, "response", source)
-        if hasattr(response, "aiter_bytes") and hasattr(response, "aclose"):
-            stack.push_async_callback(response.aclose)  # its iterator does not close it when left before the end
-        items = _items(source, response)
+            kind, found = recognised(source)
+        if kind.items is None:
+            raise refused(source, kind)
+        if kind.close:
+            stack.push_async_callback(_close, getattr(found, kind.close))
+        items = kind.items(found)
         if hasattr(items, "aclose"):
             stack.push_async_callback(items.aclose)
+        if kind.close:
+            await check_status(found, items)
         yield items
 
 
@@ -120,16 +126,11 @@ async def _entered(stack: AsyncExitStack, source: Any) -> Any:
         raise translate_source_error(exc) from exc
 
 
-def _items(source: Any, response: Any) -> AsyncIterator[Any]:
-    if hasattr(response, "aiter_bytes"):
-        return aiter(response.aiter_bytes())
-    if hasattr(source, "aiter_sse"):
-        return aiter(source.aiter_sse())
-    if hasattr(source, "iter_any"):  # of aiohttp: its own iteration is by lines, and refuses long ones
-        return aiter(source.iter_any())
-    if not hasattr(source, "__aiter__"):
-        raise TypeError(f"{_EXPECTED}, got {type(source).__name__}")
-    return aiter(source)
+async def _close(close: Callable[[], Any]) -> None:
+    """Close a response, whether its library waits for that or not."""
+    closing = close()
+    if isawaitable(closing):
+        await closing
 
 
 async def next_item(items: AsyncIterator[Any]) -> Any:
@@ -152,24 +153,31 @@ def translate_source_error(exc: Exception) -> TransportError:
     return TransportError(f"the source failed: {reason}")
 
 
+def encoded(text: str) -> bytes:
+    """Return a chunk of text as bytes. What has no form in UTF-8, half of a surrogate pair, becomes "?"."""
+    return text.encode("utf-8", "replace")
+
+
 def frame_of(item: object) -> Frame:
     """Return an SSE message as a frame.
 
     Raises:
         TypeError: it is none.
     """
-    event, data = getattr(item, "event", item), getattr(item, "data", None)
+    event, data = getattr(item, "event", item), cast(Any, getattr(item, "data", None))
+    if hasattr(data, "model_dump_json"):  # of openai: an object, which as JSON has the fields that were sent
+        data = data.model_dump_json(by_alias=True, exclude_unset=True, warnings=False)
     if not isinstance(event, str | None) or not isinstance(data, str):
         raise TypeError(f"expected a source to yield bytes, frames, events or SSE messages, got {type(item).__name__}")
     identifier = getattr(item, "id", None)
-    return Frame(event or "message", data.encode("utf-8", "replace"), identifier if isinstance(identifier, str) else "")
+    return Frame(event or "message", encoded(data), identifier if isinstance(identifier, str) else "")
 
 
 class ItemDecoder:
     """Decodes what one source yields, of every kind, to frames: for all that look at frames and fold nothing.
 
-    Bytes are decoded as those of one connection, and after `Reconnected` as those of a new one. The answer of a
-    server is no frame: only the fold knows which events it stands for.
+    Bytes, and text as bytes, are decoded as those of one connection, and after `Reconnected` as those of a new one. The
+    answer of a server is no frame: only the fold knows which events it stands for.
     """
 
     def __init__(self, *, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES) -> None:
@@ -189,6 +197,8 @@ class ItemDecoder:
         match item:
             case bytes() | bytearray() | memoryview():
                 return self._decoder.feed(item)
+            case str():
+                return self._decoder.feed(encoded(item))
             case Frame():
                 return [item]
             case Event():
