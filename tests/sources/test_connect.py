@@ -12,8 +12,8 @@ import httpx2
 import pytest
 
 from stepstream import IdleTimeout, Processor, RunTransition, StreamTruncated, TransportError, connect
-from tests.support.scripted_server import CREATED, DONE, Exchange, serving
-from tests.support.stream_reads import WITHIN, Clock, both_clients, read, refused, run
+from tests.support.scripted_server import CREATED, DONE, Exchange, InTurn, serving
+from tests.support.stream_reads import WITHIN, Clock, both_clients, items, read, refused, run
 
 
 async def whole(exchange: Exchange) -> None:
@@ -90,6 +90,31 @@ async def test_headers_of_the_caller_are_sent_and_left_as_they_were(new_client: 
     assert given == before
     assert [request.values(name) for name in ("authorization", "api-version")] == [["Bearer s3cret"], ["1"]]
     assert [request.values(name) for name in ("accept", "accept-encoding")] == [["text/event-stream"], ["identity"]]
+
+
+async def test_key_is_sent_as_a_bearer_token_unless_an_authorization_is_given():
+    script = InTurn(whole)
+    async with serving(script) as url:
+        await read(url, api_key="k")
+        await read(url, api_key="k", headers={"authorization": "Basic x"}, json={})
+    assert [request.values("authorization") for request in script.requests] == [["Bearer k"], ["Basic x"]]
+
+
+async def test_callable_gives_a_fresh_key_for_each_connection(clock: Clock):
+    keys = iter("abc")
+
+    async def fetch() -> str:
+        return next(keys)
+
+    script = InTurn(lambda exchange: exchange.stream(CREATED), lambda exchange: exchange.reset(), whole)
+    async with serving(script) as url:
+        await items(url, api_key=fetch)
+        assert "key" not in repr(connect(url, api_key="key"))
+    assert [request.values("authorization") for request in script.requests] == [
+        ["Bearer a"],
+        ["Bearer b"],
+        ["Bearer c"],
+    ]
 
 
 @both_clients
@@ -376,6 +401,12 @@ async def test_many_streams_run_at_once_in_one_processor(many: str):
     [
         ({"json": object()}, TypeError, "not JSON serializable"),
         ({"json": float("nan")}, ValueError, "not JSON compliant"),
+        (
+            {"json": {"SECRET": "\ud800"}},
+            ValueError,
+            "^expected text in JSON that UTF-8 can hold, got half of a surrogat",
+        ),
+        ({"api_key": "SECRET\n"}, ValueError, "as the value of the header 'Authorization', no space around it$"),
         ({"headers": {"a": 5}}, TypeError, "expected a string as the value of the header 'a', got int"),
         ({"headers": {"a\n": "b"}}, ValueError, "as the name of a header"),
         ({"idle_timeout": "x"}, TypeError, "expected idle_timeout in seconds, got str"),

@@ -1,17 +1,13 @@
 """Where an API is and how a request to it is made: base URL, version, key and headers."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from inspect import isawaitable
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-from stepstream.sources.options import validated_headers
+from stepstream.sources.options import ApiKey, fresh_key, validated_headers
 from stepstream.sources.url_redaction import redact_url
-
-ApiKey: TypeAlias = str | Callable[[], str | Awaitable[str]]
-"""A key, or a callable that returns a fresh token for each request, or an awaitable of one."""
 
 Auth: TypeAlias = Literal["bearer", "api-key"]
 
@@ -32,14 +28,18 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Endpoint {redact_url(self.base_url)}>"
 
     def check(self) -> None:
-        """Check the headers of every request, but for a key that a callable has yet to give.
+        """Check the base URL and the headers of every request, but for a key that a callable has yet to give.
 
         Raises:
-            ValueError: `auth` is unknown, or a header cannot be sent, such as a key with a line end. Its value is not
-                quoted.
+            ValueError: `base_url` is no URL, `auth` is unknown, or a header cannot be sent, such as a key with a line
+                end. Its value is not quoted.
         """
         if self.auth not in ("bearer", "api-key"):
             raise ValueError(f"expected auth 'bearer' or 'api-key', got {self.auth!r:.80}")
+        try:
+            urlsplit(self.base_url)
+        except ValueError:
+            raise ValueError(f"expected a URL as base_url, got {redact_url(self.base_url)!r:.80}") from None
         validated_headers(self._headers_with(None if callable(self.api_key) else self.api_key))
 
     def url(self, *path: str, query: Iterable[tuple[str, str]] = ()) -> str:
@@ -63,12 +63,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     async def headers(self) -> dict[str, str]:
         """Return the headers of the next request, with a fresh key from a callable."""
-        key: Any = self.api_key
-        if callable(key):
-            key = key()
-            if isawaitable(key):
-                key = await key
-        return self._headers_with(key)
+        return self._headers_with(await fresh_key(self.api_key))
 
     def _headers_with(self, key: str | None) -> dict[str, str]:
         given = dict(ASSISTANTS)

@@ -5,6 +5,8 @@ from typing import Any, TypedDict
 
 import msgspec
 
+from stepstream.sources.options import check_json
+
 
 class RunParameters(TypedDict, total=False):
     """The parameters of a run, as the API names them. One left out has the default of the assistant or server."""
@@ -44,12 +46,14 @@ def body_of(parameters: Mapping[str, Any], allowed: type[RunParameters]) -> dict
 
     Raises:
         TypeError: a parameter is not known, or has no JSON form.
+        ValueError: the text of one cannot be sent.
     """
     unknown = parameters.keys() - allowed.__annotations__.keys() - RunParameters.__annotations__.keys()
     if unknown:
         raise TypeError(f"expected parameters of a run, got {', '.join(sorted(unknown))}; others go into extra_body")
     named = {name: value for name, value in parameters.items() if name not in ("include", "extra_body")}
     body: dict[str, Any] = msgspec.to_builtins({**named, **(parameters.get("extra_body") or {}), "stream": True})
+    check_json(body)
     return body
 
 

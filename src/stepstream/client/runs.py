@@ -10,7 +10,7 @@ from stepstream.client.answers import Query, ask, own_messages
 from stepstream.client.api import Api, Timeouts
 from stepstream.client.api_objects import object_of
 from stepstream.client.driving import drive
-from stepstream.client.endpoint import ApiKey, Auth, Endpoint
+from stepstream.client.endpoint import Auth, Endpoint
 from stepstream.client.parameters import RunParameters, ThreadAndRunParameters, body_of, include_of
 from stepstream.client.polling import RunKey, RunPoller
 from stepstream.client.reconciliation import RunStream
@@ -21,7 +21,7 @@ from stepstream.fold.reconcile import ServerAnswer
 from stepstream.live.processor import Processor
 from stepstream.sources.http import ATTEMPTS, CONNECT_TIMEOUT, EVENT_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT
 from stepstream.sources.http_errors import is_transient
-from stepstream.sources.options import check_attempts, check_client, check_seconds
+from stepstream.sources.options import ApiKey, check_attempts, check_client, check_seconds
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 

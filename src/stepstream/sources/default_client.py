@@ -6,8 +6,8 @@ passes none on to it. So `MergingTransport` does over a pool of httpcore what th
     httpx.AsyncClient → MergingTransport → httpcore pool → h11 → _Stream (merges) → stream of anyio
 
 Only public names of both are used. What that costs: a client with a transport of its own asks no proxy of the
-environment. Where the environment names a proxy, the client is that of httpx alone, which knows the hosts that are
-excepted, and chunks are not merged.
+environment. Where the environment names one, the client is that of httpx alone, which knows the hosts that are
+excepted, and chunks are not merged (`environment`).
 
 A connection is used for one request after another. Whatever is written belongs to a request, so that the next bytes
 are the head of a response. After `start_tls` the stream carries other bytes, and gets a merger of its own.
@@ -16,7 +16,6 @@ are the head of a response. After `start_tls` the stream carries other bytes, an
 import ssl
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.request import getproxies
 
 import httpcore
 import httpx
@@ -24,11 +23,9 @@ import httpx
 from stepstream.sources.merging import Merger
 
 
-def default_client(*, verify: bool) -> httpx.AsyncClient:
-    """Return a client of httpx that merges HTTP chunks, unless the environment names a proxy."""
-    if {"http", "https", "all"} & {scheme for scheme, proxy in getproxies().items() if proxy}:
-        return httpx.AsyncClient(verify=verify)
-    return httpx.AsyncClient(transport=MergingTransport(httpx.create_ssl_context(verify=verify)))
+def merging_client(context: ssl.SSLContext) -> httpx.AsyncClient:
+    """Return a client of httpx that merges HTTP chunks, and asks no proxy."""
+    return httpx.AsyncClient(transport=MergingTransport(context))
 
 
 class MergingTransport(httpx.AsyncBaseTransport):

@@ -3,17 +3,24 @@
 import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
-from json import dumps
 from typing import Any, Final
 
 import anyio
 import httpx
 from msgspec.structs import replace
 
-from stepstream.sources.default_client import default_client
+from stepstream.sources.default_client import merging_client
+from stepstream.sources.environment import has_proxies, proxied_client, ssl_context
 from stepstream.sources.event_stream import EventStream, Limits
 from stepstream.sources.http_errors import Unsendable, is_transient, is_unprocessed
-from stepstream.sources.options import check_attempts, check_client, check_seconds, validated_headers
+from stepstream.sources.options import (
+    ApiKey,
+    check_attempts,
+    check_client,
+    check_json,
+    check_seconds,
+    validated_headers,
+)
 from stepstream.sources.response import StreamRequest
 
 CONNECT_TIMEOUT: Final = 10.0
@@ -33,6 +40,7 @@ def connect(
     method: str | None = None,
     json: Any = None,
     headers: Mapping[str, str] | None = None,
+    api_key: ApiKey | None = None,
     client: Any = None,
     fast: bool = False,
     attempts: int = ATTEMPTS,
@@ -45,10 +53,11 @@ def connect(
 ) -> AbstractAsyncContextManager[EventStream]:
     """Open `url` and give its stream of events. With `json` it is a POST of that, otherwise a GET, or as `method` says.
 
-    `client` is an `httpx.AsyncClient` or `httpx2.AsyncClient` to use; it stays open. With `fast`, aiohttp speaks HTTP
-    instead of httpcore: with the same behaviour, on asyncio only, and cheaper per event. Timeouts are in seconds: to
-    connect, until the response begins, between two chunks of it, from the first byte of an event to its last, and for
-    everything.
+    `api_key` is sent as a bearer token, unless `headers` have an authorization: a key, or a callable that returns a
+    fresh token for each request, or an awaitable of one. `client` is an `httpx.AsyncClient` or `httpx2.AsyncClient` to
+    use; it stays open. With `fast`, aiohttp speaks HTTP instead of httpcore: with the same behaviour, on asyncio only,
+    and cheaper per event. Timeouts are in seconds: to connect, until the response begins, between two chunks of it,
+    from the first byte of an event to its last, and for everything.
 
     The first connection is tried `attempts` times where none could be made, and after 408, 429, 500, 502, 503 and 504,
     with growing delays, or as long as `Retry-After` says, up to 120 seconds. Apart from that, only a GET is sent twice.
@@ -61,13 +70,13 @@ def connect(
         IdleTimeout: nothing came within a timeout.
         TransportError: the connection failed, or `total_timeout` has passed.
         TypeError: `json` has no JSON form, `client` is no async client, or `fast` is given beside it.
-        ValueError: `json` has no JSON form, a header cannot be sent, `attempts` is below 1, or a timeout below 0.
+        ValueError: `json` has no JSON form, a header or the key cannot be sent, or a number is too small.
         RuntimeError: `fast` without its extra, or on trio. It is a `TransportError` too.
     """
     check_attempts(attempts)
     check_seconds(total_timeout=total_timeout)
     check_client(client, fast=fast)
-    dumps(json, allow_nan=False)  # raises here rather than when the request is sent
+    check_json(json)  # raises here rather than when the request is sent
     verb = (method or ("GET" if json is None else "POST")).upper()
     limits = Limits(
         idle_timeout=idle_timeout,
@@ -81,6 +90,7 @@ def connect(
         url=url,
         client=client,
         headers=validated_headers(headers or {}),
+        api_key=api_key,
         json=json,
         connect_timeout=connect_timeout,
         first_byte_timeout=first_byte_timeout,
@@ -109,10 +119,16 @@ def new_client(url: str, *, fast: bool = False) -> httpx.AsyncClient:
 
     Raises:
         FastUnavailable: `fast` without its extra, or on trio.
+        Unsendable: a proxy or the certificates that the environment names cannot be used.
     """
-    is_plain = url.lower().startswith("http://")
-    if not fast:
-        return default_client(verify=not is_plain)
+    kind = _fast_client() if fast else httpx.AsyncClient
+    context = ssl_context(verify=not url.lower().startswith("http://"))
+    if has_proxies(url):
+        return proxied_client(kind, context)
+    return kind(verify=context, trust_env=False) if fast else merging_client(context)
+
+
+def _fast_client() -> type[httpx.AsyncClient]:
     loop = anyio.get_cancelled_exc_class().__module__.partition(".")[0]
     if loop != "asyncio":
         raise FastUnavailable(f"expected asyncio for fast=True, got {loop}: leave fast out there")
@@ -120,4 +136,4 @@ def new_client(url: str, *, fast: bool = False) -> httpx.AsyncClient:
         from stepstream.sources.fast_transport import FastClient
     except ImportError as exc:
         raise FastUnavailable("expected httpx-aiohttp for fast=True: pip install 'stepstream[fast]'") from exc
-    return FastClient(verify=not is_plain)
+    return FastClient

@@ -24,8 +24,8 @@ UNSENT: Final = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})
 """What httpx, httpx2 and httpcore raise before a byte of the request went out. By name: the classes have no base in
 common."""
 
-UNSENDABLE: Final = frozenset({"InvalidURL", "UnsupportedProtocol"})
-"""What they raise for a URL that nothing can be sent to."""
+UNSENDABLE: Final = frozenset({"InvalidURL", "UnsupportedProtocol", "IDNAError", "UnicodeEncodeError"})
+"""What they raise for a URL that nothing can be sent to, the last two for one that has no form in ASCII."""
 
 REQUEST_ID_HEADERS: Final = ("x-request-id", "apim-request-id", "x-ms-request-id")
 

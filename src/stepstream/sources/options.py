@@ -1,8 +1,13 @@
-"""Options that are checked before anything is sent."""
+"""Options that are checked before anything is sent, and keys that are fetched when it is."""
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import isawaitable
+from json import dumps
+from typing import Any, Final, TypeAlias
+
+ApiKey: TypeAlias = str | Callable[[], str | Awaitable[str]]
+"""A key, or a callable that returns a fresh token for each request, or an awaitable of one."""
 
 RESERVED_HEADERS: Final = frozenset({"accept", "accept-encoding", "cache-control", "last-event-id"})
 """The headers that every request here sets itself: those of the caller do not replace them."""
@@ -35,6 +40,36 @@ def check_seconds(**timeouts: float | None) -> None:
             raise TypeError(f"expected {name} in seconds, got {type(seconds).__name__}")
         if not seconds >= 0:
             raise ValueError(f"expected {name} of at least 0 seconds, got {seconds}")
+
+
+def check_json(value: Any) -> None:
+    """Check that a value can be sent as JSON.
+
+    Raises:
+        TypeError: it has no JSON form.
+        ValueError: it has none, as a number that is not finite; or its text has none in UTF-8. It is not quoted.
+    """
+    try:
+        dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("expected text in JSON that UTF-8 can hold, got half of a surrogate pair") from None
+
+
+def bearer(key: str | None) -> dict[str, str]:
+    """Return the header for a key, if there is one.
+
+    Raises:
+        TypeError, ValueError: it cannot be sent, as `validated_headers` says.
+    """
+    return {} if key is None else validated_headers({"Authorization": f"Bearer {key}"})
+
+
+async def fresh_key(key: ApiKey | None) -> str | None:
+    """Return a key for the next request: that which was given, or a new one of the callable."""
+    if not callable(key):
+        return key
+    fetched = key()
+    return await fetched if isawaitable(fetched) else fetched
 
 
 def check_client(client: Any, *, fast: bool) -> None:

@@ -30,7 +30,7 @@ import msgspec
 from stepstream.errors import IdleTimeout
 from stepstream.sources.backoff import retry_after_of
 from stepstream.sources.http_errors import error_response, translate_http_error, unexpected_response
-from stepstream.sources.options import check_seconds
+from stepstream.sources.options import ApiKey, bearer, check_seconds, fresh_key
 from stepstream.sources.response_body import IDENTITY, content_encoding, read_error_body
 from stepstream.sources.url_redaction import UrlRedactingClient, redact_url
 
@@ -51,12 +51,22 @@ class StreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     client: Any
     headers: Mapping[str, str]
+    api_key: ApiKey | None = None
+    """Sent as a bearer token, unless `headers` have an authorization."""
     json: Any
     connect_timeout: float
     first_byte_timeout: float
 
     def __post_init__(self) -> None:
         check_seconds(connect_timeout=self.connect_timeout, first_byte_timeout=self.first_byte_timeout)
+        if not callable(self.api_key):
+            bearer(self.api_key)
+
+    async def authorized_headers(self) -> dict[str, str]:
+        """Return the headers, with a fresh key where they have none."""
+        if any(name.lower() == "authorization" for name in self.headers):
+            return dict(self.headers)
+        return {**self.headers, **bearer(await fresh_key(self.api_key))}
 
     def __repr__(self) -> str:
         return f"<StreamRequest {self.method} {redact_url(self.url)}>"
@@ -88,7 +98,7 @@ async def open_response(request: StreamRequest, last_event_id: str = "") -> Asyn
 @asynccontextmanager
 async def _send(request: StreamRequest, url: str, last_event_id: str) -> AsyncIterator[Any]:
     where = redact_url(url)
-    headers: dict[str, Any] = {**request.headers, "Accept-Encoding": IDENTITY}
+    headers: dict[str, Any] = {**await request.authorized_headers(), "Accept-Encoding": IDENTITY}
     resumed_at = last_event_id_header(last_event_id)
     if resumed_at is not None:
         headers["Last-Event-ID"] = resumed_at
@@ -104,8 +114,6 @@ async def _send(request: StreamRequest, url: str, last_event_id: str) -> AsyncIt
     except TimeoutError as exc:
         text = f"{where} did not answer within {request.first_byte_timeout:g} s"
         raise IdleTimeout(text, request.first_byte_timeout) from exc
-    except (TypeError, ValueError):  # the caller's `json` has no JSON form: a misuse, not a failure of the connection
-        raise
     except Exception as exc:
         raise translate_http_error(exc, where, request.connect_timeout) from exc
     try:

@@ -22,7 +22,10 @@ _SENDING: Final = "send_request_headers.started"
 
 def redact_url(url: str) -> str:
     """Return `url` without its query, fragment and user: the part that exceptions and logs may show."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # it is no URL: what may be shown is what stands where its host and path would
+        return url.partition("?")[0].rpartition("@")[2]
     # A URL without a host is valid where the client has a base URL.
     origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
     return f"{origin}{parts.path}"
