@@ -166,14 +166,8 @@ async def test_no_secret_is_in_an_exception_a_repr_or_a_log(case: str, caplog: p
         assert leaked(told_by(told.failure)) == []
     assert leaked(told.reprs) == []
     assert leaked(logged(caplog, OUR_LOGS)) == []
-    assert {*leaked(logged(caplog, THEIR_LOGS))} <= {QUERY, PASSWORD}
-    assert (wire.asked != [], logged(caplog, THEIR_LOGS) != "") == (True, True)  # there was something to be told
-
-
-@pytest.mark.parametrize("case", ["nothing breaks", "cut", "refused"])
-async def test_no_query_or_password_of_a_url_is_in_a_log_of_theirs(case: str, caplog: pytest.LogCaptureFixture):
-    await told_over(WIRES[case]())
     assert leaked(logged(caplog, THEIR_LOGS)) == []
+    assert (wire.asked != [], logged(caplog, THEIR_LOGS) != "") == (True, True)  # there was something to be told
 
 
 async def test_secrets_reach_the_server():

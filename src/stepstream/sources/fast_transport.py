@@ -66,11 +66,7 @@ class FastTransport(AiohttpTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and give the response to it, its body unread."""
         session = self._session()
-        url, trace = _url(request.url), request.extensions.get("trace")
-        if trace is not None:
-            # As httpcore reports it, once `url` is a copy: see `url_redaction`.
-            await trace("aiohttp.send_request_headers.started", {"request": request})
-        content = await request.aread()
+        url, content = _url(request.url), await request.aread()
         timeout = request.extensions.get("timeout", {})
         try:
             response = await session.request(

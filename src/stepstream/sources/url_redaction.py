@@ -1,23 +1,24 @@
 """URLs without their secrets: in texts of ours, and in the log of httpx.
 
 httpx logs each request with its whole URL, query and user included, when the response begins; a signature or a key in
-the query would stand in every log. The query cannot be left out of the request, but httpx reads the URL for that log
-after it was sent: httpcore gets a copy of the URL first, and reports to the `trace` extension when it begins to write
-it. `UrlRedactingClient` takes the secrets out of the request at that moment.
+the query would stand in every log. The query cannot be left out of the request: each transport reads the URL, maybe
+more than once, as one that tries again does. But httpx passes the URL itself to the log, which makes a text of it. So a
+request gets a URL that is whole in all it is asked for, but for its text in a record of the log:
 
-    build_request(url?sig=x) ─ httpcore copies url?sig=x ─ trace: request.url = url ─ bytes of url?sig=x ─ log: url
+    build_request(url?sig=x) ─ request.url = unlogged(url?sig=x) ─ transport: url?sig=x ─ logging: url
 
-What would break it: a transport that reads `request.url` again after it reported, or does not report at all. Over the
-latter a request is made as usual, and logged as usual.
+Whatever client or transport the user has, it is the URL that keeps its secrets; no logger is configured. Once the
+response begins, the request has a URL without them.
+
+What would break it: a handler that makes its text of `record.args` by itself, by `str`. By `repr` it gets none either.
 """
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from functools import cache
+from typing import Any
 from urllib.parse import urlsplit
-
-_SENDING: Final = "send_request_headers.started"
-"""The event that httpcore reports, after the name of its HTTP version, when it has its own copy of the URL."""
 
 
 def redact_url(url: str) -> str:
@@ -31,8 +32,29 @@ def redact_url(url: str) -> str:
     return f"{origin}{parts.path}"
 
 
+def unlogged(url: Any) -> Any:
+    """Return a URL of httpx or httpx2 that is whole to all but a log, where it has no query, fragment and user."""
+    kind: Any = type(url)
+    return _unlogged_kind(kind)(url)
+
+
+@cache
+def _unlogged_kind(kind: Any) -> Any:
+    """Return a class of URLs like `kind`: each family of clients has its own, and no other is imported here."""
+
+    def text(self: Any) -> str:
+        whole: str = kind.__str__(self)
+        asked_by = sys._getframe(1).f_globals.get("__name__")
+        return redact_url(whole) if asked_by == "logging" else whole
+
+    def representation(self: Any) -> str:
+        return f"URL({redact_url(kind.__str__(self))!r})"
+
+    return type("UnloggedURL", (kind,), {"__str__": text, "__repr__": representation})
+
+
 class UrlRedactingClient:
-    """Wraps a client of httpx or httpx2: its `stream` removes query, user and fragment of the URL once it is sent."""
+    """Wraps a client of httpx or httpx2: its `stream` keeps query, user and fragment of the URL out of logs."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -40,13 +62,10 @@ class UrlRedactingClient:
     @asynccontextmanager
     async def stream(self, method: str, url: str, *, follow_redirects: bool, **options: Any) -> AsyncIterator[Any]:
         """Send a request and give the response to it, as the client's own `stream` does."""
-
-        async def redact(event: str, _: object) -> None:
-            if event.endswith(_SENDING):
-                request.url = request.url.copy_with(userinfo=b"", query=None, fragment=None)
-
-        request = self._client.build_request(method, url, extensions={"trace": redact}, **options)
+        request = self._client.build_request(method, url, **options)
+        request.url = unlogged(request.url)
         response = await self._client.send(request, stream=True, follow_redirects=follow_redirects)
+        request.url = request.url.copy_with(userinfo=b"", query=None, fragment=None)
         try:
             yield response
         finally:
