@@ -7,7 +7,7 @@ from benchmarks.harness.passes import Passes
 from benchmarks.peers.subscribers import Many
 from benchmarks.workloads import Load
 from stepstream import StepProgress, StepTransition
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 
 
 def _row(label: str, peer: Any, tokens: int = 2_000) -> Row:

@@ -21,7 +21,7 @@ import anyio
 from benchmarks.harness.case import Measurement, Sample
 from benchmarks.workloads import Load
 from stepstream import Processor
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 
 OPEN: Final = "open KiB/run"
 KEPT: Final = "kept KiB/run"

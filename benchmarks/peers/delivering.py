@@ -6,7 +6,7 @@ from typing import Any, Final
 from benchmarks.peers.ours import Source, prepare
 from benchmarks.writer import STEP_DELTA, Workload
 from stepstream import MessageProgress, Outcome, Processor, StepProgress, Subscription
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 
 PACKAGES: Final = ("msgspec", "anyio")
 

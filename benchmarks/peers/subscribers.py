@@ -10,7 +10,7 @@ from benchmarks.peers.delivering import BESIDE_DELTAS, take
 from benchmarks.peers.ours import Source, prepare
 from benchmarks.writer import STEP_DELTA, Workload
 from stepstream import Outcome, Processor, StepTransition, Subscription
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 
 PATIENCE = 60.0
 """Seconds to wait for the subscriber that is not stuck."""

@@ -15,7 +15,7 @@ from stepstream import (
     TransportError,
 )
 from stepstream.live.options import BUFFER
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 from tests.support.run_streams import (
     DONE,
     Audience,

@@ -18,7 +18,7 @@ from stepstream import (
     ToolCallStarted,
 )
 from stepstream.live.options import BUFFER
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 from tests.support.run_streams import (
     Audience,
     Tape,

@@ -27,7 +27,7 @@ from stepstream import (
     ToolCallStarted,
 )
 from stepstream.live.queues import PacedQueue
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 from tests.support.run_streams import DONE, Sent, call, grows, message, opens, run, says, sse, step, writing
 from tests.support.virtual_time import virtually
 

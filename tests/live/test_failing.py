@@ -19,7 +19,7 @@ from stepstream import (
     SubscriberTooSlow,
 )
 from stepstream.live.options import BUFFER
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 from tests.support.run_streams import (
     DONE,
     Audience,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stepstream import MessageProgress, Processor, StepProgress, StepStreamError
 from stepstream.fold.encoding import KEYS, encode_change
 from stepstream.fold.retelling import REPLAYED
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 from tests.support.delta_streams import USUAL, Server, chunked, greeting, opening, run, written
 from tests.support.plain_reader import Plain, read, still
 from tests.support.run_streams import Audience, SlowAudience, as_far_as_it_came, source, with_pauses

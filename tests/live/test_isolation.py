@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from stepstream import Processor, RunTransition, StepProgress, StepTransition, ToolCallFinished, TransportError
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 from tests.support.run_streams import Audience, grows, opens, play, played, run, source, sse, step, told, told_of
 from tests.support.suspensions import quiet
 

@@ -16,7 +16,7 @@ from stepstream import (
     ToolCallFinished,
     TransportError,
 )
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 from tests.support.run_streams import (
     DONE,
     Audience,

@@ -15,7 +15,7 @@ import pytest
 
 from stepstream import MessageProgress, Processor, RunTransition, StepProgress, StepTransition
 from stepstream.fold.builder import SnapshotBuilder
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 from tests.support.places import ROOT
 from tests.support.run_streams import play, sse, told_of
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepstream import Outcome, Processor, StepTransition, ToolCallFinished, ToolCallStarted
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 from tests.support.byte_chunks import pieces
 from tests.support.run_streams import (
     DONE,

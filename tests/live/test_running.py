@@ -29,7 +29,7 @@ from stepstream import (
 )
 from stepstream.live.options import BUFFER
 from stepstream.live.reader import EVENTS_BETWEEN_CHECKPOINTS
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 from tests.support.byte_chunks import pieces
 from tests.support.run_streams import (
     DONE,

@@ -1,11 +1,12 @@
 from functools import partial
-from typing import Any, cast
+from typing import Any, Union, cast
 
 import anyio
 import pytest
 
 from stepstream import (
     Anomaly,
+    Change,
     MessageProgress,
     MessageTransition,
     Processor,
@@ -16,7 +17,7 @@ from stepstream import (
     ToolCallFinished,
     ToolCallStarted,
 )
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 from tests.support.run_streams import Audience, frames, grows, opens, play, played, run, source, step, told, told_of
 from tests.support.suspensions import quiet
 
@@ -84,6 +85,37 @@ async def test_class_named_twice_gives_one_copy():
         processor.add((RunTransition, RunTransition), audience)
         await processor.run(played(play()))
     assert [change.status for change in audience] == ["queued", "in_progress", "completed"]
+
+
+TWO: list[Any] = [
+    [StepTransition, RunTransition],
+    {StepTransition, RunTransition},
+    StepTransition | RunTransition,
+    Union[StepTransition, RunTransition],  # noqa: UP007 - what older code has
+    [StepTransition | RunTransition],
+    [[StepTransition], RunTransition | StepTransition],
+]
+
+
+@pytest.mark.parametrize("classes", TWO, ids=str)
+async def test_classes_may_be_a_list_or_a_union(classes: Any):
+    by_add, by_on = Audience(), Audience()
+    async with Processor() as processor:
+        processor.add(classes, by_add)
+        processor.on(classes, terminal=True)(by_on)
+        async with processor.subscribe(classes, status="completed") as changes:
+            assert {*changes.subscription._mailbox.classes} == {StepTransition, RunTransition}
+        await processor.run(played(play()))
+    assert [type(change) for change in by_add] == [RunTransition] * 2 + [StepTransition] * 4 + [RunTransition]
+    assert [type(change) for change in by_on] == [StepTransition, StepTransition, RunTransition]
+
+
+async def test_change_is_the_union_of_all_classes():
+    audience = Audience()
+    async with Processor() as processor:
+        subscription = processor.add(Change, audience)
+        await processor.run(played(play()))
+    assert (subscription._mailbox.classes, len(audience)) == (CLASSES, 16)
 
 
 async def test_callback_added_twice_gets_two_copies():
@@ -293,7 +325,7 @@ def test_no_class_in_add_is_a_type_error():
         Processor().add((), note)
 
 
-@pytest.mark.parametrize("one", [RunStep, object, "StepTransition", note, StepTransition | StepProgress])
+@pytest.mark.parametrize("one", [RunStep, object, "StepTransition", note, StepTransition | RunStep, [StepTransition, None]])
 def test_what_is_no_class_of_change_is_a_type_error(one: Any):
     with pytest.raises(TypeError, match=r"^expected classes of change \(StepTransition, "):
         Processor().on(StepTransition, one)

@@ -31,7 +31,7 @@ from stepstream import (
     record,
     replay,
 )
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 from stepstream.sources.recording_file import LONGEST_GAP, RecordingSplitter
 from tests.support import places
 from tests.support.byte_chunks import pieces

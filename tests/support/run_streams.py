@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 
 from stepstream import Event, Frame, Outcome, Processor, StreamTruncated, decode_event, encode_frame
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 from tests.support.json_values import JSON
 
 Sent = tuple[str, JSON | None]

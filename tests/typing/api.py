@@ -170,6 +170,25 @@ def add_gives_a_subscription(processor: Processor) -> None:
     assert_type((subscription.offered, subscription.delivered, subscription.failed), tuple[int, int, int])
     processor.add((StepTransition, RunTransition), step_or_run, status="failed")
     processor.add([Anomaly], any_change)
+    processor.add(StepTransition | RunTransition, step_or_run, status="failed")
+    processor.add(Change, any_change)
+
+
+def classes_are_given_as_lists_and_unions(processor: Processor) -> None:
+    processor.on([StepTransition, RunTransition])(step_or_run)
+    processor.on(StepTransition | RunTransition, terminal=True)(step_or_run)
+    processor.on(Change)(any_change)
+    processor.subscribe([StepTransition, RunTransition], buffer=8)
+    processor.subscribe(StepTransition | RunTransition)
+
+    @processor.on([StepTransition, RunTransition])
+    async def tell(change: StepTransition | RunTransition) -> None: ...
+
+    processor.add(StepTransition, tell)  # it is the function that was decorated
+    processor.add(StepProgress, tell)  # type: ignore[arg-type]
+    processor.on([StepTransition, RunStep])  # type: ignore[list-item]
+    processor.on([StepTransition])(synchronous)  # type: ignore[type-var]
+    processor.on("StepTransition")  # type: ignore[arg-type]
 
 
 async def iterators_yield_their_classes(processor: Processor) -> None:

@@ -12,8 +12,8 @@ from stepstream.fold.changes import Change
 from stepstream.fold.encoding import encode_change
 from stepstream.fold.outcome import Outcome
 from stepstream.live.processor import Processor
+from stepstream.live.registration import CLASSES
 from stepstream.live.source import ItemDecoder, open_source
-from stepstream.live.subscriptions import CLASSES
 from stepstream.wire.sse import Frame
 
 RETAINED: Final = 10**9

@@ -21,11 +21,12 @@ from stepstream.live.mailbox import Mailbox
 from stepstream.live.options import Delivery, Filter
 from stepstream.live.pending import PendingCount
 from stepstream.live.reader import Reader, read_source
+from stepstream.live.registration import checked_callback
 from stepstream.live.replaying import replay_into
 from stepstream.live.routing import Routes, StreamFanout
 from stepstream.live.source import Source
 from stepstream.live.statistics import Failure, Statistics, statistics_of
-from stepstream.live.subscriptions import Subscription, checked_callback
+from stepstream.live.subscriptions import Subscription
 from stepstream.live.waits import WaitMethods
 from stepstream.wire.events import DEFAULT_MAX_DEPTH
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES

@@ -1,15 +1,15 @@
 """Subscriptions: what a subscriber holds, and the methods of a processor that register one."""
 
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, Generic, Self, TypeVar, Unpack, cast, get_args, overload
+from typing import Any, Generic, Self, TypeVar, Unpack, cast, overload
 
 import anyio.lowlevel
 
 from stepstream.fold.changes import Change
-from stepstream.live.mailbox import Callback, Mailbox, name_of
-from stepstream.live.options import Delivery, Filter, IteratorOptions, Options, check_options
+from stepstream.live.mailbox import Callback, Mailbox
+from stepstream.live.options import IteratorOptions, Options
+from stepstream.live.registration import Several, checked_callback, checked_subscription
 
 C = TypeVar("C", bound=Change)
 C1 = TypeVar("C1", bound=Change)
@@ -17,8 +17,6 @@ C2 = TypeVar("C2", bound=Change)
 C3 = TypeVar("C3", bound=Change)
 C4 = TypeVar("C4", bound=Change)
 F = TypeVar("F", bound=Callable[..., Awaitable[object]])
-
-CLASSES: Final[tuple[type[Change], ...]] = get_args(Change)
 
 
 class Subscription:
@@ -102,31 +100,6 @@ class Changes(Generic[C]):
         raise StopAsyncIteration
 
 
-def checked_callback(callback: Callback) -> Callback:
-    """Return `callback`, which must be an async function, or an object whose call is one.
-
-    Raises:
-        TypeError: it is not.
-    """
-    call = getattr(callback, "__call__", None)  # noqa: B004 - looked into, not only tested
-    is_async = inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(call)
-    if not is_async or isinstance(callback, type):
-        raise TypeError(f"expected an async function as callback, got {name_of(callback)}: declare it with async def")
-    return callback
-
-
-def _checked(
-    classes: tuple[type[Any], ...], options: Mapping[str, Any], *, is_iterator: bool = False
-) -> tuple[Filter, Delivery]:
-    if not classes:
-        raise TypeError("expected at least one class of change, such as StepTransition, got none")
-    for one in classes:
-        if one not in CLASSES:
-            names = ", ".join(known.__name__ for known in CLASSES)
-            raise TypeError(f"expected classes of change ({names}), got {one!r}")
-    return check_options(classes, options, is_iterator=is_iterator)
-
-
 class SubscriptionMethods:
     """The methods by which a processor registers subscribers. `admit` starts delivery to a new one, or refuses it."""
 
@@ -153,13 +126,17 @@ class SubscriptionMethods:
     ]: ...
     @overload
     def on(self, *classes: type[Change], **options: Unpack[Options]) -> Callable[[F], F]: ...
-    def on(self, *classes: type[Any], **options: Unpack[Options]) -> Callable[[Any], Any]:
-        """Register the decorated async function for changes of `classes`. The filters are those of `add`.
+    @overload
+    def on(self, classes: Several, /, **options: Unpack[Options]) -> Callable[[F], F]: ...
+    def on(self, *classes: Any, **options: Unpack[Options]) -> Callable[[Any], Any]:
+        """Register the decorated async function for changes of `classes`: several, a list of them or a union.
+
+        The filters are those of `add`.
 
         Raises:
             TypeError: a class is none of changes, one of them has no field for a filter, or the function is not async.
         """
-        _checked(classes, options)
+        checked_subscription(classes, options)
 
         def register(callback: F) -> F:
             self.add(classes, callback, **options)
@@ -172,11 +149,11 @@ class SubscriptionMethods:
         self, classes: type[C1], callback: Callable[[C1], Awaitable[object]], **options: Unpack[Options]
     ) -> Subscription: ...
     @overload
-    def add(self, classes: Sequence[type[Change]], callback: Callback, **options: Unpack[Options]) -> Subscription: ...
-    def add(
-        self, classes: type[Any] | Sequence[type[Change]], callback: Callback, **options: Unpack[Options]
-    ) -> Subscription:
+    def add(self, classes: Several, callback: Callback, **options: Unpack[Options]) -> Subscription: ...
+    def add(self, classes: Any, callback: Callback, **options: Unpack[Options]) -> Subscription:
         """Register `callback` for changes of `classes`, from the next change on, and return its subscription.
+
+        `classes` is a class of change, a list of them or a union.
 
         Filters: `status`, `step_type`, `tool_type`, `tool_name`, `step_id`, `run_id` and `thread_id` take a string or
         several; `terminal` takes whether the change ends its object; `where` takes a function of the change that is
@@ -199,8 +176,8 @@ class SubscriptionMethods:
             ValueError: an option is out of its range.
             RuntimeError: the processor is closed.
         """
-        given = (classes,) if isinstance(classes, type) else tuple(classes)
-        subscription = Subscription(Mailbox(given, *_checked(given, options), checked_callback(callback)))
+        checked = checked_subscription((classes,), options)
+        subscription = Subscription(Mailbox(*checked, checked_callback(callback)))
         self._admit_new(subscription)
         return subscription
 
@@ -224,9 +201,11 @@ class SubscriptionMethods:
     def subscribe(
         self, *classes: type[Change], **options: Unpack[IteratorOptions]
     ) -> AbstractAsyncContextManager[Changes[Any]]: ...
+    @overload
     def subscribe(
-        self, *classes: type[Any], **options: Unpack[IteratorOptions]
-    ) -> AbstractAsyncContextManager[Changes[Any]]:
+        self, classes: Several, /, **options: Unpack[IteratorOptions]
+    ) -> AbstractAsyncContextManager[Changes[Any]]: ...
+    def subscribe(self, *classes: Any, **options: Unpack[IteratorOptions]) -> AbstractAsyncContextManager[Changes[Any]]:
         """Return a context manager that gives the changes of `classes` as an async iterator. Filters as in `add`.
 
         `buffer`, `overflow`, `min_interval` and `replay` are as in `add` too. It holds the changes since the block was
@@ -239,7 +218,8 @@ class SubscriptionMethods:
             ValueError: an option is out of its range.
             SubscriberTooSlow: while it is read, where it was closed because too much waited.
         """
-        return self._iterating(Subscription(Mailbox(classes, *_checked(classes, options, is_iterator=True), None)))
+        checked = checked_subscription(classes, options, is_iterator=True)
+        return self._iterating(Subscription(Mailbox(*checked, None)))
 
     @asynccontextmanager
     async def _iterating(self, subscription: Subscription) -> AsyncIterator[Changes[Any]]:
