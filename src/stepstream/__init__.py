@@ -23,6 +23,7 @@ from stepstream.errors import (
     WaitAborted,
 )
 
+__version__ = "0.1.0"
 if TYPE_CHECKING:
     from stepstream.client.runs import RunsClient
     from stepstream.client.tools import Toolbox

@@ -10,6 +10,7 @@ import anyio.lowlevel
 import pytest
 
 import stepstream.cli.check as checking
+from stepstream.cli.request_options import RequestOptions
 from stepstream.conformance.deviation import CODES
 from stepstream.errors import TransportError
 from stepstream.wire.sse import Frame, FrameDecoder
@@ -211,7 +212,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
     async def checked(*steps: bytes | Callable[[], Any]) -> int:
         monkeypatch.setattr(checking, "named", lambda *_, **__: Source(*steps))
-        return await checking.check("-", chunk_size=1, speed=1)
+        return await checking.check("-", chunk_size=1, speed=1, request=RequestOptions())
 
     return checked
 

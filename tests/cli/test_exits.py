@@ -1,11 +1,14 @@
 import re
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+import stepstream
 
 FORMS = ("frames", "events", "changes", "steps", "runs", "messages")
 COMMANDS = [("watch",), *(("cat", "--as", form) for form in FORMS)]
@@ -98,13 +101,13 @@ def test_status_is_6_where_nobody_listens(run: Callable[..., Any], free_port: in
 def test_status_is_6_for_a_missing_file(run: Callable[..., Any], tmp_path: Path, command: tuple[str, ...]):
     path = tmp_path / "nowhere.sse"
     got = run(*command, path)
-    assert (got.status, got.error) == (6, f"stepstream: {path}: the source failed: No such file or directory")
+    assert (got.status, got.error) == (6, f"stepstream: {path}: No such file or directory")
 
 
 @each_command
 def test_status_is_6_for_a_directory(run: Callable[..., Any], tmp_path: Path, command: tuple[str, ...]):
     got = run(*command, tmp_path)
-    assert (got.status, got.error) == (6, f"stepstream: {tmp_path}: the source failed: Is a directory")
+    assert (got.status, got.error) == (6, f"stepstream: {tmp_path}: Is a directory")
 
 
 def test_status_is_6_for_a_scheme_that_is_not_http(run: Callable[..., Any]):
@@ -125,7 +128,6 @@ def test_status_is_1_for_an_event_over_the_limit(run: Callable[..., Any], tmp_pa
 
 
 USAGE = {
-    "no command": (),
     "unknown command": ("dog", "x.sse"),
     "no source": ("cat",),
     "two sources": ("cat", "x.sse", "y.sse"),
@@ -208,13 +210,18 @@ def test_query_and_password_of_a_url_are_not_shown(run: Callable[..., Any], serv
 
 def test_query_of_a_url_without_its_scheme_is_not_shown(run: Callable[..., Any]):
     got = run("cat", "localhost:1/runs?api-key=s3cret")
-    assert (got.status, got.error) == (6, "stepstream: localhost:1/runs: the source failed: No such file or directory")
+    assert (got.status, got.error) == (6, "stepstream: localhost:1/runs: No such file or directory")
 
 
 def test_version_is_that_of_the_package(run: Callable[..., Any]):
     got = run("--version")
-    assert (got.status, got.err) == (0, b"")
-    assert re.fullmatch(rb"stepstream \d+\.\d+\.\d+\S*\n", got.out)
+    assert (got.status, got.out, got.err) == (0, f"stepstream {stepstream.__version__}\n".encode(), b"")
+    assert stepstream.__version__ == version("stepstream")
+
+
+def test_program_alone_prints_its_help_as_wrong_usage(run: Callable[..., Any]):
+    got = run()
+    assert (got.status, got.out, got.err) == (2, run("--help").out, b"")
 
 
 def test_help_names_every_command_and_exit_status(run: Callable[..., Any]):

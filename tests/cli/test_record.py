@@ -75,7 +75,7 @@ def test_missing_source_is_status_6_and_leaves_the_file_as_it_was(
     output.write_bytes(b"treasure")
     path = tmp_path / "nowhere.sse"
     got = run("record", path, "-o", output)
-    assert (got.status, got.error) == (6, f"stepstream: {path}: the source failed: No such file or directory")
+    assert (got.status, got.error) == (6, f"stepstream: {path}: No such file or directory")
     assert (got.out, output.read_bytes()) == (b"", b"treasure")
 
 

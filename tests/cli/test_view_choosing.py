@@ -5,10 +5,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -186,75 +184,6 @@ def test_redacted_view_tells_no_content(tmp_path: Path):
         assert terminal.wait() == 0
     assert b"SECRET" not in terminal.written
     assert list(tmp_path.glob("*.json")) == []
-
-
-@pytest.fixture
-def echo() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A server that notes what it is asked with. Yields its URL, and what it noted."""
-    asked: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            asked.append({"method": self.command, "headers": headers, "body": body})
-            self.send_response(200)
-            self.send_header("content-type", "text/event-stream")
-            self.end_headers()
-            self.wfile.write(b"event: done\ndata: [DONE]\n\n")
-
-        do_GET = do_POST = do_PUT = answer
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield f"http://127.0.0.1:{listening.server_port}/runs", asked
-        listening.shutdown()
-        thread.join()
-
-
-Echo = tuple[str, list[dict[str, Any]]]
-
-
-def test_url_is_asked_with_what_is_told(
-    run: Callable[..., Any], echo: Echo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    url, asked = echo
-    monkeypatch.setenv("OUR_KEY", "sk-1")
-    (tmp_path / "body.json").write_text('{"stream": true}')
-    assert run("watch", url).status == 0
-    assert run("watch", url, "--json", '{"a": 1}', "--header", "X-Own: 1", "--header", "X-Two:2").status == 0
-    assert run("watch", url, "--method", "put", "--json", f"@{tmp_path / 'body.json'}").status == 0
-    assert run("watch", url, "--api-key-env", "OUR_KEY").status == 0
-    assert run("watch", url, "--api-key-env", "api-key:OUR_KEY").status == 0
-    assert [one["method"] for one in asked] == ["GET", "POST", "PUT", "GET", "GET"]
-    assert [json.loads(one["body"]) for one in asked[1:3]] == [{"a": 1}, {"stream": True}]
-    assert (asked[1]["headers"]["x-own"], asked[1]["headers"]["x-two"]) == ("1", "2")
-    assert asked[3]["headers"]["authorization"] == "Bearer sk-1"
-    assert asked[4]["headers"]["api-key"] == "sk-1"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["http://127.0.0.1:1", "--json", "{"], "expected JSON after --json"),
-        (["http://127.0.0.1:1", "--json", "@/nowhere"], "/nowhere: No such file or directory"),
-        (["http://127.0.0.1:1", "--header", "nothing"], "expected a header as 'Name: value'"),
-        (["http://127.0.0.1:1", "--header", "Authorization: Bearer sk-1"], "no key on the command line"),
-        (["http://127.0.0.1:1", "--header", "API-Key: sk-1"], "expected --api-key-env API-Key:VARIABLE"),
-        (["http://127.0.0.1:1", "--api-key-env", "NO_SUCH_KEY"], "the environment variable NO_SUCH_KEY"),
-        (["x.sse", "--method", "POST"], "are for a URL"),
-        (["-", "--header", "A: b"], "are for a URL"),
-    ],
-)
-def test_request_that_cannot_be_made_is_wrong_usage(run: Callable[..., Any], arguments: list[str], told: str):
-    got = run("watch", *arguments)
-    assert got.status == 2
-    assert told in got.error
-    assert "sk-1" not in got.error
 
 
 @pytest.mark.slow

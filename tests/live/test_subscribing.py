@@ -325,7 +325,7 @@ def test_no_class_in_add_is_a_type_error():
         Processor().add((), note)
 
 
-@pytest.mark.parametrize("one", [RunStep, object, "StepTransition", note, StepTransition | RunStep, [StepTransition, None]])
+@pytest.mark.parametrize("one", [RunStep, object, note, "StepTransition", StepTransition | RunStep, [None]])
 def test_what_is_no_class_of_change_is_a_type_error(one: Any):
     with pytest.raises(TypeError, match=r"^expected classes of change \(StepTransition, "):
         Processor().on(StepTransition, one)

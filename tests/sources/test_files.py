@@ -3,12 +3,13 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
 
-from stepstream import Processor, TransportError
+from stepstream import Processor, TransportError, replay
 from stepstream.sources.files import read_file, read_standard_input
 from tests.support.scripted_server import CREATED, DONE
 
@@ -29,17 +30,28 @@ async def test_empty_file_has_no_chunk(tmp_path: Path):
     assert await read(tmp_path / "empty", 3) == []
 
 
-async def test_missing_file_is_an_os_error_of_the_first_chunk(tmp_path: Path):
-    chunks = read_file(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError):
-        await anext(chunks)
-
-
-async def test_missing_file_is_a_transport_error_of_its_run(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("name", "told", "cause"),
+    [
+        ("nowhere", "No such file or directory", FileNotFoundError),
+        (".", "Is a directory", IsADirectoryError),
+        ("nul\0", "ValueError", ValueError),
+    ],
+)
+async def test_file_that_cannot_be_read_is_named_when_it_is_read(
+    name: Any, told: str, cause: type[Exception], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.chdir(tmp_path)
+    chunks, stream = read_file(name), replay(name)
+    (tmp_path / "other").touch()  # it may come to be there before it is read
+    for reading in (chunks, aiter(stream)):
+        with pytest.raises(TransportError) as caught:
+            await anext(reading)
+        assert str(caught.value) == f"{name}: {told}"
+        assert isinstance(caught.value.__cause__, cause)
     async with Processor() as processor:
-        with pytest.raises(TransportError, match=r"^the source failed: No such file or directory$") as caught:
-            await processor.run(read_file(tmp_path / "nowhere"))
-    assert isinstance(caught.value.__cause__, FileNotFoundError)
+        with pytest.raises(TransportError, match=told):
+            await processor.run(replay(name))
 
 
 async def test_file_is_closed_where_reading_stops_at_done(tmp_path: Path):

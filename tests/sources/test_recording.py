@@ -647,11 +647,6 @@ async def test_recording_is_not_made_of_itself(tmp_path: Path):
     assert path.read_bytes() == taped(("1", TICK))
 
 
-async def test_missing_recording_is_an_os_error_of_the_first_chunk(tmp_path: Path):
-    with pytest.raises(FileNotFoundError):
-        await anext(aiter(replay(tmp_path / "nowhere")))
-
-
 async def test_waiting_replay_can_be_cancelled(tmp_path: Path):
     path = tmp_path / "x.sse"
     path.write_bytes(taped(("0", TICK), ("299", DONE)))

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from stepstream.cli.output import write_anomalies, write_json, write_object
+from stepstream.cli.request_options import RequestOptions
 from stepstream.cli.source import named
 from stepstream.errors import FrameTooLarge, StepStreamError
 from stepstream.fold.changes import Change
@@ -27,16 +28,17 @@ OBJECTS: Final[Mapping[str, Callable[[Outcome], Iterable[object]]]] = {
 """What is written once the stream has ended."""
 
 
-async def cat(source: str, *, what: str, chunk_size: int, speed: float) -> None:
+async def cat(source: str, *, what: str, chunk_size: int, speed: float, request: RequestOptions) -> None:
     """Write `source` as JSON lines: its frames, events or changes as they come, or its objects at the end.
 
     Raises:
+        UsageError: `request` cannot be sent.
         StepStreamError: as `Processor.run` does; what was folded is written before.
     """
     async with Processor(strict=True, clock=None, retain=RETAINED, max_open_runs=RETAINED) as processor:
         if what == "changes":
             processor.add(CLASSES, _write_change)
-        stream = named(source, chunk_size=chunk_size, speed=speed)
+        stream = named(source, chunk_size=chunk_size, speed=speed, request=request.options(source))
         try:
             outcome = await processor.run(_tee(stream, FRAMES[what]) if what in FRAMES else stream)
         except StepStreamError as error:

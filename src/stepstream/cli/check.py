@@ -7,6 +7,7 @@ from typing import Any, Final
 import anyio
 
 from stepstream.cli.output import counted, write_line
+from stepstream.cli.request_options import RequestOptions
 from stepstream.cli.source import named
 from stepstream.conformance.checker import Checker
 from stepstream.conformance.deviation import Deviation
@@ -22,18 +23,20 @@ TRAILING_TIME: Final = 1.0
 """Seconds in all that are spent on waiting for what a server may send after `done`."""
 
 
-async def check(source: str, *, chunk_size: int, speed: float) -> int:
+async def check(source: str, *, chunk_size: int, speed: float, request: RequestOptions) -> int:
     """Write each deviation in `source` as a line, a summary after them, and return the exit status.
 
     Reading goes on after `done`, for nothing may follow it: to the end, but waiting at most `TRAILING_TIME`.
 
     Raises:
         StreamFailed: the stream carried an `error` event, and deviates in nothing.
+        UsageError: `request` cannot be sent.
         StepStreamError: it could not be opened, or broke; what was found is written before, and a summary.
     """
     report = _Report()
     try:
-        async with open_source(named(source, chunk_size=chunk_size, speed=speed)) as chunks:
+        stream = named(source, chunk_size=chunk_size, speed=speed, request=request.options(source))
+        async with open_source(stream) as chunks:
             await _read(chunks, report)
     except StepStreamError:
         if report.checker.sequence:

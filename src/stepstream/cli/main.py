@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from importlib.metadata import version
 from typing import Any, Final, NoReturn
 
 import anyio
 
+from stepstream import __version__
 from stepstream.cli.exits import USAGE, status_of
 from stepstream.cli.output import write_error, write_traceback
 from stepstream.cli.request_options import RequestOptions
@@ -27,8 +27,15 @@ _SILENCE: Final = logging.NullHandler()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status. `arguments` are those after the program's name."""
-    options = _parser().parse_args(arguments)
+    """Run one command and return its exit status. `arguments` are those after the program's name.
+
+    Without a command that is the help, and the status of wrong usage: nothing was done.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return USAGE
     if not options.debug:
         logging.getLogger("stepstream").addHandler(_SILENCE)
     if sys.stdout is None:
@@ -60,7 +67,7 @@ def _error_line(error: Exception, source: str) -> str:
     """Return an error in one line. The errors of URLs name what may be shown of the URL."""
     if isinstance(error, OSError) and error.strerror:  # one of a source is a TransportError
         return f"standard output: {error.strerror}" if source else error.strerror
-    text = str(error) or type(error).__name__
+    text = (str(error) or type(error).__name__).removeprefix(f"{source}: ")  # the error of a file names it too
     return text if not source or is_url(source) else f"{source.partition('?')[0]}: {text}"  # maybe meant as a URL
 
 
@@ -74,8 +81,7 @@ def _command(options: argparse.Namespace) -> Callable[[], Awaitable[int | None]]
         case "watch":
             from stepstream.cli.watch import watch
 
-            shown = {"plain": options.plain, "redact": options.redact}
-            return partial(watch, options.source, request=_request(options), **shown, **_reading(options))
+            return partial(watch, options.source, plain=options.plain, redact=options.redact, **_reading(options))
         case "record":
             from stepstream.cli.record import record
 
@@ -104,16 +110,12 @@ def _command(options: argparse.Namespace) -> Callable[[], Awaitable[int | None]]
             return partial(demo, fast=options.fast, plain=options.plain)
 
 
-def _request(options: argparse.Namespace) -> RequestOptions:
-    """Return what a URL is asked with."""
-    return RequestOptions(
+def _reading(options: argparse.Namespace) -> dict[str, Any]:
+    """Return how SOURCE is to be read, and what a URL is asked with."""
+    request = RequestOptions(
         method=options.method, json=options.json, header=tuple(options.header), api_key_env=options.api_key_env
     )
-
-
-def _reading(options: argparse.Namespace) -> dict[str, Any]:
-    """Return how SOURCE is to be read."""
-    return {"chunk_size": options.chunk_size, "speed": options.speed}
+    return {"chunk_size": options.chunk_size, "speed": options.speed, "request": request}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -131,8 +133,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 complete, 2 usage, 3 truncated, 4 error event, 5 refused by the server, 6 transport, "
         "7 deviations found by check, 1 anything else.",
     )
-    parser.add_argument("--version", action="version", version=f"stepstream {version('stepstream')}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser.add_argument("--version", action="version", version=f"stepstream {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     demo = commands.add_parser("demo", parents=[common], help="show a run in an embedded simulator, over real HTTP")
     demo.add_argument("--fast", action="store_true", help="without the pauses of a real run")
     demo.add_argument("--plain", action="store_true", help=PLAIN)
@@ -144,21 +146,10 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", parents=[common], help="report every deviation from the protocol")
     for command, speed in ((watch, "1"), (cat, "max"), (record, "1"), (check, "max")):
         _add_source(command, speed)
-    _add_watch(watch)
+    watch.add_argument("--plain", action="store_true", help=PLAIN)
+    watch.add_argument("--redact", action="store_true", help="hide prompts, arguments and outputs")
     _add_simulate(commands.add_parser("simulate", parents=[common], help="serve the simulator"))
     return parser
-
-
-def _add_watch(command: argparse.ArgumentParser) -> None:
-    """Add what only `watch` takes: how a URL is asked, and what is shown."""
-    command.add_argument("--method", help="how a URL is asked (default: POST with --json, else GET)")
-    command.add_argument("--json", metavar="JSON|@FILE", help="the body to send to a URL")
-    command.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="may be repeated")
-    command.add_argument(
-        "--api-key-env", metavar="[HEADER:]VARIABLE", help="the variable that holds the key: sent as a bearer token"
-    )
-    command.add_argument("--plain", action="store_true", help=PLAIN)
-    command.add_argument("--redact", action="store_true", help="hide prompts, arguments and outputs")
 
 
 def _add_simulate(command: argparse.ArgumentParser) -> None:
@@ -177,13 +168,20 @@ def _add_simulate(command: argparse.ArgumentParser) -> None:
 
 
 def _add_source(command: argparse.ArgumentParser, speed: str) -> None:
-    """Add SOURCE to a command, and how it is read; a recording at `speed` by default."""
+    """Add SOURCE to a command, how it is read, a recording at `speed` by default, and how a URL is asked."""
     command.add_argument("source", metavar="SOURCE", help="a URL, a file, a recording, or - for standard input")
     command.add_argument(
         "--chunk-size", type=_chunk_size, default=CHUNK_SIZE, metavar="BYTES", help="read so many bytes at once"
     )
     command.add_argument(
         "--speed", type=_speed, default=speed, metavar="FACTOR|max", help="of a recording (default: %(default)s)"
+    )
+    request = command.add_argument_group("how a URL is asked")
+    request.add_argument("--method", help="default: POST with --json, else GET")
+    request.add_argument("--json", metavar="JSON|@FILE", help="the body to send")
+    request.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="may be repeated")
+    request.add_argument(
+        "--api-key-env", metavar="[HEADER:]VARIABLE", help="the variable that holds the key: sent as a bearer token"
     )
 
 

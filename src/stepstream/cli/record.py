@@ -6,21 +6,23 @@ import sys
 
 from stepstream.cli.exits import USAGE
 from stepstream.cli.output import counted, write_error, write_line
+from stepstream.cli.request_options import RequestOptions
 from stepstream.cli.source import named
 from stepstream.live.processor import Processor
 from stepstream.sources import recording
 
 
-async def record(source: str, output: str, *, chunk_size: int, speed: float) -> int | None:
+async def record(source: str, output: str, *, chunk_size: int, speed: float, request: RequestOptions) -> int | None:
     """Save `source` to `output`, and write how many events were saved, however the stream ends.
 
     Raises:
+        UsageError: `request` cannot be sent.
         StepStreamError: as `Processor.run` and `recording.record` do; what was saved before stays.
     """
     if _is_same_file(source, output):
         write_error(f"{output} would be written while it is read: record to another file")
         return USAGE
-    stream = named(source, chunk_size=chunk_size, speed=speed)
+    stream = named(source, chunk_size=chunk_size, speed=speed, request=request.options(source))
     async with Processor(strict=True) as processor, recording.record(stream, output) as saved:
         try:
             await processor.run(saved)

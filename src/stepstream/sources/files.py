@@ -12,19 +12,29 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 
+from stepstream.errors import TransportError
+
 CHUNK_SIZE: Final = 64 * 2**10
 
 
 async def read_file(path: str | PathLike[str], *, chunk_size: int = CHUNK_SIZE) -> AsyncGenerator[bytes]:
-    """Yield the bytes of a file or named pipe in chunks of at most `chunk_size`. The first read raises an `OSError`."""
-    if stat.S_ISFIFO((await anyio.Path(path).stat()).st_mode):
-        with FileIO(path, opener=_open_without_blocking) as pipe:
-            async for chunk in _read_pipe(pipe, chunk_size):
+    """Yield the bytes of a file or named pipe in chunks of at most `chunk_size`. It is opened by the first read.
+
+    Raises:
+        TransportError: it cannot be opened or read. The text names it.
+    """
+    try:
+        if stat.S_ISFIFO((await anyio.Path(path).stat()).st_mode):
+            with FileIO(path, opener=_open_without_blocking) as pipe:
+                async for chunk in _read_pipe(pipe, chunk_size):
+                    yield chunk
+            return
+        async with await anyio.open_file(path, "rb") as file:
+            while chunk := await file.read(chunk_size):
                 yield chunk
-        return
-    async with await anyio.open_file(path, "rb") as file:
-        while chunk := await file.read(chunk_size):
-            yield chunk
+    except (OSError, ValueError) as exc:  # a ValueError is for a name that no file can have
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else type(exc).__name__
+        raise TransportError(f"{os.fspath(path)}: {reason}") from exc
 
 
 def _open_without_blocking(path: str, flags: int) -> int:

@@ -143,10 +143,11 @@ def replay(
     Times count from the first read, however long the reader takes in between: a slow reader does not make the replay
     late. The time between two events counts as 300 seconds at most. A time earlier than the one before is not waited
     for, and later ones count from it. A line with `: at` and no time is a comment. A file that is no recording is read
-    as it is, without waiting. The file is read `chunk_size` bytes at a time; an `OSError` is raised by the first read.
+    as it is, without waiting. The file is opened when it is read, `chunk_size` bytes at a time.
 
     Raises:
         ValueError: `speed` is not above 0.
+        TransportError: while it is read, where the file cannot be. The text names it.
     """
     if not speed > 0:
         raise ValueError(f"expected speed above 0, got {speed!r}")
