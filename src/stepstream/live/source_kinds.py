@@ -53,7 +53,8 @@ def _is_synchronous(given: Any) -> bool:
 
 
 def _is_of_lines(given: Any) -> bool:
-    return hasattr(given, "__aiter__") and _attribute(given, "__name__") in ("aiter_lines", "iter_lines")
+    """Return whether it is the iterator of a response of httpx or openai that leaves out the ends of lines."""
+    return _attribute(given, "__qualname__") in ("Response.aiter_lines", "AsyncAPIResponse.iter_lines")
 
 
 async def _read(reader: Any) -> AsyncIterator[bytes]:
