@@ -139,6 +139,14 @@ async def test_wrong_setting_is_a_transport_error_that_names_its_variable(
         assert "SECRET" not in str(caught.value)
 
 
+@pytest.mark.parametrize("everyone", ["*", "localhost, *"])
+async def test_proxies_that_nobody_is_asked_through_may_be_wrong(everyone: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ALL_PROXY", "socks4://h")
+    monkeypatch.setenv("NO_PROXY", everyone)
+    with pytest.raises(TransportError, match=r"^http://example\.invalid"):
+        await by_connect("http://example.invalid")
+
+
 def test_certificates_of_the_environment_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """A folder without any is right as a setting; the first of two is enough."""
     monkeypatch.setenv("SSL_CERT_DIR", f"{tmp_path}:/nonexistent")

@@ -114,7 +114,7 @@ class Processor(WaitMethods):
             StreamTruncated: it ended without `done`, and its run neither ended nor waits for action.
             FrameTooLarge: an event is longer than `max_event_bytes`.
             TransportError: the source failed; its exception is the cause.
-            APIError, IdleTimeout: from `connect`.
+            APIError, IdleTimeout: from `connect`; the first also for a response that was given, by its status.
             RuntimeError: outside of the processor's block, or in a callback, which would wait for itself.
             TypeError: it is no source.
 

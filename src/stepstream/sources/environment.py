@@ -85,6 +85,8 @@ def ssl_context(*, verify: bool) -> ssl.SSLContext:
 
 def _proxies() -> list[tuple[str, str]]:
     found = getproxies()
+    if "*" in map(str.strip, found.get("no", "").split(",")):
+        return []  # every host is excepted
     return [(scheme, found[scheme]) for scheme in SCHEMES if found.get(scheme)]
 
 
