@@ -415,7 +415,11 @@ INSTEAD: list[tuple[str, Callable[[], Any], str]] = [
     ("a function", lambda: async_generator, "what it returns when it is called"),
     ("a coroutine", coroutine, "what it gives when it is awaited"),
     ("a class", lambda: Outcome, "an object of that class"),
-    ("lines", lambda: httpx.Response(200, content=b"data: SECRET").aiter_lines(), "the response itself: lines without their ends make no stream"),
+    (
+        "lines",
+        httpx.Response(200, content=b"data: SECRET").aiter_lines,
+        "the response itself: lines without their ends make no stream",
+    ),
     ("a sync context manager", Manager, "its asynchronous counterpart"),
     ("sync httpx", lambda: sync_httpx(httpx), ASYNC_CLIENT),
     ("sync httpx2", lambda: sync_httpx(httpx2), ASYNC_CLIENT),
