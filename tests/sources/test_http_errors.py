@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from stepstream import APIError, Processor, StepStreamError, TransportError, connect
+from stepstream.live.refusals import MAX_ERROR_BODY
 from stepstream.sources import response_body
 from stepstream.sources.http_errors import error_response
 from tests.support.scripted_server import CREATED, DONE, Exchange, InTurn, answering, hang_up, serving, streaming
@@ -126,7 +127,7 @@ async def test_endless_error_body_is_read_to_its_bound(new_client: Any):
         async with serving(script) as url, new_client() as client:
             error = await refused(url, client=client)
     assert error.message == "x" * 500
-    assert response_body.MAX_ERROR_BODY < sent < 100 * response_body.MAX_ERROR_BODY  # the rest is in buffers
+    assert MAX_ERROR_BODY < sent < 100 * MAX_ERROR_BODY  # the rest is in buffers
 
 
 async def test_error_body_that_stalls_is_told_as_far_as_it_came(monkeypatch: pytest.MonkeyPatch):

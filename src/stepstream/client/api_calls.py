@@ -9,6 +9,7 @@ import anyio
 import msgspec
 
 from stepstream.errors import APIError, IdleTimeout, ProtocolError, StepStreamError
+from stepstream.live.refusals import ERROR_BODY_TIMEOUT, MAX_ERROR_BODY
 from stepstream.sources.backoff import Backoff, retry_after_of
 from stepstream.sources.http_errors import (
     error_response,
@@ -19,9 +20,7 @@ from stepstream.sources.http_errors import (
 )
 from stepstream.sources.options import validated_headers
 from stepstream.sources.response_body import (
-    ERROR_BODY_TIMEOUT,
     IDENTITY,
-    MAX_ERROR_BODY,
     close_response,
     content_encoding,
 )

@@ -9,11 +9,11 @@ from stepstream.errors import APIError
 from stepstream.wire.events import ErrorData, decode_event
 from stepstream.wire.sse import Frame
 
-MAX_BODY: Final = 64 * 2**10
-"""Bytes of the body that are read at most: the server's reason stands in them."""
+MAX_ERROR_BODY: Final = 64 * 2**10
+"""Bytes of the body of an error response that are read at most."""
 
-BODY_TIMEOUT: Final = 10.0
-"""Seconds that this may take. The status is known by then, and is reported with what came."""
+ERROR_BODY_TIMEOUT: Final = 10.0
+"""Seconds that this may take. The status is known by then: an error is reported with what came until then."""
 
 MAX_TEXT: Final = 500
 """Characters of the server's message that are quoted."""
@@ -51,11 +51,11 @@ async def _beginning(items: AsyncIterator[Any]) -> bytes:
     """Return the body of a response, as far as it comes soon and is short."""
     body = b""
     try:
-        with anyio.move_on_after(BODY_TIMEOUT):
+        with anyio.move_on_after(ERROR_BODY_TIMEOUT):
             async for chunk in items:
                 body += chunk
-                if len(body) >= MAX_BODY:
+                if len(body) >= MAX_ERROR_BODY:
                     break
     except Exception:  # noqa: BLE001 - the status is what to report, whatever breaks while its text is read
         return body
-    return body[:MAX_BODY]
+    return body[:MAX_ERROR_BODY]

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from stepstream.errors import APIError, IdleTimeout, StepStreamError, TransportError
+from stepstream.live.refusals import REQUEST_ID_HEADERS
 from stepstream.sources.url_redaction import redact_url
 
 TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
@@ -26,8 +27,6 @@ common."""
 
 UNSENDABLE: Final = frozenset({"InvalidURL", "UnsupportedProtocol", "IDNAError", "UnicodeEncodeError"})
 """What they raise for a URL that nothing can be sent to, the last two for one that has no form in ASCII."""
-
-REQUEST_ID_HEADERS: Final = ("x-request-id", "apim-request-id", "x-ms-request-id")
 
 MAX_TEXT: Final = 500
 """How many characters of a plain-text body become the message."""

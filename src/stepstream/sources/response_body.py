@@ -20,11 +20,7 @@ from typing import Any, Final
 
 import anyio
 
-MAX_ERROR_BODY: Final = 64 * 2**10
-"""Bytes of the body of an error response that are read at most."""
-
-ERROR_BODY_TIMEOUT: Final = 10.0
-"""Seconds that this may take. The status is known by then: an error is reported with what came until then."""
+from stepstream.live.refusals import ERROR_BODY_TIMEOUT, MAX_ERROR_BODY
 
 READ_ON_SECONDS: Final = 0.05
 """How long the end of a body is waited for: after `done` it is still to come. A stream that goes on is not waited for
