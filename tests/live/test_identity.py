@@ -20,7 +20,7 @@ from stepstream import (
     record,
     replay,
 )
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 from tests.support.delta_streams import chunked
 from tests.support.legal_runs import legal_run
 from tests.support.run_streams import Audience, frames, message, play, played, run, says, sketch, sse, step

@@ -97,7 +97,7 @@ TWO: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("classes", TWO, ids=str)
+@pytest.mark.parametrize("classes", TWO, ids=["list", "set", "union", "Union", "union in a list", "nested"])
 async def test_classes_may_be_a_list_or_a_union(classes: Any):
     by_add, by_on = Audience(), Audience()
     async with Processor() as processor:
