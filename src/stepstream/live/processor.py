@@ -108,6 +108,7 @@ class Processor(WaitMethods):
 
         A source is an async iterable of bytes, `Frame`s, `Event`s or SSE messages, or an async context manager that
         gives one, such as `connect(...)`. Every change of the stream carries `context`. Reading stops at `done`.
+        Each `StepStreamError` has `.outcome`: everything folded before.
 
         Raises:
             StreamFailed: the stream carried an `error` event.
@@ -117,8 +118,6 @@ class Processor(WaitMethods):
             APIError, IdleTimeout: from `connect`; the first also for a response that was given, by its status.
             RuntimeError: outside of the processor's block, or in a callback, which would wait for itself.
             TypeError: it is no source.
-
-        Each `StepStreamError` has `.outcome`: everything folded before.
         """
         self._lifetime.streams()
         self._check_outside_callbacks("run()", "use start(), which returns at once")
