@@ -271,6 +271,9 @@ async def runs_give_outcomes(processor: Processor, client: httpx.AsyncClient, ot
         assert_type(stream, EventStream)
         async for chunk in stream:
             assert_type(chunk, bytes | Reconnected)
+    connect("http://x", api_key="k")
+    connect("http://x", api_key=token)
+    connect("http://x", api_key=3)  # type: ignore[arg-type]
     connect("http://x", "POST")  # type: ignore[call-arg]
     connect("http://x", retries=3)  # type: ignore[call-arg]
 
