@@ -412,8 +412,8 @@ INSTEAD: list[tuple[str, Callable[[], Any], str]] = [
     ("a file", lambda: open(__file__, "rb"), "anyio.wrap_file(file), or replay(path)"),  # noqa: SIM115
     ("a list", lambda: [b"SECRET"], ITERABLE),
     ("a generator", generator, ITERABLE),
-    ("a function", lambda: async_generator, "what it returns when it is called"),
-    ("a coroutine", coroutine, "what it gives when it is awaited"),
+    ("a function", lambda: async_generator, "what calling it returns"),
+    ("a coroutine", coroutine, "what awaiting it returns"),
     ("a class", lambda: Outcome, "an object of that class"),
     (
         "lines",
@@ -421,6 +421,7 @@ INSTEAD: list[tuple[str, Callable[[], Any], str]] = [
         "the response itself: lines without their ends make no stream",
     ),
     ("a sync context manager", Manager, "its asynchronous counterpart"),
+    ("a client", lambda: httpx_client(httpx), "the response to a request of it"),
     ("sync httpx", lambda: sync_httpx(httpx), ASYNC_CLIENT),
     ("sync httpx2", lambda: sync_httpx(httpx2), ASYNC_CLIENT),
     ("requests", requests.Response, ASYNC_CLIENT),
@@ -443,6 +444,15 @@ async def test_process_is_no_source_but_its_output_is():
         with pytest.raises(TypeError, match=r"got Process: give its stdout$"):
             await outcome_of(process)
         await process.wait()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_client_that_is_given_as_a_source_stays_open():
+    async with aiohttp.ClientSession() as session, httpx_client(httpx) as client:
+        for given in (session, client):
+            with pytest.raises(TypeError, match=r": give the response to a request of it$"):
+                await outcome_of(given)
+        assert (session.closed, client.is_closed) == (False, False)
 
 
 async def test_failure_of_a_client_as_a_source_stays_in_the_cause(url: str):

@@ -97,17 +97,19 @@ KINDS: Final = (
     Kind(_having("__aiter__"), aiter),
     Kind(lambda one: inspect.iscoroutinefunction(_attribute(one, "receive")), _received),  # anyio
     Kind(_having("stdout", "pid"), instead="its stdout"),
+    Kind(_having("build_request"), instead="the response to a request of it"),  # a client of httpx
+    Kind(_having("ws_connect"), instead="the response to a request of it"),  # a session of aiohttp
     Kind(_having("__aenter__", "__aexit__"), is_entered=True),
     # What comes near: what was meant by it.
     Kind(lambda one: isinstance(one, str) and "://" in one, instead="connect(url)"),
     Kind(lambda one: isinstance(one, str) or hasattr(one, "__fspath__"), instead="replay(path), where it names a file"),
     Kind(_is_a(bytes, bytearray, memoryview), instead="an async generator that yields it"),
-    Kind(_having("__await__"), instead="what it gives when it is awaited"),
+    Kind(_having("__await__"), instead="what awaiting it returns"),
     Kind(_having("iter_bytes"), instead=_CLIENT),
     Kind(_having("read", "readline"), instead="anyio.wrap_file(file), or replay(path)"),
     Kind(_having("__enter__", "__exit__"), instead="its asynchronous counterpart"),
     Kind(_having("__iter__"), instead=_ITERABLE),
-    Kind(callable, instead="what it returns when it is called"),
+    Kind(callable, instead="what calling it returns"),
     Kind(lambda _: True),
 )
 """All kinds. A row without `items` is refused."""
