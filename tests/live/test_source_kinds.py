@@ -4,6 +4,7 @@
 """
 
 import asyncio  # noqa: TID251 - its readers are a kind of source
+import json
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -455,11 +456,43 @@ async def test_client_that_is_given_as_a_source_stays_open():
         assert (session.closed, client.is_closed) == (False, False)
 
 
-async def test_failure_of_a_client_as_a_source_stays_in_the_cause(url: str):
+async def test_refusal_that_a_client_raises_is_an_api_error_with_the_words_of_the_server(url: str):
     async with openai_client(url, "wrong") as client:
-        with pytest.raises(TransportError) as caught:
-            await outcome_of(runs_of(client).stream(thread_id="thread_1", assistant_id="a"))
-    assert isinstance(caught.value.__cause__, openai.AuthenticationError)
+        streaming = runs_of(client).with_streaming_response.create("thread_1", assistant_id="a", stream=True)
+        for given in (runs_of(client).stream(thread_id="thread_1", assistant_id="a"), streaming):
+            with pytest.raises(APIError, match=r"^the source was refused with the status 401 Unauth.*: exp") as caught:
+                await outcome_of(given)
+            assert isinstance(caught.value.__cause__, openai.AuthenticationError)
+            assert (caught.value.type, bool(caught.value.request_id)) == ("invalid_request_error", True)
+
+
+class Refused(Exception):
+    status = 429
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+async def test_refusal_that_a_source_raises_keeps_its_status_and_not_its_text(is_read: bool):
+    async def refused() -> AsyncIterator[bytes]:
+        async with answering(429, content=source(json.dumps(JSON_ERROR).encode())) as response:
+            if is_read:
+                await response.aread()
+            response.raise_for_status()  # its text has the URL
+            yield b""
+
+    with pytest.raises(APIError) as caught:
+        await outcome_of(refused())
+    told = ": No key was given." if is_read else ""
+    assert str(caught.value) == f"the source was refused with the status 429 Too Many Requests{told}"
+    with pytest.raises(APIError, match=r"^the source was refused with the status 429$"):
+        await outcome_of(source(b"", Refused("SECRET")))
+
+
+@pytest.mark.parametrize("status", [None, "x", 200, 101])
+async def test_failure_without_a_status_that_refuses_is_of_the_source(status: Any):
+    failure = Refused("SECRET")
+    failure.status = status
+    with pytest.raises(TransportError, match=r"^the source failed: Refused$"):
+        await outcome_of(source(failure))
 
 
 def test_readme_has_every_client_in_its_table_of_sources():

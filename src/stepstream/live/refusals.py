@@ -1,9 +1,10 @@
-"""A response that refuses, given as a source: the error it becomes, with the server's own words."""
+"""Refusals that come to a source from another library: the error they become, with the server's own words."""
 
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import anyio
+import msgspec
 
 from stepstream.errors import APIError
 from stepstream.wire.events import ErrorData, decode_event
@@ -27,19 +28,44 @@ async def check_status(response: Any, items: AsyncIterator[Any]) -> None:
     Raises:
         APIError: it does not: the status is no success, or says that there is no content.
     """
-    status = getattr(response, "status_code", None) or getattr(response, "status", None)
-    if not isinstance(status, int) or (200 <= status < 300 and status != 204):
-        return
-    data: Any = decode_event(Frame("error", await _beginning(items))).data
+    status = _status_of(response)
+    if status is not None and (not 200 <= status < 300 or status == 204):
+        raise _refusal("the response given as a source has the status", status, response, await _beginning(items))
+
+
+def refusal_in(exc: Exception) -> APIError | None:
+    """Return the refusal that an exception of another library reports, by a status that it has; or None.
+
+    Its own text may quote the URL. The server's words are taken from the body, where the exception holds it.
+    """
+    response = getattr(exc, "response", None)
+    status = _status_of(exc) or _status_of(response)
+    if status is None or status < 400:
+        return None
+    try:
+        held = exc.body if hasattr(exc, "body") else getattr(response, "content", b"")
+        body = held if isinstance(held, bytes) else msgspec.json.encode(held)
+    except Exception:  # noqa: BLE001 - it was not read, or has no JSON form: the status is known
+        body = b""
+    return _refusal("the source was refused with the status", status, response or exc, body)
+
+
+def _status_of(given: Any) -> int | None:
+    status = getattr(given, "status_code", None) or getattr(given, "status", None)
+    return status if isinstance(status, int) else None
+
+
+def _refusal(what: str, status: int, response: Any, body: bytes) -> APIError:
+    data: Any = decode_event(Frame("error", body)).data
     words = data if isinstance(data, ErrorData) else ErrorData()
     message = " ".join("".join(one if one.isprintable() else " " for one in words.message or "").split())[:MAX_TEXT]
     reason = str(getattr(response, "reason_phrase", None) or getattr(response, "reason", None) or "")
-    text = f"the response given as a source has the status {status} {reason}".rstrip()
-    raise APIError(
+    text, headers = f"{what} {status} {reason}".rstrip(), getattr(response, "headers", None) or {}
+    return APIError(
         f"{text}: {message}" if message else text,
         status_code=status,
         reason_phrase=reason,
-        request_id=next((response.headers[name] for name in REQUEST_ID_HEADERS if response.headers.get(name)), None),
+        request_id=next((headers[name] for name in REQUEST_ID_HEADERS if headers.get(name)), None),
         code=words.code,
         message=message or None,
         type=words.type,

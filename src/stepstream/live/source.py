@@ -12,7 +12,7 @@ import anyio
 from stepstream.errors import StepStreamError, TransportError
 from stepstream.fold.reconcile import ServerAnswer
 from stepstream.live.cancellation import is_cancelled_from_outside
-from stepstream.live.refusals import check_status
+from stepstream.live.refusals import check_status, refusal_in
 from stepstream.live.source_kinds import recognised, refused
 from stepstream.wire.events import Event
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder
@@ -137,7 +137,7 @@ async def next_item(items: AsyncIterator[Any]) -> Any:
     """Return the next item of a source, or `END`.
 
     Raises:
-        TransportError: the source failed. What stepstream itself raises passes as it is.
+        TransportError, APIError: the source failed, or was refused. What stepstream itself raises passes as it is.
     """
     try:
         return await anext(items, END)
@@ -147,8 +147,11 @@ async def next_item(items: AsyncIterator[Any]) -> Any:
         raise translate_source_error(exc) from exc
 
 
-def translate_source_error(exc: Exception) -> TransportError:
+def translate_source_error(exc: Exception) -> StepStreamError:
     """Return the error that a foreign exception becomes. Its own text may quote keys, and stays in the cause."""
+    refusal = refusal_in(exc)
+    if refusal is not None:
+        return refusal
     reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else type(exc).__name__
     return TransportError(f"the source failed: {reason}")
 
