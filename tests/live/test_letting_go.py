@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from stepstream import Processor, RunTransition, StepProgress, StepTransition, StreamTruncated
-from stepstream.live.subscriptions import CLASSES
+from stepstream.live.registration import CLASSES
 from stepstream.live.waits import TextDeltas
 from tests.support.run_streams import DONE, Audience, frames, play, played, run, source, step
 from tests.support.suspensions import quiet
