@@ -1,0 +1,106 @@
+"""What a server says of an error in a body that is no event stream: JSON of many shapes, HTML, plain text.
+
+    {"error": {"code": "busy", "message": "Later."}}     code, message, type, param
+    {"detail": [{"msg": "Field required"}]}              message
+    <title>502 Bad Gateway</title>                       message: the title
+    upstream is down                                     message: the text
+"""
+
+import re
+from collections.abc import Mapping
+from html import unescape
+from typing import Any, Final
+
+import msgspec
+
+from stepstream.errors import MAX_WORDS, words_of
+from stepstream.wire.sse_lines import FIELDS, field_of
+
+MESSAGE_KEYS: Final = ("message", "detail", "error_description", "error_message", "msg", "Message", "title")
+"""The keys under which servers write what went wrong, the first that has a text counts."""
+
+ENOUGH: Final = 4_096
+"""So many bytes at the beginning of a body say what it is."""
+
+_SHORT: Final = 200
+_TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
+_NO_TEXT: Final = re.compile(r"<(script|style)\b.*?</\1|<!--.*?-->|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+def error_fields(body: bytes) -> dict[str, str | None]:
+    """Return code, message, type and param of an error from the body of a response, each None where it has none."""
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        decoded = _text(body)
+    if isinstance(decoded, list):
+        decoded = decoded[0] if decoded else None
+    if isinstance(decoded, str):
+        decoded = {"error": decoded}
+    outer: Mapping[str, Any] = decoded if isinstance(decoded, dict) else {}
+    errors = outer.get("errors")
+    error = outer.get("error") or (errors[0] if isinstance(errors, list) and errors else outer)
+    if isinstance(error, str):  # its text, or with a longer one beside it, its code
+        longer = _message(outer)
+        error = {"message": longer or error, "code": outer.get("code") or (error if longer else None)}
+    inner: Mapping[str, Any] = error if isinstance(error, dict) else {}
+    message = _message(inner) or _message(outer)
+    found = {key: _scalar_text(inner.get(key)) for key in ("code", "type", "param")}
+    return {**found, "message": (" ".join(message.split())[:MAX_WORDS] or None) if message else None}
+
+
+def foreign_text(opening: bytes) -> str:
+    """Return what bytes are that begin no event stream, and what they say; empty where they may be one.
+
+    `opening` is the whole body, or the beginning of it.
+    """
+    text = opening.removeprefix(_BOM).lstrip()
+    line = re.split(rb"[\r\n]", text, maxsplit=1)[0]
+    if not text or field_of(line)[0] in FIELDS or line.startswith(b":"):
+        return ""
+    if text[:1] in (b"{", b"["):
+        kind, message = "JSON", _json_message(text)
+    elif text[:1] == b"<":
+        kind, message = "HTML", error_fields(text)["message"]
+    elif b"\0" in text:
+        kind, message = "binary data", None
+    else:
+        kind, message = "plain text", error_fields(text)["message"]
+    return f"got {kind}{f': {words_of(message, _SHORT)}' if message else ''}"
+
+
+def _json_message(text: bytes) -> str | None:
+    """Return what JSON says of an error. Of JSON that is cut, nothing: it is not known what is quoted then."""
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return error_fields(text)["message"]
+
+
+def _text(body: bytes) -> str:
+    """Return the title of HTML, the text of HTML without one, or plain text."""
+    text = body.decode("utf-8", "replace").strip()
+    if text.startswith("<"):
+        text = text[:ENOUGH]  # the searches below take long over more, were it made for that
+        title = _TITLE.search(text)
+        text = unescape(title[1] if title else _NO_TEXT.sub(" ", text))
+    return text[:MAX_WORDS]
+
+
+def _message(fields: Mapping[str, Any]) -> str | None:
+    """Return the text under the first key that has one, be it in a list or an object."""
+    for key in MESSAGE_KEYS:
+        found = fields.get(key)
+        if isinstance(found, list) and found:
+            found = found[0]
+        if isinstance(found, dict):
+            found = found.get("msg") or found.get("message")
+        if isinstance(found, str) and found.strip():
+            return found
+    return None
+
+
+def _scalar_text(value: object) -> str | None:
+    return str(value) if isinstance(value, str | int | float) else None
