@@ -25,7 +25,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout: float
     first_byte_timeout: float
     idle_timeout: float
-    event_timeout: float
+    event_timeout: float | None
+    total_timeout: float | None
     timeout: float
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ from stepstream.sources.response_body import (
     close_response,
     content_encoding,
 )
+from stepstream.sources.retry_log import log_retry
 from stepstream.sources.url_redaction import UrlRedactingClient, redact_url
 
 MAX_BODY_BYTES: Final = 32 * 2**20
@@ -70,7 +71,9 @@ async def send(call: ApiCall, type_: type[T]) -> T:
             if attempt == call.attempts or not is_retryable(failure):
                 raise
             retry_after = failure.retry_after if isinstance(failure, APIError) else None
-            await anyio.sleep(backoff.failed(anyio.current_time(), retry_after=retry_after))
+            delay = backoff.failed(anyio.current_time(), retry_after=retry_after)
+            log_retry(call.url, delay, failure)
+            await anyio.sleep(delay)
     try:
         return msgspec.json.decode(body, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:

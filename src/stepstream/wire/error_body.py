@@ -1,9 +1,9 @@
 """What a server says of an error in a body that is no event stream: JSON of many shapes, HTML, plain text.
 
-    {"error": {"code": "busy", "message": "Later."}}     code, message, type, param
-    {"detail": [{"msg": "Field required"}]}              message
-    <title>502 Bad Gateway</title>                       message: the title
-    upstream is down                                     message: the text
+{"error": {"code": "busy", "message": "Later."}}     code, message, type, param
+{"detail": [{"msg": "Field required"}]}              message
+<title>502 Bad Gateway</title>                       message: the title
+upstream is down                                     message: the text
 """
 
 import re
@@ -30,6 +30,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 def error_fields(body: bytes) -> dict[str, str | None]:
     """Return code, message, type and param of an error from the body of a response, each None where it has none."""
+    decoded: Any
     try:
         decoded = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -50,33 +51,44 @@ def error_fields(body: bytes) -> dict[str, str | None]:
     return {**found, "message": (" ".join(message.split())[:MAX_WORDS] or None) if message else None}
 
 
+def foreign_fields(body: bytes) -> dict[str, str | None]:
+    """Return what `error_fields` does, but nothing where a body may be an event stream, or is JSON that is cut.
+
+    It is not known whom that quotes.
+    """
+    kind = _kind(body)
+    is_quotable = kind in ("HTML", "plain text") or (kind == "JSON" and _is_json(body))
+    return error_fields(body) if is_quotable else dict.fromkeys(("code", "type", "param", "message"))
+
+
 def foreign_text(opening: bytes) -> str:
     """Return what bytes are that begin no event stream, and what they say; empty where they may be one.
 
     `opening` is the whole body, or the beginning of it.
     """
-    text = opening.removeprefix(_BOM).lstrip()
-    line = re.split(rb"[\r\n]", text, maxsplit=1)[0]
+    kind, message = _kind(opening), foreign_fields(opening)["message"]
+    return f"got {kind}: {words_of(message, _SHORT)}" if message else kind and f"got {kind}"
+
+
+def _kind(body: bytes) -> str:
+    """Return what the beginning of a body looks like, empty where that may be an event stream."""
+    text = body.removeprefix(_BOM).lstrip()
+    line = re.split(rb"[\r\n]", text[:ENOUGH], maxsplit=1)[0]
     if not text or field_of(line)[0] in FIELDS or line.startswith(b":"):
         return ""
     if text[:1] in (b"{", b"["):
-        kind, message = "JSON", _json_message(text)
-    elif text[:1] == b"<":
-        kind, message = "HTML", error_fields(text)["message"]
-    elif b"\0" in text:
-        kind, message = "binary data", None
-    else:
-        kind, message = "plain text", error_fields(text)["message"]
-    return f"got {kind}{f': {words_of(message, _SHORT)}' if message else ''}"
+        return "JSON"
+    if text[:1] == b"<":
+        return "HTML"
+    return "binary data" if b"\0" in text[:ENOUGH] else "plain text"
 
 
-def _json_message(text: bytes) -> str | None:
-    """Return what JSON says of an error. Of JSON that is cut, nothing: it is not known what is quoted then."""
+def _is_json(body: bytes) -> bool:
     try:
-        msgspec.json.decode(text)
+        msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return error_fields(text)["message"]
+        return False
+    return True
 
 
 def _text(body: bytes) -> str:

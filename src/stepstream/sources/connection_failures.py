@@ -1,0 +1,59 @@
+"""Why no connection was made, or why one broke: what a user can do about it differs.
+
+The clients report most of it as one exception, whose causes say more: those of the socket and of TLS, which are the
+standard library's. Their texts are chosen here, since those of foreign exceptions may quote what is secret.
+"""
+
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from stepstream.errors import words_of
+
+MOST_CAUSES: Final = 20
+MOST_WORDS: Final = 200
+
+_STATUS: Final = re.compile(r"[45]\d\d( [ -~]*)?\Z")
+"""The answer of a proxy, which is the whole text of its exception."""
+
+
+class ConnectionFailure(NamedTuple):
+    """What failed, in words, and whether it will fail again."""
+
+    is_final: bool
+    text: str
+
+
+def connection_failure(exc: BaseException) -> ConnectionFailure:
+    """Return what failed where a client raised `exc`. A certificate that is refused will be refused again."""
+    causes = list(_causes(exc))
+    for one in causes:
+        if isinstance(one, ssl.SSLCertVerificationError):
+            reason = words_of(one.verify_message or one.reason or "no reason given", MOST_WORDS)
+            return ConnectionFailure(True, f"the certificate is not trusted: {reason}")
+        if isinstance(one, ssl.SSLError):
+            return ConnectionFailure(False, f"TLS failed: {one.reason or type(one).__name__}")
+        if isinstance(one, socket.gaierror):
+            return ConnectionFailure(False, "the host name could not be resolved")
+        if isinstance(one, ConnectionRefusedError):
+            return ConnectionFailure(False, "the connection was refused")
+        if any("ProxyError" in base.__name__ for base in type(one).__mro__):
+            status = _STATUS.match(str(one))
+            answer = f": {words_of(status[0], MOST_WORDS)}" if status else ""
+            return ConnectionFailure(False, f"the proxy did not connect{answer}")
+    return ConnectionFailure(False, "the connection failed")
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and all that led to it, those of a group too: there is one for each address of a host."""
+    found, place = [exc], 0
+    while place < len(found) and place < MOST_CAUSES:
+        one = found[place]
+        yield one
+        members = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        for cause in (one.__cause__, *members):
+            if cause is not None and cause not in found:
+                found.append(cause)
+        place += 1
