@@ -104,7 +104,7 @@ class RunStream:
         except StopAsyncIteration:
             if self._stream.is_over:
                 raise
-            failure: TransportError = StreamTruncated("the stream ended without done, its run unfinished")
+            failure: TransportError = StreamTruncated("the stream ended without done")
         except TransportError as exc:
             failure = exc
         else:

@@ -43,8 +43,7 @@ class RunsClient:
     connection lasts for one call, or for the block of `async with`; with `fast`, over aiohttp, as in `connect`.
 
     Timeouts are in seconds: those of `connect` for streams (`total_timeout`: with their polling), `timeout` for any
-    other call, `reconcile_timeout` for polling a run whose stream broke. A request is sent up to `attempts` times where
-    that is safe.
+    other call, `reconcile_timeout` for polling a run whose stream broke. Requests are sent up to `attempts` times.
     """
 
     def __init__(

@@ -22,6 +22,7 @@ from stepstream.fold.changes import (
     ToolCallFinished,
     ToolCallStarted,
 )
+from stepstream.live.filters import check_filter
 
 BUFFER: Final = 256
 CALL_TIMEOUT: Final = 30.0
@@ -165,6 +166,12 @@ def _number(kind: Any, what: str, *, least: int, or_none: bool = False) -> Calla
 _seconds: Final = _number(int | float, "seconds", least=0)
 
 
+def _call_timeout(name: str, value: Any) -> Any:
+    if value is not None and not _seconds(name, value):
+        raise ValueError(f"expected {name} above 0, or None for no limit, got 0: no call could end in time")
+    return value
+
+
 def _backoff(name: str, value: Any) -> Any:
     is_function = callable(value) and not inspect.iscoroutinefunction(value)  # an async function returns no number
     return value if is_function else _seconds(name, value)
@@ -200,7 +207,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "min_interval": Option(_seconds),
     "replay": Option(_bool),
     # Delivery to callbacks.
-    "timeout": Option(_number(int | float, "seconds", least=0, or_none=True), for_iterators=False),
+    "timeout": Option(_call_timeout, for_iterators=False),
     "attempts": Option(_number(int, "a whole number", least=1), for_iterators=False),
     "backoff": Option(_backoff, for_iterators=False),
     "concurrency": Option(_number(int, "a whole number", least=1), for_iterators=False),
@@ -216,7 +223,7 @@ def check_options(
     Raises:
         TypeError: an option is unknown, of a wrong type, or not for this kind of subscriber; or a filter looks at an
             attribute that one of the classes does not have.
-        ValueError: an option is out of its range.
+        ValueError: an option is out of its range, or a filter lets nothing pass.
     """
     words: dict[str, frozenset[Any]] = {}
     tests: list[Test] = []
@@ -230,7 +237,7 @@ def check_options(
             raise TypeError(f"{name} is for callbacks: an iterator is read at its reader's pace")
         value = option.check(name, options[name])
         if option.attribute:
-            _check_attribute(classes, name, option)
+            check_filter(classes, name, option.classes, value)
             words[option.attribute] = value
         elif name == "where":
             tests.append(value)
@@ -238,12 +245,6 @@ def check_options(
             delivery[name] = value
     key = next(iter(words.items()), None)
     return Filter(key, (*(_word_test(*one) for one in words.items() if one != key), *tests)), Delivery(**delivery)
-
-
-def _check_attribute(classes: tuple[type[Any], ...], name: str, option: Option) -> None:
-    for one in classes:
-        if one not in option.classes:
-            raise TypeError(f"{one.__name__} has no {name}: subscribe to it separately, or leave {name} out")
 
 
 def _word_test(attribute: str, words: frozenset[Any]) -> Test:

@@ -142,8 +142,7 @@ class EventStream:
                     raise
                 await self._wait_for_retry(failure)
         if self.status_code == NO_CONTENT:
-            text = f"{self._url} answered 204 {self.reason_phrase}".rstrip() + ": expected 200 and a stream"
-            raise unexpected_response(self._response, text)
+            raise unexpected_response(self._response, f"{self._url} answered 204: expected 200 and a stream")
 
     @property
     def _is_resumable(self) -> bool:

@@ -38,17 +38,16 @@ def error_fields(body: bytes) -> dict[str, str | None]:
     if isinstance(decoded, list):
         decoded = decoded[0] if decoded else None
     if isinstance(decoded, str):
-        decoded = {"error": decoded}
+        decoded = {"error": decoded[:MAX_WORDS]}
     outer: Mapping[str, Any] = decoded if isinstance(decoded, dict) else {}
     errors = outer.get("errors")
     error = outer.get("error") or (errors[0] if isinstance(errors, list) and errors else outer)
     if isinstance(error, str):  # its text, or with a longer one beside it, its code
         longer = _message(outer)
-        error = {"message": longer or error, "code": outer.get("code") or (error if longer else None)}
+        error = {"message": longer or " ".join(error.split()), "code": outer.get("code") or (error if longer else None)}
     inner: Mapping[str, Any] = error if isinstance(error, dict) else {}
-    message = _message(inner) or _message(outer)
     found = {key: _scalar_text(inner.get(key)) for key in ("code", "type", "param")}
-    return {**found, "message": (" ".join(message.split())[:MAX_WORDS] or None) if message else None}
+    return {**found, "message": _message(inner) or _message(outer)}
 
 
 def foreign_fields(body: bytes) -> dict[str, str | None]:
@@ -74,7 +73,8 @@ def _kind(body: bytes) -> str:
     """Return what the beginning of a body looks like, empty where that may be an event stream."""
     text = body.removeprefix(_BOM).lstrip()
     line = re.split(rb"[\r\n]", text[:ENOUGH], maxsplit=1)[0]
-    if not text or field_of(line)[0] in FIELDS or line.startswith(b":"):
+    is_cut_name = line == text and any(name.startswith(line) for name in FIELDS)
+    if is_cut_name or field_of(line)[0] in FIELDS or line.startswith(b":"):
         return ""
     if text[:1] in (b"{", b"["):
         return "JSON"
