@@ -12,7 +12,7 @@ from stepstream.client.lists import ANY_PAGE, PAGE_SIZE, ListBuilder
 from stepstream.errors import ProtocolError
 from stepstream.sources.event_stream import EventStream
 from stepstream.sources.http import connect, new_client
-from stepstream.sources.options import check_seconds
+from stepstream.sources.options import check_attempts, check_client, check_seconds
 
 MAX_PAGES: Final = 1_000
 
@@ -37,6 +37,8 @@ class Api:
     """Sends requests to an API. Without a `client`, a connection lasts for one call, or for `keep_connections`."""
 
     def __init__(self, endpoint: Endpoint, client: Any, timeouts: Timeouts, attempts: int, *, fast: bool) -> None:
+        check_attempts(attempts)
+        check_client(client, fast=fast)
         self._endpoint = endpoint
         self._client = client
         self._timeouts = timeouts

@@ -28,6 +28,7 @@ from stepstream.client.polling import RunKey, RunPoller
 from stepstream.client.tools import Toolbox
 from stepstream.errors import APIError, ProtocolError, StepStreamError, ToolFailed, TransportError
 from stepstream.fold.outcome import Outcome, usage_of
+from stepstream.live.log_ids import ids_of
 from stepstream.live.processor import Processor
 from stepstream.live.source import Source
 from stepstream.sources.http_errors import is_transient
@@ -181,7 +182,8 @@ async def _cancel(client: RunCalls, processor: Processor, key: RunKey, context: 
         await client.cancel_run(*key)
         return await processor.run(client.follow(*key, TransportError("the run was cancelled")), context)
     except StepStreamError as failure:
-        _log.warning("the run %s could not be cancelled after a tool had failed", key.run_id, exc_info=failure)
+        text, ids = "the run %s could not be cancelled after a tool had failed", ids_of(key)
+        _log.warning(text, key.run_id, exc_info=failure, extra=ids)
         return failure.outcome
 
 

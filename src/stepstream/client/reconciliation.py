@@ -33,6 +33,7 @@ import anyio
 from stepstream.client.polling import Fetch, RetryUntil, RunKey, RunPoller, reworded
 from stepstream.errors import FrameTooLarge, StepStreamError, StreamTruncated, TransportError
 from stepstream.fold.reconcile import ServerAnswer
+from stepstream.live.log_ids import ids_of
 from stepstream.live.source import ItemDecoder, Reconnected
 from stepstream.sources.event_stream import EventStream
 from stepstream.wire.events import RUN_EVENTS, decode_event
@@ -140,8 +141,7 @@ class RunStream:
         if self._key is None:
             text = f"{failure}, before the run's id was known: the server cannot be asked what became of it"
             raise reworded(failure, text) from failure
-        ids = {**self._key._asdict(), "step_id": None}
-        _log.info("the stream of run %s broke (%s): asking for it", self._key.run_id, failure, extra=ids)
+        _log.info("the stream of run %s broke (%s): asking for it", self._key.run_id, failure, extra=ids_of(self._key))
         self._poller = RunPoller(self._fetch, self._key, timeout=timeout, failure=failure, began_at=began_at)
         return Reconnected()
 

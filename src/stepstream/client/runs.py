@@ -21,7 +21,7 @@ from stepstream.fold.reconcile import ServerAnswer
 from stepstream.live.processor import Processor
 from stepstream.sources.http import ATTEMPTS, CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT
 from stepstream.sources.http_errors import is_transient
-from stepstream.sources.options import check_attempts, check_client, check_seconds
+from stepstream.sources.options import check_seconds
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 
@@ -65,9 +65,7 @@ class RunsClient:
         timeout: float = CALL_TIMEOUT,
         reconcile_timeout: float = RECONCILE_TIMEOUT,
     ) -> None:
-        check_attempts(attempts)
         check_seconds(reconcile_timeout=reconcile_timeout)
-        check_client(client, fast=fast)
         is_azure = isinstance(api_key, str) and api_version is not None
         self._endpoint = Endpoint(
             base_url=base_url,

@@ -81,12 +81,11 @@ class StreamEnding:
             return "ended"
         if self._is_told:
             return "done"
+        events = f"{stream.sequence:,} event{'' if stream.sequence == 1 else 's'}"
         if not stream.sequence:
             raise StreamTruncated(f"the stream ended without a single event{opening}")
         if not self._known:
-            one = "the only event is not" if stream.sequence == 1 else f"none of {stream.sequence:,} events is"
-            raise StreamTruncated(f"{one} of a protocol that stepstream reads (first: {self._first})")
-        events = f"{stream.sequence:,} event{'' if stream.sequence == 1 else 's'}"
+            raise StreamTruncated(f"none of {events} is of a protocol that stepstream reads (first: {self._first})")
         raise StreamTruncated(f"the stream ended after {events} without done, its run unfinished")
 
 

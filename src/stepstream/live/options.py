@@ -223,7 +223,7 @@ def check_options(
     Raises:
         TypeError: an option is unknown, of a wrong type, or not for this kind of subscriber; or a filter looks at an
             attribute that one of the classes does not have.
-        ValueError: an option is out of its range, or a filter lets nothing pass.
+        ValueError: an option is out of its range, or a status is none that its classes have.
     """
     words: dict[str, frozenset[Any]] = {}
     tests: list[Test] = []

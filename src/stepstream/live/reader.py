@@ -23,6 +23,7 @@ from stepstream.fold.outcome import Outcome, outcome_of
 from stepstream.fold.reconcile import ServerAnswer, missed_events
 from stepstream.live.fast_path import DeltaTemplates
 from stepstream.live.lifetime import Lifetime
+from stepstream.live.log_ids import ids_of_stream
 from stepstream.live.routing import Routes, StreamFanout
 from stepstream.live.source import Reconnected, Source, frame_of, open_source, translate_source_error
 from stepstream.wire.ending import TELLING, decides_end
@@ -195,7 +196,8 @@ async def read_source(reader: Reader, source: Source, fanout: StreamFanout, life
             if told is not None:
                 raise told from exc  # the server had said why, before the source failed
             raise
-        _log.warning("a source failed when it was closed after done", exc_info=exc)
+        ids = ids_of_stream(reader.accumulator.stream)
+        _log.warning("a source failed when it was closed after done", exc_info=exc, extra=ids)
 
 
 async def _read_items(reader: Reader, items: AsyncIterator[Any], fanout: StreamFanout, lifetime: Lifetime) -> None:

@@ -24,16 +24,14 @@ ENOUGH: Final = 4_096
 
 _SHORT: Final = 200
 _TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
-_NO_TEXT: Final = re.compile(r"<(script|style)\b.*?</\1|<!--.*?-->|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_NO_TEXT: Final = re.compile(r"<(script|style)\b.*?</\1[^>]*>|<!--.*?-->|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _BOM: Final = b"\xef\xbb\xbf"
 
 
 def error_fields(body: bytes) -> dict[str, str | None]:
     """Return code, message, type and param of an error from the body of a response, each None where it has none."""
-    decoded: Any
-    try:
-        decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    decoded: Any = _json(body)
+    if decoded is None:
         decoded = _text(body)
     if isinstance(decoded, list):
         decoded = decoded[0] if decoded else None
@@ -56,7 +54,7 @@ def foreign_fields(body: bytes) -> dict[str, str | None]:
     It is not known whom that quotes.
     """
     kind = _kind(body)
-    is_quotable = kind in ("HTML", "plain text") or (kind == "JSON" and _is_json(body))
+    is_quotable = kind in ("HTML", "plain text") or (kind == "JSON" and _json(body) is not None)
     return error_fields(body) if is_quotable else dict.fromkeys(("code", "type", "param", "message"))
 
 
@@ -83,17 +81,17 @@ def _kind(body: bytes) -> str:
     return "binary data" if b"\0" in text[:ENOUGH] else "plain text"
 
 
-def _is_json(body: bytes) -> bool:
+def _json(body: bytes) -> object:
+    """Return what JSON says, None where it is none."""
     try:
-        msgspec.json.decode(body)
+        return msgspec.json.decode(body.removeprefix(_BOM))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
+        return None
 
 
 def _text(body: bytes) -> str:
     """Return the title of HTML, the text of HTML without one, or plain text."""
-    text = body.decode("utf-8", "replace").strip()
+    text = body.removeprefix(_BOM).decode("utf-8", "replace").strip()
     if text.startswith("<"):
         text = text[:ENOUGH]  # the searches below take long over more, were it made for that
         title = _TITLE.search(text)
