@@ -31,10 +31,10 @@ def connection_failure(exc: BaseException) -> ConnectionFailure:
     causes = list(_causes(exc))
     for one in causes:
         if isinstance(one, ssl.SSLCertVerificationError):
-            reason = words_of(one.verify_message or one.reason or "no reason given", MOST_WORDS)
+            reason = words_of(getattr(one, "verify_message", "") or "no reason given", MOST_WORDS)
             return ConnectionFailure(True, f"the certificate is not trusted: {reason}")
         if isinstance(one, ssl.SSLError):
-            return ConnectionFailure(False, f"TLS failed: {one.reason or type(one).__name__}")
+            return ConnectionFailure(False, f"TLS failed: {getattr(one, 'reason', None) or type(one).__name__}")
         if isinstance(one, socket.gaierror):
             return ConnectionFailure(False, "the host name could not be resolved")
         if isinstance(one, ConnectionRefusedError):
@@ -47,13 +47,16 @@ def connection_failure(exc: BaseException) -> ConnectionFailure:
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and all that led to it, those of a group too: there is one for each address of a host."""
+    """Yield an exception and all that led to it, those of a group too: there is one for each address of a host.
+
+    httpcore raises `from None` what it has made of another exception. A context that is not hidden so may be one that
+    the caller was handling.
+    """
     found, place = [exc], 0
     while place < len(found) and place < MOST_CAUSES:
         one = found[place]
         yield one
         members = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
-        for cause in (one.__cause__, *members):
-            if cause is not None and cause not in found:
-                found.append(cause)
+        hidden = one.__context__ if one.__suppress_context__ and one.__cause__ is None else None
+        found += [cause for cause in (one.__cause__, hidden, *members) if cause is not None]
         place += 1
