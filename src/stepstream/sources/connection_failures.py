@@ -31,8 +31,9 @@ def connection_failure(exc: BaseException) -> ConnectionFailure:
     causes = list(_causes(exc))
     for one in causes:
         if isinstance(one, ssl.SSLCertVerificationError):
-            reason = words_of(getattr(one, "verify_message", "") or "no reason given", MOST_WORDS)
-            return ConnectionFailure(True, f"the certificate is not trusted: {reason}")
+            # that of aiohttp is one too, and has no reason of its own
+            reason = next(filter(None, (getattr(cause, "verify_message", "") for cause in causes)), "no reason given")
+            return ConnectionFailure(True, f"the certificate is not trusted: {words_of(reason, MOST_WORDS)}")
         if isinstance(one, ssl.SSLError):
             return ConnectionFailure(False, f"TLS failed: {getattr(one, 'reason', None) or type(one).__name__}")
         if isinstance(one, socket.gaierror):
