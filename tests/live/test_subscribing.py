@@ -557,7 +557,7 @@ NEVER = [
     (
         (StepTransition,),
         "complete",
-        "(in_progress, completed, failed, cancelled, expired, incomplete; others by where=), got 'complete': did you mean 'completed'?",
+        "expired, incomplete; others by where=), got 'complete': did you mean 'completed'?",
     ),
     ((StepTransition,), "requires_action", "got 'requires_action'"),
     ((MessageTransition,), ["completed", "failed"], "got 'failed'"),

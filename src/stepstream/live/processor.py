@@ -109,8 +109,9 @@ class Processor(WaitMethods):
         gives one, such as `connect(...)`. Every change of the stream carries `context`. Reading stops at `done`.
 
         Raises:
-            StreamFailed: the stream carried an `error` event.
-            StreamTruncated: it ended without `done`, and its run neither ended nor waits for action.
+            StreamFailed: the stream carried an `error` event, or an error without its name that no event of a run followed.
+            StreamTruncated: it ended without `done`, and its run neither ended nor waits for action; or no event of it
+                is known.
             FrameTooLarge: an event is longer than `max_event_bytes`.
             TransportError: the source failed; its exception is the cause.
             APIError, IdleTimeout: from `connect`.
