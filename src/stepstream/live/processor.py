@@ -109,9 +109,9 @@ class Processor(WaitMethods):
         gives one, such as `connect(...)`. Every change of the stream carries `context`. Reading stops at `done`.
 
         Raises:
-            StreamFailed: the stream carried an `error` event, or an error without its name that no event of a run followed.
-            StreamTruncated: it ended without `done`, and its run neither ended nor waits for action; or no event of it
-                is known.
+            StreamFailed: the stream carried an `error` event, or ended with an error without its name.
+            StreamTruncated: it ended without `done`, and its run neither ended nor waits for action; or none of its
+                events is known.
             FrameTooLarge: an event is longer than `max_event_bytes`.
             TransportError: the source failed; its exception is the cause.
             APIError, IdleTimeout: from `connect`.
