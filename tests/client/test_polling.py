@@ -1,6 +1,7 @@
 """Asking what became of a run whose stream broke: when, how often, and until when. No socket, and time in jumps."""
 
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -250,6 +251,18 @@ async def test_run_whose_id_was_never_sent_is_said_to_be_unknown():
     failure = await failed(peer)
     assert isinstance(failure, TransportError)
     assert ("before the run's id was known" in str(failure), peer.asked) == (True, [])
+
+
+async def test_each_request_that_is_repeated_is_logged_with_its_run_and_reason(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "stepstream")
+    peer = Peer(saying(lambda time: 503 if time < 0.5 else run("completed")))
+    await peer.driven(attempts=1)
+    broke = "the stream of run run_1 broke (the stream ended without done): asking for it"
+    refused = "http://peer/threads/thread_1/runs/run_1 answered 503 Service Unavailable"
+    again = f"asking for the run run_1 once more, for {refused}"
+    assert [one.getMessage() for one in caplog.records] == [broke, again, again]
+    ids = [(one.__dict__["run_id"], one.__dict__["thread_id"], one.levelno) for one in caplog.records]
+    assert ids == [("run_1", "thread_1", logging.INFO)] * 3
 
 
 # What needs no asking, and what is not asked for any more

@@ -31,7 +31,7 @@ from stepstream.fold.outcome import Outcome, usage_of
 from stepstream.live.log_ids import ids_of
 from stepstream.live.processor import Processor
 from stepstream.live.source import Source
-from stepstream.sources.http_errors import is_transient
+from stepstream.sources.http_errors import OutOfTime, is_transient
 from stepstream.wire.objects import RequiredAction, Run
 from stepstream.wire.tool_calls import ToolCall
 
@@ -92,12 +92,14 @@ class _Submission:
 
         Raises:
             APIError: the server refuses them for good.
+            OutOfTime: `total_timeout` was over before they were sent.
         """
         async with AsyncExitStack() as stack:
             try:
                 source = await stack.enter_async_context(self.results.submit(self.client))
             except (APIError, TransportError) as failure:
-                if isinstance(failure, APIError) and not (is_transient(failure) or failure.status_code in NOT_WAITING):
+                is_refused = isinstance(failure, APIError) and failure.status_code not in NOT_WAITING
+                if isinstance(failure, OutOfTime) or (is_refused and not is_transient(failure)):
                     raise
                 self.failure = failure
                 reason = failure if isinstance(failure, TransportError) else TransportError(str(failure))

@@ -58,7 +58,7 @@ class EventStream:
         self._waited = 0.0  # seconds in which bytes were waited for, on this and all earlier connections
         self._is_quick = False  # the chunk before was there at once: the next one may be too
         self._nearest: Limit = "idle"  # the limit that bounds the present wait
-        self._is_over = False
+        self._has_ended = False
 
     def __repr__(self) -> str:
         return f"<EventStream {self._url} {self.status_code}>"
@@ -109,12 +109,12 @@ class EventStream:
         return self
 
     async def __anext__(self) -> bytes | Reconnected:
-        while not self._is_over:
+        while not self._has_ended:
             try:
                 chunk = await self._next()
             except TransportError as failure:
                 if not self._is_resumable:
-                    self._is_over = True
+                    self._has_ended = True
                     raise
                 if not self.is_over:
                     return await self._resume(failure)
@@ -123,7 +123,7 @@ class EventStream:
                 return chunk
             if chunk is None and self._is_resumable and not self.is_over:
                 return await self._resume(None)
-            self._is_over = self._is_over or chunk is None
+            self._has_ended = self._has_ended or chunk is None
         await self.aclose()
         raise StopAsyncIteration
 
@@ -146,7 +146,7 @@ class EventStream:
 
     @property
     def _is_resumable(self) -> bool:
-        return self._limits.is_resumed and not self._is_over and self.time_left > 0
+        return self._limits.is_resumed and not self._has_ended and self.time_left > 0
 
     async def _open(self) -> None:
         """Open a connection, which begins after the last complete event."""
@@ -180,7 +180,7 @@ class EventStream:
         if chunk is None:
             return None
         done_at = self._position.feed(chunk, self._waited)
-        self._is_over = done_at is not None
+        self._has_ended = done_at is not None
         return chunk if done_at is None else chunk[:done_at]
 
     def _chunk_timeout(self) -> float:
@@ -193,7 +193,7 @@ class EventStream:
 
     async def _resume(self, failure: StepStreamError | None) -> Reconnected:
         """Wait and reconnect, as often as `total_timeout` allows, until the server answers 204 or refuses for good."""
-        self._is_over = True  # for good, where this raises or is cancelled
+        self._has_ended = True  # for good, where this raises or is cancelled
         await self.aclose()
         while True:
             await self._wait_for_retry(failure)
@@ -207,7 +207,7 @@ class EventStream:
             if self.status_code == NO_CONTENT:
                 await self.aclose()
                 raise StopAsyncIteration
-            self._is_over = False
+            self._has_ended = False
             return Reconnected(self._position.last_event_id)
 
     async def _wait_for_retry(self, failure: StepStreamError | None) -> None:

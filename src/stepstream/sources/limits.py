@@ -1,7 +1,6 @@
 """How long an open stream may take for what: four limits, of which the nearest bounds each wait for bytes."""
 
-import math
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -17,11 +16,7 @@ Limit: TypeAlias = Literal["all", "begun", "event", "idle"]
 """What is limited: everything, one event from its first byte to its last, the wait for the next one, or silence."""
 
 
-class Wait(NamedTuple):
-    """For how many seconds bytes may be waited for, and which limit that is."""
-
-    seconds: float
-    limit: Limit
+_IDLE: Final[Limit] = "idle"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,15 +35,21 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             idle_timeout=self.idle_timeout, event_timeout=self.event_timeout, total_timeout=self.total_timeout
         )
 
-    def wait(self, position: StreamPosition, waited: float, time_left: float) -> Wait:
-        """Return how long the next bytes may be waited for, after so many seconds of waiting in all."""
+    def wait(self, position: StreamPosition, waited: float, time_left: float) -> tuple[float, Limit]:
+        """Return for how many seconds the next bytes may be waited for, and which limit that is.
+
+        `waited` is how long bytes were waited for until now, by which the position has its times.
+        """
+        seconds, limit = self.idle_timeout, _IDLE
         if position.began_at is not None:
-            event = Wait(position.began_at + BEGUN_EVENT_TIMEOUT - waited, "begun")
-        else:
-            timeout = math.inf if self.event_timeout is None else self.event_timeout
-            event = Wait(position.ended_at + timeout - waited, "event")
-        nearest = min(Wait(time_left, "all"), event, Wait(self.idle_timeout, "idle"), key=lambda one: one.seconds)
-        return Wait(max(0.0, nearest.seconds), nearest.limit)
+            left = position.began_at + BEGUN_EVENT_TIMEOUT - waited
+            if left < seconds:
+                seconds, limit = left, "begun"
+        elif self.event_timeout is not None:
+            left = position.ended_at + self.event_timeout - waited
+            if left < seconds:
+                seconds, limit = left, "event"
+        return (max(0.0, seconds), limit) if seconds < time_left else (max(0.0, time_left), "all")
 
     def error(self, where: str, limit: Limit) -> TransportError:
         """Return the error for a limit that was exceeded. `where` is a redacted URL."""
