@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import anyio
 import msgspec
 
-from stepstream.errors import APIError, IdleTimeout, ProtocolError, StepStreamError
+from stepstream.errors import APIError, IdleTimeout, ProtocolError, StepStreamError, words_of
 from stepstream.sources.backoff import Backoff, retry_after_of
 from stepstream.sources.http_errors import (
     error_response,
@@ -27,6 +27,7 @@ from stepstream.sources.response_body import (
 )
 from stepstream.sources.retry_log import log_retry
 from stepstream.sources.url_redaction import UrlRedactingClient, redact_url
+from stepstream.wire.error_body import foreign_fields
 
 MAX_BODY_BYTES: Final = 32 * 2**20
 
@@ -79,7 +80,9 @@ async def send(call: ApiCall, type_: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         kind = type(exc).__name__
     # Raised out of the handler: the exception may quote the body, and would be shown as the context of this one.
-    raise ProtocolError(f"{redact_url(call.url)}: expected an object or a list of them, in JSON, got neither ({kind})")
+    said = foreign_fields(bytes(body))["message"]
+    text = f"expected an object or a list of them, in JSON, got neither ({kind}){f': {words_of(said)}' if said else ''}"
+    raise ProtocolError(f"{redact_url(call.url)}: {text}")
 
 
 async def _exchange(call: ApiCall) -> bytearray:

@@ -150,26 +150,24 @@ def _predicate(name: str, value: Any) -> Test:
     return lambda change: bool(copy_context().run(value, change))  # what it sets stays out of the stream's task
 
 
-def _number(kind: Any, what: str, *, least: int, or_none: bool = False) -> Callable[[str, Any], Any]:
+def _number(
+    kind: Any, what: str, *, least: int, above: bool = False, or_none: bool = False
+) -> Callable[[str, Any], Any]:
     def check(name: str, value: Any) -> Any:
         if value is None and or_none:
             return None
         if isinstance(value, bool) or not isinstance(value, kind):
             raise TypeError(f"expected {name} as {what}, got {type(value).__name__}")
-        if not least <= value < math.inf:
-            raise ValueError(f"expected {name} of at least {least}, and finite, got {value!r}")
+        if not least <= value < math.inf or (above and value == least):
+            raise ValueError(
+                f"expected {name} {'above' if above else 'of at least'} {least}, and finite, got {value!r}"
+            )
         return value
 
     return check
 
 
 _seconds: Final = _number(int | float, "seconds", least=0)
-
-
-def _call_timeout(name: str, value: Any) -> Any:
-    if value is not None and not _seconds(name, value):
-        raise ValueError(f"expected {name} above 0, or None for no limit, got 0: no call could end in time")
-    return value
 
 
 def _backoff(name: str, value: Any) -> Any:
@@ -207,7 +205,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "min_interval": Option(_seconds),
     "replay": Option(_bool),
     # Delivery to callbacks.
-    "timeout": Option(_call_timeout, for_iterators=False),
+    "timeout": Option(_number(int | float, "seconds", least=0, above=True, or_none=True), for_iterators=False),
     "attempts": Option(_number(int, "a whole number", least=1), for_iterators=False),
     "backoff": Option(_backoff, for_iterators=False),
     "concurrency": Option(_number(int, "a whole number", least=1), for_iterators=False),

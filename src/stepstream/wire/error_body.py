@@ -49,12 +49,17 @@ def error_fields(body: bytes) -> dict[str, str | None]:
 
 
 def foreign_fields(body: bytes) -> dict[str, str | None]:
-    """Return what `error_fields` does, but nothing where a body may be an event stream, or is JSON that is cut.
+    """Return what `error_fields` does, of a body that need not be about an error: of HTML no more than its title.
 
-    It is not known whom that quotes.
+    Of what may be an event stream, and of JSON that is cut, nothing: it is not known what that quotes.
     """
-    kind = _kind(body)
-    is_quotable = kind in ("HTML", "plain text") or (kind == "JSON" and _json(body) is not None)
+    match _kind(body):
+        case "HTML":
+            is_quotable = _TITLE.search(_text_of(body)[:ENOUGH]) is not None
+        case "JSON":
+            is_quotable = _json(body) is not None
+        case kind:
+            is_quotable = kind == "plain text"
     return error_fields(body) if is_quotable else dict.fromkeys(("code", "type", "param", "message"))
 
 
@@ -89,9 +94,13 @@ def _json(body: bytes) -> object:
         return None
 
 
+def _text_of(body: bytes) -> str:
+    return body.removeprefix(_BOM).decode("utf-8", "replace").strip()
+
+
 def _text(body: bytes) -> str:
     """Return the title of HTML, the text of HTML without one, or plain text."""
-    text = body.removeprefix(_BOM).decode("utf-8", "replace").strip()
+    text = _text_of(body)
     if text.startswith("<"):
         text = text[:ENOUGH]  # the searches below take long over more, were it made for that
         title = _TITLE.search(text)
