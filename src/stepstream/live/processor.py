@@ -110,8 +110,7 @@ class Processor(WaitMethods):
 
         Raises:
             StreamFailed: the stream carried an `error` event, or ended with an error without its name.
-            StreamTruncated: it ended without `done`, and its run neither ended nor waits for action; or none of its
-                events is known.
+            StreamTruncated: it ended without `done` while its run went on, or none of its events is known.
             FrameTooLarge: an event is longer than `max_event_bytes`.
             TransportError: the source failed; its exception is the cause.
             APIError, IdleTimeout: from `connect`.

@@ -13,7 +13,7 @@ from stepstream.errors import DecodeError
 from stepstream.fold.lifecycle import is_over
 from stepstream.fold.state import touch
 from stepstream.wire.ending import is_unnamed_done, unnamed_error
-from stepstream.wire.events import RUN_EVENTS, decode_event
+from stepstream.wire.events import RUN_EVENTS, TYPES, decode_event
 from stepstream.wire.objects import Run
 from stepstream.wire.sse import Frame
 from stepstream.wire.statuses import RUN_TERMINAL
@@ -27,7 +27,7 @@ class StreamEnd:
         """Of the run that was named last, likewise its thread."""
         self.thread_id: str | None = None
         self.has_failed = False
-        """Whether the last event was an error without its name."""
+        """Whether an error came without its name, and no known event after it."""
         self._statuses: dict[str, object] = {}
 
     def __repr__(self) -> str:
@@ -37,7 +37,10 @@ class StreamEnd:
         """Take `done`, an event of a run, one without a name, or one after an error. Return whether it is the last."""
         is_last = self.is_ended_by(frame)
         if not is_last:
-            self.has_failed = unnamed_error(frame.event, frame.data) is not None
+            if unnamed_error(frame.event, frame.data) is not None:
+                self.has_failed = True
+            elif frame.event in TYPES:
+                self.has_failed = False  # the run goes on
             if frame.event in RUN_EVENTS:
                 self._note(frame)
         return is_last
