@@ -45,10 +45,11 @@ async def test_failure_of_backoff_carries_the_ids_of_the_change(caplog: pytest.L
 
 
 async def test_failure_of_a_started_stream_carries_the_ids_of_its_run(caplog: pytest.LogCaptureFixture):
-    async with Processor() as processor:
-        processor.start(source(sse([run("queued"), run("in_progress")]), OSError("reset")))
-        processor.start(source(OSError("reset")))
-    assert carried(caplog, "a started stream failed") == [RUN, dict.fromkeys(RUN)]
+    for sent, ids in (([run("queued"), run("in_progress")], RUN), ([], dict.fromkeys(RUN))):
+        caplog.clear()
+        async with Processor() as processor:
+            processor.start(source(sse(sent), OSError("reset")))
+        assert carried(caplog, "a started stream failed") == [ids]
 
 
 async def test_source_that_fails_when_it_is_closed_carries_the_ids_of_its_run(caplog: pytest.LogCaptureFixture):

@@ -297,7 +297,7 @@ async def test_get_is_opened_again_whatever_failed():
 
     script = InTurn(mute, lambda exchange: exchange.send(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"), hang_up, streaming(DONE))
     async with serving(script) as url:
-        assert await items(url, attempts=4, first_byte_timeout=0.05) == [DONE]
+        assert await items(url, attempts=4, first_byte_timeout=0.25) == [DONE]
     assert len(script.requests) == 4
 
 
