@@ -12,12 +12,26 @@ All can be copied and pickled, with their text and their attributes: an exceptio
 that way, and one that cannot be unpickled there hangs the pool.
 """
 
+import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from stepstream.fold.outcome import Outcome
     from stepstream.wire.sse import Frame
+
+MAX_WORDS: Final = 500
+"""How many characters of what a server wrote are in the text of an exception."""
+
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def words_of(text: str, limit: int = MAX_WORDS) -> str:
+    """Return what a server wrote as it may stand in the text of an exception: short, and in one line.
+
+    Control characters, which could forge lines of a log, are escaped as `\\u` and four digits.
+    """
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text[:limit])
 
 
 class StepStreamError(Exception):
@@ -87,7 +101,7 @@ class TransportError(StepStreamError):
 
 
 class StreamTruncated(TransportError):
-    """The stream ended without `done` while its run had neither ended nor waits for action.
+    """The stream ended without `done` while its run had neither ended nor waits for action, or no event was known.
 
     Also where reading was cut short: the stream was cancelled, or the processor was left before.
     """
@@ -159,7 +173,8 @@ class StreamFailed(StepStreamError):
         param: str | None,
     ) -> None:
         kind = code or type or "no code"
-        super().__init__(f"the stream carried an error event ({kind}): {message or 'no message'}")
+        told = words_of(message) if message else "no message"
+        super().__init__(f"the stream carried an error event ({words_of(kind)}): {told}")
         self.code = code
         self.message = message
         self.type = type

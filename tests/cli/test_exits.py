@@ -78,7 +78,7 @@ def test_error_event_of_either_shape_counts_without_its_blank_line(
     ("path", "text"),
     [
         ("/missing", "answered 404 Not Found: No run here."),
-        ("/html", "expected text/event-stream, got text/html"),
+        ("/html", "expected text/event-stream, got text/html: Sign in"),
         ("/moved", "answered 307: expected a redirect within its origin, got one to http://elsewhere.invalid/stream"),
     ],
 )
@@ -93,7 +93,7 @@ def test_status_is_5_where_the_server_refused(
 @each_command
 def test_status_is_6_where_nobody_listens(run: Callable[..., Any], free_port: int, command: tuple[str, ...]):
     got = run(*command, f"http://127.0.0.1:{free_port}/runs?api-key=hidden")
-    text = f"http://127.0.0.1:{free_port}/runs: the connection failed (ConnectError)"
+    text = f"http://127.0.0.1:{free_port}/runs: the connection was refused (ConnectError)"
     assert (got.status, got.out, got.error) == (6, b"", f"stepstream: {text}")
 
 

@@ -214,6 +214,11 @@ async def test_answer_that_is_no_run_is_a_protocol_error(body: bytes):
     assert "Sign in" not in str(error)
 
 
+async def test_title_of_a_page_instead_of_an_answer_is_told():
+    error, _ = await failure(says("200 OK", b"<title>Log in</title><p>s3cret"))
+    assert str(error).endswith("in JSON, got neither (DecodeError): Log in")
+
+
 async def test_answer_that_is_encoded_is_refused():
     bomb = gzip.compress(b" " * 10_000_000)
     error, _ = await failure(says("200 OK", bomb, content_encoding="gzip", x_request_id="req_9"))

@@ -1,6 +1,7 @@
 """Asking what became of a run whose stream broke: when, how often, and until when. No socket, and time in jumps."""
 
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -250,3 +251,82 @@ async def test_run_whose_id_was_never_sent_is_said_to_be_unknown():
     failure = await failed(peer)
     assert isinstance(failure, TransportError)
     assert ("before the run's id was known" in str(failure), peer.asked) == (True, [])
+
+
+async def test_each_request_that_is_repeated_is_logged_with_its_run_and_reason(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "stepstream")
+    peer = Peer(saying(lambda time: 503 if time < 0.5 else run("completed")))
+    await peer.driven(attempts=1)
+    broke = "the stream of run run_1 broke (the stream ended without done): asking for it"
+    refused = "http://peer/threads/thread_1/runs/run_1 answered 503 Service Unavailable"
+    again = f"asking for the run run_1 once more, for {refused}"
+    assert [one.getMessage() for one in caplog.records] == [broke, again, again]
+    ids = [(one.__dict__["run_id"], one.__dict__["thread_id"], one.levelno) for one in caplog.records]
+    assert ids == [("run_1", "thread_1", logging.INFO)] * 3
+
+
+# What needs no asking, and what is not asked for any more
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (event("thread.run.completed", run("completed")), "ended"),
+        (event("thread.run.requires_action", run("requires_action")), "ended"),
+        (b"data: [DONE]\n\n", "done"),
+    ],
+)
+async def test_stream_that_is_over_without_done_is_not_asked_for(end: bytes, reason: str):
+    peer = Peer(saying(lambda _: 500), BEGUN + end)
+    outcome = await peer.driven()
+    assert (peer.asked, outcome.reason, outcome.reconciled) == ([], reason, False)
+
+
+async def test_error_without_its_name_is_raised_and_the_run_not_asked_for():
+    peer = Peer(saying(lambda _: 500), BEGUN + b'data: {"error": {"message": "server overloaded"}}\n\n')
+    failure = await failed(peer)
+    assert (type(failure).__name__, peer.asked) == ("StreamFailed", [])
+
+
+class Pinging(Peer):
+    """A peer that sends comments for ever."""
+
+    async def _stream(self) -> AsyncIterator[bytes]:
+        yield self._data
+        while True:
+            await anyio.sleep(15)
+            yield b": ping\n\n"
+
+
+async def test_run_whose_stream_brings_only_comments_is_asked_for_after_the_event_timeout():
+    statuses = list[str]()
+    peer = Pinging(saying(lambda _: run("completed")))
+    outcome = await peer.driven(statuses)
+    assert (peer.times, outcome.reconciled, statuses[-1]) == ([300], True, "completed")
+    peer = Pinging(saying(lambda _: run("completed")))
+    await peer.driven(event_timeout=40)
+    assert peer.times == [40]
+
+
+async def test_total_timeout_ends_a_stream_that_goes_on_and_nothing_is_asked_for():
+    peer = Pinging(saying(lambda _: run("completed")))
+    start = anyio.current_time()
+    failure = await failed(peer, total_timeout=100, event_timeout=None)
+    assert str(failure) == "http://peer/threads/thread_1/runs took longer than 100 s in all"
+    assert (type(failure).__bases__, peer.asked) == ((TransportError,), [])
+    assert anyio.current_time() - start == pytest.approx(100, abs=0.1)
+
+
+async def test_total_timeout_ends_the_asking():
+    peer = Peer(saying(lambda _: run("in_progress")), stalls=True)
+    start = anyio.current_time()
+    failure = await failed(peer, idle_timeout=30, total_timeout=50)
+    assert isinstance(failure, IdleTimeout)
+    assert "silent for 30 s, and for 20 s the server did not say" in str(failure)
+    assert anyio.current_time() - start == pytest.approx(50, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["event_timeout", "total_timeout"])
+def test_timeout_below_zero_is_refused(name: str):
+    with pytest.raises(ValueError, match=f"^expected {name} of at least 0 seconds, got -1$"):
+        RunsClient("http://peer", **{name: -1})

@@ -34,11 +34,13 @@ WRONG_TYPES = [
 OUT_OF_RANGE = [
     *((name, value) for name in WHOLE for value in (0, -1)),
     *((name, value) for name in SECONDS for value in (-1, -0.001, math.nan, math.inf, -math.inf)),
+    ("timeout", 0),
     *(("overflow", value) for value in ("", "drop", "BLOCK")),
 ]
 IN_RANGE: list[tuple[str, Any]] = [
     *((name, value) for name in WHOLE for value in (1, 10**9)),
-    *((name, value) for name in SECONDS for value in (0, 1, 0.5, 1e9)),
+    *((name, value) for name in SECONDS for value in (1, 0.5, 1e9)),
+    *((name, 0) for name in SECONDS if name != "timeout"),
     *(("overflow", value) for value in ("block", "latest", "close")),
     *(("replay", value) for value in (True, False)),
     ("timeout", None),

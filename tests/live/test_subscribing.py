@@ -17,6 +17,7 @@ from stepstream import (
     ToolCallFinished,
     ToolCallStarted,
 )
+from stepstream.live.filters import STATUSES
 from stepstream.live.registration import CLASSES
 from tests.support.run_streams import Audience, frames, grows, opens, play, played, run, source, step, told, told_of
 from tests.support.suspensions import quiet
@@ -582,3 +583,41 @@ async def test_progress_gives_a_snapshot_at_least_as_new_as_its_delta():
 
         await processor.run(played([step("created"), opens(), grows("1"), grows("2"), run("completed")]))
     assert all(len(got) >= least for got, least in zip(snapshots, (0, 1, 2), strict=True))
+
+
+NEVER = [
+    (
+        (StepTransition,),
+        "complete",
+        "expired, incomplete; others by where=), got 'complete': did you mean 'completed'?",
+    ),
+    ((StepTransition,), "requires_action", "got 'requires_action'"),
+    ((MessageTransition,), ["completed", "failed"], "got 'failed'"),
+    ((RunTransition, StepTransition), {"canceled"}, "got 'canceled': did you mean 'cancelled'?"),
+    ((RunTransition,), "", "got ''"),
+    ((RunTransition,), "s" * 999, "got 's" + "s" * 78),
+]
+
+
+@pytest.mark.parametrize(("classes", "status", "text"), NEVER)
+@pytest.mark.parametrize("way", ["add", "on", "subscribe"])
+def test_status_that_none_of_the_classes_has_is_a_value_error(classes: Any, status: Any, text: str, way: str):
+    given = (classes, Audience()) if way == "add" else classes
+    with pytest.raises(ValueError, match=r"^expected a status of ") as caught:
+        getattr(Processor(), way)(*given, status=status)
+    assert str(caught.value).endswith(text)
+
+
+@pytest.mark.parametrize(("classes", "table"), [(one, table) for one, table in STATUSES.items()])
+def test_every_status_of_a_class_can_be_named(classes: Any, table: Any):
+    assert not Processor().add(classes, Audience(), status=set(table)).is_closed
+
+
+def test_classes_together_can_have_the_statuses_of_each():
+    Processor().add((RunTransition, StepTransition), Audience(), status=["requires_action", "incomplete"])
+
+
+async def test_status_that_no_step_has_is_not_waited_for():
+    async with Processor() as processor:
+        with pytest.raises(ValueError, match="did you mean 'completed'"):
+            await processor.wait_for_step("step_1", status="complete")

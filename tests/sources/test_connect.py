@@ -149,7 +149,7 @@ async def test_connection_that_is_refused_is_a_transport_error(closed_url: str, 
     async with new_client() as client:
         with pytest.raises(TransportError) as caught:
             await read(f"{closed_url}/runs?key=s3cret", client=client)
-    assert str(caught.value) == f"{closed_url}/runs: the connection failed (ConnectError)"
+    assert str(caught.value) == f"{closed_url}/runs: the connection was refused (ConnectError)"
     assert type(caught.value.__cause__).__name__ == "ConnectError"
 
 

@@ -33,6 +33,45 @@ async def test_other_content_type_is_refused(kind: str):
     assert (error.status_code, error.request_id, error.code, error.message) == (200, "req_1", None, None)
 
 
+INSTEAD: dict[str, tuple[str, bytes, str, str | None]] = {
+    "an error": ("application/json", b'{"error": {"message": "Slow down."}}', ": Slow down.", "Slow down."),
+    "a problem": ("application/problem+json", b'{"title": "Gone"}', ": Gone", "Gone"),
+    "a run": ("application/json", b'{"id": "run_77", "status": "queued"}', "", None),
+    "a page": ("text/html", b"<title>Log in</title><p>s3cret", ": Log in", "Log in"),
+    "a text": ("text/plain", b"upstream is\n down", ": upstream is down", "upstream is down"),
+    "a stream by another name": ("text/plain", CREATED, "", None),
+    "cut JSON": ("application/json", b'{"message": "s3cr', "", None),
+    "bytes": ("application/octet-stream", b"s3cret", "", None),
+}
+
+
+@pytest.mark.parametrize(("kind", "body", "words", "message"), INSTEAD.values(), ids=INSTEAD)
+async def test_words_of_what_comes_instead_of_a_stream_are_kept(
+    kind: str, body: bytes, words: str, message: str | None
+):
+    async with serving(answering("200 OK", body, content_type=kind, x_request_id="req_7")) as url:
+        error = await refused(url, json={"stream": True})
+    assert str(error) == f"{url}: expected text/event-stream, got {kind}{words}"
+    assert (error.status_code, error.request_id, error.message) == (200, "req_7", message)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_told"),
+    [
+        ({"json": {"stream": False}}, True),
+        ({"json": {}}, True),
+        ({"json": {"stream": True}}, False),
+        ({"json": []}, False),
+        ({}, False),
+    ],
+)
+async def test_request_that_does_not_ask_for_a_stream_is_told_so(options: Any, is_told: bool):
+    async with serving(answering("200 OK", {"id": "run_1"}, content_type="application/json")) as url:
+        error = await refused(url, **options)
+    told = ' (the request does not say "stream": true)' if is_told else ""
+    assert str(error) == f"{url}: expected text/event-stream, got application/json{told}"
+
+
 async def test_missing_content_type_is_refused():
     async with serving(lambda exchange: exchange.answer("200 OK", DONE)) as url:
         assert str(await refused(url)) == f"{url}: expected text/event-stream, got no content type"
@@ -65,7 +104,9 @@ ERRORS = {
     "azure": (AZURE, "404", "Resource not found", None, None),
     "flat": (FLAT, "401", "Wrong key.", "auth", None),
     "text in error": ({"error": "over\nquota"}, None, "over quota", None, None),
-    "other fields": ({"detail": "Not Found"}, None, None, None, None),
+    "detail": ({"detail": "Not Found"}, None, "Not Found", None, None),
+    "other fields": ({"found": "Nothing"}, None, None, None, None),
+    "html": (b"<html><title>502 Bad Gateway</title>", None, "502 Bad Gateway", None, None),
     "odd fields": ({"error": {"message": {"a": 1}, "code": ["b"]}}, None, None, None, None),
     "plain": (b"  upstream is\r\n down \n", None, "upstream is down", None, None),
     "long": (b"x" * 3_000, None, "x" * 500, None, None),
@@ -320,8 +361,10 @@ async def test_redirect_that_the_client_does_not_know_is_a_refusal():
 
 
 async def test_204_is_no_stream():
-    async with serving(InTurn(answering("204 Nothing"))) as url:
-        assert str(await refused(url)) == f"{url} answered 204: expected 200 and a stream"
+    async with serving(InTurn(answering("204 Nothing", x_request_id="req_7"))) as url:
+        error = await refused(url)
+    assert str(error) == f"{url} answered 204: expected 200 and a stream"
+    assert (error.status_code, error.reason_phrase, error.request_id) == (204, "Nothing", "req_7")
 
 
 async def test_refusal_tells_its_reason_and_when_to_come_back():

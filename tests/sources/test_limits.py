@@ -9,6 +9,7 @@ import pytest
 
 from stepstream import IdleTimeout, Processor, StreamTruncated, TransportError, connect
 from stepstream.live.source import Reconnected
+from stepstream.sources import limits
 from tests.support.scripted_server import CREATED, DONE, Exchange, InTurn, answering, hang_up, serving, streaming
 from tests.support.stream_reads import WITHIN, Clock, both_clients, items, read, run
 
@@ -29,21 +30,55 @@ def trickling(piece: bytes, pause: float, times: int) -> Callable[[Exchange], Aw
 
 
 @pytest.mark.parametrize("piece", [PING, b":"])
-async def test_any_byte_resets_the_idle_timeout_and_comments_are_no_event(piece: bytes):
+async def test_any_byte_resets_the_idle_timeout(piece: bytes):
     async with serving(trickling(piece, 0.03, 10)) as url:
-        ended = await read(url, idle_timeout=0.25, event_timeout=0.1)
+        ended = await read(url, idle_timeout=0.25)
     assert ended.startswith(CREATED)
 
 
 @both_clients
-async def test_event_that_trickles_breaks_the_event_timeout_though_it_is_never_silent(new_client: Any):
-    async with serving(trickling(b"data: x\n", 0.01, 100)) as url, new_client() as client:
+@pytest.mark.parametrize("piece", [PING, b":", b"\n"], ids=["comments", "one comment", "blank lines"])
+async def test_comments_do_not_reset_the_event_timeout(new_client: Any, piece: bytes):
+    async with serving(trickling(piece, 0.01, 100)) as url, new_client() as client:
         with pytest.raises(IdleTimeout) as caught:
             await run(f"{url}/runs?key=s3cret", client=client, json={}, event_timeout=0.1)
+    assert (str(caught.value), caught.value.seconds) == (f"{url}/runs sent no event for 0.1 s (event_timeout)", 0.1)
+    assert caught.value.outcome is not None
+    assert list(caught.value.outcome.runs) == ["run_1"]
+
+
+async def test_first_event_is_waited_for_no_longer_than_another():
+    async def script(exchange: Exchange) -> None:
+        await exchange.stream(PING, end=False)
+        await exchange.hung_up()
+
+    async with serving(script) as url:
+        with pytest.raises(IdleTimeout, match=r"sent no event for 0\.05 s \(event_timeout\)$"):
+            await read(url, event_timeout=0.05)
+
+
+async def test_event_that_has_begun_has_longer_than_the_event_timeout():
+    async with serving(trickling(b"data: x\n", 0.02, 10)) as url:
+        assert (await read(url, event_timeout=0.1)).count(b"data: x\n") == 10
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event that has begun has a tenth of a second."""
+    monkeypatch.setattr(limits, "BEGUN_EVENT_TIMEOUT", 0.1)
+
+
+@both_clients
+@pytest.mark.usefixtures("short")
+async def test_event_that_trickles_is_not_waited_for_though_it_is_never_silent(new_client: Any):
+    async with serving(trickling(b"data: x\n", 0.01, 100)) as url, new_client() as client:
+        with pytest.raises(IdleTimeout) as caught:
+            await run(f"{url}/runs?key=s3cret", client=client, json={})
     assert (str(caught.value), caught.value.seconds) == (f"{url}/runs took longer than 0.1 s for one event", 0.1)
 
 
-async def test_event_that_is_begun_and_pinged_breaks_the_event_timeout():
+@pytest.mark.usefixtures("short")
+async def test_event_that_is_begun_and_pinged_is_not_waited_for():
     async def script(exchange: Exchange) -> None:
         await exchange.stream(b"event: x\n", end=False)
         while True:
@@ -52,7 +87,7 @@ async def test_event_that_is_begun_and_pinged_breaks_the_event_timeout():
 
     async with serving(script) as url:
         with pytest.raises(IdleTimeout, match=r"took longer than 0\.1 s for one event$"):
-            await read(url, event_timeout=0.1)
+            await read(url)
 
 
 async def test_many_short_events_do_not_break_the_event_timeout():
@@ -67,7 +102,7 @@ async def test_time_that_the_reader_takes_is_not_the_event_s(clock: Clock):
         await exchange.send(b"e\r\ndata: [DONE]\n\n\r\n")
 
     asked = anyio.Event()
-    async with serving(script) as url, connect(url, event_timeout=5) as stream:
+    async with serving(script) as url, connect(url) as stream:
         assert await anext(stream) == b"event: done\n"
         clock.advance(3_600)
         asked.set()
@@ -75,10 +110,10 @@ async def test_time_that_the_reader_takes_is_not_the_event_s(clock: Clock):
 
 
 async def test_event_timeout_of_a_get_begins_a_new_connection(clock: Clock):
-    script = InTurn(streaming(b"event: x\n", end=False), streaming(DONE))
+    script = InTurn(streaming(PING, end=False), streaming(DONE))
     async with serving(script) as url:
         first, mark, last = await items(url, event_timeout=0.05)
-    assert (first, type(mark), last) == (b"event: x\n", Reconnected, DONE)
+    assert (first, type(mark), last) == (PING, Reconnected, DONE)
 
 
 TOTAL = r"/runs took longer than 0\.1 s in all$"

@@ -126,7 +126,7 @@ async def test_post_whose_connection_is_refused_is_sent_once_somebody_listens(
 
 
 async def test_post_whose_connection_is_refused_again_and_again_fails(clock: Clock, closed_url: str):
-    with pytest.raises(TransportError, match=r": the connection failed \(ConnectError\)$"):
+    with pytest.raises(TransportError, match=r": the connection was refused \(ConnectError\)$"):
         await items(closed_url, json={})
     assert clock.pauses == [1, 2]
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from stepstream.sources.stream_end import StreamEnd
 from stepstream.sources.stream_position import StreamPosition
 from stepstream.wire.sse import FrameDecoder
 
@@ -143,8 +144,6 @@ def test_done_is_found_at_every_cut(end: bytes):
     [
         b"data: event: done\ndata: [DONE]\n\n",
         b"xevent: done\ndata: [DONE]\n\n",
-        b"event: done\ndata: [DONE] \n\n",
-        b"event: done\ndata: [DONE\n\n",
         b"event: done\n\ndata: [DONE]\n\n",
         b"event: donedata: [DONE]\n\n",
         b"event: undone\ndata: [DONE]\n\n",
@@ -168,9 +167,9 @@ def test_what_only_looks_like_done_is_not_found_at_any_cut(data: bytes):
         (EVENT + b"event: done\ndata: [DONE]\n", True),
         (done_of(b"\n"), True),
         (done_of(b"\n") + EVENT, True),
-        (b"event: done\ndata: [DONE", False),
-        (b"event: done\ndata: [DONE]\n:", False),
-        (b"event: done\ndata: [DONE]x", False),
+        (b"event: done\ndata: [DONE", True),
+        (b"event: done\n: ping\ndata: [DONE]\n:", True),
+        (b"event: done\nda", False),
         (b"data: event: done\ndata: [DONE]", False),
         (EVENT, False),
         (b"", False),
@@ -182,6 +181,72 @@ def test_done_without_its_blank_line_is_known_at_the_end(data: bytes, is_done: b
         position.feed(data[:place], 0)
         position.feed(data[place:], 0)
         assert position.is_done is is_done
+
+
+RUN = b'event: thread.run.%b\ndata: {"id": "run_%d", "status": "%b"}\n\n'
+CREATED, COMPLETED, WAITING = (RUN % (name, 1, name) for name in (b"queued", b"completed", b"requires_action"))
+LONG = b'event: thread.run.completed\ndata: {"id": "run_1", "status": "completed", "instructions": "%b"}\n\n'
+DELTA = b'event: thread.message.delta\ndata: {"id": "msg_1", "delta": {}}\n\n'
+ERROR = b'data: {"error": {"message": "busy"}}\n\n'
+AT_THE_END: dict[str, tuple[bytes, bool, bool]] = {
+    "nothing": (b"", False, False),
+    "a run begins": (CREATED, False, False),
+    "it ended": (CREATED + COMPLETED, True, True),
+    "its status is that of its event": (b'event: thread.run.failed\ndata: {"id": "run_1"}\n\n', True, True),
+    "it ended and is said to go on": (COMPLETED + CREATED, True, True),
+    "it waits": (WAITING, True, False),
+    "another one goes on": (COMPLETED + RUN % (b"queued", 2, b"queued"), False, False),
+    "both ended": (COMPLETED + RUN % (b"expired", 2, b"expired"), True, True),
+    "after an id": (b"id: 7\n" + COMPLETED, True, True),
+    "its data comes first": (b'data: {"id": "run_1", "status": "failed"}\nevent: thread.run.failed\n\n', True, True),
+    "in two lines of data": (COMPLETED.replace(b", ", b",\ndata: "), True, True),
+    "a run of many bytes": (LONG % (b"x" * 100_000), True, True),
+    "one over the limit": (LONG % (b"x" * 2**20), False, False),
+    "no JSON": (b"event: thread.run.completed\ndata: {\n\n", False, False),
+    "no run": (b"event: thread.run.completed\ndata: []\n\n", False, False),
+    "its blank line is missing": (COMPLETED[:-1], False, False),
+    "[DONE] before any run": (b"data: [DONE]\n\n", False, False),
+    "[DONE]": (CREATED + b"data: [DONE]\n\n", True, True),
+    "[DONE] without its blank line": (CREATED + b"data: [DONE]", True, True),
+    "an error": (CREATED + ERROR, True, True),
+    "an error without its blank line": (CREATED + ERROR[:-2], True, True),
+    "an error, and the run goes on": (CREATED + ERROR + DELTA, False, False),
+    "an error, and the run ends": (CREATED + ERROR + COMPLETED, True, True),
+}
+
+
+@pytest.mark.parametrize(("data", "or_waiting", "without"), AT_THE_END.values(), ids=AT_THE_END)
+def test_stream_is_over_at_the_end_of_its_bytes_by_its_runs(data: bytes, or_waiting: bool, without: bool):
+    steps = range(0, len(data), 1 + len(data) // (100 if len(data) < 10_000 else 10))
+    for places in ([], *([place] for place in steps), list(steps)):
+        for waiting, expected in ((True, or_waiting), (False, without)):
+            position = StreamPosition()
+            for chunk in cuts(data, places):
+                position.feed(chunk, 0)
+            assert position.is_over(or_waiting=waiting) is expected
+
+
+def test_runs_of_all_connections_count():
+    end = StreamEnd()
+    first = StreamPosition(end=end)
+    first.feed(CREATED, 0)
+    assert not first.is_over(or_waiting=True)
+    second = StreamPosition(end=end)
+    second.feed(COMPLETED, 0)
+    assert second.is_over(or_waiting=True)
+
+
+def test_reading_ends_at_done_without_its_name_once_a_run_is_known():
+    done = b"data: [DONE]\n\n"
+    assert up_to_done(iter([done + CREATED + done + CREATED])) == done + CREATED + done
+
+
+def test_time_of_an_event_is_that_of_its_end_and_comments_have_none():
+    position = StreamPosition(now=5)
+    assert position.ended_at == 5
+    for now, chunk in enumerate([b"event: x\n", b"data: y\n", b"\n", b": ping\n\n", b"\n", b"data: z"], 10):
+        position.feed(chunk, now)
+    assert position.ended_at == 12
 
 
 def began_at(chunks: list[bytes]) -> float | None:
@@ -249,9 +314,24 @@ def test_event_keeps_its_beginning_through_pings_inside_of_it():
     assert position.began_at is None
 
 
-@given(st.binary())
-def test_little_is_kept_of_any_bytes(data: bytes):
+@settings(deadline=None)
+@given(st.binary(), st.sampled_from([b"", b"data: ", b"retry: 1", b"event: thread.run.queued\ndata: "]))
+def test_little_is_kept_of_any_bytes(data: bytes, begun: bytes):
     position = StreamPosition()
-    for _ in range(50):
-        position.feed(data * 50, 0)
-        assert len(position._lines.unfinished) <= 4_096
+    position.feed(begun, 0)
+    for _ in range(20):
+        position.feed(data * 100, 0)
+        assert len(position._lines.unfinished) <= (2**20 if begun else 4_096) + len(begun)
+        assert sum(map(len, position._kept)) <= 2**20
+
+
+@pytest.mark.parametrize("begun", [b"data: ", b"retry: ", b"event: thread.run.queued\ndata: "])
+def test_a_mebibyte_is_kept_of_what_may_tell(begun: bytes):
+    position = StreamPosition()
+    position.feed(begun, 0)
+    for _ in range(40):
+        position.feed(b"1" * 2**16, 0)
+        assert len(position._lines.unfinished) <= 2**20
+    for _ in range(40):
+        position.feed(b"\ndata: " + b"1" * 2**16, 0)
+        assert sum(map(len, position._kept)) <= 2**20

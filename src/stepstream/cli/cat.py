@@ -15,6 +15,7 @@ from stepstream.fold.outcome import Outcome
 from stepstream.live.processor import Processor
 from stepstream.live.registration import CLASSES
 from stepstream.live.source import ItemDecoder, open_source
+from stepstream.wire.ending import decides_end
 from stepstream.wire.sse import Frame
 
 RETAINED: Final = 10**9
@@ -68,7 +69,7 @@ async def _tee(source: object, line: Callable[[Frame], object]) -> AsyncIterator
             write_object(line(frame))
             yield frame
     pending = decoder.pending()
-    if pending is not None and pending.event in ("done", "error"):
+    if pending is not None and decides_end(pending):
         yield pending  # no frame by the standard, but it says how the stream ended
 
 

@@ -12,6 +12,7 @@ from stepstream.client.lists import ListedObject
 from stepstream.client.polling import RunKey
 from stepstream.errors import APIError
 from stepstream.fold.reconcile import ServerAnswer
+from stepstream.live.log_ids import ids_of
 from stepstream.wire.objects import Run
 
 LIST_UNSUPPORTED: Final = frozenset({404, 405, 501})
@@ -33,9 +34,9 @@ async def ask(api: Api, key: RunKey, include: Query = ()) -> ServerAnswer:
     path = ("threads", key.thread_id, "runs", key.run_id)
     run = await api.get(*path)
     object_of(run, Run)  # raises: without a run nothing is known. Steps and messages that do not fit are anomalies
-    steps = await _listed(api, LIST_UNSUPPORTED, *path, "steps", query=include)
+    steps = await _listed(api, key, LIST_UNSUPPORTED, *path, "steps", query=include)
     only = [("run_id", key.run_id)]
-    listed = await _listed(api, LIST_UNSUPPORTED | {400}, "threads", key.thread_id, "messages", query=only)
+    listed = await _listed(api, key, LIST_UNSUPPORTED | {400}, "threads", key.thread_id, "messages", query=only)
     messages = own_messages(listed, key.run_id, written=[_written_by(step) for step in steps])
     return ServerAnswer(bytes(run), tuple(map(bytes, steps)), tuple(map(bytes, messages)))
 
@@ -68,11 +69,14 @@ def _written_by(step: msgspec.Raw) -> object:
     return creation.get("message_id") if isinstance(creation, dict) else None
 
 
-async def _listed(api: Api, unsupported: frozenset[int], *path: str, query: Query) -> Sequence[msgspec.Raw]:
+async def _listed(
+    api: Api, key: RunKey, unsupported: frozenset[int], *path: str, query: Query
+) -> Sequence[msgspec.Raw]:
     try:
         return await api.list(*path, query=query)
     except APIError as failure:
         if failure.status_code not in unsupported:
             raise
-        _log.info("the server does not list the %s of a run (%d)", path[-1], failure.status_code)
+        ids = ids_of(key)
+        _log.info("the server does not list the %s of a run (%d)", path[-1], failure.status_code, extra=ids)
         return []

@@ -12,7 +12,7 @@ from stepstream.client.lists import ANY_PAGE, PAGE_SIZE, ListBuilder
 from stepstream.errors import ProtocolError
 from stepstream.sources.event_stream import EventStream
 from stepstream.sources.http import connect, new_client
-from stepstream.sources.options import check_seconds
+from stepstream.sources.options import check_attempts, check_client, check_seconds
 
 MAX_PAGES: Final = 1_000
 
@@ -25,7 +25,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     connect_timeout: float
     first_byte_timeout: float
     idle_timeout: float
-    event_timeout: float
+    event_timeout: float | None
+    total_timeout: float | None
     timeout: float
 
     def __post_init__(self) -> None:
@@ -36,6 +37,8 @@ class Api:
     """Sends requests to an API. Without a `client`, a connection lasts for one call, or for `keep_connections`."""
 
     def __init__(self, endpoint: Endpoint, client: Any, timeouts: Timeouts, attempts: int, *, fast: bool) -> None:
+        check_attempts(attempts)
+        check_client(client, fast=fast)
         self._endpoint = endpoint
         self._client = client
         self._timeouts = timeouts

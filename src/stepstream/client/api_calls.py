@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import anyio
 import msgspec
 
-from stepstream.errors import APIError, IdleTimeout, ProtocolError, StepStreamError
+from stepstream.errors import APIError, IdleTimeout, ProtocolError, StepStreamError, words_of
 from stepstream.live.refusals import ERROR_BODY_TIMEOUT, MAX_ERROR_BODY
 from stepstream.sources.backoff import Backoff, retry_after_of
 from stepstream.sources.http_errors import (
@@ -24,7 +24,9 @@ from stepstream.sources.response_body import (
     close_response,
     content_encoding,
 )
+from stepstream.sources.retry_log import log_retry
 from stepstream.sources.url_redaction import UrlRedactingClient, redact_url
+from stepstream.wire.error_body import foreign_fields
 
 MAX_BODY_BYTES: Final = 32 * 2**20
 
@@ -69,13 +71,17 @@ async def send(call: ApiCall, type_: type[T]) -> T:
             if attempt == call.attempts or not is_retryable(failure):
                 raise
             retry_after = failure.retry_after if isinstance(failure, APIError) else None
-            await anyio.sleep(backoff.failed(anyio.current_time(), retry_after=retry_after))
+            delay = backoff.failed(anyio.current_time(), retry_after=retry_after)
+            log_retry(call.url, delay, failure)
+            await anyio.sleep(delay)
     try:
         return msgspec.json.decode(body, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         kind = type(exc).__name__
     # Raised out of the handler: the exception may quote the body, and would be shown as the context of this one.
-    raise ProtocolError(f"{redact_url(call.url)}: expected an object or a list of them, in JSON, got neither ({kind})")
+    said = foreign_fields(bytes(body))["message"]
+    text = f"expected an object or a list of them, in JSON, got neither ({kind}){f': {words_of(said)}' if said else ''}"
+    raise ProtocolError(f"{redact_url(call.url)}: {text}")
 
 
 async def _exchange(call: ApiCall) -> bytearray:

@@ -28,9 +28,10 @@ from stepstream.client.polling import RunKey, RunPoller
 from stepstream.client.tools import Toolbox
 from stepstream.errors import APIError, ProtocolError, StepStreamError, ToolFailed, TransportError
 from stepstream.fold.outcome import Outcome, usage_of
+from stepstream.live.log_ids import ids_of
 from stepstream.live.processor import Processor
 from stepstream.live.source import Source
-from stepstream.sources.http_errors import is_transient
+from stepstream.sources.http_errors import OutOfTime, is_transient
 from stepstream.wire.objects import RequiredAction, Run
 from stepstream.wire.tool_calls import ToolCall
 
@@ -91,12 +92,14 @@ class _Submission:
 
         Raises:
             APIError: the server refuses them for good.
+            OutOfTime: `total_timeout` was over before they were sent.
         """
         async with AsyncExitStack() as stack:
             try:
                 source = await stack.enter_async_context(self.results.submit(self.client))
             except (APIError, TransportError) as failure:
-                if isinstance(failure, APIError) and not (is_transient(failure) or failure.status_code in NOT_WAITING):
+                is_refused = isinstance(failure, APIError) and failure.status_code not in NOT_WAITING
+                if isinstance(failure, OutOfTime) or (is_refused and not is_transient(failure)):
                     raise
                 self.failure = failure
                 reason = failure if isinstance(failure, TransportError) else TransportError(str(failure))
@@ -181,7 +184,8 @@ async def _cancel(client: RunCalls, processor: Processor, key: RunKey, context: 
         await client.cancel_run(*key)
         return await processor.run(client.follow(*key, TransportError("the run was cancelled")), context)
     except StepStreamError as failure:
-        _log.warning("the run %s could not be cancelled after a tool had failed", key.run_id, exc_info=failure)
+        text, ids = "the run %s could not be cancelled after a tool had failed", ids_of(key)
+        _log.warning(text, key.run_id, exc_info=failure, extra=ids)
         return failure.outcome
 
 

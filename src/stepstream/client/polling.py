@@ -1,5 +1,6 @@
 """Polling a run: the server is asked until the run has ended or waits for action, ever less often, until a deadline."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, NamedTuple, TypeAlias, TypeVar
@@ -9,6 +10,7 @@ import anyio
 from stepstream.errors import APIError, IdleTimeout, ProtocolError, StepStreamError, StreamTruncated, TransportError
 from stepstream.fold.lifecycle import SETTLED_RUN
 from stepstream.fold.reconcile import ServerAnswer
+from stepstream.live.log_ids import ids_of
 from stepstream.sources.http_errors import is_transient
 
 FIRST_DELAY: Final = 0.25
@@ -20,6 +22,8 @@ MAX_NOT_FOUND: Final = 4
 than the one that opened it."""
 
 T = TypeVar("T")
+
+_log = logging.getLogger("stepstream.client")
 
 
 class RunKey(NamedTuple):
@@ -39,8 +43,9 @@ class RetryUntil:
     Then it raises an error of the kind of `failure`, the failure for which the server is asked at all.
     """
 
-    def __init__(self, timeout: float, failure: TransportError, began_at: float) -> None:
+    def __init__(self, timeout: float, failure: TransportError, began_at: float, key: RunKey | None = None) -> None:
         self._timeout = timeout
+        self._key = key
         self._failure = failure
         self._deadline = began_at + timeout
         self._delay = 0.0
@@ -70,6 +75,8 @@ class RetryUntil:
                 if not (is_transient(exc) or isinstance(exc, ProtocolError) or self._may_appear(exc)):
                     raise
                 self._last = exc
+                run_id = self._key.run_id if self._key else "unknown"
+                _log.info("asking for the run %s once more, for %s", run_id, exc, extra=ids_of(self._key))
         await anyio.sleep(max(0.0, left))
         text = f"{self._failure}, and for {self._timeout:g} s the server did not say that the run is over or waits"
         raise reworded(self._failure, text) from self._last
@@ -90,7 +97,7 @@ class RunPoller:
     ) -> None:
         self._fetch = partial(fetch, key)
         self._key = key
-        self._retry = RetryUntil(timeout, failure, anyio.current_time() if began_at is None else began_at)
+        self._retry = RetryUntil(timeout, failure, anyio.current_time() if began_at is None else began_at, key)
         self._last: ServerAnswer | None = None
         self._is_settled = False
 

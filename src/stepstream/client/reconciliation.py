@@ -33,6 +33,7 @@ import anyio
 from stepstream.client.polling import Fetch, RetryUntil, RunKey, RunPoller, reworded
 from stepstream.errors import FrameTooLarge, StepStreamError, StreamTruncated, TransportError
 from stepstream.fold.reconcile import ServerAnswer
+from stepstream.live.log_ids import ids_of
 from stepstream.live.source import ItemDecoder, Reconnected
 from stepstream.sources.event_stream import EventStream
 from stepstream.wire.events import RUN_EVENTS, decode_event
@@ -102,7 +103,7 @@ class RunStream:
         try:
             item = await anext(self._stream)
         except StopAsyncIteration:
-            if self._stream.is_done:
+            if self._stream.is_over:
                 raise
             failure: TransportError = StreamTruncated("the stream ended without done")
         except TransportError as exc:
@@ -131,15 +132,17 @@ class RunStream:
     async def _start_polling(self, failure: TransportError) -> Reconnected:
         """Close the connection, and return the mark at which the reader of the stream drops an unfinished event."""
         await self._stream.aclose()
-        began_at = anyio.current_time()
+        if self._stream.time_left <= 0:
+            raise failure
+        began_at, timeout = anyio.current_time(), min(self._timeout, self._stream.time_left)
         if self._key is None and self._new_thread_id is not None:
-            retry = RetryUntil(self._timeout, failure, began_at)
+            retry = RetryUntil(timeout, failure, began_at)
             self._key = await retry.call(partial(self._find_run, self._new_thread_id))
         if self._key is None:
             text = f"{failure}, before the run's id was known: the server cannot be asked what became of it"
             raise reworded(failure, text) from failure
-        _log.info("the stream of run %s broke (%s): asking for it", self._key.run_id, type(failure).__name__)
-        self._poller = RunPoller(self._fetch, self._key, timeout=self._timeout, failure=failure, began_at=began_at)
+        _log.info("the stream of run %s broke (%s): asking for it", self._key.run_id, failure, extra=ids_of(self._key))
+        self._poller = RunPoller(self._fetch, self._key, timeout=timeout, failure=failure, began_at=began_at)
         return Reconnected()
 
 

@@ -19,16 +19,16 @@ from stepstream.errors import StepStreamError, TransportError
 from stepstream.fold.outcome import Outcome
 from stepstream.fold.reconcile import ServerAnswer
 from stepstream.live.processor import Processor
-from stepstream.sources.http import ATTEMPTS, CONNECT_TIMEOUT, EVENT_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT
+from stepstream.sources.http import ATTEMPTS, CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT
 from stepstream.sources.http_errors import is_transient
-from stepstream.sources.options import ApiKey, check_attempts, check_client, check_seconds
+from stepstream.sources.options import ApiKey, check_seconds
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 
 RECONCILE_TIMEOUT: Final = 600.0
 """As long as OpenAI lets a run live."""
-
 CALL_TIMEOUT: Final = 60.0
+EVENT_TIMEOUT: Final = 300.0
 
 OpeningStream: TypeAlias = AbstractAsyncContextManager[RunStream]
 
@@ -42,8 +42,8 @@ class RunsClient:
     every request. `client` is an `httpx.AsyncClient` or `httpx2.AsyncClient` to use; it stays open. Without one, a
     connection lasts for one call, or for the block of `async with`; with `fast`, over aiohttp, as in `connect`.
 
-    Timeouts are in seconds: those of `connect` for streams, `timeout` for any other call, `reconcile_timeout` for
-    polling a run whose stream broke. A request is sent up to `attempts` times where that is safe.
+    Timeouts are in seconds: those of `connect` for streams (`total_timeout`: with their polling), `timeout` for any
+    other call, `reconcile_timeout` for polling a run whose stream broke. Requests are sent up to `attempts` times.
     """
 
     def __init__(
@@ -60,13 +60,12 @@ class RunsClient:
         connect_timeout: float = CONNECT_TIMEOUT,
         first_byte_timeout: float = FIRST_BYTE_TIMEOUT,
         idle_timeout: float = IDLE_TIMEOUT,
-        event_timeout: float = EVENT_TIMEOUT,
+        event_timeout: float | None = EVENT_TIMEOUT,
+        total_timeout: float | None = None,
         timeout: float = CALL_TIMEOUT,
         reconcile_timeout: float = RECONCILE_TIMEOUT,
     ) -> None:
-        check_attempts(attempts)
         check_seconds(reconcile_timeout=reconcile_timeout)
-        check_client(client, fast=fast)
         is_azure = isinstance(api_key, str) and api_version is not None
         self._endpoint = Endpoint(
             base_url=base_url,
@@ -81,6 +80,7 @@ class RunsClient:
             first_byte_timeout=first_byte_timeout,
             idle_timeout=idle_timeout,
             event_timeout=event_timeout,
+            total_timeout=total_timeout,
             timeout=timeout,
         )
         self._api = Api(self._endpoint, client, timeouts, attempts, fast=fast)

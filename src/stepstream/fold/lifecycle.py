@@ -1,5 +1,6 @@
 """Which events and statuses end what: tables, and the few questions asked of them."""
 
+from collections.abc import Collection
 from typing import Final
 
 from stepstream.wire.events import IMPLIED_STATUS, MESSAGE_EVENTS, RUN_EVENTS, STEP_EVENTS
@@ -22,3 +23,12 @@ SETTLED_RUN: Final = RUN_TERMINAL | {"requires_action"}
 def names_another_status(name: str, status: object) -> bool:
     """Return whether a run event's name disagrees with the status of its object. `created` names no status."""
     return name in RUN_EVENTS and name != "thread.run.created" and IMPLIED_STATUS[name] != status
+
+
+def is_over(statuses: Collection[object], *, or_waiting: bool = True) -> bool:
+    """Return whether a stream is over where its bytes end, by the statuses of its runs: one is known, and each ended.
+
+    One that waits for action counts too, unless the same stream may go on when it was answered (`or_waiting`).
+    """
+    ends = SETTLED_RUN if or_waiting else RUN_TERMINAL
+    return bool(statuses) and all(status in ends for status in statuses)

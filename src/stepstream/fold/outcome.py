@@ -17,8 +17,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a stream ended and what it touched, in order of first sight. Nothing in it changes any more."""
 
     reason: Literal["done", "ended"] | None
-    """"done": the `done` event came. "ended": it did not, but every run of the stream has ended or waits for action.
-    None in the outcome of an exception."""
+    """"done": the `done` event came, or `[DONE]` without a name while a run was open. "ended": it did not, but every
+    run of the stream has ended or waits for action. None in the outcome of an exception."""
     steps: Mapping[str, RunStep]
     runs: Mapping[str, Run]
     messages: Mapping[str, Message]

@@ -34,6 +34,7 @@ import anyio.lowlevel
 
 from stepstream.live.cancellation import is_cancelled_from_outside
 from stepstream.live.coroutines import StartedCall, cancelled_elsewhere, finish_call, start_call
+from stepstream.live.log_ids import ids_of
 from stepstream.live.mailbox import Mailbox
 from stepstream.live.queues import Entry
 from stepstream.live.tracebacks import without_locals
@@ -225,7 +226,8 @@ class CallbackRunner:
         try:
             return delivery.pause(self._attempt, failure)
         except Exception as exc:  # noqa: BLE001 - the user's function: its trouble costs a pause as usual
-            _log.error("the backoff of the subscriber %s failed", self._mailbox.name, exc_info=exc)
+            ids = ids_of(self._entry and self._entry[0])
+            _log.error("the backoff of the subscriber %s failed", self._mailbox.name, exc_info=exc, extra=ids)
             return 1.0
 
     def _give_up(self, failure: Exception) -> None:
@@ -233,9 +235,10 @@ class CallbackRunner:
         mailbox.failed += 1
         mailbox.delivered += 1
         mailbox.failures_in_a_row += 1
+        ids = ids_of(self._entry and self._entry[0])
         self._done()
         if mailbox.failures_in_a_row == mailbox.delivery.max_failures:
             count = mailbox.failures_in_a_row
-            _log.error("closed the subscriber %s after %d failures in a row", mailbox.name, count)
+            _log.error("closed the subscriber %s after %d failures in a row", mailbox.name, count, extra=ids)
             mailbox.failure = mailbox.failure or without_locals(failure)
             mailbox.close()

@@ -11,6 +11,7 @@ from stepstream.errors import StreamTruncated, TransportError
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.outcome import Outcome, outcome_of
 from stepstream.live.cancellation import is_cancelled_from_outside
+from stepstream.live.log_ids import ids_of_stream
 from stepstream.live.pending import Signal
 from stepstream.live.source import Source
 from stepstream.live.tracebacks import without_locals
@@ -68,9 +69,9 @@ class StreamHandle:
             # not this task, but something that the source awaited was cancelled: the source failed
             error = TransportError(f"the source was cancelled by what it awaited ({type(exc).__name__})")
             error.outcome = outcome_of(accumulator.stream, None)
-            self._fail(error)
+            self._fail(error, accumulator)
         except Exception as exc:  # noqa: BLE001 - raised by `outcome`
-            self._fail(exc)
+            self._fail(exc, accumulator)
             here = exc.__traceback__
             without_locals(exc.with_traceback(here and here.tb_next))  # this function has not ended: it is left out
         finally:
@@ -79,7 +80,8 @@ class StreamHandle:
                 self._error.outcome = outcome_of(accumulator.stream, None)
             self._ended.notify()
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception, accumulator: Accumulator) -> None:
         self._error = error
         if not self._waiting:
-            _log.error("a started stream failed: %s", error, exc_info=error)
+            ids = ids_of_stream(accumulator.stream)
+            _log.error("a started stream failed: %s", error, exc_info=error, extra=ids)

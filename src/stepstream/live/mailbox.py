@@ -20,6 +20,7 @@ import anyio
 from stepstream.errors import SubscriberTooSlow
 from stepstream.fold.changes import Change
 from stepstream.fold.retelling import REPLAYED
+from stepstream.live.log_ids import ids_of
 from stepstream.live.options import Delivery, Filter
 from stepstream.live.pending import CapacityGate, PendingCount, Signal
 from stepstream.live.queues import PROGRESS, Entry, FifoQueue, PacedQueue
@@ -225,7 +226,8 @@ class Mailbox:
             return
         if change is not None:
             level = logging.ERROR if is_final else logging.DEBUG  # the next attempt may well succeed
-            _log.log(level, "the subscriber %s failed at a %s", self.name, type(change).__name__, exc_info=exception)
+            what, ids = type(change).__name__, ids_of(change)
+            _log.log(level, "the subscriber %s failed at a %s", self.name, what, exc_info=exception, extra=ids)
 
     async def take(self) -> Entry | None:
         """Return the next entry, as soon as there is one; None after the last. Then `settle` it."""

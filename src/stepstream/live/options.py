@@ -22,6 +22,7 @@ from stepstream.fold.changes import (
     ToolCallFinished,
     ToolCallStarted,
 )
+from stepstream.live.filters import check_filter
 
 BUFFER: Final = 256
 CALL_TIMEOUT: Final = 30.0
@@ -149,14 +150,18 @@ def _predicate(name: str, value: Any) -> Test:
     return lambda change: bool(copy_context().run(value, change))  # what it sets stays out of the stream's task
 
 
-def _number(kind: Any, what: str, *, least: int, or_none: bool = False) -> Callable[[str, Any], Any]:
+def _number(
+    kind: Any, what: str, *, least: int, above: bool = False, or_none: bool = False
+) -> Callable[[str, Any], Any]:
     def check(name: str, value: Any) -> Any:
         if value is None and or_none:
             return None
         if isinstance(value, bool) or not isinstance(value, kind):
             raise TypeError(f"expected {name} as {what}, got {type(value).__name__}")
-        if not least <= value < math.inf:
-            raise ValueError(f"expected {name} of at least {least}, and finite, got {value!r}")
+        if not least <= value < math.inf or (above and value == least):
+            raise ValueError(
+                f"expected {name} {'above' if above else 'of at least'} {least}, and finite, got {value!r}"
+            )
         return value
 
     return check
@@ -200,7 +205,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "min_interval": Option(_seconds),
     "replay": Option(_bool),
     # Delivery to callbacks.
-    "timeout": Option(_number(int | float, "seconds", least=0, or_none=True), for_iterators=False),
+    "timeout": Option(_number(int | float, "seconds", least=0, above=True, or_none=True), for_iterators=False),
     "attempts": Option(_number(int, "a whole number", least=1), for_iterators=False),
     "backoff": Option(_backoff, for_iterators=False),
     "concurrency": Option(_number(int, "a whole number", least=1), for_iterators=False),
@@ -216,7 +221,7 @@ def check_options(
     Raises:
         TypeError: an option is unknown, of a wrong type, or not for this kind of subscriber; or a filter looks at an
             attribute that one of the classes does not have.
-        ValueError: an option is out of its range.
+        ValueError: an option is out of its range, or a status is none that its classes have.
     """
     words: dict[str, frozenset[Any]] = {}
     tests: list[Test] = []
@@ -230,7 +235,7 @@ def check_options(
             raise TypeError(f"{name} is for callbacks: an iterator is read at its reader's pace")
         value = option.check(name, options[name])
         if option.attribute:
-            _check_attribute(classes, name, option)
+            check_filter(classes, name, option.classes, value)
             words[option.attribute] = value
         elif name == "where":
             tests.append(value)
@@ -238,12 +243,6 @@ def check_options(
             delivery[name] = value
     key = next(iter(words.items()), None)
     return Filter(key, (*(_word_test(*one) for one in words.items() if one != key), *tests)), Delivery(**delivery)
-
-
-def _check_attribute(classes: tuple[type[Any], ...], name: str, option: Option) -> None:
-    for one in classes:
-        if one not in option.classes:
-            raise TypeError(f"{one.__name__} has no {name}: subscribe to it separately, or leave {name} out")
 
 
 def _word_test(attribute: str, words: frozenset[Any]) -> Test:

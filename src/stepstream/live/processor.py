@@ -111,8 +111,8 @@ class Processor(WaitMethods):
         Each `StepStreamError` has `.outcome`: everything folded before.
 
         Raises:
-            StreamFailed: the stream carried an `error` event.
-            StreamTruncated: it ended without `done`, and its run neither ended nor waits for action.
+            StreamFailed: the stream carried an `error` event, or ended with an error without its name.
+            StreamTruncated: it ended without `done` while its run went on, or none of its events is known.
             FrameTooLarge: an event is longer than `max_event_bytes`.
             TransportError: the source failed; its exception is the cause.
             APIError, IdleTimeout: from `connect`; the first also for a response that was given, by its status.

@@ -16,16 +16,19 @@ from typing import Any, Final
 import anyio
 import anyio.lowlevel
 
-from stepstream.errors import DecodeError, FrameTooLarge, StepStreamError, StreamFailed, StreamTruncated
+from stepstream.errors import DecodeError, FrameTooLarge, StepStreamError, StreamTruncated
 from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.lifecycle import SETTLED_RUN
+from stepstream.fold.ending import StreamEnding
 from stepstream.fold.outcome import Outcome, outcome_of
 from stepstream.fold.reconcile import ServerAnswer, missed_events
 from stepstream.live.fast_path import DeltaTemplates
 from stepstream.live.lifetime import Lifetime
+from stepstream.live.log_ids import ids_of_stream
 from stepstream.live.routing import Routes, StreamFanout
 from stepstream.live.source import Reconnected, Source, encoded, frame_of, open_source, translate_source_error
-from stepstream.wire.events import Done, ErrorData, Event, decode_event
+from stepstream.wire.ending import TELLING, decides_end
+from stepstream.wire.error_body import ENOUGH, foreign_text
+from stepstream.wire.events import Event, decode_event
 from stepstream.wire.scan import Scanner
 from stepstream.wire.sse import Frame
 
@@ -55,6 +58,8 @@ class Reader:
         self._stream = accumulator.stream
         self._clock = clock
         self.is_done = False
+        self._ending = StreamEnding(accumulator.stream)
+        self._opening = b""  # the first bytes of a stream that has no event yet
         self._dispatch = dispatch
         self._templates = DeltaTemplates(accumulator.stream, routes, dispatch)
         self._piece_size = min(MAX_PIECE, max_event_bytes)
@@ -138,24 +143,27 @@ class Reader:
     def finish(self) -> Outcome:
         """Return how the stream ended, now that its bytes have.
 
-        A `done` or `error` block that lacks its blank line counts; any other unfinished block is no event.
+        A block that says so counts though it lacks its blank line; any other unfinished block is no event.
 
         Raises:
-            StreamFailed: it ended with an `error` event.
-            StreamTruncated: no `done` came, and its run neither ended nor waits for action.
+            StreamFailed: it ended with an `error` event, or an error without its name.
+            StreamTruncated: no `done` came, and its run neither ended nor waits for action; or no event is known.
         """
         pending = None if self.is_done else self._scanner.pending()
-        if pending is not None and pending.event in ("done", "error"):
+        if pending is not None and decides_end(pending):
             self._frame(pending)
-        stream = self._stream
-        if self.is_done:
-            return outcome_of(stream, "done")
-        if stream.runs and all(run.status in SETTLED_RUN for run in stream.runs.values()):
-            return outcome_of(stream, "ended")
-        if not stream.sequence:
-            raise StreamTruncated("the stream ended without a single event")
-        events = f"{stream.sequence:,} event{'' if stream.sequence == 1 else 's'}"
-        raise StreamTruncated(f"the stream ended after {events} without done, its run unfinished")
+        foreign = foreign_text(self._opening)
+        reason = self._ending.reason(f": {foreign}" if foreign else "")
+        return outcome_of(self._stream, reason)
+
+    def note_opening(self, item: Any) -> None:
+        """Keep the beginning of bytes in which no event came yet: it says what they are, if none comes."""
+        if isinstance(item, bytes | bytearray | memoryview) and len(self._opening) < ENOUGH:
+            self._opening += bytes(item[:ENOUGH])
+
+    def failure(self) -> StepStreamError | None:
+        """Return the error that came without its name, and that no event of a run followed."""
+        return self._ending.failure()
 
     def _frame(self, frame: Frame) -> Event | None:
         """Fold a frame, and return its event, or None where it cannot be decoded."""
@@ -170,10 +178,8 @@ class Reader:
     def _event(self, event: Event) -> None:
         for change in self.accumulator.apply(event):
             self._dispatch(change)
-        data = event.data
-        if isinstance(data, ErrorData):
-            raise StreamFailed(data.code, data.message, data.type, data.param)
-        self.is_done = isinstance(data, Done)
+        if type(event.data) in TELLING:
+            self.is_done = self._ending.note(event)
 
 
 async def read_source(reader: Reader, source: Source, fanout: StreamFanout, lifetime: Lifetime) -> None:
@@ -188,8 +194,12 @@ async def read_source(reader: Reader, source: Source, fanout: StreamFanout, life
             await _read_items(reader, items, fanout, lifetime)
     except StepStreamError as exc:
         if not reader.is_done:
+            told = reader.failure()
+            if told is not None:
+                raise told from exc  # the server had said why, before the source failed
             raise
-        _log.warning("a source failed when it was closed after done", exc_info=exc)
+        ids = ids_of_stream(reader.accumulator.stream)
+        _log.warning("a source failed when it was closed after done", exc_info=exc, extra=ids)
 
 
 async def _read_items(reader: Reader, items: AsyncIterator[Any], fanout: StreamFanout, lifetime: Lifetime) -> None:
@@ -208,6 +218,8 @@ async def _read_items(reader: Reader, items: AsyncIterator[Any], fanout: StreamF
             if fanout.full or stream.sequence - rested_at >= EVENTS_BETWEEN_CHECKPOINTS:
                 await _rest(fanout, lifetime)
                 rested_at = stream.sequence
+        if not stream.sequence:
+            reader.note_opening(item)
         items_since += 1  # an item may be a comment, and no event
         if fanout.full or max(stream.sequence - rested_at, items_since) >= EVENTS_BETWEEN_CHECKPOINTS:
             await _rest(fanout, lifetime)

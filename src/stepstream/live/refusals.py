@@ -6,18 +6,14 @@ from typing import Any, Final
 import anyio
 import msgspec
 
-from stepstream.errors import APIError
-from stepstream.wire.events import ErrorData, decode_event
-from stepstream.wire.sse import Frame
+from stepstream.errors import APIError, words_of
+from stepstream.wire.error_body import error_fields
 
 MAX_ERROR_BODY: Final = 64 * 2**10
 """Bytes of the body of an error response that are read at most."""
 
 ERROR_BODY_TIMEOUT: Final = 10.0
 """Seconds that this may take. The status is known by then: an error is reported with what came until then."""
-
-MAX_TEXT: Final = 500
-"""Characters of the server's message that are quoted."""
 
 REQUEST_ID_HEADERS: Final = ("x-request-id", "apim-request-id", "x-ms-request-id")
 
@@ -56,20 +52,17 @@ def _status_of(given: Any) -> int | None:
 
 
 def _refusal(what: str, status: int, response: Any, body: bytes) -> APIError:
-    data: Any = decode_event(Frame("error", body)).data
-    words = data if isinstance(data, ErrorData) else ErrorData()
-    message = " ".join("".join(one if one.isprintable() else " " for one in words.message or "").split())[:MAX_TEXT]
+    fields = error_fields(body)
     reason = str(getattr(response, "reason_phrase", None) or getattr(response, "reason", None) or "")
-    text, headers = f"{what} {status} {reason}".rstrip(), getattr(response, "headers", None) or {}
+    headers = getattr(response, "headers", None) or {}
+    detail = f": {words_of(fields['message'])}" if fields["message"] else ""
     return APIError(
-        f"{text}: {message}" if message else text,
+        f"{what} {status} {words_of(reason)}".rstrip() + detail,
         status_code=status,
         reason_phrase=reason,
+        retry_after=None,
         request_id=next((headers[name] for name in REQUEST_ID_HEADERS if headers.get(name)), None),
-        code=words.code,
-        message=message or None,
-        type=words.type,
-        param=words.param,
+        **fields,
     )
 
 

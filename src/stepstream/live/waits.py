@@ -9,6 +9,7 @@ import anyio
 from stepstream.errors import WaitAborted
 from stepstream.fold.changes import MessageProgress, MessageTransition, RunTransition, StepTransition
 from stepstream.fold.retelling import REPLAYED
+from stepstream.live.filters import check_statuses
 from stepstream.live.options import IteratorOptions
 from stepstream.live.subscriptions import Changes, SubscriptionMethods
 from stepstream.wire.deltas import ContentDelta
@@ -31,9 +32,12 @@ class WaitMethods(SubscriptionMethods):
 
         Raises:
             WaitAborted: the step ended with another status, or the processor was left before.
+            ValueError: no step has that status.
             TimeoutError: that took longer than `timeout` seconds.
             RuntimeError: the processor is closed.
         """
+        if status is not None:
+            check_statuses((StepTransition,), (status,))
         with anyio.fail_after(timeout):
             async with self.subscribe(StepTransition, step_id=step_id, replay=True) as changes:
                 async for change in changes:

@@ -9,48 +9,34 @@ reader drops them, and the new connection asks for what comes after the last eve
     id: 7 ⏎ data: x ⏎ ⏎ data: y ─ break ─ Reconnected("7") ─ GET, Last-Event-ID: 7 ─ data: y ⏎ ⏎
 
 What would break it: a server that ignores `Last-Event-ID`, or sends no ids, sends events again. The texts they add to
-are right again with the next full object. A POST is not resumed: that would send it a second time.
+are right again with the next full object. A POST is not resumed: that would send it a second time. Nor is a GET whose
+runs have all ended (`StreamEnd`): there is nothing more to come.
 
-Three limits hold at once, and the nearest of them bounds each wait: silence, one event from its first byte to its last
-(a comment every few seconds ends a silence, but does not complete an event), and everything. The time of an event
-counts only while bytes are waited for: what the reader does in between is not the server's delay.
+Four limits hold at once, and the nearest of them bounds each wait: silence, the time from one event to the next, one
+event from its first byte to its last (a comment every few seconds ends a silence, but neither begins nor completes an
+event), and everything. The time of events counts only while bytes are waited for: what the reader does in between is
+not the server's delay.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import anyio
-import msgspec
 
-from stepstream.errors import APIError, IdleTimeout, StepStreamError, TransportError
+from stepstream.errors import APIError, StepStreamError, TransportError
 from stepstream.live.source import Reconnected
 from stepstream.sources.backoff import Backoff
 from stepstream.sources.chunks import awaited_chunk, next_chunk
-from stepstream.sources.http_errors import is_transient, request_id_of, translate_http_error
-from stepstream.sources.options import check_seconds
+from stepstream.sources.http_errors import is_transient, request_id_of, translate_http_error, unexpected_response
+from stepstream.sources.limits import Limit, Limits
 from stepstream.sources.response import NO_CONTENT, StreamRequest, open_response
 from stepstream.sources.response_body import close_response
+from stepstream.sources.retry_log import log_retry
+from stepstream.sources.stream_end import StreamEnd
 from stepstream.sources.stream_position import StreamPosition
 from stepstream.sources.url_redaction import redact_url
-
-Limit: TypeAlias = Literal["all", "event", "idle"]
-"""What is limited: everything, one event from its first byte to its last, or silence."""
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """The limits on an open stream, in seconds, and whether it is resumed where it breaks."""
-
-    idle_timeout: float
-    event_timeout: float
-    total_timeout: float | None
-    deadline: float
-    """When `total_timeout` is over, by anyio's clock."""
-    is_resumed: bool
-
-    def __post_init__(self) -> None:
-        check_seconds(idle_timeout=self.idle_timeout, event_timeout=self.event_timeout)
 
 
 class EventStream:
@@ -64,14 +50,15 @@ class EventStream:
         self._limits = limits
         self._url = redact_url(request.url)
         self._backoff = Backoff()
-        self._position = StreamPosition()
+        self._end = StreamEnd()
+        self._position = StreamPosition(end=self._end)
         self._connection = AsyncExitStack()
         self._response: Any = None
         self._chunks: Any = None
         self._waited = 0.0  # seconds in which bytes were waited for, on this and all earlier connections
         self._is_quick = False  # the chunk before was there at once: the next one may be too
         self._nearest: Limit = "idle"  # the limit that bounds the present wait
-        self._is_over = False
+        self._has_ended = False
 
     def __repr__(self) -> str:
         return f"<EventStream {self._url} {self.status_code}>"
@@ -107,23 +94,36 @@ class EventStream:
         """Whether `done` was received."""
         return self._position.is_done
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of the runs is missing, should the stream end here. Asked after its last bytes."""
+        has_ids = self._limits.is_resumed and bool(self._position.last_event_id)
+        return self._position.is_over(or_waiting=not has_ids)
+
+    @property
+    def time_left(self) -> float:
+        """The seconds that are left of `total_timeout`."""
+        return self._limits.deadline - anyio.current_time()
+
     def __aiter__(self) -> "EventStream":
         return self
 
     async def __anext__(self) -> bytes | Reconnected:
-        while not self._is_over:
+        while not self._has_ended:
             try:
                 chunk = await self._next()
             except TransportError as failure:
                 if not self._is_resumable:
-                    self._is_over = True
+                    self._has_ended = True
                     raise
-                return await self._resume(failure)
+                if not self.is_over:
+                    return await self._resume(failure)
+                chunk = None
             if chunk:
                 return chunk
-            if chunk is None and self._is_resumable and not self.is_done:
+            if chunk is None and self._is_resumable and not self.is_over:
                 return await self._resume(None)
-            self._is_over = self._is_over or chunk is None
+            self._has_ended = self._has_ended or chunk is None
         await self.aclose()
         raise StopAsyncIteration
 
@@ -138,18 +138,15 @@ class EventStream:
                 await self._open()
                 break
             except StepStreamError as failure:
-                if attempt == attempts or self._time_left() <= 0 or not is_retryable(failure):
+                if attempt == attempts or self.time_left <= 0 or not is_retryable(failure):
                     raise
                 await self._wait_for_retry(failure)
         if self.status_code == NO_CONTENT:
-            raise APIError(f"{self._url} answered 204: expected 200 and a stream", status_code=NO_CONTENT)
+            raise unexpected_response(self._response, f"{self._url} answered 204: expected 200 and a stream")
 
     @property
     def _is_resumable(self) -> bool:
-        return self._limits.is_resumed and not self._is_over and self._time_left() > 0
-
-    def _time_left(self) -> float:
-        return self._limits.deadline - anyio.current_time()
+        return self._limits.is_resumed and not self._has_ended and self.time_left > 0
 
     async def _open(self) -> None:
         """Open a connection, which begins after the last complete event."""
@@ -157,14 +154,15 @@ class EventStream:
         stack = AsyncExitStack()
         response = open_response(self._request, self._position.last_event_id)
         try:
-            with anyio.fail_after(_finite(self._time_left())):
+            with anyio.fail_after(_finite(self.time_left)):
                 self._response = await stack.enter_async_context(response)
         except TimeoutError as exc:
             raise self._timeout_error("all") from exc
         self._chunks = self._response.aiter_bytes()
         stack.push_async_callback(close_response, self._response, self._chunks)
         self._connection = stack
-        self._position = StreamPosition(self._position.last_event_id, self._position.retry)
+        before = self._position
+        self._position = StreamPosition(before.last_event_id, before.retry, now=self._waited, end=self._end)
         self._backoff.opened(anyio.current_time())
 
     async def _next(self) -> bytes | None:
@@ -182,44 +180,34 @@ class EventStream:
         if chunk is None:
             return None
         done_at = self._position.feed(chunk, self._waited)
-        self._is_over = done_at is not None
+        self._has_ended = done_at is not None
         return chunk if done_at is None else chunk[:done_at]
 
     def _chunk_timeout(self) -> float:
         """Return for how many seconds the next chunk may be waited for, and note which limit that is."""
-        limits, begun = self._limits, self._position.began_at
-        event_left = math.inf if begun is None else begun + limits.event_timeout - self._waited
-        left: dict[Limit, float] = {"all": self._time_left(), "event": event_left, "idle": limits.idle_timeout}
-        self._nearest = min(left, key=left.__getitem__)
-        return max(0.0, left[self._nearest])
+        seconds, self._nearest = self._limits.wait(self._position, self._waited, self.time_left)
+        return seconds
 
     def _timeout_error(self, limit: Limit) -> TransportError:
-        """Return the error for a limit that was exceeded."""
-        limits = self._limits
-        if limit == "all":
-            return TransportError(f"{self._url} took longer than {limits.total_timeout:g} s in all")
-        if limit == "event":
-            text = f"{self._url} took longer than {limits.event_timeout:g} s for one event"
-            return IdleTimeout(text, limits.event_timeout)
-        return IdleTimeout(f"{self._url} was silent for {limits.idle_timeout:g} s", limits.idle_timeout)
+        return self._limits.error(self._url, limit)
 
     async def _resume(self, failure: StepStreamError | None) -> Reconnected:
         """Wait and reconnect, as often as `total_timeout` allows, until the server answers 204 or refuses for good."""
-        self._is_over = True  # for good, where this raises or is cancelled
+        self._has_ended = True  # for good, where this raises or is cancelled
         await self.aclose()
         while True:
             await self._wait_for_retry(failure)
             try:
                 await self._open()
             except StepStreamError as exc:
-                if self._time_left() <= 0 or not is_transient(exc):
+                if self.time_left <= 0 or not is_transient(exc):
                     raise
                 failure = exc
                 continue
             if self.status_code == NO_CONTENT:
                 await self.aclose()
                 raise StopAsyncIteration
-            self._is_over = False
+            self._has_ended = False
             return Reconnected(self._position.last_event_id)
 
     async def _wait_for_retry(self, failure: StepStreamError | None) -> None:
@@ -230,9 +218,11 @@ class EventStream:
         """
         retry_after = failure.retry_after if isinstance(failure, APIError) else None
         delay = self._backoff.failed(anyio.current_time(), retry=self._position.retry, retry_after=retry_after)
-        left = self._time_left()
+        left = self.time_left
+        reason = "the stream ended before its run did" if failure is None else failure
+        log_retry(self._url, delay, reason, run_id=self._end.run_id, thread_id=self._end.thread_id)
         await anyio.sleep(min(delay, max(0.0, left)))
-        if delay >= left or self._time_left() <= 0:  # a timer may ring a little before the deadline
+        if delay >= left or self.time_left <= 0:  # a timer may ring a little before the deadline
             raise self._timeout_error("all") from failure
 
 

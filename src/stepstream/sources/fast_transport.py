@@ -8,7 +8,8 @@ It is that of httpx-aiohttp, changed where it would break a promise of the defau
   again, so that the exceptions of aiohttp have to be told apart: only its connector raises before that (`ERRORS`).
 * What came before a break is given out. aiohttp raises the break first and keeps the bytes; `_Body` takes them.
 * A reset of a body that ends with its connection is an error. aiohttp takes it for the end.
-* No exception quotes a URL, whose query may hold a key: most of aiohttp's do, and are not even kept as causes.
+* No exception quotes a URL, whose query may hold a key: most of aiohttp's do, and are not even kept as causes. That of
+  the socket or of TLS is.
 * No cookies are kept beside those of the httpx client.
 
     POST, reset before the response    aiohttp.ServerDisconnectedError → RemoteProtocolError: not sent again
@@ -88,7 +89,7 @@ class FastTransport(AiohttpTransport):
         except httpx.TransportError:
             raise
         except Exception as exc:  # noqa: BLE001 - whatever it is, its text may quote the URL: only its name is kept
-            raise _translate_aiohttp_error(exc) from None
+            raise _translate_aiohttp_error(exc) from _system_error(exc)
         return httpx.Response(
             status_code=response.status,
             headers=response.raw_headers,
@@ -160,6 +161,12 @@ def _remaining(content: aiohttp.StreamReader) -> bytes:
 def _url(url: httpx.URL) -> URL:
     """Return a URL as it is written, without its fragment and its user, of which httpx has made a header."""
     return URL(str(url.copy_with(userinfo=b"", fragment=None)), encoded=True)
+
+
+def _system_error(exc: Exception) -> Exception | None:
+    """Return the exception of the socket or of TLS in one of aiohttp, if there is one: it quotes no URL."""
+    found = getattr(exc, "certificate_error", None) or getattr(exc, "os_error", None)
+    return found if isinstance(found, OSError) and not isinstance(found, aiohttp.ClientError) else None
 
 
 def _translate_aiohttp_error(exc: Exception) -> httpx.TransportError:

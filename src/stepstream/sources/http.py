@@ -11,22 +11,15 @@ from msgspec.structs import replace
 
 from stepstream.sources.default_client import merging_client
 from stepstream.sources.environment import has_proxies, proxied_client, ssl_context
-from stepstream.sources.event_stream import EventStream, Limits
+from stepstream.sources.event_stream import EventStream
 from stepstream.sources.http_errors import Unsendable, is_transient, is_unprocessed
-from stepstream.sources.options import (
-    ApiKey,
-    check_attempts,
-    check_client,
-    check_json,
-    check_seconds,
-    validated_headers,
-)
+from stepstream.sources.limits import Limits
+from stepstream.sources.options import ApiKey, check_attempts, check_client, check_json, validated_headers
 from stepstream.sources.response import StreamRequest
 
 CONNECT_TIMEOUT: Final = 10.0
 FIRST_BYTE_TIMEOUT: Final = 60.0
 IDLE_TIMEOUT: Final = 300.0
-EVENT_TIMEOUT: Final = 300.0
 ATTEMPTS: Final = 3
 
 
@@ -48,7 +41,7 @@ def connect(
     connect_timeout: float = CONNECT_TIMEOUT,
     first_byte_timeout: float = FIRST_BYTE_TIMEOUT,
     idle_timeout: float = IDLE_TIMEOUT,
-    event_timeout: float = EVENT_TIMEOUT,
+    event_timeout: float | None = None,
     total_timeout: float | None = None,
 ) -> AbstractAsyncContextManager[EventStream]:
     """Open `url` and give its stream of events. With `json` it is a POST of that, otherwise a GET, or as `method` says.
@@ -57,13 +50,13 @@ def connect(
     fresh token for each request, or an awaitable of one. `client` is an `httpx.AsyncClient` or `httpx2.AsyncClient` to
     use; it stays open. With `fast`, aiohttp speaks HTTP instead of httpcore: with the same behaviour, on asyncio only,
     and cheaper per event. Timeouts are in seconds: to connect, until the response begins, between two chunks of it,
-    from the first byte of an event to its last, and for everything.
+    from one event to the next, whatever comments come between, and for everything. An event that has begun has 300.
 
     The first connection is tried `attempts` times where none could be made, and after 408, 429, 500, 502, 503 and 504,
     with growing delays, or as long as `Retry-After` says, up to 120 seconds. Apart from that, only a GET is sent twice.
-    With `reconnect`, a GET is resumed with `Last-Event-ID` where its stream breaks or ends without `done`, until the
-    server answers 204 or refuses. Redirects are followed for a GET, within its origin. A wrong option raises at once;
-    only what `fast` needs is checked when the stream is opened.
+    With `reconnect`, a GET is resumed with `Last-Event-ID` where its stream breaks or ends before its runs have, until
+    the server answers 204 or refuses. Redirects are followed for a GET, within its origin. A wrong option raises at
+    once; only what `fast` needs is checked when the stream is opened.
 
     Raises:
         APIError: the response is not 200, no event stream, or encoded.
@@ -74,7 +67,6 @@ def connect(
         RuntimeError: `fast` without its extra, or on trio. It is a `TransportError` too.
     """
     check_attempts(attempts)
-    check_seconds(total_timeout=total_timeout)
     check_client(client, fast=fast)
     check_json(json)  # raises here rather than when the request is sent
     verb = (method or ("GET" if json is None else "POST")).upper()

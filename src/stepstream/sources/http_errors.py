@@ -8,15 +8,14 @@ No text made here holds a header value, a query or a password. An exception of t
 in `__cause__`; control characters in what a server wrote are escaped.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
-from stepstream.errors import APIError, IdleTimeout, StepStreamError, TransportError
+from stepstream.errors import APIError, IdleTimeout, StepStreamError, TransportError, words_of
 from stepstream.live.refusals import REQUEST_ID_HEADERS
+from stepstream.sources.connection_failures import connection_failure
 from stepstream.sources.url_redaction import redact_url
+from stepstream.wire.error_body import error_fields, foreign_fields
 
 TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 """The statuses after which the same request may succeed."""
@@ -28,15 +27,13 @@ common."""
 UNSENDABLE: Final = frozenset({"InvalidURL", "UnsupportedProtocol", "IDNAError", "UnicodeEncodeError"})
 """What they raise for a URL that nothing can be sent to, the last two for one that has no form in ASCII."""
 
-MAX_TEXT: Final = 500
-"""How many characters of a plain-text body become the message."""
-
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""What is escaped in the text of an exception: it could forge lines of a log."""
-
 
 class Unsendable(TransportError):
     """Nothing can be sent to the URL, now or later."""
+
+
+class OutOfTime(TransportError):
+    """The time for everything is over: nothing is tried any more."""
 
 
 class Unsent(TransportError):
@@ -51,7 +48,7 @@ def is_transient(failure: StepStreamError) -> bool:
     """Return whether the same GET may succeed after this failure."""
     if isinstance(failure, APIError):
         return failure.status_code in TRANSIENT
-    return isinstance(failure, TransportError) and not isinstance(failure, Unsendable)
+    return isinstance(failure, TransportError) and not isinstance(failure, Unsendable | OutOfTime)
 
 
 def is_unprocessed(failure: StepStreamError) -> bool:
@@ -65,17 +62,21 @@ def translate_http_error(exc: Exception, where: str, seconds: float) -> Transpor
     `where` is a redacted URL, `seconds` the limit in force.
     """
     names = {base.__name__ for base in type(exc).__mro__}
+    kind = type(exc).__name__
     is_late = isinstance(exc, TimeoutError) or "TimeoutException" in names
     # httpx parses the target even of a redirect that it does not follow, and raises another error for an invalid one
     if UNSENDABLE & {*names, type(exc.__context__).__name__}:
-        return Unsendable(f"{where}: expected an http or https URL ({type(exc).__name__})")
+        return Unsendable(f"{where}: expected an http or https URL ({kind})")
     if UNSENT & names and is_late:
         return UnsentTimeout(f"{where}: no connection was made within {seconds:g} s", seconds)
+    is_final, what = connection_failure(exc)
+    if is_final:
+        return Unsendable(f"{where}: {what} ({kind})")
     if UNSENT & names:
-        return Unsent(f"{where}: the connection failed ({type(exc).__name__})")
+        return Unsent(f"{where}: {what} ({kind})")
     if is_late:
         return IdleTimeout(f"{where} was silent for {seconds:g} s", seconds)
-    return TransportError(f"{where}: the connection failed ({type(exc).__name__})")
+    return TransportError(f"{where}: {what} ({kind})")
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
@@ -87,9 +88,9 @@ def error_response(
     url: str, status: int, reason: str, headers: Mapping[str, str], body: bytes, retry_after: float | None
 ) -> APIError:
     """Return the error for a response whose status is no success. `body` is its body, or the beginning of it."""
-    fields = _fields(body)
-    detail = f": {_CONTROL.sub(_escaped, fields['message'])}" if fields["message"] else ""
-    text = f"{redact_url(url)} answered {status} {reason}".rstrip() + detail
+    fields = error_fields(body)
+    detail = f": {words_of(fields['message'])}" if fields["message"] else ""
+    text = f"{redact_url(url)} answered {status} {words_of(reason)}".rstrip() + detail
     return APIError(
         text,
         status_code=status,
@@ -100,32 +101,19 @@ def error_response(
     )
 
 
-def unexpected_response(response: Any, text: str) -> APIError:
-    """Return the error for a response that is none of the expected kind, whatever its status. `text` says why."""
+def unexpected_response(response: Any, text: str, body: bytes = b"") -> APIError:
+    """Return the error for a response that is none of the expected kind, whatever its status. `text` says why.
+
+    `body` is what is known of its body, where that may hold the server's words.
+    """
+    fields = foreign_fields(body)
     return APIError(
-        text,
+        f"{text}: {words_of(fields['message'])}" if fields["message"] else text,
         status_code=response.status_code,
         reason_phrase=response.reason_phrase,
         request_id=request_id_of(response.headers),
+        code=fields["code"],
+        message=fields["message"],
+        type=fields["type"],
+        param=fields["param"],
     )
-
-
-def _fields(body: bytes) -> dict[str, str | None]:
-    """Return code, message, type and param from the shapes that servers use: OpenAI's, Azure's, flat, plain text."""
-    try:
-        decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        decoded = body.decode("utf-8", "replace").strip()[:MAX_TEXT]
-    error: Any = decoded.get("error", decoded) if isinstance(decoded, dict) else decoded
-    if isinstance(error, str):
-        error = {"message": " ".join(error.split()) or None}
-    found = error if isinstance(error, dict) else {}
-    return {key: _scalar_text(found.get(key)) for key in ("code", "message", "type", "param")}
-
-
-def _scalar_text(value: object) -> str | None:
-    return str(value) if isinstance(value, str | int | float) else None
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"

@@ -19,6 +19,7 @@ from stepstream.errors import FrameTooLarge
 from stepstream.live.source import END, ItemDecoder, Source, next_item, open_source
 from stepstream.sources.files import CHUNK_SIZE, read_file
 from stepstream.sources.recording_file import RecordingSplitter, RecordingWriter
+from stepstream.wire.ending import decides_end
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame
 from stepstream.wire.sse_encoding import encode_frame
 
@@ -79,7 +80,7 @@ class Recording:
         """Yield the block that lacks its blank line, without it, where it decides how the stream ended."""
         pending = self._decoder.pending() if self._decoder is not None else None
         self._decoder = None
-        if pending is not None and pending.event in ("done", "error"):
+        if pending is not None and decides_end(pending):
             yield from (block.removesuffix(b"\n") for block in self._blocks([pending]))
 
     def _blocks(self, frames: Iterable[Frame]) -> Iterator[bytes]:

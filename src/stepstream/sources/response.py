@@ -27,7 +27,7 @@ import anyio
 import httpx_sse
 import msgspec
 
-from stepstream.errors import IdleTimeout
+from stepstream.errors import IdleTimeout, words_of
 from stepstream.sources.backoff import retry_after_of
 from stepstream.sources.http_errors import error_response, translate_http_error, unexpected_response
 from stepstream.sources.options import ApiKey, bearer, check_seconds, fresh_key
@@ -89,7 +89,7 @@ async def open_response(request: StreamRequest, last_event_id: str = "") -> Asyn
         async with _send(request, url, last_event_id) as response:
             if response.status_code not in REDIRECTS:
                 if response.status_code != NO_CONTENT:
-                    await _check(response, url)
+                    await _check(response, url, request)
                 yield response
                 return
             url = _redirect_target(request, url, response, followed)
@@ -159,7 +159,7 @@ def _origin(url: Any) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
-async def _check(response: Any, url: str) -> None:
+async def _check(response: Any, url: str, request: StreamRequest) -> None:
     """Check that a response is an open event stream.
 
     Raises:
@@ -171,11 +171,19 @@ async def _check(response: Any, url: str) -> None:
         raise error_response(url, status, response.reason_phrase, headers, body, retry_after_of(headers, time()))
     essence = headers.get("content-type", "").partition(";")[0].strip().lower()
     if essence != EVENT_STREAM:
-        got = essence[:80] or "no content type"
-        raise unexpected_response(response, f"{redact_url(url)}: expected {EVENT_STREAM}, got {got}")
+        text = f"{redact_url(url)}: expected {EVENT_STREAM}, got {words_of(essence, 80) or 'no content type'}"
+        if _is_json(essence) and isinstance(request.json, dict) and request.json.get("stream") is not True:
+            text += ' (the request does not say "stream": true)'
+        has_words = _is_json(essence) or essence in ("text/html", "text/plain")
+        body = await read_error_body(response) if has_words else b""
+        raise unexpected_response(response, text, body)
     encoding = content_encoding(response)
     if encoding != IDENTITY:
         raise unexpected_response(response, f"{redact_url(url)}: expected no content encoding, got {encoding[:80]}")
+
+
+def _is_json(essence: str) -> bool:
+    return essence == "application/json" or essence.endswith("+json")
 
 
 def last_event_id_header(last_event_id: str) -> bytes | None:

@@ -29,7 +29,8 @@ _BOM: Final = b"\xef\xbb\xbf"
 _LINE_ENDS: Final = frozenset(b"\r\n")
 _LONGEST_START: Final = max(map(len, FIELD_STARTS))
 _RETRY_DIGITS: Final = 18
-"""Digits of a reconnection time at most. A longer one, over thirty million years, is ignored."""
+LONGEST_RETRY: Final = 10**_RETRY_DIGITS
+"""The milliseconds that a longer reconnection time is read as, however many digits it has."""
 
 
 class LineCutter:
@@ -99,8 +100,10 @@ def id_of(value: bytes, before: str) -> str:
 
 def retry_of(value: bytes, before: int | None) -> int | None:
     """Return the milliseconds that the value of `retry` sets, or those before where it is no number."""
+    if not value.isdigit():
+        return before
     digits = value.lstrip(b"0")
-    return int(digits or b"0") if value.isdigit() and len(digits) <= _RETRY_DIGITS else before
+    return int(digits or b"0") if len(digits) <= _RETRY_DIGITS else LONGEST_RETRY
 
 
 def last_lines(chunk: bytes, count: int) -> int:
