@@ -294,13 +294,6 @@ def test_on_failure_that_is_not_async_is_a_type_error():
         Processor().on_failure(lambda failure: None)  # type: ignore[arg-type, return-value]
 
 
-async def test_on_failure_after_the_block_is_a_runtime_error():
-    async with Processor() as processor:
-        pass
-    with pytest.raises(RuntimeError, match="closed"):
-        processor.on_failure(Audience())
-
-
 async def test_on_failure_that_fails_is_logged_and_told_nobody(caplog: pytest.LogCaptureFixture):
     told_so = Failing(exception=KeyError("of on_failure"))
     async with Processor() as processor:

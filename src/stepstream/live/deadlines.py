@@ -12,9 +12,11 @@ _log = logging.getLogger("stepstream.live")
 
 
 class SubscriberDeadlines:
-    """The waits of all streams for subscribers. Once a limit is set, a subscriber that exceeds it is closed."""
+    """The waits of all streams for subscribers. Once a limit is set, a subscriber that exceeds it is closed, and added
+    to `closed`."""
 
-    def __init__(self) -> None:
+    def __init__(self, closed: list[Mailbox]) -> None:
+        self._closed = closed
         self._limit = math.inf
         self._waits: dict[anyio.CancelScope, float] = {}  # and by how much pacing may prolong each
 
@@ -41,6 +43,7 @@ class SubscriberDeadlines:
         if scope.cancelled_caught and not mailbox.is_closed:
             seconds, left = self._limit + pace, mailbox.left
             _log.error("gave up a subscriber after %s s with %d changes undelivered", seconds, left)
+            self._closed.append(mailbox)
             mailbox.give_up(f"gave up a subscriber that kept a stream waiting for {seconds:g} s")
 
 

@@ -80,18 +80,21 @@ class Mailbox:
         the failure was handled, and need not be logged."""
         self.on_close: Callable[[], None] | None = None
         self.runners: list[Runner] = []
-        self.arrived = Signal()
-        self.queue = queue_for(delivery)
-        self.gate = CapacityGate(delivery.buffer)
-        self._put = self.queue.put
-        self.take_now: Callable[[], Entry] = self.queue.pop if isinstance(self.queue, FifoQueue) else _not_at_once
-        """Returns the next entry, or raises `IndexError` where there is none, or `take` must find out."""
+        self._begin()
         self._is_paced = delivery.min_interval > 0
         self._replays = delivery.replay
         self._has_free_changes = self._is_paced or self._replays
         self._is_shared = delivery.concurrency > 1
         self._blocks = delivery.overflow == "block"
         self._is_plain = isinstance(self.queue, FifoQueue)
+
+    def _begin(self) -> None:
+        self.arrived = Signal()
+        self.queue = queue_for(self.delivery)
+        self.gate = CapacityGate(self.delivery.buffer)
+        self._put = self.queue.put
+        self.take_now: Callable[[], Entry] = self.queue.pop if isinstance(self.queue, FifoQueue) else _not_at_once
+        """Returns the next entry, or raises `IndexError` where there is none, or `take` must find out."""
 
     @property
     def has_callback(self) -> bool:
@@ -120,6 +123,12 @@ class Mailbox:
             runner.detach()
         self.arrived.notify()
         self.gate.close()
+
+    def reopen(self) -> None:
+        """Take changes again, in the next block of the processor. The counters go on."""
+        self._begin()
+        self.is_closed = self.is_ending = False
+        self.failure, self.failures_in_a_row = None, 0
 
     def abandon(self) -> None:
         """Close it, and cancel the calls of its callback."""

@@ -12,7 +12,7 @@ and makes no progress that no mailbox wants.
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
@@ -92,12 +92,12 @@ class _Route:
 class Routes:
     """The mailboxes of one processor."""
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Iterable[Mailbox] = ()) -> None:
         self.by_class: dict[type[Change], _Route] = {}
         """The route of each class of change that a mailbox wants."""
         self._all: list[Mailbox] = []
         self._closed = 0
-        self.failed: deque[Mailbox] = deque(maxlen=MAX_FAILED)
+        self.failed: deque[Mailbox] = deque(failed, maxlen=MAX_FAILED)
         """The newest that were closed because of a failure."""
         self.version = 0
         """Rises with every mailbox that comes or goes."""
@@ -126,6 +126,15 @@ class Routes:
         self._all.append(mailbox)
         mailbox.on_close = partial(self._on_close, mailbox)
         self._route(mailbox)
+
+    def reopened(self, closed: Iterable[Mailbox]) -> "Routes":
+        """Return new routes to those of `closed` that have a callback: they take changes again."""
+        again = Routes(one for one in self.failed if one not in closed)
+        for mailbox in closed:
+            if mailbox.has_callback:
+                mailbox.reopen()
+                again.add(mailbox)
+        return again
 
     def mailboxes_for(self, kind: type[Change], builder: SnapshotBuilder[Any]) -> list[Mailbox]:
         """Return the open mailboxes that may want that kind of progress of a step or message."""
