@@ -205,6 +205,7 @@ class CallbackRunner:
             self._state = RunnerState.PAUSING
             with anyio.CancelScope() as self._scope:
                 await anyio.sleep(entry[1].variables.copy().run(self._pause, failure))
+                await mailbox.until_paced(entry)
         if mailbox.is_closed:
             self._drop()
         elif mailbox.queue.has_newer(entry):
@@ -212,6 +213,7 @@ class CallbackRunner:
             self._done()
         else:
             mailbox.retried += 1
+            mailbox.queue.count_call(entry, anyio.current_time())
             self._attempt += 1
             self._state = RunnerState.CALLING
 
@@ -235,7 +237,6 @@ class CallbackRunner:
         mailbox.failures_in_a_row += 1
         self._done()
         if mailbox.failures_in_a_row == mailbox.delivery.max_failures:
-            count = mailbox.failures_in_a_row
-            _log.error("closed the subscriber %s after %d failures in a row", mailbox.name, count)
             mailbox.failure = mailbox.failure or without_locals(failure)
             mailbox.close()
+            _log.error("closed the subscriber %s after %d failures in a row", mailbox.name, mailbox.failures_in_a_row)

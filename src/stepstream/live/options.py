@@ -1,7 +1,7 @@
 """The filters and options of a subscription: one table of what each may be, and the checks it gives.
 
-`OPTIONS` has one row for every keyword that `on`, `add` and `subscribe` take. The typed dictionaries repeat the names
-for type checkers, and `Delivery` has the usual values; tests hold all of them, and the README, against the table.
+`OPTIONS` has a row for every keyword of `on`, `add` and `subscribe`. The typed dictionaries repeat the names for type
+checkers, `Delivery` has the usual values; tests hold all of them, and the README, against the table.
 """
 
 import inspect
@@ -115,6 +115,7 @@ class Filter(NamedTuple):
     """An attribute of the change and the values wanted, by which a subscription is looked up in the routes."""
     tests: tuple[Test, ...] = ()
     """What a change must pass beside."""
+    run_ids: frozenset[str] | None = None
 
 
 class Option(NamedTuple):
@@ -237,7 +238,8 @@ def check_options(
         else:
             delivery[name] = value
     key = next(iter(words.items()), None)
-    return Filter(key, (*(_word_test(*one) for one in words.items() if one != key), *tests)), Delivery(**delivery)
+    others = (_word_test(*one) for one in words.items() if one != key)
+    return Filter(key, (*others, *tests), words.get("run_id")), Delivery(**delivery)
 
 
 def _check_attribute(classes: tuple[type[Any], ...], name: str, option: Option) -> None:

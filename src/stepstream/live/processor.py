@@ -10,6 +10,7 @@ from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.changes import Change
 from stepstream.fold.outcome import Outcome
 from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State, StreamState
+from stepstream.live.callbacks import checked_callback
 from stepstream.live.handle import StreamHandle
 from stepstream.live.lifetime import Lifetime
 from stepstream.live.mailbox import Mailbox
@@ -21,7 +22,7 @@ from stepstream.live.routing import Routes
 from stepstream.live.source import Source
 from stepstream.live.statistics import Failure, Statistics, statistics_of
 from stepstream.live.stream import LiveStream
-from stepstream.live.subscriptions import Subscription, checked_callback
+from stepstream.live.subscriptions import Subscription
 from stepstream.live.waits import WaitMethods
 from stepstream.wire.events import DEFAULT_MAX_DEPTH
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES
@@ -184,6 +185,7 @@ class Processor(OpeningMethods, WaitMethods):
         self._lifetime.routes.add(mailbox)
         if mailbox.delivery.replay:
             replay_into(mailbox, self._state)
+        self._lifetime.routes.run_ends.end_over(mailbox, self._state, self._lifetime.running.reading)
         self._lifetime.start_delivery(mailbox)
 
     def _on_failure(

@@ -56,6 +56,7 @@ class Reader:
         self._clock = clock
         self.is_done = False
         self._dispatch = dispatch
+        self._run_ends = routes.run_ends
         self._templates = DeltaTemplates(accumulator.stream, routes, dispatch)
         self._piece_size = min(MAX_PIECE, max_event_bytes)
         self._max_event_bytes = max_event_bytes
@@ -166,8 +167,11 @@ class Reader:
         return event
 
     def _event(self, event: Event) -> None:
-        for change in self.accumulator.apply(event):
+        changes = self.accumulator.apply(event)
+        for change in changes:
             self._dispatch(change)
+        if self._run_ends:
+            self._run_ends.after_event(changes, self.accumulator.state)
         data = event.data
         if isinstance(data, ErrorData):
             raise StreamFailed(data.code, data.message, data.type, data.param)

@@ -22,6 +22,7 @@ from stepstream.fold.changes import NO_DELTA, Change
 from stepstream.live.mailbox import Mailbox
 from stepstream.live.pending import PendingCount
 from stepstream.live.queues import PROGRESS
+from stepstream.live.run_ends import RunEnds
 
 MAX_FOUND: Final = 256
 """For so many steps or messages that grow a route keeps which mailboxes want their progress."""
@@ -99,6 +100,7 @@ class Routes:
         self._closed = 0
         self.failed: deque[Mailbox] = deque(failed, maxlen=MAX_FAILED)
         """The newest that were closed because of a failure."""
+        self.run_ends = RunEnds()
         self.version = 0
         """Rises with every mailbox that comes or goes."""
 
@@ -125,6 +127,7 @@ class Routes:
         self.version += 1
         self._all.append(mailbox)
         mailbox.on_close = partial(self._on_close, mailbox)
+        self.run_ends.add(mailbox)
         self._route(mailbox)
 
     def reopened(self, closed: Iterable[Mailbox]) -> "Routes":
@@ -148,6 +151,7 @@ class Routes:
     def _on_close(self, mailbox: Mailbox) -> None:
         if mailbox.failure is not None:
             self.failed.append(mailbox)
+        self.run_ends.remove(mailbox)
         self._closed += 1
         self.version += 1
 

@@ -49,6 +49,7 @@ class LiveStream:
                 await self._read(source)
             finally:
                 self._on_end(self.stream)
+                self.lifetime.routes.run_ends.after_stream(self.stream)
                 self.lifetime.running.end_reading(self)
             outcome = self._reader.finish()
         except Exception as exc:

@@ -1,6 +1,5 @@
 """Subscriptions: what a subscriber holds, and the methods of a processor that register one."""
 
-import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Generic, Self, TypeVar, Unpack, cast, get_args, overload
@@ -8,7 +7,8 @@ from typing import Any, Final, Generic, Self, TypeVar, Unpack, cast, get_args, o
 import anyio.lowlevel
 
 from stepstream.fold.changes import Change
-from stepstream.live.mailbox import Callback, Mailbox, name_of
+from stepstream.live.callbacks import Callback, checked_callback
+from stepstream.live.mailbox import Mailbox
 from stepstream.live.options import Delivery, Filter, IteratorOptions, Options, check_options
 
 C = TypeVar("C", bound=Change)
@@ -100,19 +100,6 @@ class Changes(Generic[C]):
         if mailbox.failure is not None:
             raise mailbox.failure
         raise StopAsyncIteration
-
-
-def checked_callback(callback: Callback) -> Callback:
-    """Return `callback`, which must be an async function, or an object whose call is one.
-
-    Raises:
-        TypeError: it is not.
-    """
-    call = getattr(callback, "__call__", None)  # noqa: B004 - looked into, not only tested
-    is_async = inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(call)
-    if not is_async or isinstance(callback, type):
-        raise TypeError(f"expected an async function as callback, got {name_of(callback)}: declare it with async def")
-    return callback
 
 
 def _checked(
