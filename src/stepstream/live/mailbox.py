@@ -240,8 +240,8 @@ class Mailbox:
 
     async def until_paced(self, entry: Entry) -> None:
         """Return when another attempt at an entry that was taken keeps `min_interval`."""
-        while (wait := self.queue.again_at(entry) - anyio.current_time()) > 0:
-            with anyio.move_on_after(wait):
+        while (due := self.queue.again_at(entry)) > anyio.current_time():
+            with anyio.CancelScope(deadline=due):
                 await self.arrived.wait()  # or nothing is held back any more
 
 
