@@ -1,8 +1,6 @@
 """stepstream: live, correct run-step snapshots from the event stream of an agent run.
 
-Every public name is here, and is loaded when it is first used: a program that only decodes does not load the
-processor, and only one that speaks HTTP loads a client.
-"""
+Every public name is here, and is loaded when it is first used: what only decodes loads no processor, and no client."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

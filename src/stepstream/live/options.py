@@ -215,8 +215,7 @@ def check_options(
     """Return which changes of `classes` are wanted, and how they are delivered.
 
     Raises:
-        TypeError: an option is unknown, of a wrong type, or not for this kind of subscriber; or a filter looks at an
-            attribute that one of the classes does not have.
+        TypeError: an option is unknown, of a wrong type, or not for this subscriber, or a class lacks its attribute.
         ValueError: an option is out of its range.
     """
     words: dict[str, frozenset[Any]] = {}
