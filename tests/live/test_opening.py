@@ -94,12 +94,13 @@ async def test_callbacks_may_be_registered_between_two_blocks():
 
 async def test_subscription_that_was_closed_stays_closed():
     processor, audience = Processor(), Audience()
-    subscription = processor.add(CLASSES, audience)
+    subscriptions = [processor.add(CLASSES, audience) for _ in range(2)]
     async with processor:
-        subscription.close()
+        subscriptions[0].close()
+    subscriptions[1].close()
     async with processor:
         await processor.run(played(play()))
-    assert (audience, subscription.is_closed) == ([], True)
+    assert (audience, [one.is_closed for one in subscriptions]) == ([], [True, True])
 
 
 @pytest.mark.parametrize("strict", [False, True])

@@ -140,7 +140,7 @@ async def test_iterator_that_was_left_early_leaves_nothing_behind():
     async with Processor() as processor:
         async with processor.subscribe(RunTransition, run_id=["run_1", "run_2"]):
             await processor.run(played(sketch()))
-        assert not processor._routes.run_ends
+        assert not processor._routes.run_ends.by_run
         await processor.run(played(sketch(2)))
 
 

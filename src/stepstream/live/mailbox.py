@@ -58,7 +58,7 @@ class Mailbox:
         """Of an iterator: whether it was logged that a stream waits for its reader."""
         self.offered = self.delivered = self.coalesced = self.dropped = self.retried = self.failed = 0
         self.failures_in_a_row = 0
-        self.is_closed = False
+        self.is_closed = self.is_dismissed = False  # dismissed: closed by its user, for good
         self.is_ending = False
         """Whether it takes nothing new. What waits is still delivered, unless it is closed too."""
         self.failure: Exception | None = None

@@ -201,7 +201,7 @@ class Processor(OpeningMethods, WaitMethods):
         if not self._strict or not is_final:
             return False
         subscription._mailbox.failure = exception
-        subscription.close()  # its failure ends the processor: it is not called again
+        subscription._mailbox.close()  # its failure ends the processor: it is not called again
         self._lifetime.last.append(subscription._mailbox)
         return self._lifetime.fail(exception)
 

@@ -170,7 +170,7 @@ class Reader:
         changes = self.accumulator.apply(event)
         for change in changes:
             self._dispatch(change)
-        if self._run_ends:
+        if self._run_ends.by_run:
             self._run_ends.after_event(changes, self.accumulator.state)
         data = event.data
         if isinstance(data, ErrorData):

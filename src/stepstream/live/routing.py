@@ -131,10 +131,10 @@ class Routes:
         self._route(mailbox)
 
     def reopened(self, closed: Iterable[Mailbox]) -> "Routes":
-        """Return new routes to those of `closed` that have a callback: they take changes again."""
+        """Return new routes to those of `closed` that take changes again: callbacks that were not dismissed."""
         again = Routes(one for one in self.failed if one not in closed)
         for mailbox in closed:
-            if mailbox.has_callback:
+            if mailbox.has_callback and not mailbox.is_dismissed:
                 mailbox.reopen()
                 again.add(mailbox)
         return again

@@ -15,18 +15,16 @@ class RunEnds:
     """The mailboxes that end with runs."""
 
     def __init__(self) -> None:
-        self._by_run: dict[str, dict[Mailbox, None]] = {}
+        self.by_run: dict[str, dict[Mailbox, None]] = {}
+        """Those that wait for the end of each run. Empty, there is nothing to do after an event."""
         self._left: dict[Mailbox, set[str]] = {}  # the runs of each that have not ended
-
-    def __bool__(self) -> bool:
-        return bool(self._by_run)
 
     def add(self, mailbox: Mailbox) -> None:
         """Let a mailbox end with its runs."""
         if mailbox.run_ids is not None:
             self._left[mailbox] = set(mailbox.run_ids)
             for run_id in mailbox.run_ids:
-                self._by_run.setdefault(run_id, {})[mailbox] = None
+                self.by_run.setdefault(run_id, {})[mailbox] = None
 
     def end_over(self, mailbox: Mailbox, state: State, reading: Iterable[StreamState]) -> None:
         """Let a new mailbox not wait for those of its runs that have ended before."""
@@ -48,7 +46,7 @@ class RunEnds:
             if not isinstance(change, RunTransition | StepTransition | MessageTransition) or not change.terminal:
                 continue
             run_id = change.run_id
-            if run_id not in self._by_run:
+            if run_id not in self.by_run:
                 continue
             is_forgotten = isinstance(change, RunTransition) and run_id not in state.runs
             if is_forgotten or (_has_ended(run_id, state) and not _is_open(run_id, state)):
@@ -56,13 +54,13 @@ class RunEnds:
 
     def after_stream(self, stream: StreamState) -> None:
         """End what ends with the runs of a stream, which is read no more."""
-        if self._by_run:
+        if self.by_run:
             for run in stream.runs.values():
                 if run.is_terminal:
                     self._end(run.id)
 
     def _end(self, run_id: str) -> None:
-        for mailbox in list(self._by_run.get(run_id, ())):
+        for mailbox in list(self.by_run.get(run_id, ())):
             self._drop(mailbox, run_id)
             if not self._left[mailbox]:
                 del self._left[mailbox]
@@ -71,10 +69,10 @@ class RunEnds:
     def _drop(self, mailbox: Mailbox, run_id: str) -> None:
         """Let a mailbox not wait for a run any more."""
         self._left[mailbox].remove(run_id)
-        mailboxes = self._by_run[run_id]
+        mailboxes = self.by_run[run_id]
         del mailboxes[mailbox]
         if not mailboxes:
-            del self._by_run[run_id]
+            del self.by_run[run_id]
 
 
 def _has_ended(run_id: str, state: State) -> bool:
