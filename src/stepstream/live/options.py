@@ -1,7 +1,7 @@
 """The filters and options of a subscription: one table of what each may be, and the checks it gives.
 
-`OPTIONS` has a row for every keyword of `on`, `add` and `subscribe`. The typed dictionaries repeat the names for type
-checkers, `Delivery` has the usual values; tests hold all of them, and the README, against the table.
+`OPTIONS` has a row for every keyword of `on`, `add` and `subscribe`. The typed dictionaries (names, for type checkers),
+`Delivery` (usual values) and the README are held against it by tests.
 """
 
 import inspect
@@ -75,7 +75,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """How many changes may wait, those the subscriber is working on included, before `overflow` decides."""
     overflow: Overflow = "block"
     min_interval: float = 0.0
-    """Between two progress changes of one step or message."""
+    """From a call for a step or message to the next for its progress."""
     timeout: float | None = CALL_TIMEOUT
     """Of one call."""
     attempts: int = 1
@@ -223,9 +223,8 @@ def check_options(
     delivery: dict[str, Any] = {}
     for name in options.keys() - OPTIONS.keys():
         raise TypeError(f"expected options among {', '.join(OPTIONS)}, got {name}")
-    for name, option in OPTIONS.items():
-        if name not in options:
-            continue
+    for name in (one for one in OPTIONS if one in options):
+        option = OPTIONS[name]
         if is_iterator and not option.for_iterators:
             raise TypeError(f"{name} is for callbacks: an iterator is read at its reader's pace")
         value = option.check(name, options[name])
@@ -237,8 +236,8 @@ def check_options(
         else:
             delivery[name] = value
     key = next(iter(words.items()), None)
-    others = (_word_test(*one) for one in words.items() if one != key)
-    return Filter(key, (*others, *tests), words.get("run_id")), Delivery(**delivery)
+    tests[:0] = (_word_test(*one) for one in words.items() if one != key)
+    return Filter(key, tuple(tests), words.get("run_id")), Delivery(**delivery)
 
 
 def _check_attribute(classes: tuple[type[Any], ...], name: str, option: Option) -> None:

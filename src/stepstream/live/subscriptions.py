@@ -179,7 +179,7 @@ class SubscriptionMethods:
         made `attempts` times in all, after pauses of `backoff`, which doubles, or is a function of the attempt's
         number and the exception. `max_failures` changes in a row that failed close the subscription. With `replay`,
         it first gets what is known already, as changes from nothing: a transition for each run, step and message, and
-        a progress for each that is partial; and where `run_id` names runs, it is closed when all have ended.
+        a progress for each that is partial; where the filters name runs, it is closed when all have ended.
 
         Raises:
             TypeError: a class is none of changes, one of them has no field for a filter, `callback` is not async, or
