@@ -147,7 +147,8 @@ class PacedQueue:
                 self._size -= 1
                 if about and isinstance(entry[0], PROGRESS):
                     del self._progress[about]
-                self.count_call(entry, now)
+                if about and self._min_interval:
+                    self._count_call(about, now)
                 return entry
             self._held.add(about)
             heapq.heappush(self._timers, (self._next_call[about], about))
@@ -179,15 +180,10 @@ class PacedQueue:
         return self._next_call.get(_about(entry[0]), -math.inf) if self._min_interval else -math.inf
 
     def count_call(self, entry: Entry, now: float) -> None:
-        """Note a call for an entry: the first, or another attempt. Progress of the same waits from now on."""
+        """Note another attempt at an entry that was taken. Progress of the same waits from now on."""
         about = _about(entry[0])
         if about and self._min_interval:
-            due = self._next_call[about] = now + self._min_interval
-            self._next_call.move_to_end(about)
-            if about in self._held:
-                heapq.heappush(self._timers, (due, about))
-            while self._next_call and next(iter(self._next_call.values())) <= now:
-                self._next_call.popitem(last=False)
+            self._count_call(about, now)
 
     def release(self) -> None:
         """Let everything that is held back be taken now."""
@@ -228,6 +224,14 @@ class PacedQueue:
         _, about = heapq.heappop(self._timers)
         self._held.remove(about)
         self._join(*self._progress[about])
+
+    def _count_call(self, about: str, now: float) -> None:
+        due = self._next_call[about] = now + self._min_interval
+        self._next_call.move_to_end(about)
+        if about in self._held:
+            heapq.heappush(self._timers, (due, about))
+        while self._next_call and next(iter(self._next_call.values())) <= now:
+            self._next_call.popitem(last=False)
 
 
 def queue_for(delivery: Delivery) -> FifoQueue | PacedQueue:
