@@ -6,6 +6,7 @@ Every public name is here, and is loaded when it is first used: a program that o
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from stepstream._homes import LAZY
 from stepstream.errors import (
     APIError,
     DecodeError,
@@ -15,6 +16,7 @@ from stepstream.errors import (
     RecordingFailed,
     StepStreamError,
     StreamFailed,
+    StreamStopped,
     StreamTruncated,
     SubscriberTooSlow,
     ToolFailed,
@@ -102,46 +104,6 @@ if TYPE_CHECKING:
         ToolCall,
     )
 
-_HOMES = {  # where the names are that are loaded when they are first used
-    "stepstream.client.runs": "RunsClient",
-    "stepstream.client.tools": "Toolbox",
-    "stepstream.fold.accumulator": "Accumulator accumulate",
-    "stepstream.fold.anomalies": "Anomaly",
-    "stepstream.fold.changes": (
-        "Change MessageProgress MessageTransition RunTransition StepProgress StepTransition "
-        "ToolCallFinished ToolCallStarted"
-    ),
-    "stepstream.fold.encoding": "decode_change encode_change",
-    "stepstream.live.statistics": "Failure Statistics SubscriberStatistics",
-    "stepstream.live.handle": "StreamHandle",
-    "stepstream.fold.outcome": "Outcome",
-    "stepstream.live.processor": "Processor",
-    "stepstream.live.source": "Reconnected",
-    "stepstream.live.subscriptions": "Subscription",
-    "stepstream.sources.event_stream": "EventStream",
-    "stepstream.sources.http": "connect",
-    "stepstream.sources.recording": "record replay",
-    "stepstream.wire.base": "Unknown",
-    "stepstream.wire.deltas": (
-        "AnnotationDelta CodeInterpreterDelta CodeOutputDelta ContentDelta MessageDelta MessageDeltaBody "
-        "RunStepDelta RunStepDeltaBody StepDetailsDelta TextDelta ToolCallDelta"
-    ),
-    "stepstream.wire.events": "Done ErrorData Event Malformed UnknownData decode_event",
-    "stepstream.wire.messages": "Annotation Content FileCitation ImageFile ImageUrl Message Text UrlCitation",
-    "stepstream.wire.objects": (
-        "Activity IncompleteDetails LastError MessageCreation RequiredAction RequiredCalls Run RunStep StepDetails "
-        "Thread Usage"
-    ),
-    "stepstream.wire.sse": "Frame FrameDecoder",
-    "stepstream.wire.sse_encoding": "encode_comment encode_frame",
-    "stepstream.wire.tool_calls": (
-        "BrowserAutomation CodeInterpreter CodeOutput ConnectedAgent DeepResearch FileSearch FunctionCall "
-        "OutputImage RankingOptions SearchResult ToolCall"
-    ),
-}
-
-_LAZY = {name: module for module, names in _HOMES.items() for name in names.split()}
-
 __all__ = [
     "APIError",
     "Accumulator",
@@ -207,6 +169,7 @@ __all__ = [
     "StepTransition",
     "StreamFailed",
     "StreamHandle",
+    "StreamStopped",
     "StreamTruncated",
     "SubscriberStatistics",
     "SubscriberTooSlow",
@@ -241,9 +204,9 @@ __all__ = [
 if not TYPE_CHECKING:  # a checker that sees it believes that every name exists
 
     def __getattr__(name: str) -> Any:
-        if name not in _LAZY:
+        if name not in LAZY:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return globals().setdefault(name, getattr(import_module(_LAZY[name]), name))
+        return globals().setdefault(name, getattr(import_module(LAZY[name]), name))
 
 
 def __dir__() -> list[str]:

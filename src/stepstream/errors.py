@@ -115,6 +115,10 @@ class IdleTimeout(TransportError):
         self.seconds = seconds
 
 
+class StreamStopped(StepStreamError):
+    """Reading was stopped before the end of the stream, by `StreamHandle.cancel` or `Processor.stop`."""
+
+
 class SubscriberTooSlow(StepStreamError):
     """A subscriber was closed: more changes waited for it than allowed, or it kept others waiting for too long."""
 

@@ -46,7 +46,7 @@ MESSAGE = ["<MessageTransition msg_1 None → in_progress>", "<MessageProgress m
 @pytest.mark.parametrize(
     ("classes", "key", "told"),
     [
-        (ALL, None, [RUN_1, RUN_2, STEP_1, *STEP_2, *MESSAGE]),
+        (ALL, None, [RUN_1, STEP_1, *STEP_2, *MESSAGE, RUN_2]),
         ([RunTransition], None, [RUN_1, RUN_2]),
         ([StepTransition], None, [STEP_1, *STEP_2]),
         ([MessageProgress], None, MESSAGE),
@@ -61,6 +61,40 @@ def test_what_is_known_is_told_from_nothing(
     known: Accumulator, classes: list[type[Change]], key: Key | None, told: list[str]
 ):
     assert [repr(change) for change in retell(known.state, classes, key)] == told
+
+
+STORY = [
+    ("run.created", {"id": "run_1"}),
+    ("run.step.created", {"id": "step_1", "run_id": "run_1", "type": "tool_calls"}),
+    ("run.step.completed", {"id": "step_1", "run_id": "run_1", "type": "tool_calls"}),
+    ("run.step.created", {"id": "step_2", "run_id": "run_1", "type": "message_creation", "step_details": {
+        "type": "message_creation", "message_creation": {"message_id": "msg_1"}}}),
+    ("message.created", {"id": "msg_0", "run_id": "run_1"}),
+    ("message.created", {"id": "msg_1", "run_id": "run_1"}),
+    ("message.completed", {"id": "msg_1", "run_id": "run_1"}),
+    ("run.step.completed", {"id": "step_2", "run_id": "run_1", "type": "message_creation", "step_details": {
+        "type": "message_creation", "message_creation": {"message_id": "msg_1"}}}),
+    ("run.completed", {"id": "run_1"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        (4, ["run_1 queued", "step_1 completed", "step_2 in_progress"]),
+        (6, ["run_1 queued", "step_1 completed", "step_2 in_progress", "msg_1 in_progress", "msg_0 in_progress"]),
+        (7, ["run_1 queued", "step_1 completed", "step_2 in_progress", "msg_1 completed", "msg_0 in_progress"]),
+        (8, ["run_1 queued", "step_1 completed", "msg_1 completed", "step_2 completed", "msg_0 in_progress"]),
+        (9, ["step_1 completed", "msg_1 completed", "step_2 completed", "msg_0 in_progress", "run_1 completed"]),
+    ],
+)
+def test_what_is_open_comes_before_what_lies_in_it_and_what_has_ended_after(seen: int, told: list[str]):
+    accumulator = Accumulator()
+    for name, data in STORY[:seen]:
+        accumulator.apply_frame(Frame(f"thread.{name}", json.dumps(data).encode()))
+    changes: list[Any] = [one for one in retell(accumulator.state, ALL) if hasattr(one, "status")]
+    names = [getattr(one, "step_id", None) or getattr(one, "message_id", None) or one.run_id for one in changes]
+    assert [f"{name} {one.status}" for name, one in zip(names, changes, strict=True)] == told
 
 
 def test_run_without_a_status_is_not_told(known: Accumulator):

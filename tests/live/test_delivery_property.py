@@ -4,6 +4,7 @@ Each example is a script: streams with their pauses, subscribers with their opti
 in virtual time, so that a minute of waiting costs nothing and a moment can be compared exactly.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
@@ -107,6 +108,8 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 WITH_RUN: Classes = tuple(one for one in CLASSES if one.__name__ != "Anomaly")
+
+PACED = (*PROGRESS, StepTransition, MessageTransition)
 
 parts = st.builds(
     Part,
@@ -230,6 +233,7 @@ class Stage:
                     tasks.start_soon(self._lead, actor)
                 for stream in self.cast:
                     tasks.start_soon(self._read, stream)
+            self.end = anyio.current_time()
         for actor in self.actors:
             self._check(actor)
         self._check_ends()
@@ -320,6 +324,7 @@ class Stage:
         attempts = Counter(map(id, live))
         assert max(attempts.values(), default=0) <= one._mailbox.delivery.attempts
         self._check_order(actor, live, places)
+        self._check_pace(actor)
         if actor.ended is None or actor.ended == len(self.published):
             self._check_nothing_is_missing(actor, offered, attempts)
 
@@ -331,6 +336,20 @@ class Stage:
                 by_run[change.run_id].append(places[id(change)])
         for order in by_run.values():
             assert order == sorted(order)
+
+    def _check_pace(self, actor: Actor) -> None:
+        """Check that progress, and each second attempt, came no sooner than `min_interval` after the last call."""
+        options = actor.part.options
+        if {"replay", "run_id"} <= options.keys():
+            return  # it ends with its runs, and then nothing is held back
+        last: dict[str, tuple[Any, float]] = {}
+        for change, time in actor.calls:
+            if not isinstance(change, PACED) or time >= self.end:
+                continue
+            before, called = last.get(about(change), (None, -math.inf))
+            if isinstance(change, PROGRESS) or before is change:
+                assert time - called >= options.get("min_interval", 0) - 1e-6
+            last[about(change)] = change, time
 
     def _check_nothing_is_missing(self, actor: Actor, offered: list[Any], attempts: Counter[int]) -> None:
         if actor.subscription.dropped:
@@ -374,7 +393,8 @@ def about(change: Any) -> str:
 def _longest(options: dict[str, Any]) -> float:
     """How long one change may take a subscriber."""
     attempts = options.get("attempts", 1)
-    pauses = sum(options.get("backoff", 1) * 2**number for number in range(attempts - 1))
+    pace = options.get("min_interval", 0)
+    pauses = sum(max(pace, options.get("backoff", 1) * 2**number) for number in range(attempts - 1))
     return float(attempts * options["timeout"] + pauses)
 
 

@@ -539,21 +539,6 @@ async def test_outcome_of_a_finished_stream_may_be_had_in_a_callback():
     assert reasons == ["done"]
 
 
-async def test_entering_twice_is_a_runtime_error():
-    processor = Processor()
-    async with processor:
-        with pytest.raises(RuntimeError, match="a Processor can be entered once"):
-            await processor.__aenter__()
-
-
-async def test_entering_again_is_a_runtime_error():
-    processor = Processor()
-    async with processor:
-        pass
-    with pytest.raises(RuntimeError, match="a Processor can be entered once"):
-        await processor.__aenter__()
-
-
 async def test_leaving_without_entering_is_a_runtime_error():
     with pytest.raises(RuntimeError, match="was not entered"):
         await Processor().__aexit__(None, None, None)

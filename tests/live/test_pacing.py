@@ -272,3 +272,122 @@ async def test_slow_callback_gets_the_newest_and_no_queue():
             most = max(most, len(subscription._mailbox.queue))
             await anyio.sleep(0.05)
     assert (most, len(seen) <= 12, arguments(seen[-1][1])) == (1, True, "x" * 1000)
+
+
+class Refused(Clocked):
+    """A callback that fails at the calls of these numbers, from 1, after some time."""
+
+    def __init__(self, *numbers: int, takes: float = 0) -> None:
+        super().__init__(takes)
+        self._numbers = numbers
+
+    async def __call__(self, change: Any) -> None:
+        await super().__call__(change)
+        if len(self) in self._numbers:
+            raise ValueError("429")
+
+
+@pytest.mark.parametrize(
+    ("backoff", "takes", "times"),
+    [
+        (0.0, 0.0, [0, 1, 2, 3]),  # the second attempt keeps the pace, and what follows keeps the pace of that
+        (0.2, 0.5, [0, 1, 2, 3]),
+        (1.5, 0.0, [0, 1.5, 2.5]),
+        (1.5, 1.0, [0, 2.5, 3.5]),
+    ],
+)
+@in_virtual_time
+async def test_second_attempt_is_a_call_of_the_pace(backoff: float, takes: float, times: list[float]):
+    seen = Refused(1, takes=takes)
+    parts = [step("created"), opens(), run("completed"), DONE]
+    later = [grows("x")] * 3
+    async with Processor() as processor:
+        processor.add(StepProgress, seen, min_interval=1, attempts=2, backoff=backoff)
+
+        async def sent() -> AsyncGenerator[bytes, None]:
+            yield sse(parts[:2])
+            await anyio.sleep(1.2 + takes)
+            for one in later:
+                yield sse([one])
+                await anyio.sleep(0.6)
+            yield sse(parts[2:])
+
+        await processor.run(sent())
+    first = seen.times()
+    assert min(after - before for before, after in pairwise(first)) >= 0.999
+    assert first[: len(times)][:2] == times[:2]
+
+
+@in_virtual_time
+async def test_second_attempt_at_an_end_keeps_the_pace_too():
+    """The end itself comes at once; a platform that refused it is not asked again before its time."""
+    seen = Refused(2)
+    parts = [step("created"), opens(), step("completed"), run("completed"), DONE]
+    async with Processor() as processor:
+        processor.add((StepProgress, StepTransition), seen, min_interval=1, attempts=2, backoff=0.1)
+        await processor.run(spread(parts, 0))
+    assert seen.times() == [0, 0, 1]
+
+
+@in_virtual_time
+async def test_attempts_of_two_steps_are_paced_apart():
+    seen = Refused(1)
+    parts = [step("created"), opens(), step("created", 2), opens(2), run("completed"), DONE]
+    async with Processor() as processor:
+        processor.add(StepProgress, seen, min_interval=1, attempts=2, backoff=0)
+        await processor.run(spread(parts, 0))
+    assert [(time, change.step_id) for time, change in seen] == [(0, "step_1"), (1, "step_1"), (1, "step_2")]
+
+
+@in_virtual_time
+async def test_leaving_the_block_does_not_wait_for_the_pace_of_a_second_attempt():
+    seen = Refused(1)
+    async with Processor() as processor:
+        subscription = processor.add(StepProgress, seen, min_interval=1_000, attempts=2, backoff=0.5)
+        with anyio.move_on_after(0.1):
+            await processor.run(spread([step("created"), opens(), run("completed"), DONE], 0))
+    assert (seen.times(), subscription.failed) == ([0, 0.5], 0)
+
+
+async def unread(caplog: pytest.LogCaptureFixture, *reading_after: float) -> list[str]:
+    """What is logged of an iterator that is read after such pauses, and else never."""
+    sent = [step("created"), opens(), *[grows("x")] * 20, run("completed"), DONE]
+    processor = Processor()
+    async with processor.subscribe(StepProgress, StepTransition, buffer=2) as changes, processor:
+        processor.start(spread(sent, 1))
+        for pause in reading_after:
+            await anyio.sleep(pause)
+            await anext(changes)
+        await anyio.sleep(100)
+        changes.subscription.close()
+    return [record.getMessage() for record in caplog.records]
+
+
+UNREAD = (
+    "a stream has waited 5 s for the reader of an iterator of StepProgress|StepTransition: read it in a task of its own"
+)
+
+
+@in_virtual_time
+async def test_iterator_that_nobody_reads_is_logged_once_it_holds_up_a_stream_for_five_seconds(
+    caplog: pytest.LogCaptureFixture,
+):
+    assert await unread(caplog) == [UNREAD]
+
+
+@in_virtual_time
+async def test_iterator_that_is_read_slowly_is_not_logged(caplog: pytest.LogCaptureFixture):
+    assert await unread(caplog, *[4.5] * 22) == []
+
+
+@in_virtual_time
+async def test_iterator_is_logged_once_however_many_streams_it_holds_up(caplog: pytest.LogCaptureFixture):
+    processor = Processor()
+    async with processor.subscribe(StepProgress, buffer=1) as changes, processor:
+        for number in range(3):
+            processor.start(spread([step("created", number), opens(number), run("completed", number)], 0))
+        await anyio.sleep(7)
+        await anext(changes)
+        await anyio.sleep(20)
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        changes.subscription.close()

@@ -14,6 +14,7 @@ from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.changes import MessageProgress, StepProgress
 from stepstream.fold.encoding import encode_change
 from stepstream.live.reader import Reader
+from stepstream.live.run_ends import RunEnds
 from stepstream.wire.events import Done, ErrorData, decode_event
 from stepstream.wire.sse import FrameDecoder
 from tests.support.json_values import JSON
@@ -28,6 +29,7 @@ class Audience:
 
     def __init__(self, *, wants: bool = True, looks: bool = False, limit: int = 0, moods: int = 0) -> None:
         self.version = 0
+        self.run_ends = RunEnds()
         self.wants = wants
         self.heard: list[tuple[Any, ...]] = []
         self._looks = looks

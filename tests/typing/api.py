@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, assert_never, assert_type
 
+import anyio
 import httpx
 import httpx2
 
@@ -157,6 +158,7 @@ async def waiting_gives_what_was_waited_for(processor: Processor, outcome: Outco
     async with processor.text_deltas(run_id="run_1") as pieces:
         async for piece in pieces:
             assert_type(piece, str)
+        assert_type(pieces.rewritten, list[str])
     await processor.wait_for_step("step_1", status=3)  # type: ignore[arg-type]
     await processor.wait_for_run()  # type: ignore[call-arg]
     assert_type(outcome.final_run, Run | None)
@@ -267,6 +269,11 @@ async def runs_give_outcomes(processor: Processor, client: httpx.AsyncClient, ot
     handle = processor.start(connect("http://x", client=client))
     assert_type(handle, StreamHandle)
     assert_type(await handle.outcome(), Outcome)
+    assert_type(await handle.cancel(), None)
+    assert_type(await processor.ready(), None)
+    assert_type(await processor.stop(), None)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(processor.keep_open)
     async with connect("http://x", client=other) as stream:
         assert_type(stream, EventStream)
         async for chunk in stream:

@@ -14,6 +14,7 @@ from stepstream.fold.changes import (
     StepTransition,
 )
 from stepstream.fold.state import State, run_key
+from stepstream.wire.objects import Run, RunStep, StepDetails
 
 V = TypeVar("V")
 
@@ -27,22 +28,42 @@ REPLAYED: Final = "replay"
 def retell(state: State, classes: Collection[type[Any]], key: Key | None = None) -> Iterator[Change]:
     """Yield a transition for each run, step and message known, from None to its status.
 
+    The order is one in which a server may send them: open runs first, then steps, ended runs last; a step that writes a
+    message comes before it while it is open, and after it once it has ended.
+
     A step or message that has not ended gives a progress after it, without a delta. The sequence of all is 0, the
     context that of the stream which named their run last, where that is not over or the run waits for action. Objects
     of none of `classes`, or that cannot pass `key`, may be left out: nothing is built for them.
     """
-    if RunTransition in classes:
-        for run in _wanted(state.runs, "run_id", key, lambda run: run):
-            if run.status:
-                entry = state.entry(run_key(run.id, ""))
-                cause = REPLAYED, 0, entry.origin.context, "", None
-                yield RunTransition(*cause, None, run.status, run.is_terminal, entry.taken.again, run)
-    if StepTransition in classes or StepProgress in classes:
-        for step in _wanted(state.steps, "step_id", key, _base_of):
-            yield from _of(state, step, StepTransition, StepProgress)
-    if MessageTransition in classes or MessageProgress in classes:
-        for message in _wanted(state.messages, "message_id", key, _base_of):
+    runs = [*_wanted(state.runs, "run_id", key, lambda run: run)] if RunTransition in classes else []
+    yield from (_of_run(state, run) for run in runs if run.status and not run.is_terminal)
+    wants_steps = StepTransition in classes or StepProgress in classes
+    wants_messages = MessageTransition in classes or MessageProgress in classes
+    found = _wanted(state.messages, "message_id", key, _base_of) if wants_messages else ()
+    messages = {message.base.id: message for message in found}
+    for step in _wanted(state.steps, "step_id", key, _base_of) if wants_steps else ():
+        message = messages.pop(_written_by(step), None)
+        if message is not None and step.ended:
             yield from _of(state, message, MessageTransition, MessageProgress)
+        yield from _of(state, step, StepTransition, StepProgress)
+        if message is not None and not step.ended:
+            yield from _of(state, message, MessageTransition, MessageProgress)
+    for message in messages.values():
+        yield from _of(state, message, MessageTransition, MessageProgress)
+    yield from (_of_run(state, run) for run in runs if run.is_terminal)
+
+
+def _written_by(step: SnapshotBuilder[RunStep]) -> str:
+    """Return the id of the message that a step writes; an empty string for other steps."""
+    details = step.snapshot().step_details
+    creation = details.message_creation if isinstance(details, StepDetails) else None
+    return (creation and creation.message_id) or ""
+
+
+def _of_run(state: State, run: Run) -> RunTransition:
+    entry = state.entry(run_key(run.id, ""))
+    cause = REPLAYED, 0, entry.origin.context, "", None
+    return RunTransition(*cause, None, run.status or "", run.is_terminal, entry.taken.again, run)
 
 
 def _of(state: State, builder: SnapshotBuilder[Any], transition: Any, progress: Any) -> Iterator[Change]:

@@ -3,18 +3,24 @@
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import anyio
 
 from stepstream.live.mailbox import Mailbox
 
+UNREAD_AFTER: Final = 5.0
+"""Seconds after which an iterator that holds up a stream is logged."""
+
 _log = logging.getLogger("stepstream.live")
 
 
 class SubscriberDeadlines:
-    """The waits of all streams for subscribers. Once a limit is set, a subscriber that exceeds it is closed."""
+    """The waits of all streams for subscribers. Once a limit is set, a subscriber that exceeds it is closed, and added
+    to `closed`."""
 
-    def __init__(self) -> None:
+    def __init__(self, closed: list[Mailbox]) -> None:
+        self._closed = closed
         self._limit = math.inf
         self._waits: dict[anyio.CancelScope, float] = {}  # and by how much pacing may prolong each
 
@@ -35,13 +41,28 @@ class SubscriberDeadlines:
         with anyio.CancelScope(deadline=anyio.current_time() + self._limit + pace) as scope:
             self._waits[scope] = pace
             try:
-                await until()
+                await (until() if mailbox.has_callback or mailbox.was_unread else _until_read(mailbox, until))
             finally:
                 del self._waits[scope]
         if scope.cancelled_caught and not mailbox.is_closed:
             seconds, left = self._limit + pace, mailbox.left
             _log.error("gave up a subscriber after %s s with %d changes undelivered", seconds, left)
+            self._closed.append(mailbox)
             mailbox.give_up(f"gave up a subscriber that kept a stream waiting for {seconds:g} s")
+
+
+async def _until_read(mailbox: Mailbox, until: Callable[[], Awaitable[None]]) -> None:
+    """Wait `until` an iterator was read, and log it once where that takes long: most likely nobody reads it."""
+    with anyio.move_on_after(UNREAD_AFTER) as scope:
+        await until()
+    if not scope.cancelled_caught:
+        return
+    if not mailbox.was_unread:
+        mailbox.was_unread = True
+        names = "|".join(one.__name__ for one in mailbox.classes)
+        what = "a stream has waited %g s for the reader of an iterator of %s: read it in a task of its own"
+        _log.warning(what, UNREAD_AFTER, names)
+    await until()
 
 
 async def close_late_subscribers(

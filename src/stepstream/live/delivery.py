@@ -206,6 +206,7 @@ class CallbackRunner:
             self._state = RunnerState.PAUSING
             with anyio.CancelScope() as self._scope:
                 await anyio.sleep(entry[1].variables.copy().run(self._pause, failure))
+                await mailbox.until_paced(entry)
         if mailbox.is_closed:
             self._drop()
         elif mailbox.queue.has_newer(entry):
@@ -213,6 +214,7 @@ class CallbackRunner:
             self._done()
         else:
             mailbox.retried += 1
+            mailbox.queue.count_call(entry, anyio.current_time())
             self._attempt += 1
             self._state = RunnerState.CALLING
 
@@ -238,7 +240,7 @@ class CallbackRunner:
         ids = ids_of(self._entry and self._entry[0])
         self._done()
         if mailbox.failures_in_a_row == mailbox.delivery.max_failures:
-            count = mailbox.failures_in_a_row
-            _log.error("closed the subscriber %s after %d failures in a row", mailbox.name, count, extra=ids)
             mailbox.failure = mailbox.failure or without_locals(failure)
             mailbox.close()
+            count = mailbox.failures_in_a_row
+            _log.error("closed the subscriber %s after %d failures in a row", mailbox.name, count, extra=ids)

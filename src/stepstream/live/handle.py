@@ -1,19 +1,19 @@
-"""The handle of a started stream, which gives its outcome."""
+"""The handle of a started stream, which gives its outcome and stops it."""
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import cast
+from collections.abc import Awaitable, Generator
+from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
 
-from stepstream.errors import StreamTruncated, TransportError
-from stepstream.fold.accumulator import Accumulator
+from stepstream.errors import StreamStopped, StreamTruncated, TransportError
 from stepstream.fold.outcome import Outcome, outcome_of
 from stepstream.live.cancellation import is_cancelled_from_outside
 from stepstream.live.log_ids import ids_of_stream
 from stepstream.live.pending import Signal
 from stepstream.live.source import Source
+from stepstream.live.stream import LiveStream
 from stepstream.live.tracebacks import without_locals
 
 _log = logging.getLogger("stepstream.live")
@@ -22,8 +22,9 @@ _log = logging.getLogger("stepstream.live")
 class StreamHandle:
     """A stream that is being read in a task of the processor."""
 
-    def __init__(self, check: Callable[[], None]) -> None:
-        self._check = check
+    def __init__(self, stream: LiveStream) -> None:
+        self._stream: LiveStream | None = stream  # until it has ended: nothing of it is kept then
+        self._lifetime = stream.lifetime
         self._outcome: Outcome | None = None
         self._error: Exception | None = None
         self._waiting = 0  # tasks in `outcome`
@@ -42,13 +43,14 @@ class StreamHandle:
         """Wait for the stream to end, and return or raise what `Processor.run` would.
 
         Raises:
+            StreamStopped: the stream was stopped before it ended, by `cancel` or by `Processor.stop`.
             StreamTruncated: also where the processor was left or cancelled before the stream ended.
             RuntimeError: awaited in a callback, which would wait for itself.
         """
         self._waiting += 1
         try:
             while not self.is_finished:
-                self._check()
+                self._lifetime.check_outside_callbacks("outcome()", "await it in a task of your own")
                 await self._ended.wait()
         finally:
             self._waiting -= 1
@@ -57,31 +59,55 @@ class StreamHandle:
             raise self._error
         return cast(Outcome, self._outcome)
 
-    async def follow(
-        self, read: Callable[[Source, Accumulator], Awaitable[Outcome]], source: Source, accumulator: Accumulator
-    ) -> None:
+    def cancel(self) -> Awaitable[None]:
+        """Stop the stream now: read nothing more. What was folded is delivered, and `outcome` raises `StreamStopped`.
+
+        To be awaited or not: an await returns when the stream has ended, whatever its outcome; in a callback at once,
+        since it would wait for that callback. A stream that has ended stays as it is.
+        """
+        if self._stream is not None:
+            self._stream.stop()
+        return _Ending(self)
+
+    async def ended(self) -> None:
+        """Return when the stream has ended, in whatever way; in a callback at once."""
+        while not self.is_finished and not self._lifetime.is_calling():
+            await self._ended.wait()
+
+    async def follow(self, stream: LiveStream, source: Source) -> None:
         """Read the stream; for the processor. A failure is kept for `outcome`, and logged if no task is there."""
         try:
-            self._outcome = await read(source, accumulator)
+            self._outcome = await stream.read(source)
         except anyio.get_cancelled_exc_class() as exc:
             if is_cancelled_from_outside():
                 raise
             # not this task, but something that the source awaited was cancelled: the source failed
             error = TransportError(f"the source was cancelled by what it awaited ({type(exc).__name__})")
-            error.outcome = outcome_of(accumulator.stream, None)
-            self._fail(error, accumulator)
+            error.outcome = outcome_of(stream.stream, None)
+            self._fail(error, stream)
         except Exception as exc:  # noqa: BLE001 - raised by `outcome`
-            self._fail(exc, accumulator)
+            self._fail(exc, stream)
             here = exc.__traceback__
             without_locals(exc.with_traceback(here and here.tb_next))  # this function has not ended: it is left out
         finally:
             if not self.is_finished:
                 self._error = StreamTruncated("the stream was cancelled before it ended")
-                self._error.outcome = outcome_of(accumulator.stream, None)
+                self._error.outcome = outcome_of(stream.stream, None)
+            self._stream = None
             self._ended.notify()
 
-    def _fail(self, error: Exception, accumulator: Accumulator) -> None:
+    def _fail(self, error: Exception, stream: LiveStream) -> None:
         self._error = error
-        if not self._waiting:
-            ids = ids_of_stream(accumulator.stream)
+        if not self._waiting and not isinstance(error, StreamStopped):
+            ids = ids_of_stream(stream.stream)
             _log.error("a started stream failed: %s", error, exc_info=error, extra=ids)
+
+
+class _Ending:
+    """Waits for the end of a stream, where it is awaited."""
+
+    def __init__(self, handle: StreamHandle) -> None:
+        self._handle = handle
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._handle.ended().__await__()

@@ -12,39 +12,24 @@ all that was known before.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final, Protocol, TypeAlias, cast
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, Protocol, cast
 
 import anyio
 
 from stepstream.errors import SubscriberTooSlow
 from stepstream.fold.changes import Change
 from stepstream.fold.retelling import REPLAYED
-from stepstream.live.log_ids import ids_of
+from stepstream.live.callbacks import Callback, name_of
+from stepstream.live.failure_log import FailureLog
 from stepstream.live.options import Delivery, Filter
 from stepstream.live.pending import CapacityGate, PendingCount, Signal
-from stepstream.live.queues import PROGRESS, Entry, FifoQueue, PacedQueue
-
-Callback: TypeAlias = Callable[[Any], Awaitable[object]]
+from stepstream.live.queues import PROGRESS, Entry, FifoQueue, queue_for
 
 MAX_WAITING: Final = 100_000
 """A subscriber that no stream waits for is closed when so many changes wait that must not be dropped."""
 
 _log = logging.getLogger("stepstream.live")
-
-
-def queue_for(delivery: Delivery) -> FifoQueue | PacedQueue:
-    """Return the queue that a delivery needs."""
-    if delivery.coalesces or delivery.concurrency > 1:
-        by_run = delivery.concurrency > 1
-        return PacedQueue(coalesces=delivery.coalesces, min_interval=delivery.min_interval, by_run=by_run)
-    return FifoQueue()
-
-
-def name_of(callback: object) -> str:
-    """Return the name of a callback, or of its class. Its `repr` may show data, such as the arguments of a partial."""
-    function = getattr(callback, "func", callback)  # of a functools.partial
-    return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
 class Runner(Protocol):
@@ -58,20 +43,22 @@ class Runner(Protocol):
 
 
 class Mailbox:
-    """The changes that wait for one subscriber, what it asked for, and how far it is. Without a callback, an iterator
-    takes them."""
+    """The changes that wait for one subscriber, what it asked for, and how far it is."""
 
     def __init__(
         self, classes: Sequence[type[Any]], wanted: Filter, delivery: Delivery, callback: Callback | None
     ) -> None:
         self.classes = tuple(classes)
-        self.key = wanted.key
-        self.tests = wanted.tests
-        self.callback = cast(Callable[[Any], Coroutine[Any, Any, object]] | None, callback)
+        self.key, self.tests = wanted.key, wanted.tests
+        self.callback = cast(Callable[[Any], Coroutine[Any, Any, object]] | None, callback)  # None: an iterator
         self.delivery = delivery
+        self.run_ids = wanted.run_ids if callback is None or delivery.replay else None
+        """The runs that it ends with, if any."""
+        self.was_unread = False
+        """Of an iterator: whether it was logged that a stream waits for its reader."""
         self.offered = self.delivered = self.coalesced = self.dropped = self.retried = self.failed = 0
         self.failures_in_a_row = 0
-        self.is_closed = False
+        self.is_closed = self.is_dismissed = False  # dismissed: closed by its user, for good
         self.is_ending = False
         """Whether it takes nothing new. What waits is still delivered, unless it is closed too."""
         self.failure: Exception | None = None
@@ -79,20 +66,23 @@ class Mailbox:
         self.on_failure: Callable[[Change | None, Exception, int, bool], bool] | None = None
         """Gets the change, the exception, the number of the attempt and whether it was the last one. Returns whether
         the failure was handled, and need not be logged."""
+        self.failure_log = FailureLog()
         self.on_close: Callable[[], None] | None = None
         self.runners: list[Runner] = []
-        self.arrived = Signal()
-        self.queue = queue_for(delivery)
-        self.gate = CapacityGate(delivery.buffer)
-        self._put = self.queue.put
-        self.take_now: Callable[[], Entry] = self.queue.pop if isinstance(self.queue, FifoQueue) else _not_at_once
-        """Returns the next entry, or raises `IndexError` where there is none, or `take` must find out."""
+        self._begin()
         self._is_paced = delivery.min_interval > 0
         self._replays = delivery.replay
         self._has_free_changes = self._is_paced or self._replays
         self._is_shared = delivery.concurrency > 1
         self._blocks = delivery.overflow == "block"
         self._is_plain = isinstance(self.queue, FifoQueue)
+
+    def _begin(self) -> None:
+        self.arrived, self.gate = Signal(), CapacityGate(self.delivery.buffer)
+        self.queue = queue_for(self.delivery)
+        self._put = self.queue.put
+        self.take_now: Callable[[], Entry] = self.queue.pop if isinstance(self.queue, FifoQueue) else _not_at_once
+        """Returns the next entry, or raises `IndexError` where there is none, or `take` must find out."""
 
     @property
     def has_callback(self) -> bool:
@@ -121,6 +111,13 @@ class Mailbox:
             runner.detach()
         self.arrived.notify()
         self.gate.close()
+        self.failure_log.end(self.name)
+
+    def reopen(self) -> None:
+        """Take changes again, in the next block of the processor. The counters go on."""
+        self._begin()
+        self.is_closed = self.is_ending = False
+        self.failure, self.failures_in_a_row = None, 0
 
     def abandon(self) -> None:
         """Close it, and cancel the calls of its callback."""
@@ -135,7 +132,7 @@ class Mailbox:
         self.abandon()
 
     def stop_pacing(self) -> None:
-        """Deliver now what is held back."""
+        """Deliver what is held back."""
         self.queue.release()
         self.arrived.notify()
 
@@ -225,9 +222,7 @@ class Mailbox:
         if self.on_failure is not None and self.on_failure(change, exception, attempt, is_final):
             return
         if change is not None:
-            level = logging.ERROR if is_final else logging.DEBUG  # the next attempt may well succeed
-            what, ids = type(change).__name__, ids_of(change)
-            _log.log(level, "the subscriber %s failed at a %s", self.name, what, exc_info=exception, extra=ids)
+            self.failure_log.add(self.name, change, exception, self.delivered, is_final=is_final)
 
     async def take(self) -> Entry | None:
         """Return the next entry, as soon as there is one; None after the last. Then `settle` it."""
@@ -242,6 +237,12 @@ class Mailbox:
                     await self.arrived.wait()
             else:
                 await self.arrived.wait()
+
+    async def until_paced(self, entry: Entry) -> None:
+        """Return when another attempt at an entry that was taken keeps `min_interval`."""
+        while (due := self.queue.again_at(entry)) > anyio.current_time():
+            with anyio.CancelScope(deadline=due):
+                await self.arrived.wait()  # or nothing is held back any more
 
 
 def _not_at_once() -> Entry:

@@ -1,7 +1,7 @@
 """The filters and options of a subscription: one table of what each may be, and the checks it gives.
 
-`OPTIONS` has one row for every keyword that `on`, `add` and `subscribe` take. The typed dictionaries repeat the names
-for type checkers, and `Delivery` has the usual values; tests hold all of them, and the README, against the table.
+`OPTIONS` has a row for every keyword of `on`, `add` and `subscribe`. The typed dictionaries (names, for type checkers),
+`Delivery` (usual values) and the README are held against it by tests.
 """
 
 import inspect
@@ -76,7 +76,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """How many changes may wait, those the subscriber is working on included, before `overflow` decides."""
     overflow: Overflow = "block"
     min_interval: float = 0.0
-    """Between two progress changes of one step or message."""
+    """From a call for a step or message to the next for its progress."""
     timeout: float | None = CALL_TIMEOUT
     """Of one call."""
     attempts: int = 1
@@ -116,6 +116,7 @@ class Filter(NamedTuple):
     """An attribute of the change and the values wanted, by which a subscription is looked up in the routes."""
     tests: tuple[Test, ...] = ()
     """What a change must pass beside."""
+    run_ids: frozenset[str] | None = None
 
 
 class Option(NamedTuple):
@@ -219,8 +220,7 @@ def check_options(
     """Return which changes of `classes` are wanted, and how they are delivered.
 
     Raises:
-        TypeError: an option is unknown, of a wrong type, or not for this kind of subscriber; or a filter looks at an
-            attribute that one of the classes does not have.
+        TypeError: an option is unknown, of a wrong type, or not for this subscriber, or a class lacks its attribute.
         ValueError: an option is out of its range, or a status is none that its classes have.
     """
     words: dict[str, frozenset[Any]] = {}
@@ -228,9 +228,8 @@ def check_options(
     delivery: dict[str, Any] = {}
     for name in options.keys() - OPTIONS.keys():
         raise TypeError(f"expected options among {', '.join(OPTIONS)}, got {name}")
-    for name, option in OPTIONS.items():
-        if name not in options:
-            continue
+    for name in (one for one in OPTIONS if one in options):
+        option = OPTIONS[name]
         if is_iterator and not option.for_iterators:
             raise TypeError(f"{name} is for callbacks: an iterator is read at its reader's pace")
         value = option.check(name, options[name])
@@ -242,7 +241,8 @@ def check_options(
         else:
             delivery[name] = value
     key = next(iter(words.items()), None)
-    return Filter(key, (*(_word_test(*one) for one in words.items() if one != key), *tests)), Delivery(**delivery)
+    tests[:0] = (_word_test(*one) for one in words.items() if one != key)
+    return Filter(key, tuple(tests), words.get("run_id")), Delivery(**delivery)
 
 
 def _word_test(attribute: str, words: frozenset[Any]) -> Test:

@@ -6,8 +6,8 @@ promises at once:
 * changes of one run are taken in order, one at a time, those of different runs side by side;
 * where it coalesces, at most one progress of a step or message waits. Newer progress takes its place behind all that
   came meanwhile, so that nothing is delivered before what it may depend on;
-* with `min_interval`, progress is held back until so long after the last call for its step or message. The end of that
-  step or message is never held back: it replaces the progress that is.
+* with `min_interval`, progress is held back until so long after the last call for its step or message, be it another
+  attempt. The end of that step or message is never held back: it replaces the progress that is.
 
 Theory. A change waits in the line of its run, an ordered dict: what is replaced is removed there and then. `_ready` has
 the lines of the runs that may be called for, never an empty one, and `take` takes the first of the first line; `_busy`
@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
 from stepstream.fold.changes import Change, MessageProgress, MessageTransition, StepProgress, StepTransition
+from stepstream.live.options import Delivery
 from stepstream.live.pending import PendingCount
 
 _STEP: Final = (StepProgress, StepTransition)
@@ -66,6 +67,13 @@ class FifoQueue:
     def has_newer(self, entry: Entry) -> bool:
         """Return False: nothing is replaced."""
         return False
+
+    def again_at(self, entry: Entry) -> float:
+        """Return minus infinity: no call is too early."""
+        return -math.inf
+
+    def count_call(self, entry: Entry, now: float) -> None:
+        """Do nothing: calls are not paced."""
 
     def release(self) -> None:
         """Do nothing: nothing is held back."""
@@ -136,7 +144,11 @@ class PacedQueue:
             if self._next_call.get(about, now) <= now or not isinstance(entry[0], PROGRESS):
                 self._busy[run] = line
                 self._taken_runs[id(entry)] = run
-                self._count_call(entry, about, now)
+                self._size -= 1
+                if about and isinstance(entry[0], PROGRESS):
+                    del self._progress[about]
+                if about and self._min_interval:
+                    self._count_call(about, now)
                 return entry
             self._held.add(about)
             heapq.heappush(self._timers, (self._next_call[about], about))
@@ -162,6 +174,16 @@ class PacedQueue:
     def has_newer(self, entry: Entry) -> bool:
         """Return whether newer progress waits that makes another attempt at `entry` needless."""
         return isinstance(entry[0], PROGRESS) and _about(entry[0]) in self._progress
+
+    def again_at(self, entry: Entry) -> float:
+        """Return when another attempt at an entry that was taken may be made."""
+        return self._next_call.get(_about(entry[0]), -math.inf) if self._min_interval else -math.inf
+
+    def count_call(self, entry: Entry, now: float) -> None:
+        """Note another attempt at an entry that was taken. Progress of the same waits from now on."""
+        about = _about(entry[0])
+        if about and self._min_interval:
+            self._count_call(about, now)
 
     def release(self) -> None:
         """Let everything that is held back be taken now."""
@@ -203,18 +225,21 @@ class PacedQueue:
         self._held.remove(about)
         self._join(*self._progress[about])
 
-    def _count_call(self, entry: Entry, about: str, now: float) -> None:
-        """Note that an entry is taken, and when progress of the same may be."""
-        self._size -= 1
-        if about and isinstance(entry[0], PROGRESS):
-            del self._progress[about]
-        if about and self._min_interval:
-            due = self._next_call[about] = now + self._min_interval
-            self._next_call.move_to_end(about)
-            if about in self._held:
-                heapq.heappush(self._timers, (due, about))
-            while self._next_call and next(iter(self._next_call.values())) <= now:
-                self._next_call.popitem(last=False)
+    def _count_call(self, about: str, now: float) -> None:
+        due = self._next_call[about] = now + self._min_interval
+        self._next_call.move_to_end(about)
+        if about in self._held:
+            heapq.heappush(self._timers, (due, about))
+        while self._next_call and next(iter(self._next_call.values())) <= now:
+            self._next_call.popitem(last=False)
+
+
+def queue_for(delivery: Delivery) -> FifoQueue | PacedQueue:
+    """Return the queue that a delivery needs."""
+    if delivery.coalesces or delivery.concurrency > 1:
+        by_run = delivery.concurrency > 1
+        return PacedQueue(coalesces=delivery.coalesces, min_interval=delivery.min_interval, by_run=by_run)
+    return FifoQueue()
 
 
 def _about(change: Change) -> str:

@@ -61,6 +61,7 @@ class Reader:
         self._ending = StreamEnding(accumulator.stream)
         self._opening = b""  # the first bytes of a stream that has no event yet
         self._dispatch = dispatch
+        self._run_ends = routes.run_ends
         self._templates = DeltaTemplates(accumulator.stream, routes, dispatch)
         self._piece_size = min(MAX_PIECE, max_event_bytes)
         self._max_event_bytes = max_event_bytes
@@ -176,8 +177,11 @@ class Reader:
         return event
 
     def _event(self, event: Event) -> None:
-        for change in self.accumulator.apply(event):
+        changes = self.accumulator.apply(event)
+        for change in changes:
             self._dispatch(change)
+        if self._run_ends.by_run:
+            self._run_ends.after_event(changes, self.accumulator.state)
         if type(event.data) in TELLING:
             self.is_done = self._ending.note(event)
 

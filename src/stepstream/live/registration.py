@@ -1,31 +1,16 @@
-"""What a subscriber is registered with: classes of change, a callback and options, checked before anything is done."""
+"""What a subscriber is registered with: classes of change and options, checked before anything is done."""
 
-import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Any, Final, TypeAlias, Union, get_args, get_origin
 
 from stepstream.fold.changes import Change
-from stepstream.live.mailbox import Callback, name_of
 from stepstream.live.options import Delivery, Filter, check_options
 
 CLASSES: Final[tuple[type[Change], ...]] = get_args(Change)
 
 Several: TypeAlias = Collection[type[Change]] | UnionType
 """A list of classes of change, or a union of them, such as `StepTransition | RunTransition` or `Change`."""
-
-
-def checked_callback(callback: Callback) -> Callback:
-    """Return `callback`, which must be an async function, or an object whose call is one.
-
-    Raises:
-        TypeError: it is not.
-    """
-    call = getattr(callback, "__call__", None)  # noqa: B004 - looked into, not only tested
-    is_async = inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(call)
-    if not is_async or isinstance(callback, type):
-        raise TypeError(f"expected an async function as callback, got {name_of(callback)}: declare it with async def")
-    return callback
 
 
 def checked_subscription(

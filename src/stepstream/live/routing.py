@@ -12,7 +12,7 @@ and makes no progress that no mailbox wants.
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
@@ -22,6 +22,7 @@ from stepstream.fold.changes import NO_DELTA, Change
 from stepstream.live.mailbox import Mailbox
 from stepstream.live.pending import PendingCount
 from stepstream.live.queues import PROGRESS
+from stepstream.live.run_ends import RunEnds
 
 MAX_FOUND: Final = 256
 """For so many steps or messages that grow a route keeps which mailboxes want their progress."""
@@ -92,13 +93,14 @@ class _Route:
 class Routes:
     """The mailboxes of one processor."""
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Iterable[Mailbox] = ()) -> None:
         self.by_class: dict[type[Change], _Route] = {}
         """The route of each class of change that a mailbox wants."""
         self._all: list[Mailbox] = []
         self._closed = 0
-        self.failed: deque[Mailbox] = deque(maxlen=MAX_FAILED)
+        self.failed: deque[Mailbox] = deque(failed, maxlen=MAX_FAILED)
         """The newest that were closed because of a failure."""
+        self.run_ends = RunEnds()
         self.version = 0
         """Rises with every mailbox that comes or goes."""
 
@@ -125,7 +127,17 @@ class Routes:
         self.version += 1
         self._all.append(mailbox)
         mailbox.on_close = partial(self._on_close, mailbox)
+        self.run_ends.add(mailbox)
         self._route(mailbox)
+
+    def reopened(self, closed: Iterable[Mailbox]) -> "Routes":
+        """Return new routes to those of `closed` that take changes again: callbacks that were not dismissed."""
+        again = Routes(one for one in self.failed if one not in closed)
+        for mailbox in closed:
+            if mailbox.has_callback and not mailbox.is_dismissed:
+                mailbox.reopen()
+                again.add(mailbox)
+        return again
 
     def mailboxes_for(self, kind: type[Change], builder: SnapshotBuilder[Any]) -> list[Mailbox]:
         """Return the open mailboxes that may want that kind of progress of a step or message."""
@@ -139,6 +151,7 @@ class Routes:
     def _on_close(self, mailbox: Mailbox) -> None:
         if mailbox.failure is not None:
             self.failed.append(mailbox)
+        self.run_ends.remove(mailbox)
         self._closed += 1
         self.version += 1
 

@@ -7,9 +7,10 @@ from typing import Any, Generic, Self, TypeVar, Unpack, cast, overload
 import anyio.lowlevel
 
 from stepstream.fold.changes import Change
-from stepstream.live.mailbox import Callback, Mailbox
+from stepstream.live.callbacks import Callback, checked_callback
+from stepstream.live.mailbox import Mailbox
 from stepstream.live.options import IteratorOptions, Options
-from stepstream.live.registration import Several, checked_callback, checked_subscription
+from stepstream.live.registration import Several, checked_subscription
 
 C = TypeVar("C", bound=Change)
 C1 = TypeVar("C1", bound=Change)
@@ -35,6 +36,7 @@ class Subscription:
 
     def close(self) -> None:
         """Receive nothing any more. What still waits is dropped, and no stream waits for this subscriber."""
+        self._mailbox.is_dismissed = True
         self._mailbox.close()
 
     @property
@@ -79,7 +81,7 @@ class Subscription:
 
 
 class Changes(Generic[C]):
-    """The changes of one subscription, as an async iterator. It ends when the processor does, or at `close`."""
+    """The changes of one subscription, as an async iterator. It ends with the processor or its runs, or at `close`."""
 
     def __init__(self, subscription: Subscription) -> None:
         self.subscription = subscription
@@ -168,7 +170,7 @@ class SubscriptionMethods:
         made `attempts` times in all, after pauses of `backoff`, which doubles, or is a function of the attempt's
         number and the exception. `max_failures` changes in a row that failed close the subscription. With `replay`,
         it first gets what is known already, as changes from nothing: a transition for each run, step and message, and
-        a progress for each that is partial.
+        a progress for each that is partial; where the filters name runs, it is closed when all have ended.
 
         Raises:
             TypeError: a class is none of changes, one of them has no field for a filter, `callback` is not async, or
@@ -209,8 +211,8 @@ class SubscriptionMethods:
         """Return a context manager that gives the changes of `classes` as an async iterator. Filters as in `add`.
 
         `buffer`, `overflow`, `min_interval` and `replay` are as in `add` too. It holds the changes since the block was
-        entered. It ends when the processor is left and its changes have been taken. `run` does not wait until they are
-        taken; but when 256 of them wait, the streams do.
+        entered. It ends when the processor is left, or all runs that `run_id` names have ended, and its changes have
+        been taken. `run` does not wait until they are taken; but when 256 of them wait, the streams do.
 
         Raises:
             TypeError: a class is none of changes, one of them has no field for a filter, or an option is not for

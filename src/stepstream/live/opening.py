@@ -1,0 +1,76 @@
+"""Opening and closing a processor: as a block, or in a task of its own between a start hook and a stop hook."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio.abc import TaskStatus
+
+from stepstream.live.lifetime import Lifetime
+from stepstream.live.pending import Signal
+
+
+class OpeningMethods:
+    """The methods by which a processor is opened and closed. `begin_again` is called before it is opened again."""
+
+    def __init__(self, lifetime: Lifetime, begin_again: Callable[[], None]) -> None:
+        self._lifetime = lifetime
+        self._begin_again = begin_again
+        self._is_kept_open = False
+        self._opened = Signal()
+
+    async def __aenter__(self) -> Self:
+        if self._lifetime.is_open:
+            raise RuntimeError("the Processor is open already: it is entered once at a time")
+        if self._lifetime.is_closed and not self._lifetime.is_left:
+            raise RuntimeError("the Processor is still being left: enter it again after that")
+        if self._lifetime.is_left:
+            self._begin_again()
+        await self._lifetime.enter()
+        self._opened.notify()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return await self._lifetime.leave(exc_type, exc, traceback)
+
+    async def keep_open(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Open the processor, and close it at `stop`: for a task of its own, where hooks open and close it.
+
+        `await tasks.start(processor.keep_open)` returns when it is open; after
+        `asyncio.create_task(processor.keep_open())` does `await processor.ready()`. A cancellation of the task closes
+        it at once.
+
+        Raises:
+            RuntimeError: it is open already.
+            Exception: the first of a subscriber, with `strict`.
+        """
+        async with self:
+            self._is_kept_open = True
+            try:
+                task_status.started()
+                await self._lifetime.running.until_stopped()
+            finally:
+                self._is_kept_open = False
+
+    async def ready(self) -> None:
+        """Return when the processor is open. It may be already."""
+        while not self._lifetime.is_open:
+            await self._opened.wait()
+
+    async def stop(self) -> None:
+        """Stop all streams, and return when what they did was delivered; after `keep_open`, when it is closed.
+
+        A subscriber that then takes longer than `drain_timeout` seconds is closed. `run` and `outcome` raise
+        `StreamStopped`. In a block, the block goes on, and `run` and `start` raise `RuntimeError`. In a callback it
+        returns at once, since it would wait for that callback. Where nothing is open it does nothing.
+        """
+        lifetime = self._lifetime
+        if not lifetime.is_open:
+            return
+        is_kept_open = self._is_kept_open
+        lifetime.stop()
+        if not lifetime.is_calling():
+            await (lifetime.until_left() if is_kept_open else lifetime.running.until_ended())

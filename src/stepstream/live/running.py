@@ -1,0 +1,78 @@
+"""The streams of one block of a processor: which are read, which are not delivered yet, and how all are stopped."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from stepstream.fold.state import StreamState
+from stepstream.live.deadlines import SubscriberDeadlines
+from stepstream.live.pending import Signal
+from stepstream.live.routing import Routes
+
+
+class RunningStream(Protocol):
+    """A stream from its beginning until what it did was delivered."""
+
+    stream: StreamState
+
+    def stop(self) -> None:
+        """Read nothing more."""
+
+
+class RunningStreams:
+    """All streams of a block. `changed` is notified whenever one has ended."""
+
+    def __init__(self, routes: Routes, deadlines: SubscriberDeadlines) -> None:
+        self.is_stopped = False
+        """Whether they were stopped: no other may begin."""
+        self.changed = Signal()
+        self._routes = routes
+        self._deadlines = deadlines
+        self._running: dict[RunningStream, None] = {}
+        self._reading: dict[RunningStream, None] = {}
+
+    @property
+    def reading(self) -> list[StreamState]:
+        """Those that are being read."""
+        return [one.stream for one in self._reading]
+
+    def begin(self, stream: RunningStream) -> None:
+        """Record that a stream is being read."""
+        self._running[stream] = self._reading[stream] = None
+
+    def end_reading(self, stream: RunningStream) -> None:
+        """Record that a stream is read no more."""
+        del self._reading[stream]
+        self.stop_pacing()
+
+    def end(self, stream: RunningStream) -> None:
+        """Record that what a stream did was delivered."""
+        del self._running[stream]
+        self.changed.notify()
+
+    def stop(self, seconds: float) -> None:
+        """Stop reading. What the streams did is still delivered: a subscriber has so many seconds for it."""
+        self.is_stopped = True
+        self._deadlines.limit(seconds)
+        for stream in list(self._reading):
+            stream.stop()
+        self.stop_pacing()
+        self.changed.notify()
+
+    def stop_pacing(self) -> None:
+        """Deliver what is held back, once the block has ended and nothing is read: no stream waits for time to pass."""
+        if self._deadlines.is_limited and not self._reading:
+            for mailbox in self._routes.open:
+                mailbox.stop_pacing()
+
+    async def until_stopped(self) -> None:
+        """Return when they were stopped."""
+        await self.until(lambda: self.is_stopped)
+
+    async def until_ended(self) -> None:
+        """Return when none is left, and what they did was delivered."""
+        await self.until(lambda: not self._running)
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Return when `is_so` returns true, which is looked at whenever `changed` is notified."""
+        while not is_so():
+            await self.changed.wait()

@@ -1,0 +1,90 @@
+"""One stream, from its source to the last delivery of what it did."""
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+
+from stepstream.errors import StepStreamError, StreamStopped
+from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.outcome import Outcome, outcome_of
+from stepstream.fold.state import StreamState
+from stepstream.live.lifetime import Lifetime
+from stepstream.live.reader import Reader, read_source
+from stepstream.live.routing import StreamFanout
+from stepstream.live.source import Source
+
+
+class LiveStream:
+    """A stream that is read, or soon will be, and can be stopped from any task. `on_end` gets its state once it is read
+    no more."""
+
+    def __init__(
+        self, accumulator: Accumulator, lifetime: Lifetime, on_end: Callable[[StreamState], None], **limits: Any
+    ) -> None:
+        self.stream = accumulator.stream
+        self.lifetime = lifetime
+        self._on_end = on_end
+        self._is_stopped = False
+        self._fanout = StreamFanout(lifetime.routes)
+        self.stream.origin.variables = self._fanout.variables
+        self._reader = Reader(accumulator, lifetime.routes, self._fanout.dispatch, **limits)
+        self._scope = anyio.CancelScope()
+        lifetime.running.begin(self)
+
+    def stop(self) -> None:
+        """Read nothing more. What was folded is delivered, and `read` raises `StreamStopped`."""
+        self._is_stopped = True
+        self._scope.cancel()
+
+    async def read(self, source: Source) -> Outcome:
+        """Read `source` to its end, wait for the callbacks, and return how it ended. To be called once.
+
+        Raises:
+            StreamStopped: it was stopped before its end.
+            StepStreamError: as `Processor.run` does.
+        """
+        try:
+            try:
+                await self._read(source)
+            finally:
+                self._on_end(self.stream)
+                self.lifetime.routes.run_ends.after_stream(self.stream)
+                self.lifetime.running.end_reading(self)
+            outcome = self._reader.finish()
+        except Exception as exc:
+            if isinstance(exc, StepStreamError):
+                exc.outcome = outcome_of(self.stream, None)
+            await self._delivered()
+            raise
+        else:
+            await self._delivered()
+            return outcome
+        finally:
+            self.stream.release()
+            self.lifetime.running.end(self)
+
+    async def _read(self, source: Source) -> None:
+        """Read `source` to its end, unless it is stopped before."""
+        is_whole = False
+        try:
+            with self._scope:
+                if not self._is_stopped:
+                    await read_source(self._reader, source, self._fanout, self.lifetime)
+                    is_whole = True
+        except StepStreamError as exc:
+            if self._is_stopped:
+                raise _stopped() from exc  # a source may fail at being cancelled
+            raise
+        if not is_whole:
+            raise _stopped()
+
+    async def _delivered(self) -> None:
+        """Return when the callbacks have had every change."""
+        for mailbox, pending in self._fanout.pending.items():
+            if mailbox.has_callback and pending.count:
+                await self.lifetime.deadlines.wait(mailbox, pending.wait)
+
+
+def _stopped() -> StreamStopped:
+    return StreamStopped("the stream was stopped before it ended")
