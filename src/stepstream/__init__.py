@@ -6,7 +6,6 @@ Every public name is here, and is loaded when it is first used: a program that o
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from stepstream._homes import LAZY
 from stepstream.errors import (
     APIError,
     DecodeError,
@@ -88,8 +87,7 @@ if TYPE_CHECKING:
         Thread,
         Usage,
     )
-    from stepstream.wire.sse import Frame, FrameDecoder
-    from stepstream.wire.sse_encoding import encode_comment, encode_frame
+    from stepstream.wire.sse import Frame, FrameDecoder, encode_comment, encode_frame
     from stepstream.wire.tool_calls import (
         BrowserAutomation,
         CodeInterpreter,
@@ -104,109 +102,70 @@ if TYPE_CHECKING:
         ToolCall,
     )
 
+_HOMES = {
+    "stepstream.client.runs": "RunsClient",
+    "stepstream.client.tools": "Toolbox",
+    "stepstream.fold.accumulator": "Accumulator accumulate",
+    "stepstream.fold.anomalies": "Anomaly",
+    "stepstream.fold.changes": (
+        "Change MessageProgress MessageTransition RunTransition StepProgress StepTransition "
+        "ToolCallFinished ToolCallStarted"
+    ),
+    "stepstream.fold.encoding": "decode_change encode_change",
+    "stepstream.live.statistics": "Failure Statistics SubscriberStatistics",
+    "stepstream.live.handle": "StreamHandle",
+    "stepstream.fold.outcome": "Outcome",
+    "stepstream.live.processor": "Processor",
+    "stepstream.live.source": "Reconnected",
+    "stepstream.live.subscriptions": "Subscription",
+    "stepstream.sources.event_stream": "EventStream",
+    "stepstream.sources.http": "connect",
+    "stepstream.sources.recording": "record replay",
+    "stepstream.wire.base": "Unknown",
+    "stepstream.wire.deltas": (
+        "AnnotationDelta CodeInterpreterDelta CodeOutputDelta ContentDelta MessageDelta MessageDeltaBody "
+        "RunStepDelta RunStepDeltaBody StepDetailsDelta TextDelta ToolCallDelta"
+    ),
+    "stepstream.wire.events": "Done ErrorData Event Malformed UnknownData decode_event",
+    "stepstream.wire.messages": "Annotation Content FileCitation ImageFile ImageUrl Message Text UrlCitation",
+    "stepstream.wire.objects": (
+        "Activity IncompleteDetails LastError MessageCreation RequiredAction RequiredCalls Run RunStep StepDetails "
+        "Thread Usage"
+    ),
+    "stepstream.wire.sse": "Frame FrameDecoder encode_comment encode_frame",
+    "stepstream.wire.tool_calls": (
+        "BrowserAutomation CodeInterpreter CodeOutput ConnectedAgent DeepResearch FileSearch FunctionCall "
+        "OutputImage RankingOptions SearchResult ToolCall"
+    ),
+}
+"""Where the names are that are loaded when they are first used."""
+
+_LAZY = {name: module for module, names in _HOMES.items() for name in names.split()}
+
 __all__ = [
-    "APIError",
-    "Accumulator",
-    "Activity",
-    "Annotation",
-    "AnnotationDelta",
-    "Anomaly",
-    "BrowserAutomation",
-    "Change",
-    "CodeInterpreter",
-    "CodeInterpreterDelta",
-    "CodeOutput",
-    "CodeOutputDelta",
-    "ConnectedAgent",
-    "Content",
-    "ContentDelta",
-    "DecodeError",
-    "DeepResearch",
-    "Done",
-    "ErrorData",
-    "Event",
-    "EventStream",
-    "Failure",
-    "FileCitation",
-    "FileSearch",
-    "Frame",
-    "FrameDecoder",
-    "FrameTooLarge",
-    "FunctionCall",
-    "IdleTimeout",
-    "ImageFile",
-    "ImageUrl",
-    "IncompleteDetails",
-    "LastError",
-    "Malformed",
-    "Message",
-    "MessageCreation",
-    "MessageDelta",
-    "MessageDeltaBody",
-    "MessageProgress",
-    "MessageTransition",
-    "Outcome",
-    "OutputImage",
-    "Processor",
-    "ProtocolError",
-    "RankingOptions",
-    "Reconnected",
-    "RecordingFailed",
-    "RequiredAction",
-    "RequiredCalls",
-    "Run",
-    "RunStep",
-    "RunStepDelta",
-    "RunStepDeltaBody",
-    "RunTransition",
-    "RunsClient",
-    "SearchResult",
-    "Statistics",
-    "StepDetails",
-    "StepDetailsDelta",
-    "StepProgress",
-    "StepStreamError",
-    "StepTransition",
-    "StreamFailed",
-    "StreamHandle",
-    "StreamStopped",
-    "StreamTruncated",
-    "SubscriberStatistics",
-    "SubscriberTooSlow",
-    "Subscription",
-    "Text",
-    "TextDelta",
-    "Thread",
-    "ToolCall",
-    "ToolCallDelta",
-    "ToolCallFinished",
-    "ToolCallStarted",
-    "ToolFailed",
-    "Toolbox",
-    "TransportError",
-    "Unknown",
-    "UnknownData",
-    "UrlCitation",
-    "Usage",
-    "WaitAborted",
-    "accumulate",
-    "connect",
-    "decode_change",
-    "decode_event",
-    "encode_change",
-    "encode_comment",
-    "encode_frame",
-    "record",
-    "replay",
-]
+    "APIError", "Accumulator", "Activity", "Annotation", "AnnotationDelta", "Anomaly", "BrowserAutomation",
+    "Change", "CodeInterpreter", "CodeInterpreterDelta", "CodeOutput", "CodeOutputDelta", "ConnectedAgent",
+    "Content", "ContentDelta", "DecodeError", "DeepResearch", "Done", "ErrorData", "Event", "EventStream",
+    "Failure", "FileCitation", "FileSearch", "Frame", "FrameDecoder", "FrameTooLarge", "FunctionCall",
+    "IdleTimeout", "ImageFile", "ImageUrl", "IncompleteDetails", "LastError", "Malformed", "Message",
+    "MessageCreation", "MessageDelta", "MessageDeltaBody", "MessageProgress", "MessageTransition", "Outcome",
+    "OutputImage", "Processor", "ProtocolError", "RankingOptions", "Reconnected", "RecordingFailed",
+    "RequiredAction", "RequiredCalls", "Run", "RunStep", "RunStepDelta", "RunStepDeltaBody", "RunTransition",
+    "RunsClient", "SearchResult", "Statistics", "StepDetails", "StepDetailsDelta", "StepProgress",
+    "StepStreamError", "StepTransition", "StreamFailed", "StreamHandle", "StreamStopped", "StreamTruncated",
+    "SubscriberStatistics", "SubscriberTooSlow", "Subscription", "Text", "TextDelta", "Thread", "ToolCall",
+    "ToolCallDelta", "ToolCallFinished", "ToolCallStarted", "ToolFailed", "Toolbox", "TransportError", "Unknown",
+    "UnknownData", "UrlCitation", "Usage", "WaitAborted", "accumulate", "connect", "decode_change", "decode_event",
+    "encode_change", "encode_comment", "encode_frame", "record", "replay",
+]  # fmt: skip
 
 
 if not TYPE_CHECKING:  # a checker that sees it believes that every name exists
 
     def __getattr__(name: str) -> Any:
-        if name not in LAZY:
+        if name not in _LAZY:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return globals().setdefault(name, getattr(import_module(LAZY[name]), name))
+        return globals().setdefault(name, getattr(import_module(_LAZY[name]), name))
 
 
 def __dir__() -> list[str]:

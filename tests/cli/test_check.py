@@ -13,8 +13,7 @@ import stepstream.cli.check as checking
 from stepstream.cli.request_options import RequestOptions
 from stepstream.conformance.deviation import CODES
 from stepstream.errors import TransportError
-from stepstream.wire.sse import Frame, FrameDecoder
-from stepstream.wire.sse_encoding import encode_frame
+from stepstream.wire.sse import Frame, FrameDecoder, encode_frame
 
 LEFT_OUT = ("incomplete_details", "max_prompt_tokens", "max_completion_tokens", "truncation_strategy")
 """What the runs of our own streams lack, and may have null."""

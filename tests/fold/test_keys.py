@@ -14,8 +14,7 @@ from stepstream.fold.changes import Change, MessageProgress, RunTransition, Step
 from stepstream.fold.encoding import decode_change, encode_change
 from stepstream.fold.reconcile import missed_events
 from stepstream.fold.retelling import retell
-from stepstream.wire.sse import Frame, FrameDecoder
-from stepstream.wire.sse_encoding import encode_frame
+from stepstream.wire.sse import Frame, FrameDecoder, encode_frame
 from tests.support.delta_streams import Server
 from tests.support.legal_runs import LegalRun, legal_run
 from tests.support.server_events import (

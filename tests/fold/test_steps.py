@@ -8,8 +8,7 @@ from stepstream.errors import FrameTooLarge
 from stepstream.fold.accumulator import Accumulator, accumulate
 from stepstream.fold.changes import StepProgress, StepTransition
 from stepstream.wire.events import Event
-from stepstream.wire.sse import Frame
-from stepstream.wire.sse_encoding import encode_frame
+from stepstream.wire.sse import Frame, encode_frame
 from tests.support.json_values import JSON, event, plain
 from tests.support.server_events import (
     CODE,

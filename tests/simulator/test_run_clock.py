@@ -10,7 +10,7 @@ from stepstream.simulator.event_writer import TimedEvent
 from stepstream.simulator.pace import FAST, REAL, Pace, pace_of
 from stepstream.simulator.runs import LAG, Run, Stream
 from stepstream.simulator.scenarios import SCENARIOS
-from stepstream.wire.sse_encoding import encode_frame
+from stepstream.wire.sse import encode_frame
 from tests.support.json_values import JSON
 from tests.support.simulator_runs import AT, a_run, answer, asked_calls, beats, decoded
 

@@ -18,8 +18,7 @@ from stepstream.simulator.requests import Refusal
 from stepstream.simulator.scenario import Scenario
 from stepstream.simulator.scenarios import SCENARIOS
 from stepstream.simulator.writes import Stop, Write, writes
-from stepstream.wire.sse import Frame, FrameDecoder
-from stepstream.wire.sse_encoding import encode_frame
+from stepstream.wire.sse import Frame, FrameDecoder, encode_frame
 from tests.support.json_values import JSON
 from tests.support.simulator_runs import a_run, beats, decoded
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from stepstream.errors import DecodeError, FrameTooLarge
 from stepstream.wire.depth import is_deeper
 from stepstream.wire.events import TYPES, decode_event
-from stepstream.wire.sse import Frame, FrameDecoder
-from stepstream.wire.sse_encoding import encode_comment, encode_frame
+from stepstream.wire.sse import Frame, FrameDecoder, encode_comment, encode_frame
 
 some = settings(max_examples=100, deadline=None)
 many = settings(max_examples=2_000, deadline=None)

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from stepstream.errors import FrameTooLarge
-from stepstream.wire.sse import Frame, FrameDecoder
-from stepstream.wire.sse_encoding import encode_comment, encode_frame
+from stepstream.wire.sse import Frame, FrameDecoder, encode_comment, encode_frame
 from tests.support.byte_chunks import pieces
 
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from stepstream.simulator.event_writer import TimedEvent
 from stepstream.simulator.faults import Faults
 from stepstream.simulator.scenario import Scenario
-from stepstream.wire.sse_encoding import encode_frame
+from stepstream.wire.sse import encode_frame
 
 DRIP_PAUSE: Final = 0.01
 

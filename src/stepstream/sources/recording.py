@@ -20,8 +20,7 @@ from stepstream.live.source import END, ItemDecoder, Source, next_item, open_sou
 from stepstream.sources.files import CHUNK_SIZE, read_file
 from stepstream.sources.recording_file import RecordingSplitter, RecordingWriter
 from stepstream.wire.ending import decides_end
-from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame
-from stepstream.wire.sse_encoding import encode_frame
+from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, encode_frame
 
 _NOT_IN_NAME: Final = re.compile("[\r\n\ud800-\udfff]")
 _NOT_IN_ID: Final = re.compile("[\r\n\0\ud800-\udfff]")
