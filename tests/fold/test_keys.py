@@ -277,6 +277,7 @@ def test_changes_are_equal_whatever_their_contexts_are() -> None:
     events = [run("queued"), created(call("call_a", name="sail")), ended(call("call_a", name="sail"))]
     mine, yours = changes_of(*events, context="mine"), changes_of(*events, context="yours")
     assert mine == yours
+    assert not any(one != other for one, other in zip(mine, yours, strict=True))
     assert set(mine) == set(yours)
     assert mine[0] != mine[1]
     assert mine[0] != "another thing"
