@@ -11,6 +11,7 @@ from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.cause import MAX_STATUSES, TakenStatuses
 from stepstream.fold.changes import Change, MessageProgress, RunTransition, StepProgress
+from stepstream.fold.encoding import KEYS as CLASSES
 from stepstream.fold.encoding import decode_change, encode_change
 from stepstream.fold.reconcile import missed_events
 from stepstream.fold.retelling import retell
@@ -261,11 +262,16 @@ def test_what_ended_has_its_times_error_and_usage_in_its_line() -> None:
         b'{"change": 7}',
         b'{"change": "tide", "sequence": 1, "event": "x"}',
         b'{"change": "step_transition", "sequence": 1, "event": "x", "step": {"status": 7}}',
+        '{"change": "tide \ud800"}',
+        b'{"change": "anomaly", "sequence": 1, "event": "x", "code": "tide"}',
+        b'{"change": "tool_call_started", "sequence": 1, "event": "x", "step_id": "step_1", "id": null}',
+        *(b'{"change": "%b", "sequence": 1, "event": "x"}' % kind.encode() for kind in CLASSES.values()),
     ],
 )
-def test_line_that_is_none_is_a_value_error_without_content(line: bytes) -> None:
+def test_line_that_is_none_is_a_value_error_without_content(line: bytes | str) -> None:
     with pytest.raises(ValueError, match=r"^expected a line of encode_change, got ") as raised:
         decode_change(line)
+    assert type(raised.value) is ValueError
     assert "tide" not in str(raised.value)
     assert raised.value.__cause__ is raised.value.__context__ is None
 
