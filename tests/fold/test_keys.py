@@ -250,6 +250,11 @@ def test_what_ended_has_its_times_error_and_usage_in_its_line() -> None:
     assert (read.failed_at, read.last_error, read.usage) == (7, changes[-1].last_error, changes[-1].usage)
 
 
+def test_time_zero_is_a_time_in_a_line_too() -> None:
+    (change,) = changes_of(created(created_at=0))
+    assert change.created_at == decode_change(encode_change(change)).created_at == 0
+
+
 @pytest.mark.parametrize(
     "line",
     [
