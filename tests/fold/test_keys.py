@@ -15,6 +15,7 @@ from stepstream.fold.encoding import KEYS as CLASSES
 from stepstream.fold.encoding import decode_change, encode_change
 from stepstream.fold.reconcile import missed_events
 from stepstream.fold.retelling import retell
+from stepstream.wire.events import Event
 from stepstream.wire.sse import Frame, FrameDecoder
 from stepstream.wire.sse_encoding import encode_frame
 from tests.support.delta_streams import Server
@@ -103,6 +104,21 @@ def test_statuses_beyond_the_bound_still_have_keys_of_their_own() -> None:
     many = [f"{status}{taken.take(status)}" for status in map(str, range(MAX_STATUSES + 50)) for _ in range(2)]
     assert len(set(many)) == len(many)
     assert len(taken.counts) <= MAX_STATUSES + 1
+
+
+@pytest.mark.parametrize("lacking", [None, msgspec.UNSET], ids=["null", "left-out"])
+def test_step_and_message_stay_those_of_their_run_where_later_objects_name_none(lacking: object) -> None:
+    def without(event: Event) -> Event:
+        return event_with(event, run_id=lacking)
+
+    steps = [created(call("call_a", name="sail")), moved(status="paused"), ended(call("call_a", name="sail"))]
+    messages = [message(), message("completed", as_="completed")]
+    for first, *later in (steps, messages):
+        assert keys(changes_of(first, *map(without, later))) == keys(changes_of(first, *later))
+
+
+def event_with(event: Event, **fields: object) -> Event:
+    return Event(event.name, msgspec.structs.replace(event.data, **fields))
 
 
 # Over random runs
