@@ -261,10 +261,11 @@ def test_delta_is_encoded_byte_for_byte_as_sent(body: str) -> None:
     assert b',"delta":' + body.encode() + b',"thread_id"' in encode_change(progress_of(raw(body)))
 
 
-def test_line_ends_between_the_tokens_of_a_delta_become_spaces() -> None:
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends_between_the_tokens_of_a_delta_become_spaces(end: str) -> None:
     body = '{\n"step_details":\n{"tool_calls": [{"index": 0, "function": {"arguments": "a\\nb"}}]}\n}'
-    line = encode_change(progress_of(raw(body)))
-    assert (line.count(b"\n"), json.loads(line)["delta"]) == (0, json.loads(body))
+    line = encode_change(progress_of(raw(body.replace("\n", end))))
+    assert (len(line.splitlines()), json.loads(line)["delta"]) == (1, json.loads(body))
 
 
 def test_delta_of_an_event_made_by_hand_is_encoded() -> None:

@@ -11,9 +11,11 @@ from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.cause import MAX_STATUSES, TakenStatuses
 from stepstream.fold.changes import Change, MessageProgress, RunTransition, StepProgress
+from stepstream.fold.encoding import KEYS as CLASSES
 from stepstream.fold.encoding import decode_change, encode_change
 from stepstream.fold.reconcile import missed_events
 from stepstream.fold.retelling import retell
+from stepstream.wire.events import Event
 from stepstream.wire.sse import Frame, FrameDecoder, encode_frame
 from tests.support.delta_streams import Server
 from tests.support.legal_runs import LegalRun, legal_run
@@ -101,6 +103,21 @@ def test_statuses_beyond_the_bound_still_have_keys_of_their_own() -> None:
     many = [f"{status}{taken.take(status)}" for status in map(str, range(MAX_STATUSES + 50)) for _ in range(2)]
     assert len(set(many)) == len(many)
     assert len(taken.counts) <= MAX_STATUSES + 1
+
+
+@pytest.mark.parametrize("lacking", [None, msgspec.UNSET], ids=["null", "left-out"])
+def test_step_and_message_stay_those_of_their_run_where_later_objects_name_none(lacking: object) -> None:
+    def without(event: Event) -> Event:
+        return event_with(event, run_id=lacking)
+
+    steps = [created(call("call_a", name="sail")), moved(status="paused"), ended(call("call_a", name="sail"))]
+    messages = [message(), message("completed", as_="completed")]
+    for first, *later in (steps, messages):
+        assert keys(changes_of(first, *map(without, later))) == keys(changes_of(first, *later))
+
+
+def event_with(event: Event, **fields: object) -> Event:
+    return Event(event.name, msgspec.structs.replace(event.data, **fields))
 
 
 # Over random runs
@@ -248,6 +265,11 @@ def test_what_ended_has_its_times_error_and_usage_in_its_line() -> None:
     assert (read.failed_at, read.last_error, read.usage) == (7, changes[-1].last_error, changes[-1].usage)
 
 
+def test_time_zero_is_a_time_in_a_line_too() -> None:
+    (change,) = changes_of(created(created_at=0))
+    assert change.created_at == decode_change(encode_change(change)).created_at == 0
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -260,11 +282,16 @@ def test_what_ended_has_its_times_error_and_usage_in_its_line() -> None:
         b'{"change": 7}',
         b'{"change": "tide", "sequence": 1, "event": "x"}',
         b'{"change": "step_transition", "sequence": 1, "event": "x", "step": {"status": 7}}',
+        '{"change": "tide \ud800"}',
+        b'{"change": "anomaly", "sequence": 1, "event": "x", "code": "tide"}',
+        b'{"change": "tool_call_started", "sequence": 1, "event": "x", "step_id": "step_1", "id": null}',
+        *(b'{"change": "%b", "sequence": 1, "event": "x"}' % kind.encode() for kind in CLASSES.values()),
     ],
 )
-def test_line_that_is_none_is_a_value_error_without_content(line: bytes) -> None:
+def test_line_that_is_none_is_a_value_error_without_content(line: bytes | str) -> None:
     with pytest.raises(ValueError, match=r"^expected a line of encode_change, got ") as raised:
         decode_change(line)
+    assert type(raised.value) is ValueError
     assert "tide" not in str(raised.value)
     assert raised.value.__cause__ is raised.value.__context__ is None
 
@@ -276,6 +303,7 @@ def test_changes_are_equal_whatever_their_contexts_are() -> None:
     events = [run("queued"), created(call("call_a", name="sail")), ended(call("call_a", name="sail"))]
     mine, yours = changes_of(*events, context="mine"), changes_of(*events, context="yours")
     assert mine == yours
+    assert not any(one != other for one, other in zip(mine, yours, strict=True))
     assert set(mine) == set(yours)
     assert mine[0] != mine[1]
     assert mine[0] != "another thing"

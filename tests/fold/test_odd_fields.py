@@ -200,6 +200,17 @@ def test_odd_field_in_an_answer_costs_no_object_and_is_told_once(root: str):
         assert (found, known(accumulator, root)) == (one.told, read), one.name
 
 
+@pytest.mark.parametrize("status", ["queued", "in_progress"])
+@pytest.mark.parametrize("field", ["object", "created_at", "assistant_id", "thread_id"])
+def test_run_belongs_to_what_it_did_where_an_answer_is_odd_and_comes_twice(field: str, status: str):
+    fields = {"object": "thread.run", "created_at": 1, "assistant_id": "asst_1", "thread_id": "thread_1"}
+    accumulator = fold(run(status, **fields))
+    answer = ServerAnswer(msgspec.json.encode({"id": RUN, "status": "completed", **fields, field: [True]}))
+    assert [one.code for one in answer_of(accumulator, answer) if isinstance(one, Anomaly)] == ["bad_field"]
+    assert plain(accumulator.runs[RUN]) == {"id": RUN, "status": "completed", **fields}
+    assert answer_of(accumulator, answer) == []
+
+
 # Elsewhere
 
 

@@ -100,8 +100,9 @@ def test_twice_encoded_event_is_read_again() -> None:
     assert encoded(read_again(decoded).data) == canonical(calls_delta({"index": 0, "mood": "calm"}))
 
 
-def test_event_of_another_name_is_read_again_by_its_data() -> None:
-    event = Event("by.hand", RunStepDelta("step_elm", None))
+@pytest.mark.parametrize("name", ["by.hand", "thread.run.created"])
+def test_event_of_another_name_is_read_again_by_its_data(name: str) -> None:
+    event = Event(name, RunStepDelta("step_elm", None))
     assert read_again(event) == event
 
 

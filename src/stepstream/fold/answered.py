@@ -31,10 +31,9 @@ class AnsweredObject(NamedTuple):
     @classmethod
     def of(cls, kind: str, sent: bytes) -> "AnsweredObject":
         """Return what the server sent, whatever it is, as an object of a kind."""
-        raw, event = decoded(sent), event_of(Frame(f"thread.{kind}.created", sent))
-        if event and event.bad_fields:
-            raw = msgspec.to_builtins(event.data) | {"status": text_of(raw.get("status"))}
-        return cls(kind, sent, raw)
+        event = event_of(Frame(f"thread.{kind}.created", sent))
+        answered = cls(kind, sent, decoded(sent))
+        return answered.read_as(event.data) if event and event.bad_fields else answered
 
     @property
     def id(self) -> str:
@@ -55,6 +54,10 @@ class AnsweredObject(NamedTuple):
         sent = decoded(self.sent)
         is_odd = sent.get("run_id") is not None  # then it is an anomaly, and the event says what was sent
         return AnsweredObject(self.kind, self.sent if is_odd else msgspec.json.encode(sent | named), self.raw | named)
+
+    def read_as(self, read: object) -> "AnsweredObject":
+        """Return the object with what is read of it, as `read` says, and its own status."""
+        return self._replace(raw=msgspec.to_builtins(read) | {"status": self.status})
 
     def asevent_of(self, name: str) -> Frame:
         """Return the event of that name, with the object as it is."""

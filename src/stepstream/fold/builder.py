@@ -149,24 +149,29 @@ class SnapshotBuilder(Generic[Obj]):
         if self._tree is not None or not self._is_as_in(full):
             added = combine(self.tree, _load(full), SUPPLY, Effect()).added
         news = {field: value for field, value in _scalars(full) if value is not UNSET}
-        self.base = msgspec.structs.replace(self.base, **news)
+        self.base = self._of_run(msgspec.structs.replace(self.base, **news))
         self._changed()
         return added
 
     def settle(self, full: Obj, *, is_odd: bool) -> None:
-        """Take the terminal object: it is final, but what it left null stays as deltas delivered it.
+        """Take the terminal object: it is final, but its run and what it left null stay as they are known.
 
         `is_odd`: some of it did not fit and was left out, which says no more than null does.
         """
         before = None if self._tree is None and self._is_as_in(full) else self.tree
         self.sent = full
-        self.base = self.cached = identified(full, self.base) if is_odd else full
+        self.base = self.cached = self._of_run(identified(full, self.base) if is_odd else full)
         self.ended = True
         self.version += 1
         if before is not None:
             self._tree = _load(full)
             if combine(self._tree, before, SETTLE_ODD if is_odd else SETTLE, Effect()).added:
                 self.cached = None
+
+    def _of_run(self, full: Obj) -> Obj:
+        """Return a newer object, of the run that is known where it names none: keys would be others without."""
+        known = self.base.run_id
+        return msgspec.structs.replace(full, run_id=known) if known and not full.run_id else full
 
     def _is_as_in(self, full: Obj) -> bool:
         """Return whether the fields that grow are the same in `base` and in another full object."""

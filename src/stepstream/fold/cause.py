@@ -50,6 +50,9 @@ class Caused(msgspec.Struct, frozen=True, eq=False):
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self._compared() == other._compared()
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # without, that of `msgspec.Struct` goes by identity
+
     def __hash__(self) -> int:
         return hash((type(self), self.event, self.sequence, self.event_id))
 

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 import msgspec
 from msgspec import UNSET
 
-from stepstream.fold.anomalies import Anomaly
+from stepstream.fold.anomalies import Anomaly, AnomalyCode
 from stepstream.fold.changes import (
     NO_DELTA,
     Change,
@@ -87,7 +87,7 @@ def _delta(change: Any) -> msgspec.Raw:
 
 
 class _Line(msgspec.Struct, kw_only=True):
-    """A line of any class. Which keys it must have, the readers below ask for."""
+    """A line of any class. What else it must have, `_TEXTS` says."""
 
     change: str
     sequence: int
@@ -95,20 +95,20 @@ class _Line(msgspec.Struct, kw_only=True):
     key: str = ""
     event_id: str = ""
     received_at: float | None = None
-    step_id: str = ""
-    message_id: str = ""
+    step_id: str | None = None
+    message_id: str | None = None
     run_id: str | None = None
     thread_id: str | None = None
     type: str | None = None
     previous: str | None = None
-    status: str = ""
+    status: str | None = None
     terminal: bool = False
     late: bool = False
     delta: msgspec.Raw = msgspec.Raw(b"null")
     index: int = 0
     id: str | None = None
     name: str | None = None
-    code: Any = None
+    code: AnomalyCode | None = None
     expected: str = ""
     got: str = ""
     step: Any = UNSET
@@ -120,6 +120,18 @@ class _Line(msgspec.Struct, kw_only=True):
     def cause(self) -> tuple[str, int, None, str, float | None]:
         return self.event, self.sequence, None, self.event_id, self.received_at
 
+
+_TEXTS: Final[Mapping[str, tuple[str, ...]]] = {
+    KEYS[StepTransition]: ("step_id", "status"),
+    KEYS[StepProgress]: ("step_id",),
+    KEYS[ToolCallStarted]: ("step_id", "id", "type"),
+    KEYS[ToolCallFinished]: ("step_id", "id", "type"),
+    KEYS[RunTransition]: ("run_id", "status"),
+    KEYS[MessageTransition]: ("message_id", "status"),
+    KEYS[MessageProgress]: ("message_id",),
+    KEYS[Anomaly]: ("code",),
+}
+"""The columns without which a line says nothing of its class: they are strings."""
 
 _decode_line: Final = msgspec.json.Decoder(_Line).decode
 _decode_all: Final = msgspec.json.Decoder(dict[str, Any]).decode
@@ -137,8 +149,10 @@ def decode_change(line: bytes | str) -> Change:
     refused = None
     try:
         read = _decode_line(line)
-        return _READERS[read.change](read, line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Misfit) as exc:
+        if all(isinstance(getattr(read, name), str) for name in _TEXTS[read.change]):
+            return _READERS[read.change](read, line)
+        refused = "one that lacks an id, a status or a code"
+    except (msgspec.DecodeError, UnicodeError, RecursionError, Misfit) as exc:
         refused = type(exc).__name__
     except KeyError:
         refused = "a change of another kind"
@@ -188,7 +202,8 @@ def _progress(
 
 
 def _anomaly(line: _Line, written: bytes | str) -> Change:
-    return Anomaly(*line.cause, line.code, line.id, line.expected, line.got, line.run_id, line.thread_id)
+    code = cast(AnomalyCode, line.code)
+    return Anomaly(*line.cause, code, line.id, line.expected, line.got, line.run_id, line.thread_id)
 
 
 _READERS: Final[Mapping[str, Callable[[_Line, bytes | str], Change]]] = {

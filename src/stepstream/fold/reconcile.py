@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from stepstream.fold.answered import AnsweredObject, decoded, event_of, text_of
-from stepstream.fold.builder import SnapshotBuilder
+from stepstream.fold.builder import SnapshotBuilder, identified
 from stepstream.fold.state import State
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RequiredAction, Run, RunStep
@@ -137,6 +137,9 @@ def _run_events(before: Run | None, answered: AnsweredObject, *, has_steps: bool
     if event is None or not isinstance(event.data, Run):
         return _Missed((created,))
     run = event.data
+    if before is not None and event.bad_fields:
+        run = identified(run, before)
+        answered = answered.read_as(run)
     if before == run or (before is not None and answered.status is None):
         return _Missed()
     names = _missed_names(before, run, has_steps=has_steps)

@@ -7,6 +7,7 @@ a `Reference`: then what the line said is known, and asking for the object raise
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
+from msgspec import UNSET
 
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RunStep
@@ -41,7 +42,8 @@ class Field(Generic[T]):
         self._name = name
 
     def __get__(self, change: Any, owner: type[Any]) -> T | None:
-        return cast(T | None, getattr(change._base(), self._name) or None)
+        value = getattr(change._base(), self._name)
+        return None if value is UNSET else cast(T, value)
 
 
 class OfStep:

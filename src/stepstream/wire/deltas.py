@@ -121,10 +121,13 @@ class _Sent(msgspec.Struct):
 _decode_sent: Final = msgspec.json.Decoder(_Sent).decode
 
 
+_IN_ONE_LINE: Final = bytes.maketrans(b"\r\n", b"  ")  # a line end can only stand between two tokens
+
+
 def delta_as_sent(payload: bytes) -> bytes:
     """Return what stands under `delta` in the payload of such an event, as JSON in one line, unknown keys included."""
     try:
         delta = _decode_sent(payload).delta
     except msgspec.ValidationError:  # the event was encoded twice: its data is a JSON string
         delta = _decode_sent(msgspec.json.decode(payload, type=str)).delta
-    return bytes(delta).replace(b"\n", b" ")  # a line end can only stand between two tokens
+    return bytes(delta).translate(_IN_ONE_LINE)

@@ -178,9 +178,8 @@ def read_again(event: Event) -> Event:
 
     A later delta of a tool call may leave out its type. Whether its keys are known depends on the deltas before.
     """
-    struct = TYPES[event.name] if event.name in TYPES else type(event.data)
     raw = unwrapped(msgspec.json.decode(event.payload))
-    return msgspec.structs.replace(event, data=build(struct, raw))
+    return msgspec.structs.replace(event, data=build(type(event.data), raw))
 
 
 def _special(name: str, payload: bytes, max_depth: int) -> Data:
