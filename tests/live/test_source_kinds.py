@@ -341,8 +341,8 @@ def answering(status: int, **body: Any) -> Any:
 @pytest.mark.parametrize(
     ("status", "body", "text", "message"),
     [
-        (401, {"json": JSON_ERROR}, "401 Unauthorized: No key was given.", "No key was given."),
-        (502, {"text": "<h1>Bad gateway</h1>"}, "502 Bad Gateway: <h1>Bad gateway</h1>", "<h1>Bad gateway</h1>"),
+        (401, {"json": JSON_ERROR}, r"401 Unauthorized: No key\u000awas given.", "No key\nwas given."),
+        (502, {"text": "<h1>Bad gateway</h1>"}, "502 Bad Gateway: Bad gateway", "Bad gateway"),
         (500, {"content": b"\xff" * 100_000}, "500 Internal Server Error: " + "\ufffd" * 500, "\ufffd" * 500),
         (302, {}, "302 Found", None),
         (204, {}, "204 No Content", None),
@@ -481,7 +481,7 @@ async def test_refusal_that_a_source_raises_keeps_its_status_and_not_its_text(is
 
     with pytest.raises(APIError) as caught:
         await outcome_of(refused())
-    told = ": No key was given." if is_read else ""
+    told = r": No key\u000awas given." if is_read else ""
     assert str(caught.value) == f"the source was refused with the status 429 Too Many Requests{told}"
     with pytest.raises(APIError, match=r"^the source was refused with the status 429$"):
         await outcome_of(source(b"", Refused("SECRET")))
