@@ -18,7 +18,7 @@ import pytest
 import stepstream
 from stepstream import Processor
 from stepstream.conformance import deviation, indexes, shapes, texts
-from stepstream.fold import anomalies, appends, tree
+from stepstream.fold import anomalies, tree
 from stepstream.live import options
 from stepstream.views import content
 from stepstream.wire import deltas, schema, tool_calls
@@ -130,9 +130,6 @@ OF_AZURE: Final = {
 }  # fmt: skip
 """The kinds of which no text of the API says what fields they must have."""
 
-SLOW: Final = {"browser_automation", "connected_agent", "deep_research", "file_search", "mcp", "openapi", *PLAIN}
-"""The kinds that are not known to come in many pieces: each delta is checked and merged as a whole."""
-
 
 def test_tool_kinds_are_in_every_table():
     delta = types_of(deltas.ToolCallDelta)
@@ -144,7 +141,6 @@ def test_tool_kinds_are_in_every_table():
         table(tool_calls, "NAMED", tool_calls.NAMED, UNNAMED),
         table(schema, "KINDS[ToolCall]", schema.KINDS[tool_calls.ToolCall]),
         table(schema, "KINDS[ToolCallDelta]", schema.KINDS[deltas.ToolCallDelta]),
-        table(appends, "TEXTS", appends.TEXTS, SLOW),
         table(content, "FIELDS", content.FIELDS, {"code_interpreter", "file_search", *PLAIN}),
         table(shapes, "CALL", shapes.CALL.kinds, OF_AZURE),
     )
@@ -154,17 +150,6 @@ def test_kinds_whose_content_has_a_name_are_named():
     having = {kind for kind, struct in CONTENTS.items() if "name" in struct.__struct_fields__}
     named = {key for key in tool_calls.NAMED.values() if key}
     check_agreement("key of a call's name", table(tool_calls, "ToolCall", having), table(tool_calls, "NAMED", named))
-
-
-@pytest.mark.parametrize("kind", sorted(appends.TEXTS.keys() & CONTENTS.keys()))
-def test_short_cut_of_a_kind_knows_all_its_fields(kind: str):
-    field, others = appends.TEXTS[kind]
-    struct = CONTENTS[kind]
-    check_agreement(
-        "field",
-        table(tool_calls, struct.__name__, types_of(struct)),
-        table(appends, f"TEXTS[{kind!r}]", {field, *others}),
-    )
 
 
 def test_content_is_shown_from_the_key_it_lies_under():

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from stepstream.fold import state as stream_module
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.changes import MessageProgress, StepProgress
-from stepstream.live import fast_path as alike_module
-from stepstream.live.fast_path import MAX_MISSES, MAX_TEMPLATE_BYTES, MAX_TEMPLATES, DeltaTemplates
+from stepstream.live import templates as alike_module
+from stepstream.live.fast_path import FastPath
+from stepstream.live.plain_route import PlainRoute
 from stepstream.live.reader import MAX_PIECE, Reader
 from stepstream.live.source import Reconnected
+from stepstream.live.templates import MAX_MISSES, MAX_TEMPLATE_BYTES, MAX_TEMPLATES
 from stepstream.wire.events import Event, decode_event
-from stepstream.wire.scan import OPENING, Scanner
+from stepstream.wire.scan import Scanner
 from stepstream.wire.sse import Frame, FrameDecoder
 from tests.support.delta_streams import (
     BROKEN,
@@ -60,7 +62,7 @@ def data_of(block: bytes) -> bytes:
 
 def cut(block: bytes) -> bytes:
     """What a scanner leaves of a block."""
-    return block.removeprefix(OPENING).removesuffix(b"\n\n")
+    return block.removesuffix(b"\n\n")
 
 
 def event_of(block: bytes) -> Event:
@@ -71,25 +73,39 @@ def piece_in(body: JSON, piece: bytes = b"fog", name: str = STEP_DELTA) -> bytes
     return written(name, body, piece)
 
 
+class Templates(FastPath):
+    """Those of a stream whose plain route is closed while `folds` looks."""
+
+    is_closed = False
+    refused = 0
+
+    def _fold_plainly(self, block: bytes) -> bool:
+        if not self.is_closed:
+            return super()._fold_plainly(block)
+        self.refused += 1
+        return True
+
+
 class Learning:
     """One stream, of which some blocks go the plain way and are learned from, and some data shall go the short way."""
 
     def __init__(self, start: bytes = START, *, accumulator: Accumulator | None = None, **mood: Any) -> None:
         self.audience = Audience(**mood)
         self.accumulator = accumulator or Accumulator()
-        self.alike = DeltaTemplates(self.accumulator.stream, self.audience, self.audience.dispatch)
+        plain = PlainRoute(self.accumulator, self.audience, self.audience.dispatch, max_depth=64)
+        self.alike = Templates(Scanner(), plain, self.audience, self.audience.dispatch)
         self.sees(start)
 
     def sees(self, *blocks: bytes) -> None:
         for frame in FrameDecoder().feed(b"".join(blocks)):
-            event = decode_event(frame)
-            for change in self.accumulator.apply(event):
-                self.audience.dispatch(change)
-            self.alike.learn(event)
+            self.alike.fold_frame(frame)
 
     def folds(self, *blocks: bytes, start: int = 0) -> int:
         """How many of the blocks are folded the short way."""
-        return self.alike.fold_blocks([cut(block) for block in blocks], start) - start
+        self.alike.is_closed, self.alike.refused = True, 0
+        folded = self.alike.fold([cut(block) for block in blocks[start:]]) - self.alike.refused
+        self.alike.is_closed = False
+        return folded
 
     def takes(self, block: bytes) -> bool:
         return self.alike.fold_chunk(block)
@@ -123,7 +139,7 @@ def test_piece_is_learned_from_and_any_is_folded(first: bytes) -> None:
         learning = Learning()
         learning.sees(block_of("arguments", first, separators=separators))
         if first == separators[1].encode():  # in its quotes it looks like what is before a piece: the next one will do
-            assert not learning.alike._templates
+            assert not learning.alike.table.templates
             learning.sees(block_of("arguments", separators=separators))
         blocks = [block_of("arguments", piece, separators=separators) for piece in PIECES.values()]
         assert learning.folds(*blocks) == len(blocks), separators
@@ -228,7 +244,7 @@ def test_delta_that_is_not_usual_is_not_learned(name: str, body: JSON, piece: by
     block = written(name, body, piece)
     learning = Learning()
     learning.sees(block)
-    assert not learning.alike._templates
+    assert not learning.alike.table.templates
     again = written(name, body, b"bank")
     check([START, block, again, again, block], looks=True)
     check([START + block + again + again + block])
@@ -252,14 +268,14 @@ def test_delta_with_its_key_once_more_and_space_before_the_colon_is_not_learned(
     twice = data_of(piece_in({**grows(sail()), "note": {"arguments": HOLE}}))
     learning = Learning()
     learning.sees(whole(twice.replace(b'"arguments":', b'"arguments"%b:' % space, 1)))
-    assert not learning.alike._templates
+    assert not learning.alike.table.templates
 
 
 def test_delta_with_its_key_once_more_in_escapes_is_not_learned() -> None:
     usual = block_of("arguments")
     learning = Learning()
     learning.sees(usual.replace(b'"fog"', rb'"fog","\u0061rguments": "fog"'))
-    assert not learning.alike._templates
+    assert not learning.alike.table.templates
 
 
 def test_delta_that_replaces_a_value_beside_its_piece_is_not_learned() -> None:
@@ -270,7 +286,7 @@ def test_delta_that_replaces_a_value_beside_its_piece_is_not_learned() -> None:
     )
     learning = Learning()
     learning.sees(opened, one)
-    assert not learning.alike._templates
+    assert not learning.alike.table.templates
     check([START, opened, one, one, one, other, one, other, other], looks=True)
 
 
@@ -281,7 +297,7 @@ def test_delta_of_an_unknown_tool_is_not_learned() -> None:
     )
     learning = Learning()
     learning.sees(opened, one)
-    assert not learning.alike._templates
+    assert not learning.alike.table.templates
     check([START, opened, one, one, one], looks=True)
 
 
@@ -404,7 +420,7 @@ def test_event_without_its_bytes_is_not_learned() -> None:
     event = event_of(block_of("arguments"))
     learning = Learning()
     learning.accumulator.apply(event)
-    learning.alike.learn(Event(event.name, event.data))
+    learning.alike.table.learn(Event(event.name, event.data))
     assert learning.folds(block_of("arguments")) == 0
 
 
@@ -454,7 +470,7 @@ def test_head_does_not_outlast_what_happens_to_its_step(blocks: list[bytes]) -> 
     learning.sees(usual)
     taken = learning.folds(usual), learning.takes(usual)
     learning.sees(*blocks)
-    assert (taken, learning.takes(usual), learning.folds(usual)) == ((1, True), False, 0)
+    assert (taken, learning.takes(usual)) == ((1, True), False)
     stream = [usual, usual, *blocks, usual, usual, *blocks, usual]
     check([START, *stream], looks=True)
     check([START + b"".join(stream)], looks=True)
@@ -475,7 +491,7 @@ def test_head_does_not_outlast_what_happens_to_its_message(block: bytes) -> None
     learning.sees(usual)
     taken = learning.folds(usual), learning.takes(usual)
     learning.sees(block)
-    assert (taken, learning.takes(usual), learning.folds(usual)) == ((1, True), False, 0)
+    assert (taken, learning.takes(usual)) == ((1, True), False)
     check([START, usual, usual, block, usual, usual, block, usual], looks=True)
 
 
@@ -502,12 +518,19 @@ def test_head_outlasts_what_happens_elsewhere(block: bytes) -> None:
 
 
 def test_head_holds_again_once_it_is_learned_again() -> None:
+    learning = Learning()
+    odd = piece_in({"note": "x", **grows(sail())})  # of which no shape is kept
+    learning.sees(odd, *INVALIDATING["new_call"])
+    before = learning.folds(odd)
+    learning.sees(odd)
+    assert (before, learning.folds(odd)) == (0, 1)
+
+
+def test_head_holds_again_by_its_shape() -> None:
     usual = block_of("arguments")
     learning = Learning()
     learning.sees(usual, *INVALIDATING["new_call"])
-    before = learning.folds(usual)
-    learning.sees(usual)
-    assert (before, learning.folds(usual)) == (0, 1)
+    assert (learning.takes(usual), learning.folds(usual), learning.takes(usual)) == (False, 1, True)
 
 
 def test_head_outlasts_a_delta_that_changes_nothing() -> None:
@@ -552,7 +575,7 @@ def test_head_does_not_outlast_the_run_of_its_object(kind: str, options: JSON) -
 
 
 def test_head_does_not_outlast_its_place_among_what_the_stream_touched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was dropped there is noted anew by the next delta, which only the plain way does."""
+    """What was dropped there is noted anew by the next delta."""
     monkeypatch.setattr(stream_module, "MAX_TOUCHED", 2)
     usual = block_of("arguments")
     others = [block for name in ("step_2", "step_3") for block in opening(name)]
@@ -561,7 +584,8 @@ def test_head_does_not_outlast_its_place_among_what_the_stream_touched(monkeypat
     taken = learning.folds(usual), learning.takes(usual)
     learning.sees(*others)
     left = [*learning.accumulator.stream.steps.touched]
-    assert (taken, left, learning.takes(usual), learning.folds(usual)) == ((1, True), ["step_2", "step_3"], False, 0)
+    assert (taken, left, learning.takes(usual), learning.folds(usual)) == ((1, True), ["step_2", "step_3"], False, 1)
+    assert [*learning.accumulator.stream.steps.touched] == ["step_3", "step_1"]
     check([START, usual, usual, *others, usual, usual])
 
 
@@ -588,6 +612,92 @@ def test_delta_before_its_object_goes_the_plain_way() -> None:
     check([usual, usual, usual + usual, START, usual, usual])
 
 
+# Texts of one shape
+
+OTHERS = opening("step_2")
+NEW_CALL = {**calls()[0], "index": 4, "id": "call_4"}
+NEW_MESSAGE = [
+    written("thread.message.created", message("in_progress", "msg_2")),
+    piece_in(says(HOLE, "msg_2"), name=MESSAGE_DELTA),
+]
+LOGS = sums(1, outputs=[{"index": 0, "type": "logs", "logs": HOLE}])
+LIKE = {
+    "another_call": (piece_in(grows(sail())), piece_in(grows(sail(4))), [piece_in(grows(NEW_CALL))]),
+    "another_step": (piece_in(grows(sail())), piece_in(grows(sail(), "step_2")), OTHERS),
+    "another_output": (piece_in(grows(LOGS)), piece_in(grows(LOGS, "step_2")), OTHERS),
+    "another_message": (
+        piece_in(says(), name=MESSAGE_DELTA),
+        piece_in(says(HOLE, "msg_2"), name=MESSAGE_DELTA),
+        NEW_MESSAGE,
+    ),
+}
+
+
+@pytest.mark.parametrize(("one", "other", "between"), LIKE.values(), ids=LIKE)
+def test_first_delta_of_a_text_like_another_is_folded_by_its_shape(
+    one: bytes, other: bytes, between: list[bytes]
+) -> None:
+    learning = Learning()
+    learning.sees(one, *between)
+    assert learning.folds(other, other, one) == 3
+    check([START, one, one, *between, other, other, one, other], looks=True)
+    check([START + one, *between, other + other + one], looks=True)
+
+
+def named(index: int, **more: Any) -> JSON:
+    return {"index": index, "type": "function", "function": {**more, "arguments": HOLE}}
+
+
+def another(**function: Any) -> JSON:
+    return {"index": 4, "id": "call_4", "type": "function", "function": function}
+
+
+UNLIKE: dict[str, tuple[JSON, JSON, list[JSON]]] = {
+    "unknown_index": (sail(), sail(9), []),
+    "index_out_of_range": (sail(), sail(1024), []),
+    "call_of_another_type": (sail(), sail(1), []),
+    "repeated_id": (sail(0, id="call_step_1_0"), sail(4, id="call_step_1_0"), [NEW_CALL]),
+    "repeated_name": (named(0, name="sail"), named(4, name="sail"), [another(name="row", arguments="")]),
+    "null_beside": (named(0, output=None), named(4, output=None), [another(name="row", arguments="")]),
+    "no_text_yet": (sail(), sail(4), [another(name="sail")]),
+}
+
+
+@pytest.mark.parametrize(("one", "other", "between"), UNLIKE.values(), ids=UNLIKE)
+def test_delta_that_does_not_go_by_a_shape_goes_the_plain_way(one: JSON, other: JSON, between: list[JSON]) -> None:
+    given, like = piece_in(grows(one)), piece_in(grows(other))
+    opened = [piece_in(grows(entry)) for entry in between]
+    learning = Learning()
+    learning.sees(given, *opened)
+    assert learning.folds(like) == 0
+    check([START, given, given, *opened, like, like, given, like], looks=True)
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [],
+        [written("thread.run.step.created", step("in_progress", "step_2"))],
+        [*OTHERS, written("thread.run.step.completed", step("completed", "step_2"))],
+        [*OTHERS, written("thread.run.step.in_progress", step("in_progress", "step_2", type="dream"))],
+    ],
+    ids=["unknown", "without_calls", "ended", "of_another_type"],
+)
+def test_step_that_does_not_go_by_a_shape_goes_the_plain_way(blocks: list[bytes]) -> None:
+    given, like = piece_in(grows(sail())), piece_in(grows(sail(), "step_2"))
+    learning = Learning()
+    learning.sees(given, *blocks)
+    assert learning.folds(like) == 0
+    check([START, given, given, *blocks, like, like, given, like], looks=True)
+
+
+def test_shapes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alike_module, "MAX_SHAPES", 2)
+    learning = Learning()
+    learning.sees(*(block_of(kind) for kind in ("arguments", "input", "logs")))
+    assert len(learning.alike.table._shapes) == 1
+
+
 # How much is kept
 
 
@@ -598,7 +708,8 @@ def test_heads_are_forgotten_where_they_are_too_many(monkeypatch: pytest.MonkeyP
     counts = []
     for kind in kinds:
         learning.sees(block_of(kind))
-        counts.append(len(learning.alike._templates))
+        counts.append(len(learning.alike.table.templates))
+    monkeypatch.setattr(alike_module, "layout_of", lambda prefix: None)  # else their shapes give them back
     found = [learning.folds(block_of(kind)) for kind in kinds]
     assert (counts, found) == ([1, 2, 1], [0, 0, 1])
 
@@ -717,13 +828,12 @@ def test_fold_stops_after_the_delta_for_which_there_was_no_more_room() -> None:
     assert (places, learning.accumulator.stream.sequence - before, learning.text()) == ([1, 1, 1], 3, "fog" * 4)
 
 
-def test_fold_stops_at_a_frame() -> None:
+def test_fold_stops_at_done() -> None:
     learning = Learning()
-    usual = cut(block_of("arguments"))
-    learning.sees(block_of("arguments"))
-    assert learning.alike.fold_blocks([usual, Frame("done", b""), usual]) == 1
-    assert learning.alike.fold_blocks([Frame("done", b""), usual]) == 0
-    assert learning.alike.fold_blocks([]) == 0
+    usual = block_of("arguments")
+    learning.sees(usual)
+    assert learning.alike.fold([*map(cut, [usual, DONE, usual])]) == 2
+    assert learning.alike.fold([]) == 0
 
 
 # Take
@@ -911,13 +1021,10 @@ def test_two_streams_are_folded_as_by_the_plain_way_in_the_long_run(
 def test_most_deltas_of_a_usual_server_go_the_short_way(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the properties above say nothing of it."""
     plain: list[Frame] = []
-    fed: list[bytes] = []
-    frame, feed = Reader._frame, Scanner.feed
-    monkeypatch.setattr(Reader, "_frame", lambda self, one: plain.append(one) or frame(self, one))
-    monkeypatch.setattr(Scanner, "feed", lambda self, chunk: fed.append(chunk) or feed(self, chunk))
+    decode = PlainRoute.decode
+    monkeypatch.setattr(PlainRoute, "decode", lambda self, one: plain.append(one) or decode(self, one))
     server = Server(seed)
     server.steadiness = 1.0
     blocks = server.stream(300)
     read(Reader, blocks)
     assert len(plain) < len(blocks) / 2
-    assert len(fed) < len(blocks)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepstream.errors import FrameTooLarge
-from stepstream.wire.scan import MAX_KEPT, OPENING, Scanned, Scanner
+from stepstream.wire.scan import MAX_KEPT, Scanner, in_order
 from stepstream.wire.sse import Frame, FrameDecoder
 from tests.support.byte_chunks import pieces
 
@@ -28,11 +28,12 @@ MARK = b"\xef\xbb\xbf"
 
 def cut(*blocks: bytes) -> list[bytes]:
     """What a scanner leaves of blocks that it cuts out."""
-    return [one.removeprefix(OPENING).removesuffix(b"\n\n") for one in blocks]
+    return [one.removesuffix(b"\n\n") for one in blocks]
 
 
-def frames_of(scanner: Scanner, found: Iterable[Scanned]) -> list[Frame]:
-    return [frame for one in found for frame in (scanner.frames_of(one) if isinstance(one, bytes) else [one])]
+def frames_of(scanner: Scanner, found: tuple[list[Frame], list[bytes]]) -> list[Frame]:
+    frames, blocks = found
+    return [*frames, *(frame for one in blocks if (frame := scanner.frame_of(in_order(one))) is not None)]
 
 
 Told = tuple[list[list[Frame]], Frame | None, bool]
@@ -146,33 +147,74 @@ def test_stream_cut_at_any_byte_gives_the_frames_of_a_decoder(stream: bytes) -> 
 def test_blocks_are_cut_out_and_not_looked_at() -> None:
     scanner = Scanner()
     scanner.feed(DONE)
-    assert scanner.feed(A + WORD + DONE + B) == cut(A, WORD, DONE, B)
+    assert scanner.feed(A + WORD + DONE + B) == ([], cut(A, WORD, DONE, B))
 
 
 def test_blocks_after_the_first_of_a_stream_are_cut_out() -> None:
-    assert Scanner().feed(A + B + C) == [Frame(STEP, b'{"a"}'), *cut(B, C)]
+    assert Scanner().feed(A + B + C) == ([Frame(STEP, b'{"a"}')], cut(B, C))
 
 
-def test_keep_alives_between_blocks_are_dropped() -> None:
+def test_block_is_cut_out_however_it_begins() -> None:
     scanner = Scanner()
     scanner.feed(DONE)
-    assert scanner.feed(b": fog\n\n" + A + b": fog\n\n:\n\n" + B + b": bank\n\n") == cut(A, B)
+    others = [b": fog\n\n", b"id: 5\n" + A, b"data: x\n\n", b"retry: 5\n" + B, C.replace(b": ", b":")]
+    assert scanner.feed(b"".join(others)) == ([], cut(*others))
 
 
-def test_what_begins_otherwise_is_left_with_the_block_before() -> None:
+def test_lines_that_end_with_crlf_are_cut_out_as_any() -> None:
     scanner = Scanner()
     scanner.feed(DONE)
-    other = b"data: x\n\n"
-    assert scanner.feed(other + A + other + B) == [Frame("message", b"x"), cut(A)[0] + b"\n\n" + other[:-2], *cut(B)]
+    assert scanner.feed((A + B).replace(b"\n", b"\r\n")) == ([], cut(A, B))
 
 
-def test_frame_of_a_block_of_two_lines_needs_no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+IN_ORDER = {
+    "usual": (b"event: a\ndata: x", b"event: a\ndata: x"),
+    "id_first": (b"id: 5\nevent: a\ndata: x", b"id: 5\nevent: a\ndata: x"),
+    "unnamed": (b"data: x", b"data: x"),
+    "id_after_the_event": (b"event: a\nid: 5\ndata: x", b"id: 5\nevent: a\ndata: x"),
+    "id_last": (b"event: a\ndata: x\nid: 5", b"id: 5\nevent: a\ndata: x"),
+    "data_first": (b"data: x\nevent: a", b"event: a\ndata: x"),
+    "unnamed_with_id": (b"id: 5\ndata: x", b"id: 5\nevent: message\ndata: x"),
+    "retry": (b"retry: 9\nevent: a\ndata: x", b"event: a\ndata: x"),
+    "comment": (b"event: a\n: fog\ndata: x", b"event: a\ndata: x"),
+    "no_space": (b"event:a\ndata:x", b"event: a\ndata: x"),
+    "two_spaces": (b"event:a\ndata:  x", b"event: a\ndata:  x"),
+    "other_lines": (b"event: a\nfog\nfog: x\ndata: x", b"event: a\ndata: x"),
+    "two_data_lines": (b"event: a\ndata: x\ndata: y", b"event: a\ndata: x\ndata: y"),
+    "two_ids": (b"id: 5\nid: 6\ndata: x", b"id: 5\nid: 6\ndata: x"),
+    "no_data": (b"id: 5\nevent: a\nretry: 9", b"id: 5\nevent: a\nretry: 9"),
+    "comment_alone": (b": fog", b": fog"),
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), IN_ORDER.values(), ids=IN_ORDER)
+def test_lines_of_a_block_are_put_in_order(given: bytes, expected: bytes) -> None:
+    found = in_order(given)
+    assert (found, (found is given) == (given == expected)) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [IN_ORDER[name][0] for name in IN_ORDER if name not in ("two_data_lines", "two_ids", "no_data", "comment_alone")],
+)
+def test_frame_of_a_block_needs_no_decoder(written: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     scanner = Scanner(last_event_id="7")
     scanner.feed(DONE)
-    found = scanner.feed(A + WORD)
+    expected = FrameDecoder(last_event_id="7").feed(written + b"\n\n")
     fed: list[bytes] = []
     monkeypatch.setattr(FrameDecoder, "feed", lambda self, chunk: fed.append(chunk) or [])
-    assert (frames_of(scanner, found), fed) == ([Frame(STEP, b'{"a"}', "7"), Frame(MESSAGE, b'"w"', "7")], [])
+    assert (frames_of(scanner, scanner.feed(written + b"\n\n")), fed) == (expected, [])
+
+
+def test_id_of_a_block_that_is_passed_over_is_read_when_it_is_needed() -> None:
+    scanner = Scanner(last_event_id="7")
+    frames_of(scanner, scanner.feed(DONE))
+    scanner.feed(b"id: 8\n" + A + B)
+    scanner.id_block = cut(b"id: 8\n" + A)[0]
+    assert scanner.last_event_id == "8"
+    scanner.id_block = cut(b"id: 9\0\n" + A)[0]
+    assert (scanner.last_event_id, scanner.frame_of(cut(B)[0])) == ("8", Frame(STEP, b'{"bb"}', "8"))
+    assert frames_of(scanner, scanner.feed(b"data: x\ndata: y\n\n")) == [Frame("message", b"x\ny", "8")]
 
 
 def test_last_event_id_is_that_of_a_decoder() -> None:
@@ -186,7 +228,7 @@ def test_last_event_id_is_that_of_a_decoder() -> None:
 
 @pytest.mark.parametrize(
     ("chunk", "expected"),
-    [(A, True), (A[:-1], False), (A[:3], False), (b"\n", True), (b"\r", False), (A + b"\r", False), (DONE, True)],
+    [(A, True), (A[:-1], False), (A[:3], False), (b"\n", True), (b"\r", True), (A + b"\r", True), (DONE, True)],
 )
 def test_scanner_is_between_blocks_where_nothing_is_kept(chunk: bytes, expected: bool) -> None:
     scanner = Scanner()
@@ -200,7 +242,7 @@ def test_scanner_is_between_blocks_where_nothing_is_kept(chunk: bytes, expected:
 def test_block_in_pieces_comes_with_its_last_byte() -> None:
     scanner = Scanner()
     scanner.feed(DONE)
-    assert [scanner.feed(piece) for piece in pieces(A + B, 1)].count([]) == len(A + B) - 2
+    assert [scanner.feed(piece) for piece in pieces(A + B, 1)].count(([], [])) == len(A + B) - 2
 
 
 LONG = [MAX_KEPT - 40, MAX_KEPT - 36, MAX_KEPT - 35, MAX_KEPT, MAX_KEPT + 1, 3 * MAX_KEPT]
@@ -226,10 +268,10 @@ def test_long_block_that_never_ends_is_kept_by_the_decoder_alone() -> None:
 def test_part_of_a_block_is_kept_up_to_a_bound() -> None:
     scanner = Scanner()
     scanner.feed(A)
-    scanner.feed(b"x" * (MAX_KEPT - 2))
+    scanner.feed(b"x" * MAX_KEPT)
     assert len(scanner._kept) == MAX_KEPT
     scanner.feed(b"x")
-    assert len(scanner._kept) == 2
+    assert len(scanner._kept) == 0
 
 
 FATAL = {

@@ -10,6 +10,10 @@ It is built when it is read and kept in `cached` until anything grows, so a read
     delta   arguments "}"                               … arguments ["{", "}"]; snapshot() joins them: "{}"
     completed, arguments null                           base = terminal object; the tree restores "{}" in its place
 
+Most full objects need no tree. One that differs from the last in its scalar fields only replaces `base`. A terminal
+object that leaves out nothing of what was known (`covers`), as nearly all do, is all that is known from then on. The
+tree that deltas built is dropped, and a late delta finds its way in one made of that object.
+
 Two invariants. `cached` is None, or equal to what building now would give: every change sets or clears it. `version`
 rises with every change but `append`: code that has found its way to a buffer of the tree (the fast path) may append to
 it as long as the version is the one it has seen. A change that forgets either shows old snapshots or appends to a
@@ -17,15 +21,15 @@ buffer that is no longer in the tree.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET
 
 from stepstream.fold.cause import TakenStatuses
 from stepstream.fold.combining import COMPLETE, FILL, MERGE, SETTLE, SETTLE_ODD, SUPPLY, Effect, combine
-from stepstream.fold.matching import contradicts
-from stepstream.fold.tree import Indexed, Node, TextBuffer, freeze, load, load_value
+from stepstream.fold.matching import contradicts, covers
+from stepstream.fold.tree import Node, TextBuffer, freeze, load_value
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RunStep
 
@@ -37,6 +41,16 @@ GROWN_FIELDS: Final[Mapping[type[Any], tuple[str, ...]]] = {RunStep: ("step_deta
 
 IDENTITY: Final = ("object", "created_at", "assistant_id", "thread_id", "run_id", "type")
 """The fields that never change: where a run, step or message belongs."""
+
+
+class Append(NamedTuple):
+    """What a delta did that did nothing but append to one text."""
+
+    builder: "SnapshotBuilder[Any]"
+    buffer: TextBuffer
+    piece: str
+    key: str
+    """The key of the delta under which the piece stood."""
 
 
 class SnapshotBuilder(Generic[Obj]):
@@ -98,19 +112,13 @@ class SnapshotBuilder(Generic[Obj]):
         self._tree = tree
         self._changed()
 
-    def merge(self, delta: Node) -> Effect:
-        """Add a delta that was checked, and return what it did."""
-        effect = combine(self.tree, delta, MERGE, Effect())
+    def merge(self, delta: Node, *, has_repetitions: bool = False) -> Effect:
+        """Add a delta that was checked, and return what it did. It may have several entries for one index."""
+        effect = combine(self.tree, delta, MERGE, Effect(has_repetitions=has_repetitions))
         self.cached = None
         if not effect.only_append:
             self.version += 1
         return effect
-
-    def add_entry(self, entries: Indexed, entry: Any) -> Node:
-        """Add one more entry to one of its lists, and return it."""
-        self._changed()
-        node = entries[entry.index] = load(entries.struct, entry)
-        return node
 
     def fill(self, delta: Node) -> Effect:
         """Add of a late delta what the terminal object left null, and return what that did."""
@@ -145,11 +153,16 @@ class SnapshotBuilder(Generic[Obj]):
 
         Returns whether anything that deltas add to was added.
         """
-        added = False
-        if self._tree is not None or not self._is_as_in(full):
-            added = combine(self.tree, _load(full), SUPPLY, Effect()).added
-        news = {field: value for field, value in _scalars(full) if value is not UNSET}
-        self.base = self._of_run(msgspec.structs.replace(self.base, **news))
+        base, added = self.base, False
+        grown = _grown_of(base)
+        if self._tree is None and full == base:
+            self.base = msgspec.structs.replace(full, **grown)  # the newest number of two that are equal, 1 and 1.0
+        else:
+            if self._tree is not None or any(getattr(full, field) != known for field, known in grown.items()):
+                added = combine(self.tree, _load(full), SUPPLY, Effect()).added
+            pairs = zip(full.__struct_fields__, msgspec.structs.astuple(full), strict=True)
+            unsaid = {field: getattr(base, field) for field, value in pairs if value is UNSET}
+            self.base = self._of_run(msgspec.structs.replace(full, **(unsaid | grown)))
         self._changed()
         return added
 
@@ -158,12 +171,17 @@ class SnapshotBuilder(Generic[Obj]):
 
         `is_odd`: some of it did not fit and was left out, which says no more than null does.
         """
-        before = None if self._tree is None and self._is_as_in(full) else self.tree
+        before, self._tree = self._tree, None
+        grown = _grown_of(self.base) if before is None else before
+        pairs = [(getattr(full, field), known) for field, known in grown.items()]
+        is_covered = all(value == known or covers(value, known) for value, known in pairs)
+        if before is None and not is_covered:
+            before = _load(self.base)
         self.sent = full
         self.base = self.cached = self._of_run(identified(full, self.base) if is_odd else full)
         self.ended = True
         self.version += 1
-        if before is not None:
+        if before is not None and not is_covered:
             self._tree = _load(full)
             if combine(self._tree, before, SETTLE_ODD if is_odd else SETTLE, Effect()).added:
                 self.cached = None
@@ -172,10 +190,6 @@ class SnapshotBuilder(Generic[Obj]):
         """Return a newer object, of the run that is known where it names none: keys would be others without."""
         known = self.base.run_id
         return msgspec.structs.replace(full, run_id=known) if known and not full.run_id else full
-
-    def _is_as_in(self, full: Obj) -> bool:
-        """Return whether the fields that grow are the same in `base` and in another full object."""
-        return all(getattr(full, field) == getattr(self.base, field) for field in GROWN_FIELDS[type(full)])
 
     def knows(self, full: Obj) -> bool:
         """Return whether `full` holds nothing, nulls aside, that is not known."""
@@ -214,6 +228,11 @@ def _scalars(full: RunStep | Message) -> list[tuple[str, Any]]:
     """Return the fields that deltas do not add to."""
     grown = GROWN_FIELDS[type(full)]
     return [(field, getattr(full, field)) for field in full.__struct_fields__ if field not in grown]
+
+
+def _grown_of(full: RunStep | Message) -> dict[str, Any]:
+    """Return the fields that deltas add to."""
+    return {field: getattr(full, field) for field in GROWN_FIELDS[type(full)]}
 
 
 def _load(full: RunStep | Message) -> Node:

@@ -41,9 +41,10 @@ _HOLDERS: Final = frozenset({RunStep, Message, StepDetails})
 class Effect:
     """What a walk did."""
 
-    __slots__ = ("added", "appended", "lost", "only_append")
+    __slots__ = ("added", "appended", "has_repetitions", "lost", "only_append")
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_repetitions: bool = False) -> None:
+        self.has_repetitions = has_repetitions  # of entries for one index, added up before a delta's value is taken
         self.added = False
         """Whether anything was added."""
         self.lost = False
@@ -104,7 +105,8 @@ def _take(node: Node, key: str, value: Any, effect: Effect) -> None:
 
 
 def _take_added_up(node: Node, key: str, value: Any, effect: Effect) -> None:
-    _add_up(value)
+    if effect.has_repetitions:
+        _add_up(value)
     _take(node, key, value, effect)
 
 
@@ -128,7 +130,7 @@ def _add_up(value: Any) -> bool:
         for index, entry in value.repetitions():
             if not agrees(value[index], entry):
                 return False
-            combine(value[index], entry, MERGE, Effect())
+            combine(value[index], entry, MERGE, Effect(has_repetitions=True))
     return all(map(_add_up, value.values()))
 
 
@@ -176,7 +178,8 @@ def _merge_entries(have: Indexed, other: Indexed, effect: Effect) -> None:
     for index, entry in other.every or other.items():
         slot = have.get(index)
         if slot is None:
-            _add_up(entry)
+            if effect.has_repetitions:
+                _add_up(entry)
             have[index] = entry
             effect.added, effect.only_append = True, False
         else:
@@ -234,15 +237,11 @@ def _combine_matched(have: Indexed, other: Indexed, policy: Policy, effect: Effe
     return places
 
 
-def _always(node: Node, other: Node) -> bool:
-    return True
-
-
 def _complete_entries(have: Indexed, other: Indexed, effect: Effect) -> None:
     _combine_matched(have, other, COMPLETE, effect)
 
 
-MERGE: Final = Policy(_always, True, False, _take_added_up, _append, _merge_entries, _replace)
+MERGE: Final = Policy(lambda node, other: True, True, False, _take_added_up, _append, _merge_entries, _replace)
 FILL: Final = Policy(is_not_another, False, True, _take_if_whole, _lose, _fill_entries, _lose)
 SUPPLY: Final = Policy(may_be, True, False, _take, _continue, _supply_entries, _keep)
 SETTLE: Final = Policy(may_be, False, False, _take_where_null, _keep, _settle_entries, _keep)

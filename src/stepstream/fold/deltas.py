@@ -18,6 +18,9 @@ the known object is of none of these kinds, that was wrong, and `Unclear` asks f
 from copy import deepcopy
 from typing import Any, Final
 
+from msgspec import UNSET
+from msgspec.structs import astuple
+
 from stepstream.fold.anomalies import AnomalyCode
 from stepstream.fold.combining import MERGE, Effect, combine
 from stepstream.fold.matching import ONCE
@@ -26,7 +29,6 @@ from stepstream.fold.tree import (
     Node,
     Struct,
     TextBuffer,
-    fields,
     goes_by_index,
     is_text,
     load_value,
@@ -35,7 +37,7 @@ from stepstream.fold.tree import (
 from stepstream.wire.base import WireObject
 from stepstream.wire.deltas import MAX_INDEX
 from stepstream.wire.loose import index_words
-from stepstream.wire.schema import FULL, KINDS
+from stepstream.wire.schema import FIELDS, FULL, KINDS
 
 NO_PLACE: Final = -2
 """The highest index of entries in a late delta that have no valid one."""
@@ -62,11 +64,12 @@ class DeltaTree:
     can only be found by its id. A list with several entries for one index has the first, and all in `Indexed.every`.
     """
 
-    __slots__ = ("_has_odd_lists", "_looks_everywhere", "_misplaced", "_untyped", "is_typed", "root")
+    __slots__ = ("_looks_everywhere", "_misplaced", "_untyped", "has_odd_lists", "is_typed", "root")
 
     def __init__(self, struct: Struct, body: Any) -> None:
         self._misplaced: dict[int, tuple[str, str]] = {}  # what is wrong with an index, by the `id()` of its list
-        self._has_odd_lists = False  # with a wrong index, or several entries for one
+        self.has_odd_lists = False
+        """Whether it has a list with a wrong index, or several entries for one."""
         self._looks_everywhere = False  # whether `check` visits what nothing is known of, too
         self._untyped: set[int] = set()  # the `id()`s of nodes that came without a type
         self.is_typed = True
@@ -82,7 +85,7 @@ class DeltaTree:
         """
         if certain:
             self._untyped.clear()
-        self._looks_everywhere = self._has_odd_lists or bool(self._untyped)
+        self._looks_everywhere = self.has_odd_lists or bool(self._untyped)
         self._check(known, self.root)
 
     def _check(self, known: Node, node: Node) -> None:
@@ -112,20 +115,22 @@ class DeltaTree:
             for index, entry in indexed.every:
                 slot = together.setdefault(index, Node(indexed.struct))
                 self._check(slot, entry)
-                combine(slot, deepcopy(entry), MERGE, Effect())
+                combine(slot, deepcopy(entry), MERGE, Effect(has_repetitions=True))
             self._untyped = untyped
 
     def _node(self, struct: Struct, value: Any) -> Node:
         node = Node(struct)
-        if type(value) in KINDS and not value.type:
+        kind = type(value)
+        if kind in KINDS and not value.type:
             self._untyped.add(id(node))
-        for key, found in fields(value):
-            kind = type(found)
-            if kind is str:
+        for key, found in zip(kind.__struct_fields__, astuple(value), strict=True) if kind in FIELDS else value.items():
+            if found is UNSET:
+                continue
+            if type(found) is str:
                 node[key] = TextBuffer((found,)) if is_text(struct, key) else found
-            elif kind in FULL:
-                node[key] = self._node(FULL[kind], found)
-            else:
+            elif type(found) in FULL:
+                node[key] = self._node(FULL[type(found)], found)
+            elif key != "index" or kind not in FIELDS:
                 node[key] = self._value(node, key, found)
         return node
 
@@ -143,22 +148,19 @@ class DeltaTree:
         every = [self._add_entry(indexed, entry) for entry in value]
         if len(every) > len(indexed):
             indexed.every = tuple(every)
-            self._has_odd_lists = True
+            self.has_odd_lists = True
         return indexed
 
     def _add_entry(self, indexed: Indexed, entry: Any) -> tuple[int, Node]:
-        index = entry["index"] if isinstance(entry, dict) else entry.index
+        is_plain = isinstance(entry, dict)
+        index = entry["index"] if is_plain else entry.index
         if type(index) is not int or not 0 <= index <= MAX_INDEX:
             self._misplaced.setdefault(id(indexed), index_words(index))
-            self._has_odd_lists = True
+            self.has_odd_lists = True
             index = NO_PLACE - len(indexed)
-        if isinstance(entry, dict):
+        if is_plain:  # a delta's entry, as an object that does not say its place
             self.is_typed = False
-        node = self._node(indexed.struct, without_index(entry))
+            entry = {key: value for key, value in entry.items() if key != "index"}
+        node = self._node(indexed.struct, entry)
         indexed.setdefault(index, node)
         return index, node
-
-
-def without_index(entry: Any) -> Any:
-    """Return a delta's entry as an object that does not say its place. Of typed entries, `fields` leaves that out."""
-    return {key: value for key, value in entry.items() if key != "index"} if isinstance(entry, dict) else entry

@@ -10,8 +10,11 @@ what stands there was found by its id.
 from collections.abc import Mapping
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from stepstream.fold.anomalies import AnomalyCode
-from stepstream.fold.tree import Indexed, Node, TextBuffer
+from stepstream.fold.tree import Indexed, Node, TextBuffer, fields
+from stepstream.wire.base import WireObject
 
 ONCE: Final[Mapping[str, AnomalyCode]] = {"id": "id_conflict", "type": "type_conflict", "name": "id_conflict"}
 """What is set once, and the anomaly that another value is."""
@@ -52,6 +55,39 @@ def match(have: Indexed, full: Indexed) -> Mapping[int, int]:
         if entry is not None and position not in found and index not in taken and may_be(have[index], entry):
             found[position] = index
     return found
+
+
+def covers(full: Any, known: Any) -> bool:
+    """Return whether `full`, a value of a terminal object, plainly leaves out nothing that was known in its place.
+
+    Then settling takes nothing of what was known, and every index of a list leads to the same place as before. `known`
+    is a tree or of another full object. Where it takes more than a look in the same places to say, the answer is False.
+    """
+    if full is None or full is UNSET:
+        return known is None or known is UNSET
+    if isinstance(known, Indexed | tuple):
+        return _covers_entries(full, known)
+    if not isinstance(known, dict | WireObject):
+        return True  # null, a text, or a plain value: the terminal object's own stays
+    if not isinstance(full, dict | WireObject):
+        return False
+    for key, value in known.items() if isinstance(known, dict) else fields(known):
+        if value is not None:
+            own = full.get(key) if isinstance(full, dict) else getattr(full, key, None)
+            if (own != value) if key in ("id", "type") else not covers(own, value):
+                return False
+    return True
+
+
+def _covers_entries(full: Any, known: Indexed | tuple[Any, ...]) -> bool:
+    if not known:
+        return True
+    entries = known if isinstance(known, Indexed) else dict(enumerate(known))
+    if not isinstance(full, tuple) or max(entries) >= len(full) or len(entries) <= max(entries):
+        return False
+    ids = [one.get("id") if isinstance(one, dict) else getattr(one, "id", None) for one in full]
+    said = [identifier for identifier in ids if isinstance(identifier, str)]
+    return len(set(said)) == len(said) and all(covers(full[index], entry) for index, entry in entries.items())
 
 
 def contradicts(node: Node, full: Node) -> bool:

@@ -1,9 +1,8 @@
 """What differs between steps and messages, and where a stream keeps those it touched. All rules are the same."""
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from stepstream.fold.appends import EntryAppend, TextAppend
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import (
     Change,
@@ -21,15 +20,13 @@ Obj = TypeVar("Obj", RunStep, Message)
 class ObjectTable(Generic[Obj]):
     """The steps or the messages of a stream, and what differs between the two. All rules are the same."""
 
-    __slots__ = ("add", "entry_append", "is_steps", "known", "name", "progress", "text_append", "touched", "transition")
+    __slots__ = ("add", "is_steps", "known", "name", "progress", "touched", "transition")
 
     def __init__(
         self,
         name: str,
         transition: type[StepTransition | MessageTransition],
         progress: type[StepProgress | MessageProgress],
-        text_append: Callable[[SnapshotBuilder[Obj], Any], TextAppend | None],
-        entry_append: Callable[[SnapshotBuilder[Obj], Any], EntryAppend | None],
         known: dict[str, SnapshotBuilder[Obj]],
         add: Callable[[SnapshotBuilder[Obj]], None],
     ) -> None:
@@ -37,10 +34,6 @@ class ObjectTable(Generic[Obj]):
         self.is_steps = name == "step"
         self.transition: Callable[..., Change] = transition
         self.progress: Callable[..., Change] = progress
-        self.text_append: Callable[[SnapshotBuilder[Obj], Any], TextAppend | None] = text_append
-        """Recognises the usual delta."""
-        self.entry_append: Callable[[SnapshotBuilder[Obj], Any], EntryAppend | None] = entry_append
-        """Recognises the one that comes before it."""
         self.known: dict[str, SnapshotBuilder[Obj]] = known
         """All that are known to the state, by id."""
         self.add: Callable[[SnapshotBuilder[Obj]], None] = add

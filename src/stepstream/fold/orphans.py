@@ -1,6 +1,8 @@
 """Deltas that came before their object, kept until it comes, bounded in number and bytes."""
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from stepstream.wire.events import Event
 
@@ -8,7 +10,7 @@ MAX_WAITING_DELTAS: Final = 10_000
 MAX_WAITING_BYTES: Final = 2**20
 
 
-class EventRef(NamedTuple):
+class EventRef(msgspec.Struct, frozen=True, gc=False):
     """The event that changes come from, its ordinal in the stream, and when it came."""
 
     event: Event
@@ -45,7 +47,9 @@ class OrphanDeltas:
 
     def take(self, key: tuple[str, str]) -> list[EventRef]:
         """Return what waits for an object, in order; it waits no longer."""
-        taken = self._by_object.pop(key, [])
+        taken = self._by_object.pop(key, None)
+        if taken is None:
+            return []
         self._count -= len(taken)
         self._bytes -= sum(len(ref.event.payload) for ref in taken)
         return taken

@@ -11,7 +11,7 @@ from stepstream.fold.changes import Change, RunTransition
 from stepstream.fold.lifecycle import names_another_status
 from stepstream.fold.orphans import EventRef
 from stepstream.fold.state import StreamState, run_key, touch
-from stepstream.fold.tool_calls import by_id, calls_of, finished_call, snapshot_of, started_calls
+from stepstream.fold.tool_calls import by_id, calls_of, finished_call, snapshot_of, started_calls, value_of
 from stepstream.wire.events import Event, with_status
 from stepstream.wire.objects import RequiredAction, Run, RunStep
 
@@ -75,9 +75,9 @@ def _asked_for(stream: StreamState, ref: EventRef, run: Run) -> list[Change]:
 
 
 def _finish(stream: StreamState, ref: EventRef, step: SnapshotBuilder[RunStep], asked: list[str]) -> list[Change]:
-    calls = {index: node for index, node in calls_of(step).items() if node.get("id") in asked}
+    calls = {index: call for index, call in calls_of(step).items() if value_of(call, "id") in asked}
     changes = started_calls(stream, ref, step, calls, at_end=True)
-    for identifier, node in by_id(calls).items():
+    for identifier, call in by_id(calls).items():
         if identifier in step.started and identifier not in step.finished:
-            changes.append(finished_call(stream, ref, step, identifier, snapshot_of(node)))
+            changes.append(finished_call(stream, ref, step, identifier, snapshot_of(call)))
     return changes

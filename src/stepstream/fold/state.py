@@ -11,8 +11,7 @@ A builder that is dropped gets another `version`: code that kept it for later (t
 from typing import Any, Final, TypeVar
 
 from stepstream.fold.anomalies import Anomaly, AnomalyCode
-from stepstream.fold.appends import Append, call_append, content_append, message_text_append, step_text_append
-from stepstream.fold.builder import SnapshotBuilder
+from stepstream.fold.builder import Append, SnapshotBuilder
 from stepstream.fold.changes import MessageProgress, MessageTransition, StepProgress, StepTransition
 from stepstream.fold.entry import RunEntry, StreamOrigin
 from stepstream.fold.object_table import ObjectTable
@@ -80,6 +79,11 @@ class State:
         """The keys of the open entries and of the finished ones, each in the order in which they are dropped."""
         return list(self._open), list(self._finished)
 
+    @property
+    def is_within_bounds(self) -> bool:
+        """Whether there is nothing to drop, unless an open entry is found to be finished."""
+        return len(self._open) <= self.max_open_runs and len(self._finished) <= self.retain
+
     def bound(self, key: str) -> list[str]:
         """Drop what exceeds the bounds after the entry of `key` changed; return the keys of open entries dropped."""
         entry = self._open.get(key)
@@ -114,7 +118,7 @@ class StreamState:
     """What one stream does not share with others: its count of events, its anomalies, what it touched."""
 
     __slots__ = (
-        "anomalies", "anomaly_count", "append", "context", "event_id", "is_reconciled", "messages", "origin", "orphans",
+        "anomalies", "anomaly_count", "append", "context", "is_reconciled", "messages", "origin", "orphans",
         "received_at", "runs", "sequence", "state", "steps",
     )  # fmt: skip
 
@@ -124,8 +128,6 @@ class StreamState:
         self.origin = StreamOrigin(context)
         self.sequence = 0
         """How many events came."""
-        self.event_id = ""
-        """The last event id of the stream, for events that are folded from their bytes."""
         self.received_at: float | None = None
         """When the newest of them came, where anything measures time."""
         self.anomalies: list[Anomaly] = []
@@ -134,17 +136,11 @@ class StreamState:
         """Whether the server was asked for what the stream had not sent."""
         self.runs: dict[str, Run] = {}
         """The runs that this stream touched, in order of first sight."""
-        self.steps = ObjectTable[RunStep](
-            "step", StepTransition, StepProgress, step_text_append, call_append, state.steps, state.add_step
+        self.steps: ObjectTable[RunStep] = ObjectTable(
+            "step", StepTransition, StepProgress, state.steps, state.add_step
         )
-        self.messages = ObjectTable[Message](
-            "message",
-            MessageTransition,
-            MessageProgress,
-            message_text_append,
-            content_append,
-            state.messages,
-            state.add_message,
+        self.messages: ObjectTable[Message] = ObjectTable(
+            "message", MessageTransition, MessageProgress, state.messages, state.add_message
         )
         self.append: Append | None = None
         """What the last event did, where that was only an append."""
@@ -197,10 +193,12 @@ class StreamState:
 
     def bound(self, ref: EventRef, key: str) -> list[Anomaly]:
         """Keep the state within its bounds after the entry of `key` changed; each open run dropped is an anomaly."""
-        self.state.entry(key).origin = self.origin
-        dropped = self.state.bound(key)
-        if not dropped:
+        state = self.state
+        entry = state.entry(key)
+        entry.origin = self.origin
+        if state.is_within_bounds and not entry.is_finished:
             return []
+        dropped = state.bound(key)
         expected, got = f"at most {self.state.max_open_runs:,} open runs", "more: the oldest is forgotten"
         return [self._evicted(ref, evicted, expected, got) for evicted in dropped]
 

@@ -1,7 +1,7 @@
 """Tool calls within a step: when one is known to have started, and what it was when it finished."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import Change, ToolCallFinished, ToolCallStarted
@@ -12,83 +12,92 @@ from stepstream.wire.base import Unknown
 from stepstream.wire.objects import RunStep
 from stepstream.wire.tool_calls import NAMED, AnyToolCall
 
+Call: TypeAlias = Node | AnyToolCall
+"""A call as its step has it: in the tree, or in a full object."""
 
-class Identity(NamedTuple):
-    """What identifies a call."""
-
-    id: str
-    type: str
-    name: str | None
+Identity: TypeAlias = tuple[str, str, str | None]
+"""What identifies a call: its id, type and name."""
 
 
-def identity_of(node: Mapping[str, Any], *, at_end: bool) -> Identity | None:
+def identity_of(call: Call, *, at_end: bool) -> Identity | None:
     """Return the identity of a call, None while it is unknown: a kind with a name needs the name, unless `at_end`."""
-    identifier, kind = node.get("id"), node.get("type")
+    if isinstance(call, dict):
+        identifier, kind = call.get("id"), call.get("type")
+    else:
+        identifier, kind = call.id, call.type
     if not isinstance(identifier, str) or not isinstance(kind, str):
         return None
     key = NAMED.get(kind)
-    content = node.get(key) if key else node
-    name = content.get("name") if isinstance(content, dict) else None
-    if kind in NAMED and not name and not at_end:
+    name = value_of(value_of(call, key) if key else call, "name")
+    if not name and not at_end and kind in NAMED:
         return None
-    return Identity(identifier, kind, name if isinstance(name, str) else None)
+    return identifier, kind, name if isinstance(name, str) else None
 
 
-def calls_of(step: SnapshotBuilder[RunStep]) -> Mapping[int, Node]:
+def value_of(holder: object, key: str) -> Any:
+    """Return what an object of either form holds under `key`; neither a text nor an object where it holds nothing."""
+    return holder.get(key) if isinstance(holder, dict) else getattr(holder, key, None)
+
+
+def calls_of(step: SnapshotBuilder[RunStep]) -> Mapping[int, Call]:
     """Return the tool calls of a step by index."""
-    if not step.is_grown and not getattr(step.base.step_details, "tool_calls", None):
-        return {}
+    if not step.is_grown:
+        own = getattr(step.base.step_details, "tool_calls", None)
+        return dict(enumerate(own)) if own else {}
     details = step.tree.get("step_details")
     calls = details.get("tool_calls") if isinstance(details, Node) else None
     return calls if type(calls) is Indexed else {}
 
 
-def touched_calls(calls: Mapping[int, Node], delta: Node) -> Mapping[int, Node]:
+def touched_calls(calls: Mapping[int, Call], delta: Node) -> Mapping[int, Call]:
     """Return those of a step's calls that a delta has entries for."""
     details = delta.get("step_details")
     entries = details.get("tool_calls") if type(details) is Node else None
     return {index: calls[index] for index in entries if index in calls} if type(entries) is Indexed else {}
 
 
-def by_id(calls: Mapping[int, Node]) -> dict[str, Node]:
+def by_id(calls: Mapping[int, Call]) -> dict[str, Call]:
     """Return the calls that have an id, by it."""
-    return {node["id"]: node for node in calls.values() if isinstance(node.get("id"), str)}
+    pairs = [(value_of(call, "id"), call) for call in calls.values()]
+    return {identifier: call for identifier, call in pairs if isinstance(identifier, str)}
 
 
 def started_calls(
     stream: StreamState,
     ref: EventRef,
     step: SnapshotBuilder[RunStep],
-    calls: Mapping[int, Node],
+    calls: Mapping[int, Call],
     *,
     at_end: bool = False,
 ) -> list[Change]:
     """Record those of `calls` whose identity is known now and was not before, and return that they started."""
     changes: list[Change] = []
-    for index, node in calls.items():
-        identity = identity_of(node, at_end=at_end)
-        if identity is not None and identity.id not in step.started:
-            step.started[identity.id] = index, identity.type, identity.name
+    for index, call in calls.items():
+        identity = identity_of(call, at_end=at_end)
+        if identity is not None and identity[0] not in step.started:
+            step.started[identity[0]] = index, *identity[1:]
             cause = ref.cause(stream.context)
-            changes.append(ToolCallStarted(*cause, index, *identity, *ids_of(step.base), snapshot_of(node)))
+            changes.append(ToolCallStarted(*cause, index, *identity, *ids_of(step.base), snapshot_of(call)))
     return changes
 
 
 def finished_calls(
-    stream: StreamState, ref: EventRef, step: SnapshotBuilder[RunStep], before: Mapping[int, Node]
+    stream: StreamState, ref: EventRef, step: SnapshotBuilder[RunStep], before: Mapping[int, Call]
 ) -> list[Change]:
     """Return a `ToolCallFinished` for each call of an ended step that has had none, those it dropped included."""
-    nodes = by_id(before) | by_id(calls_of(step))
+    due = [identifier for identifier in step.started if identifier not in step.finished]
+    if not due:
+        return []
     known = {call.id: call for call in step.snapshot().tool_calls}
+    dropped = {} if known.keys() >= set(due) else by_id(before) | by_id(calls_of(step))
     changes: list[Change] = []
-    for identifier, (_, kind, _) in step.started.items():
-        if identifier not in step.finished:
-            call = known.get(identifier)
-            if call is None and identifier in nodes:
-                call = snapshot_of(nodes[identifier])
-            # neither: its list was replaced by something that is no list of calls
-            lost = Unknown({"id": identifier, "type": kind})
-            changes.append(finished_call(stream, ref, step, identifier, lost if call is None else call))
+    for identifier in due:
+        call = known.get(identifier)
+        if call is None and identifier in dropped:
+            call = snapshot_of(dropped[identifier])
+        # neither: its list was replaced by something that is no list of calls
+        lost = Unknown({"id": identifier, "type": step.started[identifier][1]})
+        changes.append(finished_call(stream, ref, step, identifier, lost if call is None else call))
     return changes
 
 
@@ -107,7 +116,7 @@ def ids_of(step: RunStep) -> tuple[str, str | None, str | None]:
     return step.id, step.run_id or None, step.thread_id or None
 
 
-def snapshot_of(node: Node) -> AnyToolCall:
+def snapshot_of(call: Call) -> AnyToolCall:
     """Return the call as of now."""
-    call: AnyToolCall = freeze(node)
-    return call
+    frozen: AnyToolCall = freeze(call)
+    return frozen

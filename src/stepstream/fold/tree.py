@@ -172,7 +172,8 @@ def _freeze_node(node: Node) -> Any:
     if not is_known(struct, node):
         return Unknown(plain(node))
     known = FIELDS[struct]
-    return struct(**{key: freeze(value) for key, value in node.items() if key in known})
+    frozen = {key: value if type(value) is str else freeze(value) for key, value in node.items() if key in known}
+    return struct(**frozen)
 
 
 def plain(value: Any) -> Any:

@@ -5,20 +5,19 @@ tool calls is the one condition left here.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from msgspec.structs import replace
+import msgspec
 
 from stepstream.fold.anomalies import Anomaly, AnomalyCode
-from stepstream.fold.appends import Append
-from stepstream.fold.builder import GROWN_FIELDS, SnapshotBuilder
+from stepstream.fold.builder import GROWN_FIELDS, Append, SnapshotBuilder
 from stepstream.fold.changes import NO_DELTA, Change, MessageProgress, StepProgress
 from stepstream.fold.deltas import Conflict, DeltaTree, Unclear
 from stepstream.fold.lifecycle import CREATING_EVENTS, ENDING_EVENTS
 from stepstream.fold.object_table import ObjectTable
 from stepstream.fold.orphans import EventRef
 from stepstream.fold.state import StreamState, run_key, touch
-from stepstream.fold.tool_calls import calls_of, finished_calls, started_calls, touched_calls
+from stepstream.fold.tool_calls import Call, calls_of, finished_calls, started_calls, touched_calls
 from stepstream.fold.tree import Node
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event, read_again, with_status
@@ -26,7 +25,7 @@ from stepstream.wire.messages import Message
 from stepstream.wire.objects import RunStep
 
 
-class _Update(NamedTuple):
+class _Update(msgspec.Struct, frozen=True, gc=False):
     """One event about one object, and the changes it can make."""
 
     stream: StreamState
@@ -48,16 +47,18 @@ class _Update(NamedTuple):
         raw, offset = (self.ref.event.payload, 0) if body is not None else (b"", NO_DELTA)
         return self.table.progress(*self.ref.cause(self.stream.context), late, self.builder, raw, offset, body)
 
-    def calls(self) -> Mapping[int, Node]:
+    def calls(self) -> Mapping[int, Call]:
         return calls_of(self.builder) if self.table.is_steps else {}
 
-    def started(self, calls: Mapping[int, Node], *, at_end: bool = False) -> list[Change]:
-        return started_calls(self.stream, self.ref, self.builder, calls, at_end=at_end)
+    def started(self, calls: Mapping[int, Call], *, at_end: bool = False) -> list[Change]:
+        return started_calls(self.stream, self.ref, self.builder, calls, at_end=at_end) if calls else []
 
 
 def apply_object(stream: StreamState, table: ObjectTable[Any], event: Event) -> list[Change]:
     """Fold the full object of `event`."""
-    full: Any = with_status(event.name, event.data)  # an event made by hand did not come through `decode_event`
+    full: Any = event.data
+    if not full.status:  # an event made by hand did not come through `decode_event`
+        full = with_status(event.name, full)
     ref = stream.ref(event)
     builder = table.known.get(full.id)
     ends = event.name in ENDING_EVENTS or full.is_terminal
@@ -74,28 +75,28 @@ def _open(
     stream: StreamState, ref: EventRef, table: ObjectTable[Any], full: RunStep | Message, *, ends: bool
 ) -> list[Change]:
     """Begin to build an object, from the deltas that waited for it too."""
+    waited = stream.orphans.take((table.name, full.id))
     key = run_key(full.run_id, f"{table.name}:{full.id}")
-    builder = SnapshotBuilder[Any](_without_grown(full) if ends else full, key)
+    builder: SnapshotBuilder[Any] = SnapshotBuilder(_without_grown(full) if ends and waited else full, key)
     builder.created = ref.event.name in CREATING_EVENTS
     table.add(builder)
     touch(table.touched, full.id, builder)
     update = _Update(stream, ref, table, builder)
-    waited = stream.orphans.take((table.name, full.id))
     if ends:  # the transition carries the whole object: the progress that led there is left out
         added = [change for delta in waited for change in _add(_Update(stream, delta, table, builder))]
-        return [
-            *(change for change in added if not isinstance(change, StepProgress | MessageProgress)),
-            *_end(update, full, None),
-        ]
-    changes = [update.transition(None, ends=False), *update.started(update.calls())]
+        kept = [change for change in added if not isinstance(change, StepProgress | MessageProgress)]
+        return kept + _end(update, full, None)
+    changes = [update.transition(None, ends=False)]
+    changes += update.started(update.calls())
     for delta in waited:
         changes += _add(_Update(stream, delta, table, builder))
-    return [*changes, *stream.bound(ref, key)]
+    changes += stream.bound(ref, key)
+    return changes
 
 
 def _without_grown(full: Any) -> Any:
     """Return `full` without the fields that grow: the deltas that waited build them, and then it settles them."""
-    return replace(full, **dict.fromkeys(GROWN_FIELDS[type(full)]))
+    return msgspec.structs.replace(full, **dict.fromkeys(GROWN_FIELDS[type(full)]))
 
 
 def _update(update: _Update, full: Any) -> list[Change]:
@@ -117,13 +118,16 @@ def _update(update: _Update, full: Any) -> list[Change]:
 
 def _end(update: _Update, full: Any, previous: str | None) -> list[Change]:
     """Take the terminal object."""
-    stream, ref, table, builder = update
-    before = update.calls()
+    stream, ref, table, builder = update.stream, update.ref, update.table, update.builder
+    before, changes = update.calls(), list[Change]()
     builder.settle(full, is_odd=bool(ref.event.bad_fields))
-    changes = update.started(update.calls(), at_end=True)
     if table.is_steps:
-        changes += finished_calls(stream, ref, builder, before)
-    return [*changes, update.transition(previous, ends=True), *stream.bound(ref, builder.run_key)]
+        changes += update.started(update.calls(), at_end=True)
+        if builder.started:
+            changes += finished_calls(stream, ref, builder, before)
+    changes.append(update.transition(previous, ends=True))
+    changes += stream.bound(ref, builder.run_key)
+    return changes
 
 
 def _repeat(update: _Update, full: Any, *, ends: bool) -> list[Change]:
@@ -174,8 +178,6 @@ def _add(update: _Update) -> list[Change]:
     builder.deltas += 1
     if body is None:
         return []
-    if not builder.ended and (usual := _add_usual(update, body)) is not None:
-        return usual
     try:
         body, tree = _checked(builder, update.ref.event, body)
     except Conflict as conflict:
@@ -186,27 +188,12 @@ def _add(update: _Update) -> list[Change]:
         return _fill(update, body)
     if tree is None or all(value is None for value in tree.root.values()):
         return []
-    effect = builder.merge(tree.root)
+    effect = builder.merge(tree.root, has_repetitions=tree.has_odd_lists)
     if not effect.only_append:
         return [*update.started(touched_calls(update.calls(), tree.root)), update.progress(body)]
     if effect.appended is not None and tree.is_typed:
         update.stream.append = Append(builder, *effect.appended)
     return [update.progress(body)]
-
-
-def _add_usual(update: _Update, body: Any) -> list[Change] | None:
-    """Add a delta that is recognised by its shape, and return what that did; None for any other delta."""
-    stream, _, table, builder = update
-    text = table.text_append(builder, body)
-    if text is not None:
-        builder.append(text[0], text[1])
-        stream.append = Append(builder, *text)
-        return [update.progress(body)]
-    entry = table.entry_append(builder, body)
-    if entry is None:
-        return None
-    calls = {entry[1].index: builder.add_entry(*entry)}
-    return [*(update.started(calls) if table.is_steps else ()), update.progress(body)]
 
 
 def _body(event: Event) -> Any:

@@ -3,10 +3,8 @@
 `Reader` awaits nothing. It folds an item in steps and yields between them, so that its caller can wait where a
 subscriber's queue is full: `read_source` does, and lets other tasks run where a source never waits.
 
-How an item takes its way: bytes that are one block like the last delta are folded by the fast path at once. Other bytes
-are cut into blocks by the scanner; the fast path folds those that match a template; the first that does not is decoded
-and folded by the rules that all events go by, and a template is learned from it. Frames, events and SSE messages go
-by the rules at once.
+How an item takes its way: bytes are cut into blocks by the scanner. The fast path folds those that match a template,
+and passes each other one on to the plain route. Frames, events and SSE messages go the plain route at once.
 """
 
 import logging
@@ -16,19 +14,19 @@ from typing import Any, Final
 import anyio
 import anyio.lowlevel
 
-from stepstream.errors import DecodeError, FrameTooLarge, StepStreamError, StreamTruncated
+from stepstream.errors import FrameTooLarge, StepStreamError, StreamTruncated
 from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.ending import StreamEnding
 from stepstream.fold.outcome import Outcome, outcome_of
 from stepstream.fold.reconcile import ServerAnswer, missed_events
-from stepstream.live.fast_path import DeltaTemplates
+from stepstream.live.fast_path import FastPath
 from stepstream.live.lifetime import Lifetime
 from stepstream.live.log_ids import ids_of_stream
+from stepstream.live.plain_route import PlainRoute
 from stepstream.live.routing import Routes, StreamFanout
 from stepstream.live.source import Reconnected, Source, encoded, frame_of, open_source, translate_source_error
-from stepstream.wire.ending import TELLING, decides_end
+from stepstream.wire.ending import decides_end
 from stepstream.wire.error_body import ENOUGH, foreign_text
-from stepstream.wire.events import Event, decode_event
+from stepstream.wire.events import Event
 from stepstream.wire.scan import Scanner
 from stepstream.wire.sse import Frame
 
@@ -57,16 +55,17 @@ class Reader:
         self.accumulator = accumulator
         self._stream = accumulator.stream
         self._clock = clock
-        self.is_done = False
-        self._ending = StreamEnding(accumulator.stream)
         self._opening = b""  # the first bytes of a stream that has no event yet
-        self._dispatch = dispatch
-        self._run_ends = routes.run_ends
-        self._templates = DeltaTemplates(accumulator.stream, routes, dispatch)
         self._piece_size = min(MAX_PIECE, max_event_bytes)
         self._max_event_bytes = max_event_bytes
-        self._max_depth = max_depth
-        self._connect("")
+        self.plain = PlainRoute(accumulator, routes, dispatch, max_depth=max_depth)
+        self._scanner = Scanner(max_event_bytes=max_event_bytes)
+        self._fast_path = FastPath(self._scanner, self.plain, routes, dispatch)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether `done` came."""
+        return self.plain.is_done
 
     def read(self, item: Any) -> Iterable[None]:
         """Fold one item and dispatch its changes. Between two steps of the iteration the caller may wait for room.
@@ -80,39 +79,30 @@ class Reader:
             self._stream.received_at = self._clock()
         if type(item) is not bytes or len(item) > self._piece_size:
             return self._other(item)
-        if self._scanner.is_between_blocks and self._templates.fold_chunk(item):
+        scanner = self._scanner
+        if scanner.is_between_blocks and self._fast_path.fold_chunk(item):
             return ()
         try:
-            found = self._scanner.feed(item)
+            frames, blocks = scanner.feed(item)
         except FrameTooLarge as excess:
-            return self._each(excess.frames, 0, excess)
-        self._stream.event_id = self._scanner.last_event_id
-        place = self._templates.fold_blocks(found)
-        return () if place == len(found) else self._each(found, place, None)
+            return self._rest(excess.frames, [], excess)
+        if frames or len(blocks) > EVENTS_BETWEEN_CHECKPOINTS:
+            return self._rest(frames, blocks)
+        folded = self._fast_path.fold(blocks)
+        return () if folded == len(blocks) else self._rest([], blocks[folded:])
 
-    def _connect(self, last_event_id: str) -> None:
-        """Begin with the bytes of a new connection: what was kept of an unfinished block is gone with the old one."""
-        limits: Any = {"max_event_bytes": self._max_event_bytes, "last_event_id": last_event_id}
-        self._scanner = Scanner(**limits)
-        self._stream.event_id = last_event_id
-
-    def _each(self, found: Sequence[Any], place: int, excess: FrameTooLarge | None) -> Iterator[None]:
-        """Fold the rest of a chunk, from the first block that the fast path left, or that filled a queue."""
-        scanner = self._scanner
+    def _rest(
+        self, frames: Sequence[Frame], blocks: Sequence[bytes], excess: FrameTooLarge | None = None
+    ) -> Iterator[None]:
+        """Fold what a chunk holds in steps, after each of which a queue may be full."""
         yield
-        while place < len(found) and not self.is_done:
-            before, place = place, self._templates.fold_blocks(found, place)
-            if place == before:
-                one = found[place]
-                for frame in scanner.frames_of(one) if type(one) is bytes else [one]:
-                    event = self._frame(frame)
-                    if event is not None:
-                        self._templates.learn(event)
-                    yield
-                    if self.is_done:
-                        return
-                self._stream.event_id = scanner.last_event_id
-                place += 1
+        for frame in frames:
+            if self.is_done:
+                return
+            self._fast_path.fold_frame(frame)
+            yield
+        while blocks and not self.is_done:
+            blocks = blocks[self._fast_path.fold(blocks[:EVENTS_BETWEEN_CHECKPOINTS]) :]
             yield
         if excess is not None and not self.is_done:
             raise excess
@@ -127,18 +117,19 @@ class Reader:
         elif isinstance(item, str):
             yield from self._other(encoded(item))
         elif isinstance(item, Event):
-            self._event(item)
+            self.plain.fold(item)
             yield
-        elif isinstance(item, Reconnected):
-            self._connect(item.last_event_id)
+        elif isinstance(item, Reconnected):  # what was kept of an unfinished block is gone with the old connection
+            self._scanner = Scanner(max_event_bytes=self._max_event_bytes, last_event_id=item.last_event_id)
+            self._fast_path.connect(self._scanner)
         elif isinstance(item, ServerAnswer):
             self._stream.is_reconciled = True
             for frame in missed_events(self.accumulator.state, item):
-                self._frame(frame)
+                self._fold_frame(frame)
                 yield
             self._stream.touch_run(item.run_id)
         else:
-            self._frame(item if isinstance(item, Frame) else frame_of(item))
+            self._fold_frame(item if isinstance(item, Frame) else frame_of(item))
             yield
 
     def finish(self) -> Outcome:
@@ -152,9 +143,9 @@ class Reader:
         """
         pending = None if self.is_done else self._scanner.pending()
         if pending is not None and decides_end(pending):
-            self._frame(pending)
+            self._fold_frame(pending)
         foreign = foreign_text(self._opening)
-        reason = self._ending.reason(f": {foreign}" if foreign else "")
+        reason = self.plain.ending.reason(f": {foreign}" if foreign else "")
         return outcome_of(self._stream, reason)
 
     def note_opening(self, item: Any) -> None:
@@ -164,26 +155,13 @@ class Reader:
 
     def failure(self) -> StepStreamError | None:
         """Return the error that came without its name, and that no event of a run followed."""
-        return self._ending.failure()
+        return self.plain.ending.failure()
 
-    def _frame(self, frame: Frame) -> Event | None:
-        """Fold a frame, and return its event, or None where it cannot be decoded."""
-        try:
-            event = decode_event(frame, max_depth=self._max_depth)
-        except DecodeError as error:
-            self._dispatch(self.accumulator.reject(error, frame.id))
-            return None
-        self._event(event)
-        return event
-
-    def _event(self, event: Event) -> None:
-        changes = self.accumulator.apply(event)
-        for change in changes:
-            self._dispatch(change)
-        if self._run_ends.by_run:
-            self._run_ends.after_event(changes, self.accumulator.state)
-        if type(event.data) in TELLING:
-            self.is_done = self._ending.note(event)
+    def _fold_frame(self, frame: Frame) -> None:
+        """Fold a frame from which nothing is learned: what it says need not be what a decoder makes of bytes."""
+        event = self.plain.decode(frame)
+        if event is not None:
+            self.plain.fold(event)
 
 
 async def read_source(reader: Reader, source: Source, fanout: StreamFanout, lifetime: Lifetime) -> None:
@@ -207,8 +185,9 @@ async def read_source(reader: Reader, source: Source, fanout: StreamFanout, life
 
 
 async def _read_items(reader: Reader, items: AsyncIterator[Any], fanout: StreamFanout, lifetime: Lifetime) -> None:
-    stream, rested_at, items_since = reader.accumulator.stream, 0, 0
-    while not reader.is_done:
+    stream, rest_at, items_left = reader.accumulator.stream, EVENTS_BETWEEN_CHECKPOINTS, EVENTS_BETWEEN_CHECKPOINTS
+    plain = reader.plain
+    while not plain.is_done:
         try:
             item = await anext(items)
         except StopAsyncIteration:
@@ -219,15 +198,15 @@ async def _read_items(reader: Reader, items: AsyncIterator[Any], fanout: StreamF
             raise translate_source_error(exc) from exc
         _check_open(lifetime)
         for _ in reader.read(item):
-            if fanout.full or stream.sequence - rested_at >= EVENTS_BETWEEN_CHECKPOINTS:
+            if fanout.full or stream.sequence >= rest_at:
                 await _rest(fanout, lifetime)
-                rested_at = stream.sequence
+                rest_at = stream.sequence + EVENTS_BETWEEN_CHECKPOINTS
         if not stream.sequence:
             reader.note_opening(item)
-        items_since += 1  # an item may be a comment, and no event
-        if fanout.full or max(stream.sequence - rested_at, items_since) >= EVENTS_BETWEEN_CHECKPOINTS:
+        items_left -= 1  # an item may be a comment, and no event
+        if fanout.full or stream.sequence >= rest_at or not items_left:
             await _rest(fanout, lifetime)
-            rested_at, items_since = stream.sequence, 0
+            rest_at, items_left = stream.sequence + EVENTS_BETWEEN_CHECKPOINTS, EVENTS_BETWEEN_CHECKPOINTS
         elif fanout.has_woken and fanout.should_yield(anyio.current_time()):
             await anyio.lowlevel.checkpoint()
 

@@ -163,7 +163,8 @@ def decode_event(frame: Frame, *, max_depth: int = DEFAULT_MAX_DEPTH) -> Event:
     if is_refused:  # out of the handler: else what is raised there has it, and the payload, in its context
         data, bad_fields = _second_look(name, payload, max_depth)
         return Event(name, with_status(name, data), payload, frame.id, bad_fields)
-    return Event(name, with_status(name, data) if name in IMPLIED_STATUS else data, payload, frame.id)
+    has_status = name not in IMPLIED_STATUS or data.status
+    return Event(name, data if has_status else with_status(name, data), payload, frame.id)
 
 
 def with_status(name: str, data: Data) -> Data:

@@ -1,117 +1,169 @@
-r"""Chunks cut where blocks begin: a frame decoder that does not look into the usual blocks.
+r"""Chunks cut into blocks that are not looked into, for a reader that may recognise a block by its bytes.
 
 The invariant: what `feed` returns is, frame by frame, what a `FrameDecoder` would return at the same chunk, once each
-block in it was given to `frames_of`. The reader may do without that for a block that it recognises from its bytes.
+block in it was given to `frame_of`. The reader may do without that for a block that it recognises, if it leaves the
+block in `id_block` where that begins with an id.
 
-How. Servers write nearly every event as `event: name`, `data: json` and a blank line. One C call splits the complete
-blocks of a chunk at "\n\nevent: ":
+How. Between two blocks a decoder holds nothing but the last event id, and "\n\n" holds an empty line whatever is before
+it. So one C call cuts the complete blocks of a chunk:
 
-    "event: a\ndata: 1\n\nevent: b\ndata: 2\n\n"   →   [b"a\ndata: 1", b"b\ndata: 2"]
+    "event: a\ndata: 1\n\nid: 5\nevent: b\ndata: 2\n\n"   →   [b"event: a\ndata: 1", b"id: 5\nevent: b\ndata: 2"]
 
-Why that is right. Between two blocks the decoder holds nothing, and "\n\n" holds an empty line whatever is before it.
-So the split may find too few borders, but never a wrong one: a block that begins otherwise stays behind the one before
-it, and `frames_of` gives both to the decoder.
+Other line ends become LF before: `bytes.splitlines` knows CR, LF and CRLF and no other, just as the standard. A block
+has no empty line but its first or last, which end nothing, so it makes one frame or none. Servers differ in the order
+of its lines and in the space after a colon; `in_order` gives all of them one form, that of the example.
 
 All else goes to the decoder, which is then inside of a block (`_is_inside`) until it holds nothing again: the start of
-the stream (a byte-order mark), a CR in the part that is kept, bytes over the limit, and a block that is long and comes
-in pieces, since the part kept here is searched again with every chunk.
+the stream (a byte-order mark), bytes over the limit, and a block that is long and comes in pieces, since the part kept
+here is searched again with every chunk.
 
-What would break it: a block left unread that changes the decoder, as `id:` and `retry:` do. So the reader gives every
-block that it does not recognise to `frames_of`, in order and before the next chunk.
+What would break it: a block that is passed over although it sets an id.
 """
 
-import re
-from typing import Final, TypeAlias, cast
+from typing import Final
 
+from stepstream.wire.events import TYPES
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder, valid
-
-Scanned: TypeAlias = bytes | Frame
-"""A frame; or the bytes after the first `event: ` of a block, up to the next block that begins so, or to the end."""
+from stepstream.wire.sse_lines import field_of
 
 OPENING: Final = b"event: "
-"""The beginning of a block that is not looked into."""
+"""The beginning of a usual block."""
 
 DATA: Final = b"\ndata: "
-"""The bytes between the name of an event and its data, in a block of two lines."""
+"""The bytes between the name of an event and its data."""
+
+CRLF: Final = b"\r\n"
+
+ID: Final = b"id: "
+"""The beginning of a usual block that sets the last event id."""
 
 MAX_KEPT: Final = 8192
 """Bytes of an unfinished block that are kept at most. More go to the decoder, which reads each byte once."""
 
 _BLANK: Final = b"\n\n"
-_BLOCK_START: Final = _BLANK + OPENING
-_COMMENTS: Final = re.compile(rb"\n\n:[^\r\n]*(?=\n\n|\Z)")
-"""A block of one comment: a keep-alive, which servers may send between any two events. It would stay behind the block
-before, which could not be recognised then."""
+_EVENTS: Final = {OPENING + name.encode(): name for name in TYPES}
+_UNNAMED: Final = DATA[1:]
 
 
 class Scanner:
     """Cuts chunks of bytes into blocks that are not looked into, and frames where that is not possible."""
 
-    __slots__ = ("_decoder", "_is_inside", "_kept", "_limit")
+    __slots__ = ("_decoder", "_is_inside", "_kept", "_limit", "_skip_lf", "has_crlf", "id_block", "is_between_blocks")
 
     def __init__(self, *, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES, last_event_id: str = "") -> None:
         self._limit = max_event_bytes
         self._decoder = FrameDecoder(max_event_bytes=max_event_bytes, last_event_id=last_event_id)
         self._is_inside = True  # the decoder may hold something, as at the start a byte-order mark
-        self._kept = _BLANK  # the blank line before a block, and as much of the block as has come
-
-    @property
-    def is_between_blocks(self) -> bool:
+        self.is_between_blocks = False
         """Whether nothing is kept: the next byte begins the first line of a new block."""
-        return self._kept is _BLANK and not self._is_inside
+        self._kept = b""  # as much of a block as has come
+        self._skip_lf = False  # the last byte was CR: an LF right after it is the same line end
+        self.id_block = b""
+        """The last block that begins with an id and was passed over, to be set. Its id is read when it is needed."""
+        self.has_crlf = False
+        """Whether lines were seen to end with CR, as mostly in CRLF."""
 
     @property
     def last_event_id(self) -> str:
-        """The id of the blocks that `feed` returned, until one of them is given to `frames_of`."""
+        """The id as of the last block whose frame was asked for, or that was passed over."""
+        if self.id_block:
+            self._decoder.take_id(self.id_block[len(ID) : self.id_block.find(b"\n")].removesuffix(b"\r"))
+            self.id_block = b""
         return self._decoder.last_event_id
 
-    def feed(self, chunk: bytes) -> list[Scanned]:
-        """Take the next bytes and return what they complete, in order.
+    def feed(self, chunk: bytes) -> tuple[list[Frame], list[bytes]]:
+        """Take the next bytes and return what they complete, in order: frames, and the blocks after them.
 
         Raises:
             FrameTooLarge: as a `FrameDecoder` does; every further call raises too.
         """
+        if self._skip_lf and chunk:
+            self._skip_lf, chunk = False, chunk.removeprefix(b"\n")
         if self._is_inside:
             return self._finish_block(chunk)
-        data = self._kept + chunk
+        data = self._kept + chunk if self._kept else chunk
+        if data.find(b"\r") >= 0:
+            self.has_crlf, self._skip_lf = True, data.endswith(b"\r")
+            data = b"\n".join([*data.splitlines(), b""] if data.endswith((b"\r", b"\n")) else data.splitlines())
         end = data.rfind(_BLANK)
-        if len(data) - end > MAX_KEPT or len(data) > self._limit or data.find(b"\r", end) >= 0:
-            self._kept = _BLANK
-            return self._decoded(data[len(_BLANK) :])
-        self._kept = data[end:] if len(data) - end > len(_BLANK) else _BLANK
-        blocks = data[:end]
-        if blocks.find(b"\n\n:") >= 0:
-            blocks = _COMMENTS.sub(b"", blocks)
-        found = blocks.split(_BLOCK_START)
-        others = found.pop(0)
-        if not others:
-            return cast(list[Scanned], found)
-        return [*self._decoded(others[len(_BLANK) :] + _BLANK), *found]
+        rest = len(data) - end - len(_BLANK) if end >= 0 else len(data)
+        if rest > MAX_KEPT or len(data) > self._limit:
+            return self._decoded(data), []
+        self._kept = data[-rest:] if rest and data != b"\n" else b""  # one more blank line ends nothing
+        self.is_between_blocks = not self._kept
+        return [], data[:end].split(_BLANK) if end >= 0 else []
 
-    def frames_of(self, block: bytes) -> list[Frame]:
-        """Return the frames of a block that `feed` returned, and of other blocks that may follow in it."""
-        name, between, data = block.partition(DATA)
-        # A plain block of two lines needs no decoder.
-        if name and between and b"\n" not in name and b"\n" not in data and b"\r" not in block:
-            known = data if data.isascii() else valid(data)
-            return [Frame(name.decode("utf-8", "replace"), known, self._decoder.last_event_id)]
-        return self._decoder.feed(OPENING + block + _BLANK)
+    def frame_of(self, block: bytes) -> Frame | None:
+        """Return the frame of a block that `feed` returned, best one in order; None where it is none, as a comment."""
+        at = block.find(b"\n") + 1 if block.startswith(ID) else 0
+        name, between, data = block[at:].partition(DATA) if at else block.partition(DATA)
+        event = _EVENTS.get(name)
+        if between and event is not None and not at and b"\n" not in data:  # nearly all
+            return Frame(event, data if data.isascii() else valid(data), self.last_event_id)
+        if not between and name.startswith(_UNNAMED):
+            name, between, data = OPENING, DATA, name[len(_UNNAMED) :]
+        if not between or not name.startswith(OPENING) or b"\n" in name or b"\n" in data:
+            found = self._decoded_after_id(block + _BLANK)
+            return found[0] if found else None
+        if at:
+            self.id_block = block
+        event = name[len(OPENING) :].decode("utf-8", "replace") or "message"
+        return Frame(event, data if data.isascii() else valid(data), self.last_event_id)
 
     def pending(self) -> Frame | None:
         """Return the block that still lacks its blank line, or None where it has no data. For the end of a stream."""
-        self._decoder.feed(self._kept[len(_BLANK) :])
-        self._kept, self._is_inside = _BLANK, True
+        self._decoded_after_id(self._kept)
+        self._kept, self._is_inside, self.is_between_blocks = b"", True, False
         return self._decoder.pending()
 
-    def _finish_block(self, chunk: bytes) -> list[Scanned]:
+    def _finish_block(self, chunk: bytes) -> tuple[list[Frame], list[bytes]]:
         """Give the decoder the end of its block, and cut the rest."""
-        end = chunk.find(_BLANK) + len(_BLANK)
-        if end < len(_BLANK) or len(chunk) > self._limit:
-            return self._decoded(chunk)
-        return [*self._decoded(chunk[:end]), *self.feed(chunk[end:])]
+        ends = [found + len(blank) for blank in (_BLANK, CRLF + CRLF) if (found := chunk.find(blank)) >= 0]
+        if not ends or len(chunk) > self._limit:
+            return self._decoded(chunk), []
+        frames = self._decoded(chunk[: min(ends)])
+        more, blocks = self.feed(chunk[min(ends) :])
+        return [*frames, *more], blocks
 
-    def _decoded(self, data: bytes) -> list[Scanned]:
-        self._is_inside = True  # stays so where `feed` raises: every further call goes to the decoder, which raises
-        frames = self._decoder.feed(data)
-        self._is_inside = not self._decoder.is_between_blocks
-        return [*frames]
+    def _decoded_after_id(self, data: bytes) -> list[Frame]:
+        """Feed the decoder, which has the id of the blocks before."""
+        _ = self.last_event_id
+        return self._decoder.feed(data)
+
+    def _decoded(self, data: bytes) -> list[Frame]:
+        self._kept, self._is_inside, self.is_between_blocks = b"", True, False
+        frames = self._decoded_after_id(data)  # where it raises, every further call goes there, and raises
+        self.is_between_blocks = self._decoder.is_between_blocks
+        self._is_inside = not self.is_between_blocks
+        return frames
+
+
+def in_order(block: bytes) -> bytes:
+    """Return a block with its lines as `id: `, `event: ` and `data: `; that itself, where they are or cannot be.
+
+    A time to reconnect and comments are left out. An id may be missing, and an event where there is no other line than
+    the data. Two lines of a kind, or none with data, cannot be put in order.
+    """
+    at = block.find(b"\n") + 1 if block.startswith(ID) else 0
+    if (
+        block.count(b"\n", at) == 1
+        if block.startswith(OPENING, at)
+        else block.startswith(_UNNAMED) and b"\n" not in block
+    ):
+        return block
+    cut = block.find(b"\n") + 1
+    if block.startswith(ID, cut) and block.startswith(OPENING):  # the most usual of other orders, without looking on
+        at = block.find(b"\n", cut) + 1
+        if at and block.startswith(_UNNAMED, at) and block.find(b"\n", at) < 0:
+            return block[cut:at] + block[:cut] + block[at:]
+    found: dict[bytes, bytes] = {}
+    for line in block.split(b"\n"):
+        name, value = field_of(line)
+        if name in (b"id", b"event", b"data"):
+            if name in found:
+                return block
+            found[name] = value
+    if b"data" not in found:
+        return block
+    identifier = b"id: %b\n" % found[b"id"] if b"id" in found else b""
+    return b"%bevent: %b\ndata: %b" % (identifier, found.get(b"event") or b"message", found[b"data"])

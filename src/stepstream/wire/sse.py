@@ -98,6 +98,10 @@ class FrameDecoder:
             self._fail(frames)
         return frames
 
+    def take_id(self, value: bytes) -> None:
+        """Take the last event id that a block sets which is not fed. For use between two blocks only."""
+        self.last_event_id = self._id = id_of(value, self._id)
+
     def pending(self) -> Frame | None:
         """Return the block that still lacks its blank line, or None where it has no data.
 

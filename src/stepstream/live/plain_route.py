@@ -1,0 +1,52 @@
+"""The plain route: frames and events of one stream, folded by the rules that all go by, their changes dispatched."""
+
+from collections.abc import Callable
+
+from stepstream.errors import DecodeError
+from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.ending import StreamEnding
+from stepstream.live.routing import Routes
+from stepstream.wire.ending import TELLING
+from stepstream.wire.events import Event, decode_event
+from stepstream.wire.sse import Frame
+
+
+class PlainRoute:
+    """Folds one frame or event after another. Once `is_done`, what follows is to be ignored."""
+
+    __slots__ = ("_dispatch", "_max_depth", "_run_ends", "accumulator", "ending", "is_done")
+
+    def __init__(
+        self, accumulator: Accumulator, routes: Routes, dispatch: Callable[..., bool], *, max_depth: int
+    ) -> None:
+        self.accumulator = accumulator
+        self.ending = StreamEnding(accumulator.stream)
+        """What the events say of the end of the stream."""
+        self.is_done = False
+        """Whether they say that it is over."""
+        self._run_ends = routes.run_ends
+        self._dispatch = dispatch
+        self._max_depth = max_depth
+
+    def decode(self, frame: Frame) -> Event | None:
+        """Return the event of a frame; None where it cannot be decoded, which is dispatched as an anomaly."""
+        try:
+            return decode_event(frame, max_depth=self._max_depth)
+        except DecodeError as error:
+            self._dispatch(self.accumulator.reject(error, frame.id))
+            return None
+
+    def fold(self, event: Event) -> bool:
+        """Fold an event and dispatch its changes. Return whether a queue is full now.
+
+        Raises:
+            StreamFailed: it is an `error` event.
+        """
+        is_full, changes = False, self.accumulator.apply(event)
+        for change in changes:
+            is_full = self._dispatch(change)
+        if self._run_ends.by_run:
+            self._run_ends.after_event(changes, self.accumulator.state)
+        if type(event.data) in TELLING:
+            self.is_done = self.ending.note(event)
+        return is_full

@@ -1,0 +1,119 @@
+"""The fold takes short cuts where a full object needs no tree. Without them, everything comes to the same.
+
+The long way has a tree of every object that is known, and settles each terminal object in it.
+"""
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stepstream.fold import builder
+from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.encoding import encode_change
+from stepstream.wire.sse import Frame, FrameDecoder
+from tests.fold.test_hostile import garbled, mutate
+from tests.support.delta_streams import Server
+from tests.support.json_values import plain
+from tests.support.legal_runs import legal_run
+
+BOUNDS = [{}, {}, {}, {"retain": 0}, {"retain": 1, "max_open_runs": 1}, {"max_open_runs": 2}]
+
+
+def damaged(frames: list[Frame], chance: random.Random) -> Iterator[Frame]:
+    """Yield frames of which some come twice, too late, not at all or with another content."""
+    late: list[Frame] = []
+    for frame in frames:
+        if chance.random() < 0.1 and frame.data.startswith(b"{"):
+            value = json.loads(frame.data)
+            identifier = value["id"]
+            for _ in range(chance.choice([1, 1, 2, 4])):
+                mutate(value, chance)
+            if isinstance(value, dict) and chance.random() < 0.9:
+                value["id"] = identifier
+            frame = Frame(frame.event, json.dumps(value).encode())
+        held = chance.random()
+        if held < 0.06:
+            late.append(frame)
+        elif held < 0.97:
+            yield from [frame] * chance.choice([1, 1, 1, 1, 1, 2])
+        if late and chance.random() < 0.2:
+            yield late.pop(chance.randrange(len(late)))
+
+
+def written(seed: int) -> list[Frame]:
+    blocks = Server(seed).stream(30)
+    return [frame for block in blocks for frame in FrameDecoder().feed(block)]
+
+
+def frames_of(seed: int) -> list[Frame]:
+    chance = random.Random(seed)
+    match chance.randrange(3):
+        case 0:
+            return list(garbled(chance))
+        case 1:
+            return list(damaged(legal_run(seed).frames, chance))
+        case _:
+            return [frame for frame in written(seed) if chance.random() < 0.95]
+
+
+def told(seed: int, *, by_the_long_way: bool) -> list[Any]:
+    """Return everything that comes of a stream: each change and anomaly, the snapshots, what an export restores."""
+    chance = random.Random(seed)
+    accumulator, found = Accumulator(context="tide", **chance.choice(BOUNDS)), list[Any]()
+    cut = chance.randrange(40)
+    for place, frame in enumerate(frames_of(seed)):
+        changes = accumulator.apply_frame(frame)
+        found.append([(encode_change(change), repr(change), snapshot_in(change)) for change in changes])
+        if place % 7 == 0:
+            found.append(known(accumulator))
+        if place == cut:
+            accumulator = Accumulator.restore(accumulator.export(), context="tide")
+        if by_the_long_way:
+            for growing in (*accumulator.state.steps.values(), *accumulator.state.messages.values()):
+                _ = growing.tree
+    return [*found, known(accumulator), [repr(one) for one in accumulator.anomalies], accumulator.anomaly_count]
+
+
+def snapshot_in(change: Any) -> Any:
+    names = ("step", "message", "run", "call")
+    return next((plain(getattr(change, name)) for name in names if hasattr(change, name)), None)
+
+
+def known(accumulator: Accumulator) -> list[Any]:
+    return [
+        [plain(one) for one in table.values()] for table in (accumulator.steps, accumulator.messages, accumulator.runs)
+    ]
+
+
+def check(seed: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builder, "covers", lambda full, known: False)
+        expected = told(seed, by_the_long_way=True)
+    assert told(seed, by_the_long_way=False) == expected, seed
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32))
+def test_any_stream_is_folded_as_by_the_long_way(seed: int) -> None:
+    check(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 100_000, 2_500))
+def test_each_of_100_000_streams_is_folded_as_by_the_long_way(first: int) -> None:
+    for seed in range(first, first + 2_500):
+        check(seed)
+
+
+def test_full_objects_that_leave_nothing_out_have_no_tree() -> None:
+    """Else the comparisons above say nothing of short cuts."""
+    accumulator = Accumulator()
+    for frame in legal_run(1).frames:
+        accumulator.apply_frame(frame)
+    ended = [*accumulator.state.steps.values(), *accumulator.state.messages.values()]
+    assert [growing.is_grown for growing in ended].count(True) < len(ended) / 2
