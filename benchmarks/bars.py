@@ -21,10 +21,29 @@ class Bar:
     """What comes after it."""
 
 
+_RECORDED: Final = "like_recordings: openai-python ÷ stepstream"
+
+
+def _naive(workload: str) -> str:
+    return f"{workload}: naive json ÷ stepstream"
+
+
 BARS: Final = (
     Bar("in memory, openai-python's time ÷ ours", "in_memory", "openai-python ÷ stepstream", AT_LEAST, 100),
-    Bar("in memory, our time ÷ bare decode's", "in_memory", "stepstream ÷ bare decode", AT_MOST, 3.0, goal=2.0),
+    Bar("in memory, our time ÷ bare decode's", "in_memory", "stepstream ÷ bare decode", AT_MOST, 1.7, goal=1.5),
     Bar("in memory, azure-ai-agents' time ÷ ours", "in_memory", "azure-ai-agents ÷ stepstream", AT_LEAST, 40),
+    Bar("whole objects, naive json's time ÷ ours", "throughput", _naive("whole_objects"), AT_LEAST, 1.5, goal=2.5),
+    Bar("like recordings, naive json's time ÷ ours", "throughput", _naive("like_recordings"), AT_LEAST, 2.5, goal=3.0),
+    Bar("like recordings, openai-python's time ÷ ours", "throughput", _RECORDED, AT_LEAST, 55),
+    Bar("parallel steps, naive json's time ÷ ours", "throughput", _naive("parallel_steps"), AT_LEAST, 3.0),
+    Bar("parallel calls, naive json's time ÷ ours", "throughput", _naive("parallel_calls"), AT_LEAST, 3.0),
+    *(
+        Bar(f"{workload} ÷ its twin, {size}", "framing", f"{workload} ÷ its twin, {size}", AT_MOST, 1.2)
+        for workload in ("with_ids", "with_crlf", "unnamed")
+        for size in ("4 KiB", "one event a chunk")
+    ),
+    Bar("1,000 streams of 40 events ÷ one stream", "short_streams", "1,000 streams ÷ one", AT_MOST, 2.0),
+    Bar("a subscriber that comes and leaves ÷ bare decode", "coming", "a subscriber ÷ bare decode", AT_MOST, 67),
     Bar("a delta in a step of 64,000 ÷ of 1,000", "growth", "64,000 deltas ÷ 1,000", AT_MOST, 1.15),
     Bar("a delta in 4 MiB of logs ÷ in 64 KiB", "growth_of_logs", "4 MiB ÷ 64 KiB", AT_MOST, 1.15),
     Bar("a delta beside 128 calls ÷ 1", "growth_by_calls", "128 calls ÷ 1", AT_MOST, 1.15),

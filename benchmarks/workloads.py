@@ -21,6 +21,9 @@ from benchmarks.writer import (
 
 PARALLEL_STEPS: Final = 200
 PARALLEL_CALLS: Final = 128
+SHORT_TOKENS: Final = 31
+"""Tokens of one function call in a run of 40 events, `done` included."""
+
 LOG_PIECE: Final = 256
 """Bytes of log in one delta."""
 
@@ -35,15 +38,48 @@ def keep_alive_comments(size: int, *, seed: int = 1) -> Workload:
     return _function_call(size, seed).finish(comment=lambda number: b": ping - %d\n\n" % number)
 
 
-def _function_call(size: int, seed: int) -> Writer:
+def with_ids(size: int, *, seed: int = 1) -> Workload:
+    """Return `function_call_by_token` with an id before the name of every event."""
+    return _function_call(size, seed).finish(comment=lambda number: b"id: %d\n" % number)
+
+
+def with_crlf(size: int, *, seed: int = 1) -> Workload:
+    """Return `function_call_by_token` with lines that end with CRLF."""
+    load = _function_call(size, seed).finish()
+    return replace(load, blocks=tuple(block.replace(b"\n", b"\r\n") for block in load.blocks))
+
+
+def unnamed(size: int, *, seed: int = 1) -> Workload:
+    """Return `function_call_by_token` with an event that has no name before every event."""
+    return _with_pings(size, seed, "message", b"data: {}\n\n")
+
+
+def named(size: int, *, seed: int = 1) -> Workload:
+    """Return `unnamed` with a name that says nothing for those that have none."""
+    return _with_pings(size, seed, "ping", b"event: ping\ndata: {}\n\n")
+
+
+def _with_pings(size: int, seed: int, name: str, ping: bytes) -> Workload:
+    load = _function_call(size, seed).finish()
+    blocks = tuple(one for block in load.blocks for one in (ping, block))
+    return replace(load, blocks=blocks, events=tuple(one for event in load.events for one in (name, event)))
+
+
+def short_runs(size: int, *, seed: int = 1) -> Workload:
+    """Return `size` runs after each other, each of which is `function_call_by_token` with 40 events."""
+    return _joined([_function_call(SHORT_TOKENS, seed + number, f"_bench{number}").finish() for number in range(size)])
+
+
+def _function_call(size: int, seed: int, suffix: str = "_bench") -> Writer:
     pieces = list(argument_tokens(size, random.Random(seed)))
-    writer = Writer()
+    step, call = f"step{suffix}", f"call{suffix}"
+    writer = Writer(suffix.removeprefix("_"))
     writer.begin_run()
-    writer.open_step("step_bench")
-    writer.add_delta("step_bench", {"index": 0, **function_call("call_bench", "")})
+    writer.open_step(step)
+    writer.add_delta(step, {"index": 0, **function_call(call, "")})
     for piece in pieces:
-        writer.add_delta("step_bench", argument_piece(piece))
-    writer.end_step("step_bench", calls_details([function_call("call_bench", "".join(pieces), output="saved")]))
+        writer.add_delta(step, argument_piece(piece))
+    writer.end_step(step, calls_details([function_call(call, "".join(pieces), output="saved")]))
     writer.end_run()
     return writer
 
@@ -244,6 +280,11 @@ WORKLOADS: Final[dict[str, Kind]] = {
     "parallel_calls": Kind(parallel_calls, "tokens"),
     "messages_only": Kind(messages_only, "tokens"),
     "keep_alive_comments": Kind(keep_alive_comments, "tokens"),
+    "with_ids": Kind(with_ids, "tokens"),
+    "with_crlf": Kind(with_crlf, "tokens"),
+    "unnamed": Kind(unnamed, "tokens"),
+    "named": Kind(named, "tokens"),
+    "short_runs": Kind(short_runs, "runs of 40 events"),
     "whole_objects": Kind(whole_objects, "steps"),
     "like_recordings": Kind(like_recordings, "runs"),
 }

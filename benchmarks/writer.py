@@ -50,7 +50,7 @@ class Workload:
         """Return the data of every event of that name."""
         head = f"event: {name}\ndata: ".encode()
         return [
-            block.partition(head)[2].rstrip(b"\n")
+            block.replace(b"\r\n", b"\n").partition(head)[2].rstrip(b"\n")
             for block, event in zip(self.blocks, self.events, strict=True)
             if event == name
         ]

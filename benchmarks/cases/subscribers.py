@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from benchmarks.harness.case import Case, Row, ratio
 from benchmarks.harness.passes import Passes
-from benchmarks.peers.subscribers import Many
+from benchmarks.peers.subscribers import Coming, Many
 from benchmarks.workloads import Load
 from stepstream import StepProgress, StepTransition
 from stepstream.live.registration import CLASSES
@@ -33,5 +33,18 @@ CASE: Final = Case(
         ratio("100 to all changes ÷ 1", "100 to all changes", "1 to all changes"),
         ratio("10,000 to another run ÷ 1 to transitions", "10,000 to another run", "1 to transitions"),
     ),
+    repeats=3,
+)
+
+COMING: Final = Case(
+    name="coming",
+    question="What does a subscriber cost that comes and leaves again?",
+    about="10,000 callbacks one after another, in one processor; bare decode: 10,000 one-token deltas",
+    rows=(
+        Row("10,000 come and leave", Passes(Coming(10_000), Load("function_call_by_token", 2)), shares="a process"),
+        Row("bare decode", Passes("bare_decode", Load("function_call_by_token", 10_000)), shares="a process"),
+    ),
+    columns=("events", "seconds", "µs/event"),
+    figures=(ratio("a subscriber ÷ bare decode", "10,000 come and leave", "bare decode"),),
     repeats=3,
 )

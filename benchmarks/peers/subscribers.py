@@ -45,6 +45,32 @@ class Many:
 
 
 @dataclass(frozen=True)
+class Coming:
+    """So many subscribers that come and leave, one after another. Each of them is counted as an event."""
+
+    count: int
+    PACKAGES = ("msgspec", "anyio")
+
+    def prepare(self, load: Workload) -> Source:
+        return prepare(load)
+
+    async def run(self, source: Source) -> tuple[Outcome, list[Subscription]]:
+        async with Processor() as processor:
+            subscriptions = []
+            for _ in range(self.count):
+                subscriptions.append(processor.add(StepTransition, take))
+                subscriptions[-1].close()
+            return await processor.run(source()), subscriptions
+
+    def check(self, load: Workload, result: tuple[Outcome, list[Subscription]]) -> int:
+        outcome, subscriptions = result
+        assert (outcome.reason, outcome.events) == ("done", len(load.events))
+        assert {(one.is_closed, one.offered) for one in subscriptions} == {(True, 0)}
+        assert len(subscriptions) == self.count
+        return self.count
+
+
+@dataclass(frozen=True)
 class Stuck:
     """One subscriber to every change that works, beside one that is stuck in its first, if it has options.
 

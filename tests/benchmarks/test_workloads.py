@@ -18,6 +18,11 @@ SIZES = {
     "parallel_calls": 600,
     "messages_only": 300,
     "keep_alive_comments": 300,
+    "with_ids": 300,
+    "with_crlf": 300,
+    "unnamed": 30,
+    "named": 30,
+    "short_runs": 3,
     "whole_objects": 4,
     "like_recordings": 6,
 }
@@ -55,7 +60,8 @@ def test_chunks_decode_to_the_promised_events(name: str) -> None:
 
 @every_workload
 def test_stream_ends_with_done(name: str) -> None:
-    assert frames(made(name))[-1] == Frame("done", b"[DONE]")
+    last = frames(made(name))[-1]
+    assert (last.event, last.data) == ("done", b"[DONE]")
 
 
 @every_workload
@@ -155,6 +161,27 @@ def test_whole_objects_have_no_deltas() -> None:
 def test_comment_comes_before_every_event() -> None:
     load = made("keep_alive_comments")
     assert all(block.startswith(b": ping - ") for block in load.blocks)
+
+
+def test_id_stands_before_every_event() -> None:
+    load = made("with_ids")
+    assert [frame.id for frame in frames(load)] == [str(number) for number in range(len(load.events))]
+
+
+def test_every_line_ends_with_crlf() -> None:
+    stream = b"".join(made("with_crlf").blocks)
+    assert stream.count(b"\r\n") == stream.count(b"\n") == stream.count(b"\r")
+
+
+def test_every_second_event_has_no_name() -> None:
+    load = made("unnamed")
+    assert load.events[::2] == ("message",) * (len(load.events) // 2)
+    assert made("named").events[1::2] == load.events[1::2]
+
+
+def test_short_runs_have_40_events_each() -> None:
+    names = Counter(made("short_runs").events)
+    assert (names["thread.run.created"], names.total()) == (3, 3 * 39 + 1)
 
 
 def test_runs_like_recordings_stop_for_tools_and_go_on() -> None:
