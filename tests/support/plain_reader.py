@@ -13,9 +13,11 @@ from stepstream.errors import DecodeError, FrameTooLarge
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.changes import MessageProgress, StepProgress
 from stepstream.fold.encoding import encode_change
+from stepstream.fold.ending import StreamEnding
 from stepstream.live.reader import Reader
 from stepstream.live.run_ends import RunEnds
-from stepstream.wire.events import Done, ErrorData, decode_event
+from stepstream.wire.ending import TELLING, decides_end
+from stepstream.wire.events import decode_event
 from stepstream.wire.sse import FrameDecoder
 from tests.support.json_values import JSON
 
@@ -77,6 +79,7 @@ class Plain:
         self.accumulator = accumulator
         accumulator.stream.received_at = clock()
         self.is_done = False
+        self._ending = StreamEnding(accumulator.stream)
         self._decoder = FrameDecoder(max_event_bytes=max_event_bytes)
         self._audience = audience
         self._max_depth = max_depth
@@ -96,7 +99,7 @@ class Plain:
 
     def finish(self) -> None:
         frame = None if self.is_done else self._decoder.pending()
-        if frame is not None and frame.event in ("done", "error"):
+        if frame is not None and decides_end(frame):
             self._take(frame)
 
     def _take(self, frame: Any) -> None:
@@ -107,9 +110,8 @@ class Plain:
             return
         for change in self.accumulator.apply(event):
             self._audience.dispatch(change)
-        if isinstance(event.data, ErrorData):
-            raise ConnectionError(repr(event.data))
-        self.is_done = isinstance(event.data, Done)
+        if type(event.data) in TELLING:
+            self.is_done = self._ending.note(event)
 
 
 Reading = Callable[..., Any]
@@ -181,7 +183,7 @@ class Stream:
 def ending(exc: Exception) -> str:
     """An error in a word. That a stream is truncated is for the tests of outcomes."""
     name = type(exc).__name__
-    return {"StreamFailed": "failed", "ConnectionError": "failed", "StreamTruncated": ""}.get(name, repr(exc))
+    return {"StreamFailed": "failed", "StreamTruncated": ""}.get(name, repr(exc))
 
 
 def read(
