@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from stepstream.fold import builder
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.encoding import encode_change
+from stepstream.wire.events import Event
+from stepstream.wire.objects import RunStep
 from stepstream.wire.sse import Frame, FrameDecoder
 from tests.fold.test_hostile import garbled, mutate
 from tests.support.delta_streams import Server
@@ -108,6 +110,23 @@ def test_any_stream_is_folded_as_by_the_long_way(seed: int) -> None:
 def test_each_of_100_000_streams_is_folded_as_by_the_long_way(first: int) -> None:
     for seed in range(first, first + 2_500):
         check(seed)
+
+
+def test_event_made_by_hand_has_the_status_of_its_name() -> None:
+    accumulator = Accumulator()
+    accumulator.apply(Event("thread.run.step.created", RunStep("step_x")))
+    assert accumulator.steps["step_x"].status == "in_progress"
+
+
+def test_piece_that_is_appended_is_in_the_next_snapshot_and_the_version_stays() -> None:
+    accumulator = Accumulator()
+    message = {"id": "msg_x", "content": [{"type": "text", "text": {"value": "fog"}}]}
+    accumulator.apply_frame(Frame("thread.message.created", json.dumps(message).encode()))
+    growing = accumulator.state.messages["msg_x"]
+    before = growing.snapshot(), growing.version
+    growing.append(growing.tree["content"][0]["text"]["value"], " bank")
+    texts = [one.content[0].text.value for one in (before[0], growing.snapshot())]
+    assert (texts, growing.version) == (["fog", "fog bank"], before[1])
 
 
 def test_full_objects_that_leave_nothing_out_have_no_tree() -> None:

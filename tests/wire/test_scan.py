@@ -172,6 +172,7 @@ IN_ORDER = {
     "id_first": (b"id: 5\nevent: a\ndata: x", b"id: 5\nevent: a\ndata: x"),
     "unnamed": (b"data: x", b"data: x"),
     "id_after_the_event": (b"event: a\nid: 5\ndata: x", b"id: 5\nevent: a\ndata: x"),
+    "id_after_the_event_and_retry": (b"event: a\nid: 5\ndata: x\nretry: 9", b"id: 5\nevent: a\ndata: x"),
     "id_last": (b"event: a\ndata: x\nid: 5", b"id: 5\nevent: a\ndata: x"),
     "data_first": (b"data: x\nevent: a", b"event: a\ndata: x"),
     "unnamed_with_id": (b"id: 5\ndata: x", b"id: 5\nevent: message\ndata: x"),
