@@ -20,6 +20,7 @@ from stepstream.fold.accumulator import accumulate
 from stepstream.fold.outcome import outcome_of
 from tests.support.places import STREAMS
 from tests.support.run_streams import play, played, run, sse, step
+from tests.support.tables import each_row
 
 BY_ANNOTATION: dict[str, object] = {
     "str": "some words",
@@ -62,8 +63,8 @@ def said(exc: BaseException) -> tuple[Any, ...]:
     return type(exc), str(exc), exc.args, vars(exc)
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickled], ids=["copied", "deep-copied", "pickled"])
-@pytest.mark.parametrize("kind", exceptions(), ids=lambda kind: kind.__name__)
+@each_row("copied", [copy.copy, copy.deepcopy, pickled], ids=["copied", "deep-copied", "pickled"])
+@each_row("kind", exceptions(), ids=lambda kind: kind.__name__)
 def test_exception_keeps_its_text_and_attributes(kind: type[StepStreamError], copied: Callable[[Any], Any]):
     given = sample(kind)
     given.add_note("a note")
@@ -71,7 +72,7 @@ def test_exception_keeps_its_text_and_attributes(kind: type[StepStreamError], co
     assert said(copied(given)) == said(given)
 
 
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@each_row("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_exception_takes_every_protocol(protocol: int):
     given = APIError("no", status_code=404, code="gone")
     assert said(pickle.loads(pickle.dumps(given, protocol))) == said(given)
@@ -97,7 +98,7 @@ class Foreign(Exception):
         self.request = request
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("cause", "kept"),
     [
         (None, None),
@@ -131,7 +132,7 @@ async def test_exception_of_a_run_leaves_contexts_out():
     assert copy.deepcopy(caught.value).outcome.steps == outcome.steps  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in STREAMS.glob("*.sse")))
+@each_row("name", sorted(path.name for path in STREAMS.glob("*.sse")))
 def test_outcome_of_every_stream_is_pickled_as_plain_values(name: str):
     outcome = outcome_of(accumulate([(STREAMS / name).read_bytes()]).stream, "done")
     assert pickled(outcome) == outcome

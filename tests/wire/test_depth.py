@@ -8,6 +8,7 @@ from stepstream.wire.events import decode_event
 from stepstream.wire.objects import RunStep
 from stepstream.wire.sse import Frame
 from tests.support.json_values import event
+from tests.support.tables import each_row
 from tests.support.wire_samples import CREATED
 
 
@@ -17,14 +18,14 @@ def nested(depth: int, opening: str = "[", closing: str = "]") -> bytes:
     return f'{{"id": "a", "x": {inner}}}'.encode()
 
 
-@pytest.mark.parametrize("depth", [2, 63, 64])
-@pytest.mark.parametrize("brackets", [("[", "]"), ('{"k":', "}")], ids=["lists", "objects"])
+@each_row("depth", [2, 63, 64])
+@each_row("brackets", [("[", "]"), ('{"k":', "}")], ids=["lists", "objects"])
 def test_64_levels_are_decoded(depth: int, brackets: tuple[str, str]) -> None:
     assert decode_event(Frame(CREATED, nested(depth, *brackets))).data.id == "a"
 
 
-@pytest.mark.parametrize("depth", [65, 66, 1000])
-@pytest.mark.parametrize("brackets", [("[", "]"), ('{"k":', "}")], ids=["lists", "objects"])
+@each_row("depth", [65, 66, 1000])
+@each_row("brackets", [("[", "]"), ('{"k":', "}")], ids=["lists", "objects"])
 def test_65_levels_are_too_deep(depth: int, brackets: tuple[str, str]) -> None:
     with pytest.raises(DecodeError, match="nested deeper than 64 levels") as raised:
         decode_event(Frame(CREATED, nested(depth, *brackets)))
@@ -46,7 +47,7 @@ def test_too_deep_goes_before_not_json() -> None:
     assert raised.value.code == "too_deep"
 
 
-@pytest.mark.parametrize("depth", [2, 63, 64])
+@each_row("depth", [2, 63, 64])
 def test_64_levels_of_a_twice_encoded_object_are_decoded(depth: int) -> None:
     assert event(CREATED, nested(depth).decode()).data.id == "a"
 
@@ -69,7 +70,7 @@ SHALLOW = {
 }
 
 
-@pytest.mark.parametrize("payload", SHALLOW.values(), ids=SHALLOW)
+@each_row("payload", SHALLOW.values(), ids=SHALLOW)
 def test_brackets_in_strings_and_siblings_do_not_nest(payload: bytes) -> None:
     assert type(decode_event(Frame(CREATED, payload)).data) is RunStep
 
@@ -82,14 +83,14 @@ DEEP = {
 }
 
 
-@pytest.mark.parametrize("payload", DEEP.values(), ids=DEEP)
+@each_row("payload", DEEP.values(), ids=DEEP)
 def test_strings_do_not_hide_depth(payload: bytes) -> None:
     with pytest.raises(DecodeError) as raised:
         decode_event(Frame(CREATED, payload))
     assert raised.value.code == "too_deep"
 
 
-@pytest.mark.parametrize("unit", [b"[]", b'"[', b'\\"[', b'"\\', b"[[", b'""[{'])
+@each_row("unit", [b"[]", b'"[', b'\\"[', b'"\\', b"[[", b'""[{'])
 def test_telling_the_depth_takes_linear_time(unit: bytes) -> None:
     def work(count: int) -> float:
         payload, times = b'{"id": "' + unit * count, []

@@ -1,12 +1,11 @@
 """What says that a stream has ended though it has no name."""
 
-import pytest
-
 from stepstream import Frame
 from stepstream.wire.ending import decides_end, is_unnamed_done, kind_of, unnamed_error
+from tests.support.tables import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "data", "expected"),
     [
         ("message", b"[DONE]", True),
@@ -40,7 +39,7 @@ ERRORS: dict[str, tuple[bytes, tuple[str | None, ...] | None]] = {
 }
 
 
-@pytest.mark.parametrize(("data", "expected"), ERRORS.values(), ids=ERRORS)
+@each_row(("data", "expected"), ERRORS.values(), ids=ERRORS)
 def test_error_without_its_name_is_known_by_its_shape(data: bytes, expected: tuple[str | None, ...] | None):
     found = unnamed_error("message", data)
     assert (found and (found.code, found.message, found.type, found.param)) == expected
@@ -48,7 +47,7 @@ def test_error_without_its_name_is_known_by_its_shape(data: bytes, expected: tup
     assert unnamed_error("thread.run.created", data) is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "data", "expected"),
     [
         ("keepalive", b"{}", "keepalive"),

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stepstream.wire.error_body import error_fields, foreign_fields, foreign_text
+from tests.support.tables import each_row
 
 FIELDS = ("code", "message", "type", "param")
 
@@ -41,13 +41,13 @@ BODIES: dict[str, tuple[bytes, tuple[Any, ...]]] = {
 }
 
 
-@pytest.mark.parametrize(("body", "expected"), BODIES.values(), ids=BODIES)
+@each_row(("body", "expected"), BODIES.values(), ids=BODIES)
 def test_words_of_an_error_are_found_in_a_body(body: bytes, expected: tuple[Any, ...]):
     found = error_fields(body)
     assert tuple(found[name] for name in FIELDS) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("opening", "expected"),
     [
         (b'\xef\xbb\xbf {"error": {"message": "bu\\u001bsy"}}', "got JSON: bu\\u001bsy"),
@@ -83,6 +83,6 @@ def test_any_bytes_have_bounded_words_in_one_line(body: bytes):
     assert text.isprintable() or not any(one < " " for one in text)
 
 
-@pytest.mark.parametrize("body", [b"<title" * 20_000, b"<script>" * 10_000, b"<!--" * 20_000, b"<" * 99_999])
+@each_row("body", [b"<title" * 20_000, b"<script>" * 10_000, b"<!--" * 20_000, b"<" * 99_999])
 def test_hostile_html_takes_no_time(body: bytes):
     assert error_fields(body)["message"] is None or body.startswith(b"<")

@@ -1,7 +1,5 @@
 import json
 
-import pytest
-
 from stepstream.wire.base import WireObject
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Done, ErrorData, Event, Malformed, UnknownData, decode_event
@@ -9,6 +7,7 @@ from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep, Thread
 from stepstream.wire.sse import Frame
 from tests.support.json_values import event
+from tests.support.tables import each_row
 from tests.support.wire_samples import CREATED
 
 # Names
@@ -41,13 +40,13 @@ NAMES = [
 WITH_STATUS = [(name, status) for name, _, status in NAMES if status]
 
 
-@pytest.mark.parametrize(("name", "struct"), [case[:2] for case in NAMES])
+@each_row(("name", "struct"), [case[:2] for case in NAMES])
 def test_name_leads_to_its_type_and_only_id_is_needed(name: str, struct: type[WireObject]) -> None:
     data = event(name, {"id": "x_1"}).data
     assert (type(data), data.id) == (struct, "x_1")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "struct"),
     [
         ("thread.run.step.delta", RunStepDelta),
@@ -83,22 +82,22 @@ UNKNOWN_NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", UNKNOWN_NAMES)
+@each_row("name", UNKNOWN_NAMES)
 def test_unknown_name_keeps_its_payload(name: str) -> None:
     assert decode_event(Frame(name, b'{"a": 1}')).data == UnknownData(b'{"a": 1}')
 
 
-@pytest.mark.parametrize("payload", [b"", b"plain", b"{", b"\xff", b"[" * 500])
+@each_row("payload", [b"", b"plain", b"{", b"\xff", b"[" * 500])
 def test_payload_of_an_unknown_name_may_be_anything(payload: bytes) -> None:
     assert decode_event(Frame("keepalive", payload)).payload == payload
 
 
-@pytest.mark.parametrize("payload", [b"[DONE]", b"", b"{}", b"bye", b"[" * 500])
+@each_row("payload", [b"[DONE]", b"", b"{}", b"bye", b"[" * 500])
 def test_done_may_carry_anything(payload: bytes) -> None:
     assert decode_event(Frame("done", payload)).data == Done()
 
 
-@pytest.mark.parametrize(
+@each_row(
     "frame",
     [
         Frame(CREATED, b'{ "id":"step_elm", "mood" : "calm" }'),
@@ -114,7 +113,7 @@ def test_payload_is_what_came(frame: Frame) -> None:
     assert decode_event(frame).payload == frame.data
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("event", "payload"),
     [
         (Event(CREATED, RunStep(id="step_elm", usage=None)), b'{"id":"step_elm","usage":null}'),
@@ -145,12 +144,12 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("data", "error"), [case[1:] for case in ERRORS], ids=[case[0] for case in ERRORS])
+@each_row(("data", "error"), [case[1:] for case in ERRORS], ids=[case[0] for case in ERRORS])
 def test_error_is_read_from_any_shape(data: object, error: ErrorData) -> None:
     assert event("error", data).data == error
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("payload", "message"),
     [(b"overloaded, try later", "overloaded, try later"), (b"", ""), (b"{", "{"), (b"caf\xe9", "caf\ufffd")],
 )

@@ -8,6 +8,7 @@ from stepstream.wire.deltas import RunStepDelta
 from stepstream.wire.events import Malformed, decode_event
 from stepstream.wire.sse import Frame
 from tests.support.json_values import JSON, event
+from tests.support.tables import each_row
 from tests.support.wire_samples import CREATED, DELTA, calls_delta, content_delta
 
 UNDECODABLE = "undecodable_event"
@@ -72,7 +73,7 @@ MALFORMED: dict[str, tuple[str, object, str, str | None]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "data", "code", "identifier"), MALFORMED.values(), ids=MALFORMED)
+@each_row(("name", "data", "code", "identifier"), MALFORMED.values(), ids=MALFORMED)
 def test_json_that_does_not_fit_is_malformed(name: str, data: object, code: str, identifier: str | None) -> None:
     found = event(name, data).data
     assert isinstance(found, Malformed)
@@ -87,7 +88,7 @@ def test_malformed_data_keeps_its_payload() -> None:
 BAD_INDEXES = [-1, 1024, 10**30, 1.0, 0.5, True, False, None, "0", "", [0], {}]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "place",
     [
         lambda index: (DELTA, calls_delta({"index": index, "id": "c", "type": "function"})),
@@ -106,12 +107,12 @@ def test_index_that_is_no_integer_from_0_to_1023_is_bad(place: Callable[[object]
     assert [getattr(one, "code", one) for one in found] == [INDEX] * len(BAD_INDEXES)
 
 
-@pytest.mark.parametrize("index", [0, 1, 1023])
+@each_row("index", [0, 1, 1023])
 def test_index_from_0_to_1023_is_good(index: int) -> None:
     assert type(event(DELTA, calls_delta({"index": index})).data) is RunStepDelta
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "data", "reason"),
     [
         (CREATED, [], "expected an object, got a list"),
@@ -133,7 +134,7 @@ def test_reason_says_what_was_expected_and_where(name: str, data: JSON, reason: 
 WRONG = [(None, "nothing"), ("0", "str"), (5000, "a higher one"), (-1, "a negative one"), (True, "bool")]
 
 
-@pytest.mark.parametrize(("index", "got"), WRONG)
+@each_row(("index", "got"), WRONG)
 def test_reason_of_a_bad_index_says_what_came(index: object, got: str) -> None:
     reason = event(DELTA, calls_delta({"index": index})).data.reason
     assert reason == f"expected index as an int from 0 to 1023, got {got}"
@@ -163,7 +164,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("payload", BROKEN.values(), ids=BROKEN)
+@each_row("payload", BROKEN.values(), ids=BROKEN)
 def test_data_that_is_not_json_is_a_decode_error(payload: bytes) -> None:
     for name in (CREATED, DELTA, "thread.run.queued", "thread.message.delta", "thread.created"):
         with pytest.raises(DecodeError) as raised:

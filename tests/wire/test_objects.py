@@ -15,6 +15,7 @@ from stepstream.wire.objects import RequiredAction, Run, RunStep, Thread
 from stepstream.wire.sse import Frame
 from stepstream.wire.tool_calls import ToolCall
 from tests.support.json_values import JSON, event
+from tests.support.tables import each_row
 from tests.support.wire_samples import CALLS, CREATED, DELTA, OBJECTS, calls_delta, canonical, encoded, tool_step
 
 # What encodes back to what came
@@ -41,7 +42,7 @@ def test_object_read_again_is_the_same() -> None:
     assert offenders(lambda name, data: encoded(read_again(event(name, data)).data) == canonical(data)) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "struct"),
     [
         ("thread.created", Thread),
@@ -61,7 +62,7 @@ def test_absent_key_is_unset_and_null_is_none() -> None:
     assert (step.usage, step.last_error) == (None, UNSET)
 
 
-@pytest.mark.parametrize("kind", CALLS)
+@each_row("kind", CALLS)
 def test_unknown_key_of_a_known_kind_is_left_to_the_payload(kind: str) -> None:
     call = CALLS[kind]
     decoded = event(CREATED, tool_step({**call, "mood": "calm"}, mood="calm"))
@@ -79,7 +80,7 @@ def test_unknown_kind_without_words_has_no_id_type_or_name() -> None:
     assert (odd.id, odd.type, odd.tool_name) == (None, None, None)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("call", "is_known"),
     [
         ({"index": 0, "id": "c"}, True),
@@ -109,14 +110,14 @@ def test_event_of_another_name_is_read_again_by_its_data(name: str) -> None:
 # What objects tell
 
 
-@pytest.mark.parametrize("kind", CALLS)
+@each_row("kind", CALLS)
 def test_tool_name_is_that_of_a_kind_with_names(kind: str) -> None:
     named = {"function": "sail", "azure_function": "sail", "connected_agent": "mate", "mcp": "find", "openapi": "get"}
     (call,) = event(CREATED, tool_step(CALLS[kind])).data.tool_calls
     assert call.tool_name == named.get(kind)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "call",
     [{"type": "function"}, {"type": "function", "function": None}, {"type": "mcp", "name": ""}, {"name": "f"}],
     ids=["no_content", "null_content", "empty_name", "no_type"],
@@ -125,7 +126,7 @@ def test_tool_name_is_none_while_unknown(call: JSON) -> None:
     assert msgspec.convert(call, ToolCall).tool_name is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     "details",
     [
         None,
@@ -140,7 +141,7 @@ def test_step_without_calls_has_no_tool_calls(details: object) -> None:
     assert event(CREATED, {"id": "a", "step_details": details}).data.tool_calls == ()
 
 
-@pytest.mark.parametrize("case", ["run_waiting_for_outputs", "run_waiting_for_approval"])
+@each_row("case", ["run_waiting_for_outputs", "run_waiting_for_approval"])
 def test_required_action_tells_the_calls_of_either_kind(case: str) -> None:
     assert [call.id for call in event(*OBJECTS[case]).data.required_action.tool_calls] == ["c"]
 
@@ -160,7 +161,7 @@ def test_message_text_is_its_text_parts_joined() -> None:
     assert event("thread.message.created", {"id": "a", "content": parts}).data.text == "low tide"
 
 
-@pytest.mark.parametrize("content", [None, []])
+@each_row("content", [None, []])
 def test_message_without_content_has_no_text(content: object) -> None:
     assert event("thread.message.created", {"id": "a", "content": content}).data.text == ""
 
@@ -171,7 +172,7 @@ MESSAGE_ENDS = ["completed", "incomplete"]
 STATUSES = [*STEP_ENDS, "queued", "in_progress", "requires_action", "cancelling", "meditating", ""]
 
 
-@pytest.mark.parametrize(("struct", "ends"), [(RunStep, STEP_ENDS), (Run, RUN_ENDS), (Message, MESSAGE_ENDS)])
+@each_row(("struct", "ends"), [(RunStep, STEP_ENDS), (Run, RUN_ENDS), (Message, MESSAGE_ENDS)])
 def test_object_is_terminal_by_its_status(struct: type[Any], ends: list[str]) -> None:
     assert [status for status in STATUSES if struct(id="a", status=status).is_terminal] == ends
 
@@ -179,7 +180,7 @@ def test_object_is_terminal_by_its_status(struct: type[Any], ends: list[str]) ->
 # Times
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("field", "moment"),
     [
         ("created_at", "created"),
@@ -203,7 +204,7 @@ def test_zero_is_a_time() -> None:
     assert event(CREATED, {"id": "a", "created_at": 0}).data.created == datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("at", [None, 10**30, -(10**30), 1e300, 10**18])
+@each_row("at", [None, 10**30, -(10**30), 1e300, 10**18])
 def test_time_that_no_datetime_can_hold_is_none(at: float | None) -> None:
     assert event(CREATED, {"id": "a", "created_at": at}).data.created is None
 
@@ -213,12 +214,12 @@ def test_absent_time_is_none() -> None:
     assert [step.created, step.completed, step.failed, step.cancelled, step.expires, step.duration] == [None] * 6
 
 
-@pytest.mark.parametrize("end", ["completed_at", "failed_at", "cancelled_at", "expired_at"])
+@each_row("end", ["completed_at", "failed_at", "cancelled_at", "expired_at"])
 def test_duration_is_from_creation_to_whichever_end(end: str) -> None:
     assert RunStep(id="a", created_at=100, **{end: 102.5}).duration == timedelta(seconds=2.5)
 
 
-@pytest.mark.parametrize("times", [{"created_at": 100}, {"completed_at": 100}, {"created_at": 100, "expires_at": 200}])
+@each_row("times", [{"created_at": 100}, {"completed_at": 100}, {"created_at": 100, "expires_at": 200}])
 def test_duration_is_none_without_both_ends(times: dict[str, int]) -> None:
     assert RunStep(id="a", **times).duration is None
 
@@ -226,7 +227,7 @@ def test_duration_is_none_without_both_ends(times: dict[str, int]) -> None:
 # Hostile values
 
 
-@pytest.mark.parametrize(
+@each_row(
     "identifier",
     ["", "__proto__", "__class__", "a" * 100_000, "\0", "\u202e", "\U0001f6f6", "../x"],
     ids=["empty", "proto", "class", "long", "nul", "bidi", "emoji", "path"],
@@ -235,7 +236,7 @@ def test_id_may_be_any_text(identifier: str) -> None:
     assert event(CREATED, {"id": identifier}).data.id == identifier
 
 
-@pytest.mark.parametrize("key", ["__class__", "__struct_fields__", "self", "is_terminal", "duration", "tool_calls"])
+@each_row("key", ["__class__", "__struct_fields__", "self", "is_terminal", "duration", "tool_calls"])
 def test_keys_named_like_attributes_are_ignored(key: str) -> None:
     assert event(CREATED, {"id": "a", key: 5}).data == event(CREATED, {"id": "a"}).data
 
@@ -244,7 +245,7 @@ def test_last_of_repeated_keys_wins() -> None:
     assert decode_event(Frame(CREATED, b'{"id": "a", "id": "b"}')).data.id == "b"
 
 
-@pytest.mark.parametrize("number", ["0", "-0.0", "1e-7", "123456789012345678901234567890", "1.0", "1e+22", "0.1"])
+@each_row("number", ["0", "-0.0", "1e-7", "123456789012345678901234567890", "1.0", "1e+22", "0.1"])
 def test_number_is_kept_as_its_value(number: str) -> None:
     data = decode_event(Frame("thread.run.queued", b'{"id": "a", "temperature": %s}' % number.encode())).data
     assert (data.temperature, type(data.temperature)) == (json.loads(number), type(json.loads(number)))

@@ -11,6 +11,7 @@ from stepstream.wire.events import Event, Malformed
 from stepstream.wire.loose import MAX_REPORTED, BadField
 from tests.support.json_values import JSON, event, plain
 from tests.support.odd_fields import ISO, ROOTS, STATUSES, TIME, Place, at, oddities, put, whole
+from tests.support.tables import each_row
 from tests.support.wire_samples import CREATED, DELTA, OBJECTS, calls_delta, tool_step
 
 
@@ -19,7 +20,7 @@ def with_status(root: str, read: JSON) -> JSON:
     return read if root == "thread" or read.get("status") else {**read, "status": STATUSES[root]}
 
 
-@pytest.mark.parametrize("root", ROOTS)
+@each_row("root", ROOTS)
 def test_whole_objects_fit(root: str):
     good, places = whole(root)
     found = event(ROOTS[root][1], good)
@@ -68,7 +69,7 @@ NO_TIMES = [
 GOOD_TIMES: list[object] = [10**11, 1e11, 0, -1, 0.5, 1790000000.0, None]
 
 
-@pytest.mark.parametrize(("sent", "seconds"), TIMES)
+@each_row(("sent", "seconds"), TIMES)
 def test_time_in_another_form_is_read_in_seconds_and_told(sent: object, seconds: object):
     found = event(CREATED, {"id": "a", "created_at": sent})
     read = found.data.created_at
@@ -76,21 +77,21 @@ def test_time_in_another_form_is_read_in_seconds_and_told(sent: object, seconds:
     assert [bad.path for bad in found.bad_fields] == ["created_at"]
 
 
-@pytest.mark.parametrize("sent", NO_TIMES)
+@each_row("sent", NO_TIMES)
 def test_what_is_no_time_is_left_out(sent: object):
     found = event(CREATED, {"id": "a", "created_at": sent, "failed_at": 5})
     assert plain(found.data) == {"id": "a", "status": "in_progress", "failed_at": 5}
     assert [bad.path for bad in found.bad_fields] == ["created_at"]
 
 
-@pytest.mark.parametrize("sent", GOOD_TIMES)
+@each_row("sent", GOOD_TIMES)
 def test_time_in_seconds_is_as_it_was_sent(sent: object):
     found = event(CREATED, {"id": "a", "created_at": sent, "metadata": []})
     assert (found.data.created_at, type(found.data.created_at)) == (sent, type(sent))
     assert [bad.path for bad in found.bad_fields] == ["metadata"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("sent", "read"),
     [(3.0, 3), (-0.0, 0), (2**63 - 1, 2**63 - 1), (-(2**63), -(2**63)), (1e3, 1000)],
 )
@@ -100,7 +101,7 @@ def test_whole_count_is_an_integer(sent: object, read: int):
     assert len(found.bad_fields) == isinstance(sent, float)
 
 
-@pytest.mark.parametrize("sent", [3.5, 1e30, 2**63, -(2**63) - 1, 10**400, "3", True])
+@each_row("sent", [3.5, 1e30, 2**63, -(2**63) - 1, 10**400, "3", True])
 def test_what_is_no_count_is_left_out(sent: object):
     found = event(CREATED, {"id": "a", "usage": {"total_tokens": sent, "prompt_tokens": 1}})
     assert plain(found.data)["usage"] == {"prompt_tokens": 1}
@@ -137,12 +138,12 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "words"), WORDS, ids=[words[0] for _, words in WORDS])
+@each_row(("fields", "words"), WORDS, ids=[words[0] for _, words in WORDS])
 def test_odd_field_is_told_by_its_path_and_in_words(fields: JSON, words: tuple[str, str, str]):
     assert event(CREATED, {"id": "a", **fields}).bad_fields == (BadField(*words),)
 
 
-@pytest.mark.parametrize("count", [MAX_REPORTED - 1, MAX_REPORTED, MAX_REPORTED + 1, 2_000])
+@each_row("count", [MAX_REPORTED - 1, MAX_REPORTED, MAX_REPORTED + 1, 2_000])
 def test_first_odd_fields_are_told_and_the_others_counted(count: int):
     found = event("thread.run.queued", {"id": "a", "tools": [5] * count, "file_ids": ["f"]})
     told = [bad.path for bad in found.bad_fields]
@@ -177,7 +178,7 @@ UNKNOWN_AND_ODD = {
 }
 
 
-@pytest.mark.parametrize(("call", "read", "path"), UNKNOWN_AND_ODD.values(), ids=UNKNOWN_AND_ODD)
+@each_row(("call", "read", "path"), UNKNOWN_AND_ODD.values(), ids=UNKNOWN_AND_ODD)
 def test_object_of_an_unknown_kind_keeps_all_that_fits(call: JSON, read: JSON, path: str | None):
     found = event(CREATED, tool_step(call, {"type": "rod"}))
     assert plain(found.data) == tool_step(read, {"type": "rod"})
@@ -200,14 +201,14 @@ def test_odd_field_of_an_annotation_whose_type_may_come_is_read_where_that_is_pl
 # What is still refused
 
 
-@pytest.mark.parametrize("root", ROOTS)
-@pytest.mark.parametrize("data", [{}, {"id": None}, {"id": 5}, {"id": []}, {"id": {}, "metadata": []}, [], 5, None])
+@each_row("root", ROOTS)
+@each_row("data", [{}, {"id": None}, {"id": 5}, {"id": []}, {"id": {}, "metadata": []}, [], 5, None])
 def test_object_without_a_usable_id_is_malformed(root: str, data: object):
     found = event(ROOTS[root][1], data)
     assert (type(found.data), found.bad_fields) == (Malformed, ())
 
 
-@pytest.mark.parametrize(
+@each_row(
     "call",
     [
         {"index": 0, "id": 5},

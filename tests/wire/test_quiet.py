@@ -12,6 +12,7 @@ from stepstream.wire.objects import RunStep
 from stepstream.wire.sse import Frame
 from stepstream.wire.tool_calls import ToolCall
 from tests.support.json_values import event
+from tests.support.tables import each_row
 from tests.support.wire_samples import CREATED, DELTA, OBJECTS, calls_delta, tool_step
 
 HUSH = "hush-7c1e"
@@ -46,7 +47,7 @@ def test_repr_of_no_part_tells_content() -> None:
     assert {case: words for case, words in shown.items() if HUSH in " ".join(words)} == {}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "shown"),
     [
         (RunStep(id="step_elm", status="failed"), "<RunStep step_elm failed>"),
@@ -82,7 +83,7 @@ LEAKY: dict[str, tuple[str, object]] = {
 }
 
 
-@pytest.mark.parametrize(("name", "data"), LEAKY.values(), ids=LEAKY)
+@each_row(("name", "data"), LEAKY.values(), ids=LEAKY)
 def test_data_that_does_not_fit_tells_no_content(name: str, data: object) -> None:
     decoded = event(name, data)
     assert isinstance(decoded.data, Malformed) != bool(decoded.bad_fields)
@@ -101,7 +102,7 @@ LEAKY_BYTES = {
 }
 
 
-@pytest.mark.parametrize("payload", LEAKY_BYTES.values(), ids=LEAKY_BYTES)
+@each_row("payload", LEAKY_BYTES.values(), ids=LEAKY_BYTES)
 def test_decode_error_and_its_traceback_tell_no_content(payload: bytes) -> None:
     with pytest.raises(DecodeError) as raised:
         decode_event(Frame(CREATED, payload))

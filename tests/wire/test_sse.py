@@ -8,6 +8,7 @@ import pytest
 from stepstream.errors import FrameTooLarge
 from stepstream.wire.sse import Frame, FrameDecoder, encode_comment, encode_frame
 from tests.support.byte_chunks import pieces
+from tests.support.tables import each_row
 
 
 def said(data: str, event: str = "message", id: str = "") -> Frame:  # noqa: A002 - the standard's own word
@@ -141,7 +142,7 @@ CASES = [
     ),
 ]  # fmt: skip
 
-each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.fact)
+each_case = each_row("case", CASES, ids=lambda case: case.fact)
 
 
 def decoded(chunks: Iterable[bytes]) -> tuple[list[Frame], int | None, str]:
@@ -162,7 +163,7 @@ def test_stream_decodes_by_the_standard_in_any_chunks(case: Case) -> None:
     assert decoded(with_empty_ones) == expected, "empty chunks between all bytes"
 
 
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@each_row("kind", [bytes, bytearray, memoryview])
 def test_chunk_may_be_any_kind_of_bytes(kind: Callable[[bytes], bytes]) -> None:
     decoder = FrameDecoder()
     assert decoder.feed(kind(b"da")) + decoder.feed(kind(b"ta: a\n\n")) == [said("a")]
@@ -240,7 +241,7 @@ PENDING = [
 ]
 
 
-@pytest.mark.parametrize(("stream", "frame"), [case[1:] for case in PENDING], ids=[case[0] for case in PENDING])
+@each_row(("stream", "frame"), [case[1:] for case in PENDING], ids=[case[0] for case in PENDING])
 def test_pending_is_the_block_that_lacks_its_end(stream: bytes, frame: Frame | None) -> None:
     for size in (1, 2, 1000):
         decoder = FrameDecoder()
@@ -301,7 +302,7 @@ LIMITS = [
     ("almost_known_field_does_not_count", b"events: " + b"x" * 99 + b"\ndata: 0123456789\n\n", ([said(TEN)], False)),
 ]
 
-each_limit = pytest.mark.parametrize(("stream", "expected"), [case[1:] for case in LIMITS], ids=[x[0] for x in LIMITS])
+each_limit = each_row(("stream", "expected"), [case[1:] for case in LIMITS], ids=[x[0] for x in LIMITS])
 
 
 @each_limit
@@ -365,9 +366,7 @@ def test_decoder_that_failed_gives_no_frame_of_what_it_kept() -> None:
 BLOCK = 2**12
 
 
-@pytest.mark.parametrize(
-    "opening", [b": ", b"mood: ", b"mood", b"events: "], ids=["comment", "field", "bare", "events"]
-)
+@each_row("opening", [b": ", b"mood: ", b"mood", b"events: "], ids=["comment", "field", "bare", "events"])
 def test_endless_line_that_means_nothing_costs_no_memory(opening: bytes) -> None:
     decoder, chunk = FrameDecoder(), b"x" * BLOCK
     decoder.feed(opening)
@@ -412,7 +411,7 @@ GROWING = {
 }
 
 
-@pytest.mark.parametrize("chunks", GROWING.values(), ids=GROWING)
+@each_row("chunks", GROWING.values(), ids=GROWING)
 def test_time_is_linear_in_the_bytes(chunks: Callable[[int], list[bytes]]) -> None:
     # Eight times the bytes take eight times the time, and would take 64 times if what came before were read again.
     assert work(16_000, chunks) < 28 * work(2_000, chunks)
@@ -435,12 +434,12 @@ ENCODED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("frame", "block"), [case[1:] for case in ENCODED], ids=[case[0] for case in ENCODED])
+@each_row(("frame", "block"), [case[1:] for case in ENCODED], ids=[case[0] for case in ENCODED])
 def test_frame_is_encoded_as_one_block(frame: Frame, block: bytes) -> None:
     assert encode_frame(frame) == block
 
 
-@pytest.mark.parametrize(
+@each_row(
     "frame",
     [
         Frame("tide", b'{"a": "\\n\\nevent: done"}', "5"),
@@ -456,13 +455,13 @@ def test_encoded_frame_decodes_to_itself(frame: Frame) -> None:
     assert FrameDecoder().feed(encode_frame(frame)) == [frame]
 
 
-@pytest.mark.parametrize("forged", ["a\nb", "a\rb", "a\r\n\r\ndata: b", "a\0b", "\n", "\0"])
+@each_row("forged", ["a\nb", "a\rb", "a\r\n\r\ndata: b", "a\0b", "\n", "\0"])
 def test_event_that_would_forge_fields_is_refused(forged: str) -> None:
     with pytest.raises(ValueError, match="expected event without CR, LF or NUL"):
         encode_frame(Frame(forged, b"a"))
 
 
-@pytest.mark.parametrize("forged", ["a\nb", "a\rb", "a\r\n\r\ndata: b", "a\0b", "\n", "\0"])
+@each_row("forged", ["a\nb", "a\rb", "a\r\n\r\ndata: b", "a\0b", "\n", "\0"])
 def test_id_that_would_forge_fields_is_refused(forged: str) -> None:
     with pytest.raises(ValueError, match="expected id without CR, LF or NUL"):
         encode_frame(Frame("tide", b"a", forged))
@@ -473,13 +472,13 @@ def test_data_that_is_not_utf_8_is_refused() -> None:
         encode_frame(Frame("tide", b"\xff"))
 
 
-@pytest.mark.parametrize("frame", [Frame("\ud800", b"a"), Frame("tide", b"a", "\ud800")], ids=["event", "id"])
+@each_row("frame", [Frame("\ud800", b"a"), Frame("tide", b"a", "\ud800")], ids=["event", "id"])
 def test_text_that_is_no_unicode_is_refused(frame: Frame) -> None:
     with pytest.raises(ValueError, match="surrogates not allowed"):
         encode_frame(frame)
 
 
-@pytest.mark.parametrize(("retry", "line"), [(0, b"retry: 0\n"), (1500, b"retry: 1500\n")])
+@each_row(("retry", "line"), [(0, b"retry: 0\n"), (1500, b"retry: 1500\n")])
 def test_retry_is_a_line_of_the_block(retry: int, line: bytes) -> None:
     assert encode_frame(Frame("message", b"a"), retry=retry) == line + b"data: a\n\n"
 
@@ -489,7 +488,7 @@ def test_negative_retry_is_refused() -> None:
         encode_frame(Frame("message", b"a"), retry=-1)
 
 
-@pytest.mark.parametrize("retry", [1.5, True, "7", "7\ndata: forged", b"7"])
+@each_row("retry", [1.5, True, "7", "7\ndata: forged", b"7"])
 def test_retry_that_is_no_int_is_refused(retry: int) -> None:
     with pytest.raises(TypeError, match="expected retry as an int"):
         encode_frame(Frame("message", b"a"), retry=retry)
@@ -506,11 +505,11 @@ COMMENTS = [
 ]
 
 
-@pytest.mark.parametrize(("comment", "block"), [case[1:] for case in COMMENTS], ids=[case[0] for case in COMMENTS])
+@each_row(("comment", "block"), [case[1:] for case in COMMENTS], ids=[case[0] for case in COMMENTS])
 def test_comment_is_encoded_line_by_line(comment: str, block: bytes) -> None:
     assert encode_comment(comment) == block
 
 
-@pytest.mark.parametrize("comment", ["", "a", "a\n\ndata: b\n\n", "a\r\rdata: b\r\r", "a\r\n\r\nid: 5"])
+@each_row("comment", ["", "a", "a\n\ndata: b\n\n", "a\r\rdata: b\r\r", "a\r\n\r\nid: 5"])
 def test_comment_decodes_to_nothing(comment: str) -> None:
     assert decoded([encode_comment(comment)]) == ([], None, "")

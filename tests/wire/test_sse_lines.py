@@ -1,10 +1,10 @@
 from itertools import pairwise
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stepstream.wire.sse_lines import LineCutter, field_of, id_of, last_lines, retry_of
+from tests.support.tables import each_row
 
 BOM = b"\xef\xbb\xbf"
 PARTS = [
@@ -45,7 +45,7 @@ def test_lines_are_the_same_at_any_chunking(data: bytes, places: list[int]):
         assert read(bytes(cutter.unfinished)) == read(rest)
 
 
-@pytest.mark.parametrize("line", [b": ping", b"mood: calm", b"datax:", b"\xff" * 6])
+@each_row("line", [b": ping", b"mood: calm", b"datax:", b"\xff" * 6])
 def test_one_byte_is_kept_of_a_line_that_is_no_field(line: bytes):
     cutter = LineCutter()
     for _ in range(3):
@@ -61,16 +61,14 @@ def test_dropped_line_is_no_field_and_the_next_one_is_whole():
     assert cutter.feed(b"345\nid: 6\n") == [b"i", b"id: 6"]
 
 
-@pytest.mark.parametrize(
-    ("seen", "is_between"), [(b"", False), (b"\n", True), (b"\r", False), (b"a", False), (b":", False)]
-)
+@each_row(("seen", "is_between"), [(b"", False), (b"\n", True), (b"\r", False), (b"a", False), (b":", False)])
 def test_nothing_is_kept_between_lines(seen: bytes, is_between: bool):
     cutter = LineCutter()
     cutter.feed(seen)
     assert cutter.is_between_lines is is_between
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "field"),
     [
         (b"id: 7", (b"id", b"7")),
@@ -91,6 +89,6 @@ def test_id_with_nul_and_retry_that_is_no_number_change_nothing():
     assert [retry_of(value, 5) for value in values] == [250, 0, 7, 10**18 - 1, 10**18, 5, 5, 5]
 
 
-@pytest.mark.parametrize(("count", "length"), [(0, 0), (1, 1), (2, 4), (3, 5), (4, 9)])
+@each_row(("count", "length"), [(0, 0), (1, 1), (2, 4), (3, 5), (4, 9)])
 def test_length_of_the_last_lines_counts_their_ends(count: int, length: int):
     assert last_lines(b"aaa\n\nb\r\nc", count) == length
