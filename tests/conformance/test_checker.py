@@ -1,7 +1,6 @@
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +26,7 @@ from tests.support.conforming_streams import (
     with_edits,
 )
 from tests.support.planted_faults import PLANTED
+from tests.support.tables import each_row
 
 
 def test_deviation_says_where_what_was_expected_and_what_came():
@@ -40,7 +40,7 @@ def test_wrong_type_is_described_and_not_quoted():
     assert (found.expected, found.got) == ("created_at as an integer of Unix seconds", "a string of 9 characters")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("sent", "words"),
     [
         (Sent("thread.run.step.created", b"{"), ("JSON", "1 bytes: Input data was truncated")),
@@ -66,7 +66,7 @@ def test_place_in_a_list_is_named():
     assert found.expected == "step_details.tool_calls[0].code_interpreter.outputs[0].logs as a string"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "words"),
     [
         (None, "null"),
@@ -118,7 +118,7 @@ def test_event_too_large_is_a_deviation_and_the_end():
     assert found == [Deviation(5, "", "frame_too_large", None, "at most 16 bytes", "a longer event")]
 
 
-@pytest.mark.parametrize("last", [DONE, Sent("error", {"message": "The wheel broke."})])
+@each_row("last", [DONE, Sent("error", {"message": "The wheel broke."})])
 def test_end_that_lacks_its_blank_line_counts(last: Sent):
     checker = Checker()
     for frame in frames(ANSWER[:-1]):
@@ -217,7 +217,7 @@ def test_deviations_hold_no_payload():
     assert {name: found for name, found in told.items() if found} == {}
 
 
-@pytest.mark.parametrize("data", [b'{"id": "step_1", "status": se3cret', b'"se3cret', b"\xff se3cret", b'["se3cret"]'])
+@each_row("data", [b'{"id": "step_1", "status": se3cret', b'"se3cret', b"\xff se3cret", b'["se3cret"]'])
 def test_broken_data_is_not_quoted(data: bytes):
     for event in ("thread.run.step.completed", "thread.run.step.delta", "thread.message.delta", "error", "done"):
         found = check([Sent(event, data)])

@@ -26,6 +26,7 @@ from tests.support.server_events import (
     run,
     text,
 )
+from tests.support.tables import each_row
 
 HUSH = "hush-7c1e"
 KNOWN = delta(piece(0, id="call_a", name="sail", arguments=HUSH))
@@ -70,7 +71,7 @@ def test_anomaly_has_its_code_event_and_id(
     assert [(one.code, one.event, one.id) for one in found] == [(request.node.callspec.id, last.name, identifier)]
 
 
-@pytest.mark.parametrize("events", [case[0] for case in MADE.values()], ids=MADE)
+@each_row("events", [case[0] for case in MADE.values()], ids=MADE)
 def test_anomaly_is_kept_and_counted(events: list[Event]) -> None:
     *before, last = events
     accumulator = fold(*before, max_open_runs=1)
@@ -79,14 +80,14 @@ def test_anomaly_is_kept_and_counted(events: list[Event]) -> None:
     assert (accumulator.anomalies[count:], accumulator.anomaly_count) == (found, count + 1)
 
 
-@pytest.mark.parametrize("events", [case[0] for case in MADE.values()], ids=MADE)
+@each_row("events", [case[0] for case in MADE.values()], ids=MADE)
 def test_anomaly_tells_no_content(events: list[Event]) -> None:
     *before, last = events
     (anomaly,) = [one for one in fold(*before, max_open_runs=1).apply(last) if isinstance(one, Anomaly)]
     assert HUSH not in f"{anomaly!r} {anomaly.text} {anomaly.expected} {anomaly.got}"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "code"),
     [(HUSH.encode(), "undecodable_event"), (json.dumps({"x": [[[HUSH]]]}).encode(), "too_deep")],
     ids=["undecodable_event", "too_deep"],
@@ -153,7 +154,7 @@ def test_step_and_message_of_one_id_are_told_apart() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "harmless",
     [
         event("keepalive", {}),

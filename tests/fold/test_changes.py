@@ -2,7 +2,6 @@ import json
 from typing import Any
 
 import msgspec
-import pytest
 
 from stepstream.fold.changes import NO_DELTA, Change, MessageProgress, StepProgress
 from stepstream.fold.encoding import encode_change
@@ -28,6 +27,7 @@ from tests.support.server_events import (
     run,
     text,
 )
+from tests.support.tables import each_row
 
 THREAD = "thread_moss"
 SAIL = delta(piece(0, id="call_a", name="sail", arguments="{"))
@@ -193,7 +193,7 @@ def made(events: list[Event], kind: str) -> Change:
     return change
 
 
-each = pytest.mark.parametrize(("events", "line"), ENCODED.values(), ids=ENCODED)
+each = each_row(("events", "line"), ENCODED.values(), ids=ENCODED)
 
 
 @each
@@ -256,7 +256,7 @@ AS_SENT = {
 }
 
 
-@pytest.mark.parametrize("body", AS_SENT.values(), ids=AS_SENT)
+@each_row("body", AS_SENT.values(), ids=AS_SENT)
 def test_delta_is_encoded_byte_for_byte_as_sent(body: str) -> None:
     assert b',"delta":' + body.encode() + b',"thread_id"' in encode_change(progress_of(raw(body)))
 
@@ -292,7 +292,7 @@ def test_progress_carries_the_delta_that_came() -> None:
 # What else changes tell
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "expected"),
     [
         ({"type": "dream"}, "dream"),
@@ -307,7 +307,7 @@ def test_type_of_a_step_is_its_own_or_that_of_its_details(fields: JSON, expected
     assert (change.type, change.step_type) == (expected, expected)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "change",
     [
         last_changes_of(created())[0],
@@ -324,8 +324,8 @@ def test_change_tells_its_run_and_thread(change: Any) -> None:
     assert (change.run_id, change.thread_id) == (RUN, THREAD)
 
 
-@pytest.mark.parametrize("value", [{"run_id": None, "thread_id": None}, {}], ids=["null", "absent"])
-@pytest.mark.parametrize(
+@each_row("value", [{"run_id": None, "thread_id": None}, {}], ids=["null", "absent"])
+@each_row(
     "make",
     [
         lambda value: [event("thread.run.step.created", {"id": STEP, **value})],
@@ -348,7 +348,7 @@ def test_thread_of_a_run_that_is_not_known_is_none() -> None:
 HUSH = "hush-7c1e"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("events", "shown"),
     [
         ([created(metadata={HUSH: HUSH})], ["<StepTransition step_larch None → in_progress>"]),
@@ -384,7 +384,7 @@ def test_repr_tells_state_but_no_content(events: list[Event], shown: list[str]) 
 # Progress that holds the bytes of its event
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("kind", "sent", "table"),
     [
         (StepProgress, {"id": STEP, "delta": {"step_details": {"type": "tool_calls", "tool_calls": []}}}, "steps"),

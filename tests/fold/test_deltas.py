@@ -1,7 +1,5 @@
 import json
 
-import pytest
-
 from stepstream.wire.base import Unknown
 from stepstream.wire.events import Event
 from tests.support.json_values import JSON, event, plain
@@ -23,6 +21,7 @@ from tests.support.server_events import (
     piece,
     step_of,
 )
+from tests.support.tables import each_row
 
 SAIL = piece(0, id="call_a", name="sail", arguments='{"to":')
 
@@ -269,28 +268,28 @@ BUILT: dict[str, tuple[list[Event], list[JSON]]] = {
 }
 
 
-@pytest.mark.parametrize(("deltas", "calls"), BUILT.values(), ids=BUILT)
+@each_row(("deltas", "calls"), BUILT.values(), ids=BUILT)
 def test_deltas_build_the_calls(deltas: list[Event], calls: list[JSON]) -> None:
     assert calls_of(created(), *deltas) == calls
 
 
-@pytest.mark.parametrize(("deltas", "calls"), BUILT.values(), ids=BUILT)
+@each_row(("deltas", "calls"), BUILT.values(), ids=BUILT)
 def test_deltas_that_fit_are_no_anomaly(deltas: list[Event], calls: list[JSON]) -> None:
     assert codes(fold(created(), *deltas)) == []
 
 
-@pytest.mark.parametrize(("deltas", "calls"), BUILT.values(), ids=BUILT)
+@each_row(("deltas", "calls"), BUILT.values(), ids=BUILT)
 def test_deltas_build_the_calls_of_a_step_that_opened_without(deltas: list[Event], calls: list[JSON]) -> None:
     for bare in (None, {"type": "tool_calls"}):
         assert calls_of(created(step_details=bare), *deltas) == calls, f"opened with {bare}"
 
 
-@pytest.mark.parametrize(("deltas", "calls"), BUILT.values(), ids=BUILT)
+@each_row(("deltas", "calls"), BUILT.values(), ids=BUILT)
 def test_deltas_that_came_first_build_the_same_calls(deltas: list[Event], calls: list[JSON]) -> None:
     assert calls_of(*deltas, created()) == calls
 
 
-@pytest.mark.parametrize(
+@each_row(
     "event",
     [
         event("thread.run.step.delta", {"id": STEP, "delta": None}),
@@ -306,12 +305,12 @@ def test_delta_of_nothing_is_no_change(event: Event) -> None:
     assert (accumulator.apply(event), accumulator.steps[STEP]) == ([], first.data)
 
 
-@pytest.mark.parametrize("details", [{}, {"type": "tool_calls"}, {"tool_calls": None}, {"tool_calls": []}])
+@each_row("details", [{}, {"type": "tool_calls"}, {"tool_calls": None}, {"tool_calls": []}])
 def test_delta_without_calls_leaves_the_calls(details: object) -> None:
     assert calls_of(created(), delta(SAIL), details_delta(details)) == [call("call_a", name="sail", arguments='{"to":')]
 
 
-@pytest.mark.parametrize("other", [{"message_creation": {"message_id": "m"}}, {"activities": [{"id": "a"}]}])
+@each_row("other", [{"message_creation": {"message_id": "m"}}, {"activities": [{"id": "a"}]}])
 def test_delta_may_tell_other_details_beside_a_call(other: JSON) -> None:
     both = details_delta({"type": "tool_calls", "tool_calls": [piece(0, arguments="1}")], **other})
     assert step_of(fold(created(), delta(SAIL), both))["step_details"] == {
@@ -404,17 +403,17 @@ KNOWN = [
 ]
 
 
-@pytest.mark.parametrize(("event", "code"), REFUSED.values(), ids=REFUSED)
+@each_row(("event", "code"), REFUSED.values(), ids=REFUSED)
 def test_delta_that_contradicts_is_one_anomaly(event: Event, code: str) -> None:
     assert names(last_changes_of(*KNOWN, event)) == [code]
 
 
-@pytest.mark.parametrize("event", [case[0] for case in REFUSED.values()], ids=REFUSED)
+@each_row("event", [case[0] for case in REFUSED.values()], ids=REFUSED)
 def test_refused_delta_changes_nothing(event: Event) -> None:
     assert fold(*KNOWN, event).steps[STEP] == fold(*KNOWN).steps[STEP]
 
 
-@pytest.mark.parametrize("event", [case[0] for case in REFUSED.values()], ids=REFUSED)
+@each_row("event", [case[0] for case in REFUSED.values()], ids=REFUSED)
 def test_stream_goes_on_after_a_refused_delta(event: Event) -> None:
     after = delta(piece(0, arguments="}"))
     assert fold(*KNOWN, event, after).steps[STEP] == fold(*KNOWN, after).steps[STEP]

@@ -9,6 +9,7 @@ from stepstream.fold.ending import StreamEnding
 from stepstream.fold.lifecycle import is_over
 from stepstream.wire.ending import TELLING
 from tests.support.run_streams import frames, message, run, says, step
+from tests.support.tables import each_row
 
 RUN, BEGUN, COMPLETED, WAITS = run("queued"), run("in_progress"), run("completed"), run("requires_action")
 NAMELESS = Frame("message", b"[DONE]")
@@ -71,7 +72,7 @@ def _frame(one: Any) -> Frame:
     return one if isinstance(one, Frame) else frames([one])[0]
 
 
-@pytest.mark.parametrize(("sent", "expected"), ENDS.values(), ids=ENDS)
+@each_row(("sent", "expected"), ENDS.values(), ids=ENDS)
 def test_stream_ends_in_one_way(sent: list[Any], expected: str):
     assert ended(sent) == expected
 
@@ -92,7 +93,7 @@ def test_what_the_bytes_were_like_is_said_where_no_event_came():
         ending.reason(": got JSON")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("statuses", "or_waiting", "expected"),
     [
         ([], True, False),

@@ -31,6 +31,7 @@ from tests.support.server_events import (
     run,
     text,
 )
+from tests.support.tables import each_row
 
 
 def of_stream(*names: str) -> list[Event]:
@@ -154,7 +155,7 @@ def known(accumulator: Accumulator) -> list[Any]:
     return [{identifier: plain(one) for identifier, one in mapping.items()} for mapping in kept]
 
 
-@pytest.mark.parametrize("events", STREAMS.values(), ids=STREAMS)
+@each_row("events", STREAMS.values(), ids=STREAMS)
 def test_fold_goes_on_after_every_cut_as_if_there_were_none(events: list[Event]) -> None:
     whole = Accumulator()
     expected = [lines(whole.apply(one)) for one in events]
@@ -164,7 +165,7 @@ def test_fold_goes_on_after_every_cut_as_if_there_were_none(events: list[Event])
         assert known(restored) == known(whole), cut
 
 
-@pytest.mark.parametrize("events", STREAMS.values(), ids=STREAMS)
+@each_row("events", STREAMS.values(), ids=STREAMS)
 def test_restored_snapshots_are_equal_at_every_cut(events: list[Event]) -> None:
     for cut in range(len(events) + 1):
         accumulator = fold(*events[:cut])
@@ -176,7 +177,7 @@ def test_restored_snapshots_are_equal_at_every_cut(events: list[Event]) -> None:
         ), cut
 
 
-@pytest.mark.parametrize("events", STREAMS.values(), ids=STREAMS)
+@each_row("events", STREAMS.values(), ids=STREAMS)
 def test_export_of_what_was_restored_restores_to_the_same(events: list[Event]) -> None:
     restored = Accumulator.restore(fold(*events).export())
     assert known(Accumulator.restore(restored.export())) == known(restored)
@@ -318,7 +319,7 @@ BAD: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("data", BAD.values(), ids=BAD)
+@each_row("data", BAD.values(), ids=BAD)
 def test_bytes_that_are_no_export_are_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError, match="expected"):
         Accumulator.restore(data)

@@ -34,6 +34,7 @@ from tests.support.server_events import (
     piece,
     text,
 )
+from tests.support.tables import each_row
 
 some = settings(max_examples=100, deadline=None)
 
@@ -221,7 +222,7 @@ def test_damaged_bytes_raise_nothing_but_declared_errors(stream: str, seed: int)
     check_that_everything_can_be_read(accumulator, changes)
 
 
-@pytest.mark.parametrize("depth", [60, 200, 400, 700, 950, 5_000])
+@each_row("depth", [60, 200, 400, 700, 950, 5_000])
 def test_deep_json_raises_nothing_however_high_the_limit(depth: int) -> None:
     deep = b'{"x":' * depth + b"1" + b"}" * depth
     accumulator, changes = Accumulator(max_depth=100_000), []

@@ -32,6 +32,7 @@ from tests.support.server_events import (
     moved,
     run,
 )
+from tests.support.tables import each_row
 
 STREAMS = sorted((Path(__file__).parent.parent / "streams").glob("*.sse"))
 UNTOLD = (StepProgress, MessageProgress, Anomaly)
@@ -68,7 +69,7 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize(("events", "key"), KEYS.values(), ids=KEYS)
+@each_row(("events", "key"), KEYS.values(), ids=KEYS)
 def test_key_says_run_kind_id_and_what(events: list, key: str) -> None:
     if "call" in key:
         assert key in keys(changes_of(*events))
@@ -217,7 +218,7 @@ def check_lines(changes: Iterable[Change]) -> None:
         assert (plain.key, encode_change(plain)) == (change.key, encode_change(change))
 
 
-@pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
+@each_row("path", STREAMS, ids=lambda path: path.stem)
 def test_changes_of_own_streams_are_read_back(path: Path) -> None:
     check_lines(told(Accumulator(context=object()), FrameDecoder().feed(path.read_bytes())))
 
@@ -238,7 +239,7 @@ def test_changes_of_hostile_streams_are_read_back() -> None:
         check_lines(told(Accumulator(), FrameDecoder().feed(b"".join(Server(seed).stream(40)))))
 
 
-@pytest.mark.parametrize("attribute", ["step", "run", "message", "call"])
+@each_row("attribute", ["step", "run", "message", "call"])
 def test_object_that_was_not_written_is_a_lookup_error(attribute: str) -> None:
     events = [run("queued"), created(call("call_a", name="sail")), message()]
     (change, *_) = [one for one in changes_of(*events) if hasattr(one, attribute)]
@@ -270,7 +271,7 @@ def test_time_zero_is_a_time_in_a_line_too() -> None:
     assert change.created_at == decode_change(encode_change(change)).created_at == 0
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line",
     [
         b"",

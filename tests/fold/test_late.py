@@ -1,5 +1,3 @@
-import pytest
-
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.changes import StepProgress
 from stepstream.wire.events import Event
@@ -21,6 +19,7 @@ from tests.support.server_events import (
     piece,
     step_of,
 )
+from tests.support.tables import each_row
 
 FILLED = ["StepProgress"]
 DROPPED = ["delta_after_terminal"]
@@ -220,21 +219,19 @@ LATE: dict[str, tuple[list[JSON], list[JSON], list[JSON], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("listed", "said", "kinds"), [(listed, said, kinds) for listed, said, _, kinds in LATE.values()], ids=LATE
-)
+@each_row(("listed", "said", "kinds"), [(listed, said, kinds) for listed, said, _, kinds in LATE.values()], ids=LATE)
 def test_late_delta_is_a_late_progress_or_one_anomaly(listed: list[JSON], said: list[JSON], kinds: list[str]) -> None:
     assert names(last_changes_of(created(), ended(*listed), delta(*said))) == kinds
 
 
-@pytest.mark.parametrize(("listed", "said", "expected"), [case[:3] for case in LATE.values()], ids=LATE)
+@each_row(("listed", "said", "expected"), [case[:3] for case in LATE.values()], ids=LATE)
 def test_late_delta_only_fills_what_the_terminal_object_left_null(
     listed: list[JSON], said: list[JSON], expected: list[JSON]
 ) -> None:
     assert calls_of(created(), ended(*listed), delta(*said)) == expected
 
 
-@pytest.mark.parametrize(("listed", "said", "expected"), [case[:3] for case in LATE.values()], ids=LATE)
+@each_row(("listed", "said", "expected"), [case[:3] for case in LATE.values()], ids=LATE)
 def test_late_delta_that_comes_twice_changes_nothing_more(
     listed: list[JSON], said: list[JSON], expected: list[JSON]
 ) -> None:
@@ -260,13 +257,13 @@ def test_step_stays_ended_after_a_late_fill() -> None:
     assert fold(ended(MCP), delta({"index": 0, "output": "here"})).steps[STEP].status == "completed"
 
 
-@pytest.mark.parametrize("details", [None, {"type": "tool_calls", "tool_calls": None}], ids=["details", "calls"])
+@each_row("details", [None, {"type": "tool_calls", "tool_calls": None}], ids=["details", "calls"])
 def test_late_delta_fills_null_details(details: object) -> None:
     late = delta(piece(0, id="call_a", name="sail", output="ok"))
     assert calls_of(ended(step_details=details), late) == [call("call_a", name="sail", output="ok")]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "late",
     [
         {"type": "message_creation", "message_creation": {"message_id": "m"}},
@@ -280,7 +277,7 @@ def test_late_delta_of_another_step_type_is_dropped_whole(late: JSON) -> None:
     assert (names(changes), fold(end, details_delta(late)).steps[STEP]) == (DROPPED, end.data)
 
 
-@pytest.mark.parametrize("body", [None, {}, {"step_details": None}, {"status": "failed"}])
+@each_row("body", [None, {}, {"step_details": None}, {"status": "failed"}])
 def test_late_delta_of_nothing_is_no_change(body: object) -> None:
     assert last_changes_of(ended(MCP), event("thread.run.step.delta", {"id": STEP, "delta": body})) == []
 

@@ -1,8 +1,6 @@
 import json
 from functools import partial
 
-import pytest
-
 from stepstream.fold.changes import MessageTransition
 from stepstream.wire.base import Unknown
 from stepstream.wire.events import Event
@@ -20,6 +18,7 @@ from tests.support.server_events import (
     text,
     transitions_of,
 )
+from tests.support.tables import each_row
 
 
 def ended(*content: JSON, as_: str = "completed", status: str | None = None, **fields: object) -> Event:
@@ -41,12 +40,12 @@ def test_same_status_is_no_transition() -> None:
     assert transitions(message(), message(as_="in_progress")) == [(None, "in_progress", False)]
 
 
-@pytest.mark.parametrize("end", ["completed", "incomplete"])
+@each_row("end", ["completed", "incomplete"])
 def test_end_is_a_terminal_transition(end: str) -> None:
     assert transitions(message(), ended(as_=end))[1:] == [("in_progress", end, True)]
 
 
-@pytest.mark.parametrize("end", ["completed", "incomplete"])
+@each_row("end", ["completed", "incomplete"])
 def test_status_alone_ends_a_message(end: str) -> None:
     assert transitions(message(), message(end, as_="in_progress"))[1:] == [("in_progress", end, True)]
 
@@ -60,7 +59,7 @@ def test_end_of_a_message_never_seen_opens_it() -> None:
     assert (transitions(end), fold(end).messages[MESSAGE]) == ([(None, "completed", True)], end.data)
 
 
-@pytest.mark.parametrize("name", ["failed", "cancelled", "expired", "queued", "meditating"])
+@each_row("name", ["failed", "cancelled", "expired", "queued", "meditating"])
 def test_other_statuses_do_not_end_a_message(name: str) -> None:
     assert transitions(message(), message(name, as_="in_progress"))[1:] == [("in_progress", name, False)]
 
@@ -198,22 +197,22 @@ BUILT: dict[str, tuple[list[Event], list[JSON]]] = {
 }
 
 
-@pytest.mark.parametrize(("deltas", "content"), BUILT.values(), ids=BUILT)
+@each_row(("deltas", "content"), BUILT.values(), ids=BUILT)
 def test_deltas_build_the_content(deltas: list[Event], content: list[JSON]) -> None:
     assert content_of(message(), *deltas) == content
 
 
-@pytest.mark.parametrize(("deltas", "content"), BUILT.values(), ids=BUILT)
+@each_row(("deltas", "content"), BUILT.values(), ids=BUILT)
 def test_deltas_that_fit_are_no_anomaly(deltas: list[Event], content: list[JSON]) -> None:
     assert codes(fold(message(), *deltas)) == []
 
 
-@pytest.mark.parametrize(("deltas", "content"), BUILT.values(), ids=BUILT)
+@each_row(("deltas", "content"), BUILT.values(), ids=BUILT)
 def test_deltas_build_the_content_of_a_message_that_opened_without(deltas: list[Event], content: list[JSON]) -> None:
     assert content_of(event("thread.message.created", {"id": MESSAGE}), *deltas) == content
 
 
-@pytest.mark.parametrize(("deltas", "content"), BUILT.values(), ids=BUILT)
+@each_row(("deltas", "content"), BUILT.values(), ids=BUILT)
 def test_deltas_that_came_first_build_the_same_content(deltas: list[Event], content: list[JSON]) -> None:
     assert content_of(*deltas, message()) == content
 
@@ -270,7 +269,7 @@ def test_unknown_content_keeps_its_place() -> None:
     assert [type(part) is Unknown for part in found.content] == [True, False]
 
 
-@pytest.mark.parametrize("body", [None, {}, {"content": None}, {"role": None, "content": None}, {"mood": "calm"}])
+@each_row("body", [None, {}, {"content": None}, {"role": None, "content": None}, {"mood": "calm"}])
 def test_delta_of_nothing_is_no_change(body: object) -> None:
     assert last_changes_of(message(), event("thread.message.delta", {"id": MESSAGE, "delta": body})) == []
 
@@ -297,7 +296,7 @@ KNOWN = [
 ]
 
 
-@pytest.mark.parametrize(("event", "code"), REFUSED.values(), ids=REFUSED)
+@each_row(("event", "code"), REFUSED.values(), ids=REFUSED)
 def test_delta_that_contradicts_is_one_anomaly_and_changes_nothing(event: Event, code: str) -> None:
     assert (names(last_changes_of(*KNOWN, event)), content_of(*KNOWN, event)) == ([code], content_of(*KNOWN))
 
@@ -315,7 +314,7 @@ def test_terminal_object_is_the_truth() -> None:
     assert fold(message(), message_delta(text("fo", 0)), end).messages[MESSAGE] == end.data
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content", "expected"),
     [
         ([{"type": "text", "text": {"value": None, "annotations": []}}], [text("fog", annotations=[])]),
@@ -330,7 +329,7 @@ def test_nulls_of_the_terminal_object_erase_nothing(content: object, expected: l
     assert content_of(message(), message_delta(text("fog", 0)), end) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("again", "code"),
     [
         (ended(text("fog")), "duplicate_terminal"),

@@ -30,6 +30,7 @@ from tests.support.server_events import (
     step,
     step_of,
 )
+from tests.support.tables import each_row
 
 FOLDED = [root for root in ROOTS if root != "thread"]
 
@@ -65,7 +66,7 @@ def test_odd_field_of_the_first_object_is_an_anomaly_before_its_changes(root: st
     assert wrong == {}
 
 
-@pytest.mark.parametrize("root", ["step", "message"])
+@each_row("root", ["step", "message"])
 def test_odd_field_of_a_terminal_object_costs_no_transition(root: str):
     name = ROOTS[root][1].replace("created", "completed")
     for one in oddities(root):
@@ -152,7 +153,7 @@ def test_odd_object_that_comes_again_is_a_duplicate():
         assert names(last_changes_of(created(), run("queued"), end, end)) == ["bad_field", "duplicate_terminal"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("odd", "run_id"),
     [
         (created(metadata=[]), RUN),

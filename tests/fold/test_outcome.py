@@ -3,13 +3,12 @@
 import pickle
 from threading import Lock
 
-import pytest
-
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.outcome import outcome_of
 from stepstream.wire.events import Event
 from tests.support.json_values import JSON, event
 from tests.support.server_events import CODE, MESSAGE, RUN, STEP, call, created, ended, fold, message, run, text
+from tests.support.tables import each_row
 
 USED = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 ASKED = {
@@ -65,7 +64,7 @@ def test_outcome_shows_what_the_newest_waiting_run_asks_for() -> None:
     assert [one.id for one in outcome.required_action.tool_calls] == ["call_a"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("of_run", "of_step", "found"),
     [
         (USED, None, (1, 2, 3)),

@@ -6,7 +6,6 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,6 +48,7 @@ from tests.support.server_events import (
     step,
     text,
 )
+from tests.support.tables import each_row
 
 Transition = StepTransition | RunTransition | MessageTransition
 
@@ -103,7 +103,7 @@ def what(changes: Iterable[Change]) -> list[str]:
 # The run
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("known", "status", "told"),
     [
         (None, "queued", ["queued"]),
@@ -136,7 +136,7 @@ def test_run_goes_through_what_the_table_allows(known: str | None, status: str |
     assert what(changes) == [f"run {one}" for one in told]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("known", "status"),
     [
         ("in_progress", "queued"),
@@ -275,7 +275,7 @@ def test_older_answer_takes_nothing_from_a_step():
     assert list(missed_events(accumulator.state, truth(run_object("in_progress"), [older]))) == []
 
 
-@pytest.mark.parametrize("lacking", [{"usage": None}, {"completed_at": None}, {"step_details": None}])
+@each_row("lacking", [{"usage": None}, {"completed_at": None}, {"step_details": None}])
 def test_end_that_says_less_than_is_known_says_nothing(lacking: JSON):
     full = step("completed", [call("call_1", name="sail")], usage={"total_tokens": 3}, completed_at=1790000009)
     accumulator = fold(run("in_progress"), event("thread.run.step.completed", full))
@@ -302,7 +302,7 @@ def test_output_that_came_late_fills_an_ended_step_once():
     assert list(missed_events(accumulator.state, older)) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     "said",
     [
         {"type": "message_creation", "message_creation": {"message_id": MESSAGE}},
@@ -368,7 +368,7 @@ def test_step_whose_message_is_not_listed_is_told_alone():
     assert moves(apply_to(run("in_progress"), told=told)) == ["step in_progress", "step completed", "run completed"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("of_step", "status"),
     [("completed", "completed"), ("failed", "incomplete"), ("cancelled", "incomplete"), ("in_progress", "in_progress")],
 )
@@ -395,7 +395,7 @@ def test_message_that_ended_is_not_opened_by_one_without_a_status():
 UNREADABLE = [b"", b"{", b"[]", b"5", b'"\\ud800"', b'{"id": 5}', b"{}", b"[" * 5_000]
 
 
-@pytest.mark.parametrize("raw", UNREADABLE)
+@each_row("raw", UNREADABLE)
 def test_object_that_cannot_be_read_is_an_anomaly_and_the_others_are_told(raw: bytes):
     good = msgspec.json.encode(step("completed"))
     for told in (
@@ -408,7 +408,7 @@ def test_object_that_cannot_be_read_is_an_anomaly_and_the_others_are_told(raw: b
         assert moves(changes)[:2] == ["step in_progress", "step completed"]
 
 
-@pytest.mark.parametrize("raw", UNREADABLE)
+@each_row("raw", UNREADABLE)
 def test_truth_of_what_cannot_be_read_has_neither_id_nor_status(raw: bytes):
     assert ServerAnswer(raw).status is None
     assert repr(ServerAnswer(raw)) == "<ServerAnswer  None: 0 steps, 0 messages>"
@@ -422,7 +422,7 @@ def test_object_that_is_too_deep_is_an_anomaly():
     assert what(apply_to(run("in_progress"), told=told)) == ["too_deep", "run completed"]
 
 
-@pytest.mark.parametrize("details", [5, {"type": "tool_calls", "tool_calls": 5}, {"message_creation": []}])
+@each_row("details", [5, {"type": "tool_calls", "tool_calls": 5}, {"message_creation": []}])
 def test_odd_field_of_an_ended_step_is_one_anomaly(details: object):
     told = truth(run_object("in_progress"), [step("completed", step_details=details)])
     assert what(apply_to(run("in_progress"), told=told)) == ["step in_progress", "bad_field", "step completed"]
@@ -569,14 +569,14 @@ def story(*streams: str) -> list[Event]:
     return [one for one in events if not isinstance(one.data, Done)]
 
 
-@pytest.mark.parametrize("end", ["completed", "incomplete", "failed", "cancelled", "expired"])
+@each_row("end", ["completed", "incomplete", "failed", "cancelled", "expired"])
 def test_every_cut_is_made_good_by_the_last_answer(end: str):
     events = sailing(end)
     for cut in range(len(events) + 1):
         check_cuts(events, cut, [len(events)])
 
 
-@pytest.mark.parametrize("streams", STORIES)
+@each_row("streams", STORIES)
 def test_every_cut_of_our_own_streams_is_made_good(streams: Sequence[str]):
     events = story(*streams)
     for cut in range(len(events) + 1):
@@ -611,7 +611,7 @@ def test_answers_that_are_older_than_the_stream_change_nothing(data: st.DataObje
 # Objects in lists of a run, which may leave its id out
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("events", "expected"),
     [
         ([], RUN),
@@ -620,7 +620,7 @@ def test_answers_that_are_older_than_the_stream_change_nothing(data: st.DataObje
     ],
     ids=["missed", "known", "known-without"],
 )
-@pytest.mark.parametrize("listed", [{}, {"run_id": None}], ids=["left-out", "null"])
+@each_row("listed", [{}, {"run_id": None}], ids=["left-out", "null"])
 def test_listed_step_that_names_no_run_is_as_the_stream_had_it(events: list[Event], expected: str | None, listed: JSON):
     bare = {key: value for key, value in step("completed").items() if key != "run_id"} | listed
     accumulator = fold(run("in_progress"), *events)

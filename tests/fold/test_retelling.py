@@ -16,6 +16,7 @@ from stepstream.fold.changes import (
 from stepstream.fold.retelling import Key, retell
 from stepstream.wire.objects import Run
 from stepstream.wire.sse import Frame
+from tests.support.tables import each_row
 
 EVENTS: list[tuple[str, dict[str, Any]]] = [
     ("run.created", {"id": "run_1", "thread_id": "thread_1"}),
@@ -78,7 +79,7 @@ STORY = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("seen", "told"),
     [
         (4, ["run_1 queued", "step_1 completed", "step_2 in_progress"]),

@@ -1,7 +1,5 @@
 from functools import partial
 
-import pytest
-
 from stepstream.fold.changes import RunTransition
 from stepstream.wire.events import Event
 from tests.support.json_values import event
@@ -15,6 +13,7 @@ from tests.support.server_events import (
     run,
     transitions_of,
 )
+from tests.support.tables import each_row
 
 ENDS = ["completed", "failed", "cancelled", "expired", "incomplete"]
 ON_THE_WAY = ["queued", "in_progress", "requires_action", "cancelling"]
@@ -46,12 +45,12 @@ def test_whole_life_is_a_transition_for_each_status() -> None:
     ]
 
 
-@pytest.mark.parametrize("end", ENDS)
+@each_row("end", ENDS)
 def test_end_is_a_terminal_transition(end: str) -> None:
     assert transitions(run("in_progress"), run(end))[1:] == [("in_progress", end, True)]
 
 
-@pytest.mark.parametrize("status", [*ON_THE_WAY, "meditating"])
+@each_row("status", [*ON_THE_WAY, "meditating"])
 def test_other_statuses_are_no_terminal_transition(status: str) -> None:
     assert transitions(run(status, as_="created")) == [(None, status, False)]
 
@@ -91,17 +90,17 @@ def test_runs_come_in_order_of_first_sight() -> None:
 # Event and status
 
 
-@pytest.mark.parametrize("status", [*ENDS, *ON_THE_WAY, "meditating"])
+@each_row("status", [*ENDS, *ON_THE_WAY, "meditating"])
 def test_created_names_no_status(status: str) -> None:
     assert codes(fold(run(status, as_="created"))) == []
 
 
-@pytest.mark.parametrize("name", [*ENDS, *ON_THE_WAY])
+@each_row("name", [*ENDS, *ON_THE_WAY])
 def test_event_that_agrees_with_the_status_is_no_anomaly(name: str) -> None:
     assert codes(fold(run(name))) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "status"),
     [("completed", "incomplete"), ("in_progress", "queued"), ("queued", "meditating"), ("failed", "completed")],
 )
@@ -135,12 +134,12 @@ AFTER: dict[str, tuple[Event, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("event", "expected"), AFTER.values(), ids=AFTER)
+@each_row(("event", "expected"), AFTER.values(), ids=AFTER)
 def test_object_after_the_end_is_one_anomaly(event: Event, expected: list[str]) -> None:
     assert names(last_changes_of(run("in_progress"), run("completed", model="a"), event)) == expected
 
 
-@pytest.mark.parametrize("event", [case[0] for case in AFTER.values()], ids=AFTER)
+@each_row("event", [case[0] for case in AFTER.values()], ids=AFTER)
 def test_ended_run_stays_ended(event: Event) -> None:
     end = run("completed", model="a")
     assert fold(run("in_progress"), end, event).runs[RUN] == end.data

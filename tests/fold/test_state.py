@@ -21,6 +21,7 @@ from tests.support.server_events import (
     run,
     text,
 )
+from tests.support.tables import each_row
 
 
 def full(number: int, status: str = "in_progress") -> JSON:
@@ -186,7 +187,7 @@ def test_delta_that_waited_and_contradicts_is_refused_alone() -> None:
     )
 
 
-@pytest.mark.parametrize("body", [None, {}, {"step_details": None}])
+@each_row("body", [None, {}, {"step_details": None}])
 def test_delta_of_nothing_that_waited_is_no_change(body: object) -> None:
     changes = last_changes_of(event("thread.run.step.delta", {"id": STEP, "delta": body}), created())
     assert [type(change).__name__ for change in changes] == ["StepTransition"]

@@ -33,6 +33,7 @@ from tests.support.server_events import (
     step_of,
     transitions_of,
 )
+from tests.support.tables import each_row
 
 ENDS = ["completed", "failed", "cancelled", "expired", "incomplete"]
 
@@ -158,7 +159,7 @@ SUPPLIED: dict[str, tuple[list[JSON], list[JSON], list[JSON]]] = {
 }
 
 
-@pytest.mark.parametrize(("built", "listed", "expected"), SUPPLIED.values(), ids=SUPPLIED)
+@each_row(("built", "listed", "expected"), SUPPLIED.values(), ids=SUPPLIED)
 def test_later_object_gives_what_the_fold_lacks_and_removes_nothing(
     built: list[JSON], listed: list[JSON], expected: list[JSON]
 ) -> None:
@@ -171,7 +172,7 @@ def without_nulls(value: Any) -> Any:
     return [without_nulls(entry) for entry in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize(("built", "listed", "expected"), SUPPLIED.values(), ids=SUPPLIED)
+@each_row(("built", "listed", "expected"), SUPPLIED.values(), ids=SUPPLIED)
 def test_later_object_is_a_progress_where_it_adds_something(
     built: list[JSON], listed: list[JSON], expected: list[JSON]
 ) -> None:
@@ -227,28 +228,28 @@ def test_unknown_status_is_a_transition() -> None:
     assert transitions(*steps)[1:] == [("in_progress", "meditating", False), ("meditating", "in_progress", False)]
 
 
-@pytest.mark.parametrize("end", ENDS)
+@each_row("end", ENDS)
 def test_end_is_a_terminal_transition(end: str) -> None:
     assert transitions(created(), ended(as_=end))[1:] == [("in_progress", end, True)]
 
 
-@pytest.mark.parametrize("end", ENDS)
+@each_row("end", ENDS)
 def test_end_of_a_step_never_seen_opens_it(end: str) -> None:
     only = ended(call("call_a", name="sail"), as_=end)
     assert (transitions(only), fold(only).steps[STEP]) == ([(None, end, True)], only.data)
 
 
-@pytest.mark.parametrize("end", ENDS)
+@each_row("end", ENDS)
 def test_status_alone_ends_a_step(end: str) -> None:
     assert transitions(created(), moved(status=end))[1:] == [("in_progress", end, True)]
 
 
-@pytest.mark.parametrize("end", ENDS)
+@each_row("end", ENDS)
 def test_status_alone_ends_a_step_never_seen(end: str) -> None:
     assert transitions(created(status=end)) == [(None, end, True)]
 
 
-@pytest.mark.parametrize("status", ["in_progress", "meditating", "failed"])
+@each_row("status", ["in_progress", "meditating", "failed"])
 def test_event_alone_ends_a_step_and_its_status_is_kept_as_sent(status: str) -> None:
     events = created(), ended(status=status)
     assert (transitions(*events)[1:], step_of(fold(*events))["status"]) == ([("in_progress", status, True)], status)
@@ -313,7 +314,7 @@ OTHERS: dict[str, tuple[JSON, list[Any], JSON]] = {
 }
 
 
-@pytest.mark.parametrize(("opened", "deltas", "expected"), OTHERS.values(), ids=OTHERS)
+@each_row(("opened", "deltas", "expected"), OTHERS.values(), ids=OTHERS)
 def test_deltas_build_other_kinds_of_step(opened: JSON, deltas: list[Any], expected: JSON) -> None:
     accumulator = fold(other_step(opened), *map(details_delta, deltas))
     assert (step_of(accumulator)["step_details"], codes(accumulator)) == (expected, [])
@@ -347,7 +348,7 @@ def test_steps_come_in_order_of_first_sight() -> None:
     assert list(fold(created(id="b"), created(id="a"), moved(id="b"), created(id="c")).steps) == ["b", "a", "c"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "identifier",
     ["", "__proto__", "__class__", "\0", "a" * 10_000],
     ids=["empty", "proto", "class", "nul", "long"],
@@ -366,7 +367,7 @@ def test_run_that_ends_leaves_its_open_steps_as_they_are() -> None:
     assert (accumulator.steps[STEP].status, accumulator.runs[RUN].status) == ("in_progress", "failed")
 
 
-@pytest.mark.parametrize("name", ["thread.run.step.pondering", "keepalive", "error", "done", "thread.created"])
+@each_row("name", ["thread.run.step.pondering", "keepalive", "error", "done", "thread.created"])
 def test_other_events_change_no_step(name: str) -> None:
     accumulator = fold(created(), delta(SAIL))
     before = accumulator.steps[STEP]

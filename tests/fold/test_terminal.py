@@ -1,5 +1,3 @@
-import pytest
-
 from stepstream.wire.events import Event
 from tests.support.json_values import JSON, event
 from tests.support.server_events import (
@@ -19,6 +17,7 @@ from tests.support.server_events import (
     names,
     piece,
 )
+from tests.support.tables import each_row
 
 SAIL = piece(0, id="call_a", name="sail", arguments='{"to":')
 
@@ -114,14 +113,14 @@ SETTLED: dict[str, tuple[list[JSON], list[JSON], list[JSON]]] = {
 }
 
 
-@pytest.mark.parametrize(("built", "listed", "expected"), SETTLED.values(), ids=SETTLED)
+@each_row(("built", "listed", "expected"), SETTLED.values(), ids=SETTLED)
 def test_terminal_object_is_the_truth_but_its_nulls_erase_nothing(
     built: list[JSON], listed: list[JSON], expected: list[JSON]
 ) -> None:
     assert calls_of(created(), delta(*built), ended(*listed)) == expected
 
 
-@pytest.mark.parametrize(("built", "listed", "expected"), SETTLED.values(), ids=SETTLED)
+@each_row(("built", "listed", "expected"), SETTLED.values(), ids=SETTLED)
 def test_only_object_of_a_step_settles_the_deltas_that_came_before_it(
     built: list[JSON], listed: list[JSON], expected: list[JSON]
 ) -> None:
@@ -129,7 +128,7 @@ def test_only_object_of_a_step_settles_the_deltas_that_came_before_it(
     assert (calls_of(*events), codes(fold(*events))) == (expected, ["delta_before_created"])
 
 
-@pytest.mark.parametrize("details", [None, {"type": "tool_calls", "tool_calls": None}, {"type": "tool_calls"}])
+@each_row("details", [None, {"type": "tool_calls", "tool_calls": None}, {"type": "tool_calls"}])
 def test_terminal_object_that_lists_no_calls_erases_none(details: object) -> None:
     assert calls_of(created(), delta(SAIL), ended(step_details=details)) == [
         call("call_a", name="sail", arguments='{"to":')
@@ -176,12 +175,12 @@ AFTER: dict[str, tuple[Event, str]] = {
 }
 
 
-@pytest.mark.parametrize(("event", "code"), AFTER.values(), ids=AFTER)
+@each_row(("event", "code"), AFTER.values(), ids=AFTER)
 def test_object_after_the_terminal_one_is_an_anomaly_and_only_that(event: Event, code: str) -> None:
     assert names(last_changes_of(created(), ended(call("call_a", name="sail"), completed_at=7), event)) == [code]
 
 
-@pytest.mark.parametrize("event", [case[0] for case in AFTER.values()], ids=AFTER)
+@each_row("event", [case[0] for case in AFTER.values()], ids=AFTER)
 def test_object_after_the_terminal_one_changes_nothing(event: Event) -> None:
     first = ended(call("call_a", name="sail"), completed_at=7)
     assert fold(created(), first, event).steps[STEP] == first.data
@@ -205,9 +204,7 @@ def test_terminal_object_equal_to_what_was_sent_is_a_duplicate() -> None:
     assert names(last_changes_of(created(), built, null, null)) == ["duplicate_terminal"]
 
 
-@pytest.mark.parametrize(
-    ("value", "other"), [(1, "1"), ({"x": 1}, [1]), ([1], {"x": 1}), ("a", 1), ({"x": 1}, {"x": 2}), ([1], [2])]
-)
+@each_row(("value", "other"), [(1, "1"), ({"x": 1}, [1]), ([1], {"x": 1}), ("a", 1), ({"x": 1}, {"x": 2}), ([1], [2])])
 def test_terminal_object_with_another_value_is_a_conflict(value: object, other: object) -> None:
     first, again = (ended(call("call_a", ROD, depth=depth, output=depth)) for depth in (value, other))
     assert names(last_changes_of(first, again)) == ["conflicting_terminal"]

@@ -1,7 +1,5 @@
 from typing import Any
 
-import pytest
-
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.changes import StepProgress, StepTransition, ToolCallFinished, ToolCallStarted
 from stepstream.wire.events import Event
@@ -23,6 +21,7 @@ from tests.support.server_events import (
     piece,
     run,
 )
+from tests.support.tables import each_row
 
 STARTED, FINISHED = "ToolCallStarted", "ToolCallFinished"
 
@@ -51,7 +50,7 @@ STARTS: dict[str, tuple[JSON, tuple[int, str, str, str | None]]] = {
 }
 
 
-@pytest.mark.parametrize(("entry", "identity"), STARTS.values(), ids=STARTS)
+@each_row(("entry", "identity"), STARTS.values(), ids=STARTS)
 def test_call_starts_when_it_is_known(entry: JSON, identity: tuple[int, str, str, str | None]) -> None:
     assert told(ToolCallStarted, last_changes_of(created(), delta(entry))) == [identity]
 
@@ -68,12 +67,12 @@ NOT_YET = {
 }
 
 
-@pytest.mark.parametrize("entry", NOT_YET.values(), ids=NOT_YET)
+@each_row("entry", NOT_YET.values(), ids=NOT_YET)
 def test_call_does_not_start_before_it_is_known(entry: JSON) -> None:
     assert told(ToolCallStarted, last_changes_of(created(), delta(entry))) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("first", "second"),
     [
         (piece(0, id="call_a"), piece(0, name="sail")),
@@ -104,7 +103,7 @@ def test_call_starts_before_the_progress_of_its_delta() -> None:
     assert names(last_changes_of(created(), delta(piece(0, CODE, id="call_a")))) == [STARTED, "StepProgress"]
 
 
-@pytest.mark.parametrize("first", [created, moved])
+@each_row("first", [created, moved])
 def test_call_that_the_first_object_lists_starts_after_the_transition(first: Any) -> None:
     changes = changes_of(first(call("call_a", name="sail"), call("call_b", CODE)))
     assert names(changes) == ["StepTransition", STARTED, STARTED]
@@ -205,7 +204,7 @@ def test_call_that_the_terminal_object_lists_in_details_of_an_unknown_kind_start
     assert [one.call.id for one in changes if isinstance(one, ToolCallFinished)] == ["call_a"]
 
 
-@pytest.mark.parametrize("again", ["completed", "failed"])
+@each_row("again", ["completed", "failed"])
 def test_second_terminal_object_finishes_nothing_again(again: str) -> None:
     events = (
         created(),
@@ -216,14 +215,12 @@ def test_second_terminal_object_finishes_nothing_again(again: str) -> None:
     assert FINISHED not in names(last_changes_of(*events))
 
 
-@pytest.mark.parametrize(
-    "odd", [{"type": "function"}, {"id": "call_a"}, {"id": "call_a", "type": None}], ids=["id", "type", "null"]
-)
+@each_row("odd", [{"type": "function"}, {"id": "call_a"}, {"id": "call_a", "type": None}], ids=["id", "type", "null"])
 def test_call_without_identity_neither_starts_nor_finishes(odd: JSON) -> None:
     assert names(changes_of(ended(odd))) == ["StepTransition"]
 
 
-@pytest.mark.parametrize("name", [5, ["x"], {"x": 1}, None])
+@each_row("name", [5, ["x"], {"x": 1}, None])
 def test_name_of_an_unknown_call_that_is_no_text_is_none(name: object) -> None:
     changes = changes_of(ended({"id": "call_a", "type": ROD, "name": name}))
     assert told(ToolCallStarted, changes) == [(0, "call_a", ROD, None)]
@@ -285,7 +282,7 @@ def test_asked_call_that_nobody_knows_is_nothing() -> None:
     assert names(last_changes_of(created(), asking(ASKED))) == ["RunTransition"]
 
 
-@pytest.mark.parametrize("odd", [{}, {"id": None}, {"id": ""}], ids=["absent", "null", "empty"])
+@each_row("odd", [{}, {"id": None}, {"id": ""}], ids=["absent", "null", "empty"])
 def test_asked_call_without_id_is_nothing(odd: JSON) -> None:
     assert names(last_changes_of(created(), SAIL, delta(piece(1, name="row")), asking(odd))) == ["RunTransition"]
 
@@ -347,7 +344,7 @@ def test_everything_of_a_call_comes_in_order() -> None:
     ]
 
 
-@pytest.mark.parametrize("replacement", [[{"id": "call_b"}], 5, "x", {}])
+@each_row("replacement", [[{"id": "call_b"}], 5, "x", {}])
 def test_call_whose_list_was_replaced_finishes_all_the_same(replacement: Any) -> None:
     """Details of no type take lists without an index, which are replaced whole: the call is in no list any more."""
     search = {"id": "call_a", "type": "file_search", "file_search": {}}
