@@ -17,6 +17,7 @@ from stepstream.simulator.scenarios import SCENARIOS
 from tests.support.json_values import JSON
 from tests.support.simulator_runs import AT, RUN_BODY, RUNS, answer, asked_calls, calling, posted, whole_bytes
 from tests.support.stored_runs import THREAD, StoredRun, stored_run
+from tests.support.tables import each_row
 
 PREFIXES = ["", "/v1", "/openai", "/openai/v1"]
 OUTPUTS = "submit_tool_outputs"
@@ -36,8 +37,8 @@ async def run_of(client: httpx.AsyncClient, query: str = "", body: JSON = RUN_BO
     return got
 
 
-@pytest.mark.parametrize("query", ["", "?api-version=2025-05-01"])
-@pytest.mark.parametrize("prefix", PREFIXES)
+@each_row("query", ["", "?api-version=2025-05-01"])
+@each_row("prefix", PREFIXES)
 async def test_every_path_works_behind_every_prefix(prefix: str, query: str):
     async with calling(app(scenario="function", pace="fast")) as client:
         events = await posted(client, f"{prefix}/threads/runs{query}", RUN_BODY)
@@ -453,7 +454,7 @@ async def test_pace_of_a_request_is_that_of_its_run():
         assert (await posted(client, f"{RUNS}?pace=fast", RUN_BODY))[-1][0] == "done"
 
 
-@pytest.mark.parametrize("value", ["none", ""])
+@each_row("value", ["none", ""])
 async def test_request_can_do_without_the_fault_of_the_application(value: str):
     async with calling(app(scenario="message", pace="fast", fault="drop-done")) as client:
         assert (await posted(client, RUNS, RUN_BODY))[-1][0] == "thread.run.completed"
@@ -488,7 +489,7 @@ async def test_fault_of_a_request_concerns_any_answer(client: httpx.AsyncClient)
 # the key
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("headers", "status"),
     [
         ({}, 401),
@@ -524,7 +525,7 @@ def test_key_is_not_in_the_repr():
     assert KEY not in repr(app(api_key=KEY))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("options", "text"),
     [
         ({"api_key": ""}, "expected an API key, got an empty one"),

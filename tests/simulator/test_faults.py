@@ -37,6 +37,7 @@ from tests.support.simulator_runs import (
     whole_bytes,
 )
 from tests.support.stored_runs import StoredRun, stored_run
+from tests.support.tables import each_row
 
 WITHIN = 10
 FEW = ["two-steps", "tool-rounds"]
@@ -303,7 +304,7 @@ async def test_html_is_a_page(client: httpx.AsyncClient):
     assert response.text.startswith("<!doctype html>")
 
 
-@pytest.mark.parametrize("number", [0, 1, 100, 1_999])
+@each_row("number", [0, 1, 100, 1_999])
 async def test_cut_stream_is_the_beginning_of_the_whole(number: int):
     async with calling(app(scenario="code", pace="fast", seed=1)) as client:
         [whole] = await whole_bytes(client)

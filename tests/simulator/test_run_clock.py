@@ -13,6 +13,7 @@ from stepstream.simulator.scenarios import SCENARIOS
 from stepstream.wire.sse import encode_frame
 from tests.support.json_values import JSON
 from tests.support.simulator_runs import AT, a_run, answer, asked_calls, beats, decoded
+from tests.support.tables import each_row
 
 SHORT = [name for name in SCENARIOS if name not in ("many-deltas", "big-logs")]
 PACES = [FAST, REAL, pace_of(10)]
@@ -106,7 +107,7 @@ def test_run_without_reader_stands_still_until_its_time_comes():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("pace", PACES, ids=lambda pace: pace.name)
+@each_row("pace", PACES, ids=lambda pace: pace.name)
 def test_clock_and_reader_take_the_same_time(pace: Pace):
     whole = beats(a_run("message", seed=1, pace=pace).begin(0))
     seconds = sum(pace.seconds(beat.delay) for beat in whole[:-2])  # the last is done: the run has ended before
@@ -153,7 +154,7 @@ def test_reader_has_a_while_before_the_clock_goes_on_without_it():
     assert folded([*taken, *stream.unread]) == ("completed", ["completed", "completed"])
 
 
-@pytest.mark.parametrize("at", [0, 1, 5, 20, 60])
+@each_row("at", [0, 1, 5, 20, 60])
 def test_reader_gets_what_the_clock_took_in_order(at: int):
     expected = beats(a_run("code", seed=1).begin(0))
     run = a_run("code", seed=1)
@@ -245,7 +246,7 @@ def test_submission_does_not_move_the_clock_of_a_seeded_run():
     assert ends[0] == ends[1]
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 10])
+@each_row("count", [0, 1, 3, 10])
 def test_run_takes_no_outputs_before_it_asks(count: int):
     run = a_run()
     take(run.begin(0), count)
@@ -291,7 +292,7 @@ def test_message_of_a_cancelled_run_is_incomplete():
     assert message["content"][0]["text"]["value"].startswith("The harbour")
 
 
-@pytest.mark.parametrize("name", ["code", "message", "two-steps", "search", "mcp"])
+@each_row("name", ["code", "message", "two-steps", "search", "mcp"])
 def test_run_can_be_cancelled_at_any_event(name: str):
     whole = next(number for number, beat in enumerate(beats(a_run(name).begin(0))) if beat.frame.event == "done")
     for count in range(whole - 1):
@@ -311,7 +312,7 @@ def test_run_is_cancelled_where_nobody_reads_it():
     assert run.status == "cancelled"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "prepare",
     [lambda run: run.cancel(AT, 0), lambda run: run.catch_up(LAG)],
     ids=["cancelled already", "ended"],
@@ -332,7 +333,7 @@ def test_cancelled_run_has_the_time_of_its_cancelling():
 # the story's time
 
 
-@pytest.mark.parametrize("name", SHORT)
+@each_row("name", SHORT)
 def test_time_of_a_story_does_not_depend_on_its_pace(name: str):
     slow, fast = (beats(a_run(name, seed=3, pace=pace).begin(0)) for pace in (REAL, FAST))
     assert slow == fast

@@ -29,6 +29,7 @@ from tests.support.simulator_runs import (
     whole_bytes,
 )
 from tests.support.stored_runs import THREAD, stored_run
+from tests.support.tables import each_row
 
 BIG = ("many-deltas", "big-logs")
 SHORT = [name for name in SCENARIOS if name not in BIG]
@@ -148,7 +149,7 @@ STORIES: dict[str, list[list[str]]] = {
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("name", [name for name in STORIES if name not in BIG])
+@each_row("name", [name for name in STORIES if name not in BIG])
 async def test_events_come_in_the_order_of_the_story(name: str):
     assert [story(events) for events in await streams_of(name)] == STORIES[name]
 
@@ -181,7 +182,7 @@ async def test_answer_cites_where_its_indices_say():
     assert text["value"][citation["start_index"] : citation["end_index"]] == citation["text"]
 
 
-@pytest.mark.parametrize("seed", [None, 1])
+@each_row("seed", [None, 1])
 async def test_arguments_of_five_calls_are_interleaved(seed: int | None):
     first, second = await streams_of("parallel-functions", seed=seed)
     pieces = [
@@ -235,7 +236,7 @@ async def test_connected_agent_answers_under_its_own_key():
     }
 
 
-@pytest.mark.parametrize("name", ["step-failed", "run-failed"])
+@each_row("name", ["step-failed", "run-failed"])
 async def test_failure_says_why(name: str):
     [events] = await streams_of(name)
     [step] = objects(events, "thread.run.step.failed")
@@ -250,7 +251,7 @@ async def test_failed_run_says_why():
     assert objects(events, "thread.message.incomplete")[0]["incomplete_details"] == {"reason": "run_failed"}
 
 
-@pytest.mark.parametrize("name", ["cancelled", "expired"])
+@each_row("name", ["cancelled", "expired"])
 async def test_code_is_cut_in_its_middle(name: str):
     [events] = await streams_of(name)
     [step] = objects(events, f"thread.run.step.{name}")
@@ -274,7 +275,7 @@ async def test_incomplete_run_says_why():
     assert message["incomplete_details"] == {"reason": "max_tokens"}
 
 
-@pytest.mark.parametrize("seed", [None, 1, 2])
+@each_row("seed", [None, 1, 2])
 async def test_two_steps_are_open_at_once(seed: int | None):
     [events] = await streams_of("two-steps", seed=seed)
     code, message = (data["id"] for data in objects(events, "thread.run.step.created")[:2])
@@ -332,7 +333,7 @@ async def test_timestamps_are_floats_in_the_answers_too():
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # how JSON is written is no matter of the event loop
-@pytest.mark.parametrize("name", [name for name in SHORT if name != "float-times"])
+@each_row("name", [name for name in SHORT if name != "float-times"])
 async def test_timestamps_are_integers_elsewhere(name: str):
     assert re.findall(rb'"\w+_at":\d+\.', b"".join(await bytes_of(name))) == []
 
@@ -341,18 +342,18 @@ async def test_timestamps_are_integers_elsewhere(name: str):
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the bytes of a seed are no matter of the event loop
-@pytest.mark.parametrize("name", SHORT)
+@each_row("name", SHORT)
 async def test_same_seed_gives_the_same_bytes(name: str):
     assert await bytes_of(name, seed=7) == await bytes_of(name, seed=7)
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the bytes of a seed are no matter of the event loop
-@pytest.mark.parametrize("name", SHORT)
+@each_row("name", SHORT)
 async def test_other_seed_gives_other_bytes(name: str):
     assert await bytes_of(name, seed=7) != await bytes_of(name, seed=8)
 
 
-@pytest.mark.parametrize("name", ["two-steps", "parallel-functions"])
+@each_row("name", ["two-steps", "parallel-functions"])
 async def test_seed_determines_the_turns(name: str):
     def turns(data: list[bytes]) -> list[str]:
         return re.findall(r'"index":\d|event: \S+', data[0].decode())
@@ -361,8 +362,8 @@ async def test_seed_determines_the_turns(name: str):
     assert seen[0] == seen[1] != seen[2]
 
 
-@pytest.mark.parametrize("name", ["umbrellas", "mcp", "sse-starlette"])
-@pytest.mark.parametrize("path", [RUNS, "/threads/runs"])
+@each_row("name", ["umbrellas", "mcp", "sse-starlette"])
+@each_row("path", [RUNS, "/threads/runs"])
 async def test_seed_of_a_request_gives_the_same_bytes(name: str, path: str):
     seen = []
     for _ in range(2):

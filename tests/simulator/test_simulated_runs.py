@@ -15,6 +15,7 @@ from stepstream.simulator.step_events import function_call_events, tokens
 from stepstream.simulator.threads import Threads
 from tests.support.json_values import JSON
 from tests.support.simulator_runs import AT, Events, a_run, asked_calls, beats, decoded, posted
+from tests.support.tables import each_row
 
 RUN_BODY = {"assistant_id": "asst_shopkeeper", "stream": True}
 OUTPUTS = ("rain all day, 9 °C", "showers, 12 °C")
@@ -226,7 +227,7 @@ def play(seed: int | None = None) -> tuple[float, Events]:
     return sum(beat.delay for beat in taken), decoded([beat.frame for beat in taken])
 
 
-@pytest.mark.parametrize("seed", [None, 0, 7])
+@each_row("seed", [None, 0, 7])
 def test_same_run_of_two_applications_has_the_same_ids(seed: int | None):
     assert play(seed) == play(seed)
 
@@ -254,7 +255,7 @@ def test_parallel_calls_of_unequal_length_lose_nothing():
     assert got == [call.arguments for call in calls]
 
 
-@pytest.mark.parametrize("text", ["", " ", "a  b\n\n", '{"city": "Kraków"}', "  \n", "x_1 = [2.5]\n", "\x00—🙂"])
+@each_row("text", ["", " ", "a  b\n\n", '{"city": "Kraków"}', "  \n", "x_1 = [2.5]\n", "\x00—🙂"])
 def test_tokens_join_to_their_text(text: str):
     assert "".join(tokens(text)) == text
 
@@ -280,7 +281,7 @@ def test_answer_that_begins_with_a_citation_keeps_it():
     assert message["content"][0]["text"]["annotations"][0]["file_citation"] == {"file_id": "file_1"}
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@each_row("name", SCENARIOS)
 def test_summary_of_a_scenario_fits_a_line(name: str):
     assert 5 < len(SCENARIOS[name].summary) < 90
 

@@ -15,6 +15,7 @@ from stepstream.simulator.responses import BrokenOff
 from stepstream.simulator.serving import serve
 from tests.support.simulator_runs import RUN_BODY, RUN_BYTES, RUNS, Caller, RaisingCaller, answer, calling, events_of
 from tests.support.stored_runs import THREAD, stored_run
+from tests.support.tables import each_row
 
 REQUEST = f"POST {RUNS} HTTP/1.1\r\nhost: simulator\r\ncontent-length: {len(RUN_BYTES)}\r\n\r\n".encode() + RUN_BYTES
 LIMIT = 2**20
@@ -80,7 +81,7 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
     return error
 
 
-@pytest.mark.parametrize(("method", "path", "body", "status", "text", "param"), REFUSED.values(), ids=REFUSED)
+@each_row(("method", "path", "body", "status", "text", "param"), REFUSED.values(), ids=REFUSED)
 async def test_request_is_refused(method: str, path: str, body: bytes, status: int, text: str, param: str | None):
     async with calling(app(scenario="message", pace="fast")) as client:
         assert (await client.post(RUNS)).status_code == 200
@@ -166,7 +167,7 @@ async def test_client_that_leaves_inside_its_body_gets_nothing():
     assert caller.sent == []
 
 
-@pytest.mark.parametrize("patience", [1, 2, 5, 20, 60])
+@each_row("patience", [1, 2, 5, 20, 60])
 async def test_run_goes_on_where_its_client_has_left(patience: int):
     application = app(pace="fast")
     await RaisingCaller(patience=patience).call(application)
@@ -178,7 +179,7 @@ async def test_run_goes_on_where_its_client_has_left(patience: int):
         assert (await stored_run(client, "run_sim1")).run["status"] == "completed"
 
 
-@pytest.mark.parametrize("fault", ["reset-event=3", "break-event=3"])
+@each_row("fault", ["reset-event=3", "break-event=3"])
 async def test_server_that_cannot_break_its_connections_gets_an_exception(fault: str):
     caller = Caller(query=f"fault={fault}")
     with pytest.raises(BrokenOff):
@@ -230,7 +231,7 @@ async def test_other_scopes_are_refused():
         await caller.call(app())
 
 
-@pytest.mark.parametrize("pace", [-0.1, 0, math.inf, math.nan, "", "slow", "real ", "-1", "inf"])
+@each_row("pace", [-0.1, 0, math.inf, math.nan, "", "slow", "real ", "-1", "inf"])
 def test_pace_is_a_finite_number_above_zero_or_a_name(pace: float | str):
     with pytest.raises(ValueError, match="expected as pace real, fast, or events per second above 0, got"):
         app(pace=pace)

@@ -21,11 +21,12 @@ from stepstream.simulator.writes import Stop, Write, writes
 from stepstream.wire.sse import Frame, FrameDecoder, encode_frame
 from tests.support.json_values import JSON
 from tests.support.simulator_runs import a_run, beats, decoded
+from tests.support.tables import each_row
 
 # how faults are asked for
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("texts", "faults"),
     [
         ([], {}),
@@ -56,7 +57,7 @@ def test_every_fault_can_be_asked_for_by_its_name_alone():
     }
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "message"),
     [
         ("flood", "expected a fault out of cut-event, cut-bytes"),
@@ -90,7 +91,7 @@ def test_fault_that_is_none_is_refused(text: str, message: str):
 # pace
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("value", "pace"),
     [
         ("real", REAL),
@@ -105,7 +106,7 @@ def test_pace_is_read(value: float | str, pace: Pace):
     assert pace_of(value) == pace
 
 
-@pytest.mark.parametrize(("pace", "seconds"), [(REAL, 0.3), (FAST, 0.0), (pace_of(4), 0.25)])
+@each_row(("pace", "seconds"), [(REAL, 0.3), (FAST, 0.0), (pace_of(4), 0.25)])
 def test_pace_says_how_long_to_wait(pace: Pace, seconds: float):
     assert pace.seconds(0.3) == seconds
 
@@ -115,7 +116,7 @@ def test_pace_says_how_long_to_wait(pace: Pace, seconds: float):
 OBJECTS = [{"id": letter} for letter in "abcde"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("query", "ids", "has_more"),
     [
         ({}, "edcba", False),
@@ -150,7 +151,7 @@ def test_page_is_what_was_asked_for(query: Mapping[str, str], ids: str, has_more
     }
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("query", "status", "param"),
     [
         ({"limit": "0"}, 400, "limit"),
@@ -180,7 +181,7 @@ def test_page_of_nothing_is_empty():
 # sums
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("deltas", "whole"),
     [
         ([], {}),
@@ -234,7 +235,7 @@ def test_stream_without_faults_is_itself():
     assert spoil(STREAM) == STREAM
 
 
-@pytest.mark.parametrize("times", [2, 3, 100])
+@each_row("times", [2, 3, 100])
 def test_duplicates_follow_their_events_at_once(times: int):
     got = spoil(STREAM, duplicate=times)
     assert [(len(list(same)), frame) for frame, same in groupby(beat.frame for beat in got)] == [
@@ -250,7 +251,7 @@ def test_shuffle_keeps_the_order_of_each_step_and_the_place_of_runs():
     assert ([beat for beat in got if beat.about == "a"], [beat for beat in got if beat.about == "b"]) == (A, B)
 
 
-@pytest.mark.parametrize("stream", [[*A, *B], [RUN], [], [*A], [RUN, *A, RUN, *B]])
+@each_row("stream", [[*A, *B], [RUN], [], [*A], [RUN, *A, RUN, *B]])
 def test_shuffle_loses_nothing(stream: list[TimedEvent]):
     assert sorted(spoil(stream, shuffle=0), key=str) == sorted(stream, key=str)
 
@@ -263,8 +264,8 @@ def test_dropped_done_is_all_that_is_dropped():
     assert spoil(STREAM, drop_done=0) == STREAM[:-1]
 
 
-@pytest.mark.parametrize("kind", ["flat", "nested"])
-@pytest.mark.parametrize("after", [0, 1, 12, 13, 99])
+@each_row("kind", ["flat", "nested"])
+@each_row("after", [0, 1, 12, 13, 99])
 def test_error_ends_the_stream(kind: str, after: int):
     *before, error = spoil(STREAM, **{f"error_{kind}": after})
     assert before == STREAM[:after]
@@ -278,7 +279,7 @@ def test_error_leaves_the_rest_of_the_stream_to_its_reader():
     assert list(rest) == STREAM[3:]
 
 
-@pytest.mark.parametrize("after", [0, 3, 12])
+@each_row("after", [0, 3, 12])
 def test_garbage_comes_between_the_events(after: int):
     got = spoil(STREAM, garbage=after)
     assert got[:after] + got[after + 1 :] == STREAM
@@ -295,7 +296,7 @@ def test_giant_has_its_size():
     assert 2_000_000 < len(giant.frame.data) < 2_000_100
 
 
-@pytest.mark.parametrize("every", [1, 3, 99])
+@each_row("every", [1, 3, 99])
 def test_unknown_events_come_between_the_others_and_not_after_done(every: int):
     got = spoil(STREAM, unknown=every)
     assert [beat for beat in got if beat.frame.event != "thread.run.step.reflected"] == STREAM
@@ -308,7 +309,7 @@ def test_faults_are_applied_in_their_own_order():
     assert names(spoil(STREAM, duplicate=2, error_flat=3, drop_done=0)) == ["thread.run.queued"] * 2 + ["a0", "error"]
 
 
-@pytest.mark.parametrize("name", EVENT_FAULTS)
+@each_row("name", EVENT_FAULTS)
 def test_spoiled_event_is_a_fault(name: str):
     assert name in FAULTS
 
@@ -343,7 +344,7 @@ def test_every_event_is_one_write():
 STOPS = [Stop.CUT, Stop.RESET, Stop.BREAK]
 
 
-@pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.value)
+@each_row("stop", STOPS, ids=lambda stop: stop.value)
 def test_stream_is_cut_at_every_byte(stop: Stop):
     for number in range(len(WHOLE) + 1):
         got = written({f"{stop.value}-bytes": number})
@@ -351,7 +352,7 @@ def test_stream_is_cut_at_every_byte(stop: Stop):
         assert {write.stop for write in got[:-1]} <= {None}
 
 
-@pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.value)
+@each_row("stop", STOPS, ids=lambda stop: stop.value)
 def test_stream_is_cut_at_every_event(stop: Stop):
     for number in range(len(STREAM) + 1):
         got = written({f"{stop.value}-event": number})
@@ -370,7 +371,7 @@ def test_stall_comes_after_its_events():
     assert written({"stall": 2}) == [*written({})[:2], Write(0, b"", Stop.STALL)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("faults", "stop"),
     [
         ({"cut-event": 4, "reset-event": 2}, Stop.RESET),
@@ -391,7 +392,7 @@ def test_one_byte_a_write_makes_the_same_stream():
     assert sum(write.delay for write in got) == 0.5 * len(STREAM)
 
 
-@pytest.mark.parametrize("size", [1, 2, 7, 64, 10**6])
+@each_row("size", [1, 2, 7, 64, 10**6])
 def test_drip_makes_the_same_stream_slowly(size: int):
     got = written({"drip": size})
     assert (data_of(got), max(len(write.data) for write in got) <= size) == (WHOLE, True)
@@ -399,7 +400,7 @@ def test_drip_makes_the_same_stream_slowly(size: int):
     assert sum(write.delay for write in got) == pytest.approx(0.5 * len(STREAM) + 0.01 * pauses)
 
 
-@pytest.mark.parametrize("pieces", ["one-byte", "drip"])
+@each_row("pieces", ["one-byte", "drip"])
 def test_cut_stream_can_come_in_pieces(pieces: str):
     for number in range(0, len(WHOLE), 7):
         got = written({pieces: 3, "reset-bytes": number})
@@ -454,7 +455,7 @@ def status(refusing: RequestFaults, path: str, faults: Mapping[str, int]) -> int
     return 200
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("faults", "times", "got"),
     [
         ({}, [0, 1], [200, 200]),
@@ -491,7 +492,7 @@ def test_paths_have_their_trouble_apart():
     assert [status(refusing, path, {"server-error": 1}) for path in "abab"] == [500, 500, 200, 200]
 
 
-@pytest.mark.parametrize("name", ["server-error", "rate-limit"])
+@each_row("name", ["server-error", "rate-limit"])
 def test_oldest_trouble_is_forgotten(name: str):
     refusing = RequestFaults(Clock())
     for number in range(2 * MAX_KNOWN):
