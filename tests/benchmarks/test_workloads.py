@@ -9,6 +9,7 @@ from benchmarks.expected import add_pieces, grown, joined
 from benchmarks.workloads import LOG_PIECE, PARALLEL_CALLS, PARALLEL_STEPS, WORKLOADS, Load
 from benchmarks.writer import CHUNK_SIZE, DELTAS, STEP_DELTA, STEP_END, Workload
 from stepstream.wire.sse import Frame, FrameDecoder
+from tests.support.tables import each_row
 
 SIZES = {
     "code_by_token": 300,
@@ -26,7 +27,7 @@ SIZES = {
     "whole_objects": 4,
     "like_recordings": 6,
 }
-every_workload = pytest.mark.parametrize("name", WORKLOADS)
+every_workload = each_row("name", WORKLOADS)
 
 
 def made(name: str, **options: int) -> Workload:
@@ -142,7 +143,7 @@ def test_parallel_calls_take_turns() -> None:
     assert turns[:PARALLEL_CALLS] == list(range(PARALLEL_CALLS))
 
 
-@pytest.mark.parametrize("name", ["code_by_token", "logs_by_piece"])
+@each_row("name", ["code_by_token", "logs_by_piece"])
 def test_spread_streams_have_the_same_events(name: str) -> None:
     one, spread = made(name, steps=1, idle=3), made(name, steps=4)
     assert Counter(one.events) == Counter(spread.events)

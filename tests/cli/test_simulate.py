@@ -17,6 +17,7 @@ from stepstream.simulator.application import app
 from stepstream.simulator.faults import FAULTS
 from stepstream.simulator.scenarios import SCENARIOS
 from tests.support.process_lines import next_line
+from tests.support.tables import each_row
 from tests.support.terminals import WITHIN
 
 Process = Callable[..., "subprocess.Popen[bytes]"]
@@ -118,7 +119,7 @@ def test_key_is_required_and_never_shown(process: Process):
     assert b"-H 'Authorization: Bearer KEY'" in out
 
 
-@pytest.mark.parametrize("keyed", [True, False])
+@each_row("keyed", [True, False])
 def test_guide_names_the_key_only_where_there_is_one(keyed: bool):
     lines = guide("http://127.0.0.1:1", "code", keyed=keyed)
     assert [("KEY" in line) == keyed for line in lines if "curl" in line] == [True] * 4
@@ -175,6 +176,6 @@ def test_reader_of_the_guide_that_leaves_ends_the_simulator_in_silence(process: 
     assert one.stderr.read() == b""
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@each_row("name", SCENARIOS)
 def test_every_scenario_can_be_named(name: str):
     assert "simulator at pace real" in repr(app(scenario=name))

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import pytest
 
 from stepstream import Accumulator, Frame, decode_event
 from stepstream.fold.tree import TextBuffer, load
@@ -15,6 +14,7 @@ from stepstream.views.model import Body, Theme
 from stepstream.views.times import RunTimes
 from stepstream.wire.objects import Run, RunStep
 from stepstream.wire.tool_calls import ToolCall
+from tests.support.tables import each_row
 
 Told = tuple[str, dict[str, Any]]
 
@@ -169,7 +169,7 @@ def test_events_a_second_are_those_of_the_run():
     assert [run.rate for run in builder.build(12.0).runs] == [0.0, 0.0]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("call", "bodies"),
     [
         (function("", None), ()),
@@ -255,7 +255,7 @@ def test_run_that_is_replayed_too_fast_and_has_no_timestamps_is_timed_roughly():
     assert times.of_step("step_1", RunStep("step_1")) == (0.5, 4.75, False)
 
 
-@pytest.mark.parametrize("nonsense", [0, -5, True, 1e300, None])
+@each_row("nonsense", [0, -5, True, 1e300, None])
 def test_nonsense_of_a_server_is_no_time(nonsense: Any):
     times = run_times((5.0, Run("run_1", created_at=1_000, completed_at=nonsense)))
     times.see_step("step_1", 6.0, ended=True, stamps=(nonsense,))

@@ -2,7 +2,6 @@
 
 from typing import Any, get_args
 
-import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -19,6 +18,7 @@ from stepstream.views.model import STYLES, Body, CallView, Kind, RunView, Screen
 from stepstream.wire.objects import RunStep, StepDetails
 from stepstream.wire.statuses import RUN_TERMINAL, STEP_TERMINAL
 from stepstream.wire.tool_calls import CodeInterpreter, FunctionCall, ToolCall
+from tests.support.tables import each_row
 
 FIND = (Phase.explicit, Phase.reuse, Phase.generate)
 """To make what was found smaller takes minutes."""
@@ -78,7 +78,7 @@ def test_words_are_kept_whole_where_that_goes():
     assert list(wrapped("", 8)) == [""]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("taken", "is_exact", "told"),
     [
         (0.0, True, "0.0s"), (4.25, True, "4.2s"), (99.9, True, "99.9s"), (99.96, True, "1:40"), (125, True, "2:05"),
@@ -120,7 +120,7 @@ def test_newest_lines_of_a_text_are_shown():
     assert told[2:7] == [f"    │ line {n}" for n in range(95, 100)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("typed", "asked"),
     [
         (b"q", ["quit"]), (b" ", ["pause"]), (b"jk", ["next", "previous"]), (b"\x1b[B\x1b[A", ["next", "previous"]),
@@ -132,7 +132,7 @@ def test_keys_ask_for(typed: bytes, asked: list[str]):
     assert list(actions(typed)) == asked
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("environment", "encoding", "theme"),
     [
         ({}, "utf-8", Theme()),

@@ -16,6 +16,7 @@ from stepstream.cli.screen.summary import summary
 from stepstream.fold.accumulator import accumulate
 from stepstream.views.builder import ViewBuilder
 from stepstream.views.model import Theme
+from tests.support.tables import each_row
 from tests.support.terminal_attack import attacking
 from tests.support.terminals import Pipe, Terminal
 
@@ -121,8 +122,8 @@ def test_what_is_foreign_is_found():
     assert foreign("\x9b2J \u202e \r \x07".encode()) == ["\x9b", "\u202e", "\r", "\x07"]
 
 
-@pytest.mark.parametrize("is_raw", [True, False])
-@pytest.mark.parametrize("width", [1, 7, 40, 80, 200])
+@each_row("is_raw", [True, False])
+@each_row("width", [1, 7, 40, 80, 200])
 def test_every_line_of_an_attack_is_harmless(is_raw: bool, width: int):
     blocks = "".join(attacking(is_raw=is_raw)).encode()
     state: Accumulator = accumulate([blocks])

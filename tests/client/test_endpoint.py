@@ -8,6 +8,7 @@ import pytest
 
 from stepstream import RunsClient
 from stepstream.client.endpoint import Endpoint
+from tests.support.tables import each_row
 
 BETA = {"OpenAI-Beta": "assistants=v2"}
 
@@ -17,7 +18,7 @@ def endpoint(base_url: str = "https://peer/v1", **options: Any) -> Endpoint:
     return Endpoint(base_url=base_url, **given)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("base_url", "url"),
     [
         ("https://peer", "https://peer/threads/t/runs"),
@@ -41,7 +42,7 @@ def test_query_has_that_of_the_base_url_then_the_version_then_its_own():
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("part", "quoted"),
     [("thread_1", "thread_1"), ("a/b", "a%2Fb"), ("a?b#c", "a%3Fb%23c"), ("a b", "a%20b"), ("å", "%C3%A5"),
      ("%2e", "%252e"), ("../runs", "..%2Fruns"), ("...", "...")],
@@ -50,7 +51,7 @@ def test_ids_are_quoted(part: str, quoted: str):
     assert endpoint().url("threads", part) == f"https://peer/v1/threads/{quoted}"
 
 
-@pytest.mark.parametrize("part", ["", ".", ".."])
+@each_row("part", ["", ".", ".."])
 def test_what_would_lead_elsewhere_is_no_id(part: str):
     with pytest.raises(ValueError, match="expected an id, got"):
         endpoint().url("threads", part, "runs")
@@ -114,14 +115,14 @@ async def test_key_is_sent_as_azure_wants_it_where_there_is_a_version(options: d
     assert {"Authorization", "api-key"} & headers.keys() == {name}
 
 
-@pytest.mark.parametrize("make", [lambda url: endpoint(url), lambda url: RunsClient(url, api_key="secret-key")])
+@each_row("make", [lambda url: endpoint(url), lambda url: RunsClient(url, api_key="secret-key")])
 def test_repr_has_neither_key_nor_query_nor_password(make: Callable[[str], object]):
     shown = repr(make("https://user:secret@peer/v1?sig=secret#secret"))
     assert shown.endswith("https://peer/v1>>" if "Runs" in shown else "https://peer/v1>")
     assert "secret" not in shown
 
 
-@pytest.mark.parametrize(
+@each_row(
     "options",
     [
         {"api_key": "secret\n"},

@@ -24,6 +24,7 @@ from stepstream.wire.base import WireObject
 from tests.support.json_values import JSON, plain
 from tests.support.odd_fields import LEFT_OUT, MILLISECONDS, oddities
 from tests.support.scripted_server import Exchange, InTurn, Script, answering, resetting, serving, streaming
+from tests.support.tables import each_row
 
 HUSH = "hush-7c1e"
 
@@ -162,7 +163,7 @@ async def test_run_without_a_thread_is_a_protocol_error_with_the_outcome():
 # Objects of the API
 
 
-@pytest.mark.parametrize(("root", "struct"), [("run", Run), ("step", RunStep), ("message", Message)])
+@each_row(("root", "struct"), [("run", Run), ("step", RunStep), ("message", Message)])
 def test_object_of_an_answer_is_read_without_its_odd_fields(root: str, struct: type[WireObject]):
     for one in oddities(root):
         found: Any = object_of(msgspec.Raw(json.dumps(one.sent).encode()), struct)  # type: ignore[type-var]

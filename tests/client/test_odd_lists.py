@@ -27,6 +27,7 @@ from stepstream import (
     StreamTruncated,
 )
 from stepstream.client.lists import ListBuilder, oldest_first
+from tests.support.tables import each_row
 from tests.support.virtual_time import anyio_backend as anyio_backend
 
 JSON = dict[str, Any]
@@ -239,7 +240,7 @@ def test_objects_come_oldest_first_whatever_the_order_of_the_list(order: list[in
     assert list(ids(oldest_first(raw(objects)))) == sorted(order)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("times", "expected"),
     [
         ([5, 5, 5], "abc"),

@@ -21,6 +21,7 @@ from stepstream import (
     StreamTruncated,
     TransportError,
 )
+from tests.support.tables import each_row
 from tests.support.virtual_time import anyio_backend as anyio_backend
 
 JSON = dict[str, Any]
@@ -326,7 +327,7 @@ async def test_total_timeout_ends_the_asking():
     assert anyio.current_time() - start == pytest.approx(50, abs=0.1)
 
 
-@pytest.mark.parametrize("name", ["event_timeout", "total_timeout"])
+@each_row("name", ["event_timeout", "total_timeout"])
 def test_timeout_below_zero_is_refused(name: str):
     with pytest.raises(ValueError, match=f"^expected {name} of at least 0 seconds, got -1$"):
         RunsClient("http://peer", **{name: -1})

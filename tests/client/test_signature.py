@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from stepstream.client.signature import Signature, signature_of
+from tests.support.tables import each_row
 
 JSON = dict[str, Any]
 
@@ -94,7 +95,7 @@ def test_function_without_parameters_takes_an_empty_object():
     assert signature(sail).description == ""
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("annotation", "schema"),
     [
         (int, {"type": "integer"}),
@@ -162,7 +163,7 @@ def test_what_is_left_out_is_left_to_the_function():
     assert decoded(sail, place="N4", hours=4, light=None) == {"place": "N4", "hours": 4, "light": None}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     ["", "{", "[]", "null", "5", "{}", '{"a": "x"}', '{"a": null}', '{"a": 1, "b": 2}', '{"a": 1, "c": "\\ud800"}'],
 )
@@ -242,13 +243,13 @@ def ambiguous(place: Place | Route) -> None: ...
 def unreadable(place: "Nowhere") -> None: ...  # noqa: F821 - that is the point
 
 
-@pytest.mark.parametrize("function", [positional, rest, named, unknown, ambiguous, unreadable])
+@each_row("function", [positional, rest, named, unknown, ambiguous, unreadable])
 def test_parameters_that_a_model_cannot_give_are_refused(function: Callable[..., Any]):
     with pytest.raises(TypeError, match=f"of {function.__name__} that"):
         signature(function)
 
 
-@pytest.mark.parametrize("function", ["sail", None, 5])
+@each_row("function", ["sail", None, 5])
 def test_what_cannot_be_called_is_refused(function: Any):
     with pytest.raises(TypeError, match="expected a function, got"):
         signature(function)
@@ -259,7 +260,7 @@ def test_callable_without_a_name_needs_one():
         signature(Boat())
 
 
-@pytest.mark.parametrize("name", ["cast off", "x" * 65, "böe", "a\n"])
+@each_row("name", ["cast off", "x" * 65, "böe", "a\n"])
 def test_name_that_the_api_refuses_is_refused(name: str):
     with pytest.raises(ValueError, match="expected a name of up to 64"):
         signature(positional, name=name)

@@ -16,6 +16,7 @@ import pytest
 
 from stepstream import Toolbox, ToolFailed
 from stepstream.wire.tool_calls import FunctionCall, ToolCall
+from tests.support.tables import each_row
 
 
 class Place(msgspec.Struct):
@@ -484,7 +485,7 @@ def test_what_is_no_function_is_refused():
         Toolbox().function("sail")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "options", [{"concurrency": 0}, {"timeout": 0}, {"timeout": -1}, {"timeout": float("nan")}, {"on_error": "raise"}]
 )
 def test_options_are_checked(options: dict[str, Any]):

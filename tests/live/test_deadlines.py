@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from stepstream import Frame, Processor, StepTransition, encode_frame
+from tests.support.tables import each_row
 
 
 def steps(count: int) -> bytes:
@@ -52,7 +53,7 @@ async def test_stuck_subscriber_is_waited_for_while_the_block_goes_on():
         assert (handle.is_finished, subscription.is_closed) == (False, False)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "options",
     [
         {"drain_timeout": -1},
@@ -68,7 +69,7 @@ def test_option_that_makes_no_sense_is_a_value_error(options: dict[str, Any]):
         Processor(**options)
 
 
-@pytest.mark.parametrize("options", [{"drain_timeout": None}, {"retain": 1.5}, {"retain": True}, {"max_depth": "9"}])
+@each_row("options", [{"drain_timeout": None}, {"retain": 1.5}, {"retain": True}, {"max_depth": "9"}])
 def test_option_of_a_wrong_type_is_a_type_error(options: dict[str, Any]):
     with pytest.raises(TypeError, match=next(iter(options))):
         Processor(**options)

@@ -20,6 +20,7 @@ from stepstream.live.routing import MAX_FAILED
 from tests.support.run_streams import DONE, Audience, frames, grows, opens, play, played, run, says, source, step
 from tests.support.run_streams import message as message_event
 from tests.support.suspensions import quiet
+from tests.support.tables import each_row
 from tests.support.virtual_time import virtually
 
 MANY = [run("queued"), step("created"), opens(), *[grows("x")] * 400, step("completed"), run("completed"), DONE]
@@ -269,7 +270,7 @@ class Leaving:
         self.told.append(failure)
 
 
-@pytest.mark.parametrize(("how", "calls"), [("normally", 2), ("raise", 2), ("cancel", 1)])
+@each_row(("how", "calls"), [("normally", 2), ("raise", 2), ("cancel", 1)])
 def test_no_call_begins_after_the_drain_though_calls_are_shielded(how: str, calls: int):
     async def act() -> None:
         with anyio.CancelScope(shield=True):
@@ -280,7 +281,7 @@ def test_no_call_begins_after_the_drain_though_calls_are_shielded(how: str, call
     assert (len(leaving.calls), leaving.took) == (calls, pytest.approx(0.8 * calls))
 
 
-@pytest.mark.parametrize("how", ["normally", "raise"])
+@each_row("how", ["normally", "raise"])
 def test_subscriber_that_the_drain_gives_up_is_told_of(how: str):
     leaving = Leaving(anyio.sleep_forever)
     virtually(partial(leaving.leave, how))
@@ -289,7 +290,7 @@ def test_subscriber_that_the_drain_gives_up_is_told_of(how: str):
     assert (known.offered, known.dropped, known.is_closed) == (10, 10, True)
 
 
-@pytest.mark.parametrize("how", ["normally", "raise"])
+@each_row("how", ["normally", "raise"])
 def test_failure_of_a_call_that_the_drain_cancels_is_told(how: str):
     async def act() -> None:
         try:

@@ -6,13 +6,14 @@ import pytest
 from stepstream import Frame, FrameTooLarge, Reconnected, decode_event
 from stepstream.fold.reconcile import ServerAnswer
 from stepstream.live.source import ItemDecoder
+from tests.support.tables import each_row
 
 TICK = b"id: 7\ndata: tick\n\n"
 EVENT = decode_event(Frame("thread.run.created", b'{"id": "run_1", "new": null}', "7"))
 ANSWER = ServerAnswer(b'{"id": "run_1"}')
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("item", "frames"),
     [
         (TICK, [Frame(data=b"tick", id="7")]),
@@ -32,7 +33,7 @@ def test_every_kind_of_item_becomes_its_frames(item: Any, frames: list[Frame]):
     assert ItemDecoder().feed(item) == frames
 
 
-@pytest.mark.parametrize("item", [7, None, SimpleNamespace(event=1, data="x")])
+@each_row("item", [7, None, SimpleNamespace(event=1, data="x")])
 def test_item_of_no_known_kind_is_a_type_error(item: Any):
     with pytest.raises(TypeError, match=r"^expected a source to yield bytes, frames"):
         ItemDecoder().feed(item)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from stepstream import Processor, StepProgress
 from stepstream.live.options import OPTIONS, Delivery
 from tests.support.run_streams import Audience
+from tests.support.tables import each_row
 
 DELIVERY = frozenset(Delivery.__struct_fields__)
 
@@ -63,7 +64,7 @@ def ways(name: str, cases: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
             yield from ((way, value) for known, value in cases if known == name)
 
 
-each_option = pytest.mark.parametrize("name", sorted(DELIVERY))
+each_option = each_row("name", sorted(DELIVERY))
 
 
 def test_tables_have_cases_of_every_option():
@@ -92,13 +93,13 @@ def test_option_in_its_range_is_taken(name: str):
         register(way, {name: value})
 
 
-@pytest.mark.parametrize("name", [one for one, option in OPTIONS.items() if not option.for_iterators])
+@each_row("name", [one for one, option in OPTIONS.items() if not option.for_iterators])
 def test_option_for_callbacks_is_a_type_error_for_an_iterator(name: str):
     with pytest.raises(TypeError, match=f"{name} is for callbacks"):
         Processor().subscribe(StepProgress, **{name: 1})  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("way", ["add", "on", "subscribe"])
+@each_row("way", ["add", "on", "subscribe"])
 def test_misspelt_option_is_a_type_error_that_names_the_options(way: str):
     with pytest.raises(TypeError, match=r"min_interval.*got interval"):
         register(way, {"interval": 1})
@@ -124,12 +125,12 @@ def test_backoff_that_is_a_function_gets_the_attempt_and_the_exception():
     assert (delivery.pause(3, failure), got) == (7, [(3, failure)])
 
 
-@pytest.mark.parametrize(("value", "pause"), [(-1, 0), (0, 0), (3, 3), (60.5, 60.5), ("2", 2)])
+@each_row(("value", "pause"), [(-1, 0), (0, 0), (3, 3), (60.5, 60.5), ("2", 2)])
 def test_pause_that_a_function_gives_is_not_negative(value: Any, pause: float):
     assert Delivery(backoff=lambda attempt, failure: value).pause(1, ValueError()) == pause
 
 
-@pytest.mark.parametrize("value", [math.inf, math.nan])
+@each_row("value", [math.inf, math.nan])
 def test_pause_that_is_no_time_is_a_value_error(value: float):
     with pytest.raises(ValueError, match="expected backoff to return seconds"):
         Delivery(backoff=lambda attempt, failure: value).pause(1, ValueError())

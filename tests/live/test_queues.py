@@ -14,6 +14,7 @@ from stepstream.live.options import Delivery
 from stepstream.live.pending import PendingCount
 from stepstream.live.queues import Entry, FifoQueue, PacedQueue
 from tests.support.run_streams import events, grows, opens, run, step
+from tests.support.tables import each_row
 
 INTERVAL = 2.0
 
@@ -392,7 +393,7 @@ def test_steps_whose_pace_holds_are_not_forgotten():
     assert (drained(schedule, INTERVAL / 2), len(drained(schedule, INTERVAL))) == ([], 100)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("options", "kind"),
     [
         ({}, FifoQueue),

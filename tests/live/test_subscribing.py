@@ -21,6 +21,7 @@ from stepstream.live.filters import STATUSES
 from stepstream.live.registration import CLASSES
 from tests.support.run_streams import Audience, frames, grows, opens, play, played, run, source, step, told, told_of
 from tests.support.suspensions import quiet
+from tests.support.tables import each_row
 
 
 async def note(change: Any) -> None:
@@ -245,7 +246,7 @@ LACKING = [
 ]
 
 
-@pytest.mark.parametrize(("one", "name"), LACKING)
+@each_row(("one", "name"), LACKING)
 def test_filter_that_a_class_has_no_field_for_is_a_type_error(one: type, name: str):
     value: Any = True if name == "terminal" else "x"
     with pytest.raises(TypeError, match=f"^{one.__name__} has no {name}: "):
@@ -257,14 +258,14 @@ def test_filter_that_one_of_several_classes_has_no_field_for_is_a_type_error():
         Processor().on(StepTransition, StepProgress, status="completed")
 
 
-@pytest.mark.parametrize("register", ["on", "add", "subscribe"])
+@each_row("register", ["on", "add", "subscribe"])
 def test_unknown_filter_is_a_type_error(register: str):
     arguments = (StepTransition, note) if register == "add" else (StepTransition,)
     with pytest.raises(TypeError, match="got colour"):
         getattr(Processor(), register)(*arguments, colour="red")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "filters",
     [
         {"status": 3},
@@ -289,7 +290,7 @@ class Silent:
         """Not async."""
 
 
-@pytest.mark.parametrize("callback", [lambda change: None, print, Silent(), partial(print, 1), None, "note", Silent])
+@each_row("callback", [lambda change: None, print, Silent(), partial(print, 1), None, "note", Silent])
 def test_callback_that_is_not_async_is_a_type_error(callback: Any):
     with pytest.raises(TypeError, match="declare it with async def"):
         Processor().add(StepTransition, callback)
@@ -315,7 +316,7 @@ def test_refused_callback_is_not_registered():
     assert repr(processor) == "<Processor 0 subscribers, 0 events, 0 anomalies>"
 
 
-@pytest.mark.parametrize("register", [Processor.on, Processor.subscribe])
+@each_row("register", [Processor.on, Processor.subscribe])
 def test_no_class_is_a_type_error(register: Any):
     with pytest.raises(TypeError, match="at least one class of change"):
         register(Processor())
@@ -326,7 +327,7 @@ def test_no_class_in_add_is_a_type_error():
         Processor().add((), note)
 
 
-@pytest.mark.parametrize("one", [RunStep, object, note, "StepTransition", StepTransition | RunStep, [None]])
+@each_row("one", [RunStep, object, note, "StepTransition", StepTransition | RunStep, [None]])
 def test_what_is_no_class_of_change_is_a_type_error(one: Any):
     with pytest.raises(TypeError, match=r"^expected classes of change \(StepTransition, "):
         Processor().on(StepTransition, one)
@@ -597,8 +598,8 @@ NEVER = [
 ]
 
 
-@pytest.mark.parametrize(("classes", "status", "text"), NEVER)
-@pytest.mark.parametrize("way", ["add", "on", "subscribe"])
+@each_row(("classes", "status", "text"), NEVER)
+@each_row("way", ["add", "on", "subscribe"])
 def test_status_that_none_of_the_classes_has_is_a_value_error(classes: Any, status: Any, text: str, way: str):
     given = (classes, Audience()) if way == "add" else classes
     with pytest.raises(ValueError, match=r"^expected a status of ") as caught:
@@ -606,7 +607,7 @@ def test_status_that_none_of_the_classes_has_is_a_value_error(classes: Any, stat
     assert str(caught.value).endswith(text)
 
 
-@pytest.mark.parametrize(("classes", "table"), [(one, table) for one, table in STATUSES.items()])
+@each_row(("classes", "table"), [(one, table) for one, table in STATUSES.items()])
 def test_every_status_of_a_class_can_be_named(classes: Any, table: Any):
     assert not Processor().add(classes, Audience(), status=set(table)).is_closed
 

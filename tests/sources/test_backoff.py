@@ -1,10 +1,10 @@
 from email.utils import formatdate
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stepstream.sources.backoff import Backoff, retry_after_of
+from tests.support.tables import each_row
 
 NOW = 1_700_000_000.0
 
@@ -38,7 +38,7 @@ def test_chance_is_random_where_none_is_given():
     assert len({Backoff().failed(0) for _ in range(50)}) > 1
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("retry", "expected"),
     [
         (0, [0.1, 0.2, 0.4]),
@@ -53,7 +53,7 @@ def test_delays_begin_with_the_time_that_the_server_asks_for(retry: int, expecte
     assert delays(longest(), 3, retry=retry) == expected
 
 
-@pytest.mark.parametrize(("lasted", "following"), [(0, 8), (1, 8), (59.9, 8), (60, 1), (3_600, 1)])
+@each_row(("lasted", "following"), [(0, 8), (1, 8), (59.9, 8), (60, 1), (3_600, 1)])
 def test_delays_begin_anew_only_after_a_minute_of_health(lasted: float, following: float):
     backoff = longest()
     delays(backoff, 3)
@@ -67,7 +67,7 @@ def test_time_before_a_failure_is_no_health():
     assert [backoff.failed(1), backoff.failed(1_000)] == [1, 2]
 
 
-@pytest.mark.parametrize(("asked", "delay"), [(0.0, 1), (0.5, 1), (7.5, 7.5), (120.0, 120), (121.0, 120), (1e19, 120)])
+@each_row(("asked", "delay"), [(0.0, 1), (0.5, 1), (7.5, 7.5), (120.0, 120), (121.0, 120), (1e19, 120)])
 def test_refusal_can_ask_for_a_longer_delay_up_to_two_minutes(asked: float, delay: float):
     assert longest().failed(0, retry_after=asked) == delay
 
@@ -103,7 +103,7 @@ RETRY_AFTER = {
 }
 
 
-@pytest.mark.parametrize(("headers", "seconds"), RETRY_AFTER.values(), ids=RETRY_AFTER)
+@each_row(("headers", "seconds"), RETRY_AFTER.values(), ids=RETRY_AFTER)
 def test_retry_after_is_read_in_every_form(headers: dict[str, str], seconds: float | None):
     assert retry_after_of(headers, NOW) == seconds
 

@@ -14,6 +14,7 @@ import pytest
 from stepstream import IdleTimeout, Processor, RunTransition, StreamTruncated, TransportError, connect
 from tests.support.scripted_server import CREATED, DONE, Exchange, InTurn, serving
 from tests.support.stream_reads import WITHIN, Clock, both_clients, items, read, refused, run
+from tests.support.tables import each_row
 
 
 async def whole(exchange: Exchange) -> None:
@@ -396,7 +397,7 @@ async def test_many_streams_run_at_once_in_one_processor(many: str):
     assert [list(outcome.runs) for outcome in outcomes] == [[f"run_{number}"] for number in range(20)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("options", "error", "told"),
     [
         ({"json": object()}, TypeError, "not JSON serializable"),

@@ -19,6 +19,7 @@ from stepstream.sources.connection_failures import connection_failure
 from stepstream.sources.http_errors import is_transient, is_unprocessed, translate_http_error
 from tests.support.scripted_server import DONE, InTurn, answering, hang_up, serving, streaming
 from tests.support.stream_reads import Clock, both_clients, items, read
+from tests.support.tables import each_row
 
 CERTIFICATE = Path(__file__).parent.parent / "support" / "self_signed.pem"
 
@@ -64,7 +65,7 @@ FAILURES: dict[str, tuple[BaseException, bool, str]] = {
 }
 
 
-@pytest.mark.parametrize(("exc", "is_final", "text"), FAILURES.values(), ids=FAILURES)
+@each_row(("exc", "is_final", "text"), FAILURES.values(), ids=FAILURES)
 def test_failure_is_told_by_its_cause(exc: BaseException, is_final: bool, text: str):
     assert connection_failure(exc) == (is_final, text)
 

@@ -11,6 +11,7 @@ from stepstream.sources import environment
 from stepstream.sources.environment import is_loopback
 from tests.support.scripted_server import CREATED, DONE, Exchange, serving, streaming
 from tests.support.stream_reads import read
+from tests.support.tables import each_row
 
 NOBODY = "http://127.0.0.1:9"
 FAR = "https://example.invalid/runs"
@@ -86,7 +87,7 @@ async def test_server_on_this_machine_is_asked_directly_by_the_fast_client_too(m
         assert await read(url, fast=True) == CREATED + DONE
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "is_own"),
     [
         ("http://127.0.0.1:80/x", True),

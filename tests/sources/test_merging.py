@@ -3,11 +3,11 @@
 from itertools import pairwise
 
 import h11
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stepstream.sources.merging import Merger
+from tests.support.tables import each_row
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 INTERIM = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
@@ -77,7 +77,7 @@ def test_chunk_is_passed_on_as_far_as_it_has_come():
     assert merger.feed(b"lo") == b"2\r\nlo\r\n"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "stream",
     [
         b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n5\r\nab\r\n\r\n",
@@ -92,7 +92,7 @@ def test_what_is_not_chunked_is_passed_on_as_it_is(stream: bytes):
         assert b"".join(merged([stream[:place], stream[place:]])) == stream
 
 
-@pytest.mark.parametrize(
+@each_row(
     "stream",
     [
         HEAD + b"5 ;e\r\nhello\r\n0\r\n\r\n",

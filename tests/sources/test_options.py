@@ -5,6 +5,7 @@ import httpx
 import pytest
 
 from stepstream import RunsClient, connect
+from tests.support.tables import each_row
 
 URL = "http://127.0.0.1:1/runs"
 
@@ -20,7 +21,7 @@ async def test_timeout_that_is_none_is_refused(name: str):
                 raise AssertionError(f"it is open with {value!r}")
 
 
-@pytest.mark.parametrize("name", ["idle_timeout", "timeout", "reconcile_timeout"])
+@each_row("name", ["idle_timeout", "timeout", "reconcile_timeout"])
 def test_timeout_of_a_client_that_is_none_is_refused(name: str):
     with pytest.raises(ValueError, match=f"expected {name} of at least 0 seconds, got -1"):
         RunsClient(URL, **{name: -1})

@@ -23,6 +23,7 @@ from tests.support.scripted_server import (
     streaming,
 )
 from tests.support.stream_reads import WITHIN, Clock, both_clients, items
+from tests.support.tables import each_row
 
 pytestmark = pytest.mark.usefixtures("clock")
 
@@ -301,7 +302,7 @@ async def test_get_is_opened_again_whatever_failed():
     assert len(script.requests) == 4
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("last_event_id", "value"),
     [
         ("", None),

@@ -3,7 +3,6 @@
 import pickle
 from typing import Any
 
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from stepstream.sources.stream_position import StreamPosition
 from stepstream.wire.ending import TELLING, decides_end
 from stepstream.wire.events import RUN_EVENTS
 from tests.support.run_streams import frames, message, run, says, step
+from tests.support.tables import each_row
 
 STATUSES = ["queued", "in_progress", "requires_action", "completed", "failed", "expired"]
 RUNS = st.builds(run, st.sampled_from(STATUSES), st.integers(1, 2)).map(lambda sent: frames([sent])[0])
@@ -66,7 +66,7 @@ def test_connection_and_fold_agree_whether_a_stream_is_over(stream: list[Frame],
     assert by_the_connection(data, size) is (by_the_fold(data) != "StreamTruncated")
 
 
-@pytest.mark.parametrize("name", RUN_EVENTS)
+@each_row("name", RUN_EVENTS)
 def test_every_event_of_a_run_is_seen(name: str):
     data = encode_frame(Frame(name, b'{"id": "run_1", "status": "completed"}'))
     assert by_the_connection(data, 5)

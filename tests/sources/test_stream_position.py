@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from stepstream.sources.stream_end import StreamEnd
 from stepstream.sources.stream_position import StreamPosition
 from stepstream.wire.sse import FrameDecoder
+from tests.support.tables import each_row
 
 ENDS = (b"\n", b"\r\n", b"\r")
 
@@ -65,7 +66,7 @@ def test_id_and_retry_are_those_of_the_decoder_byte_by_byte(data: bytes):
     assert id_and_retry(data, list(range(len(data))), "") == of_the_decoder(data, "")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "last_event_id"),
     [
         (b"id: abc\ndata: x\n\nid: def\ndata: y", "abc"),
@@ -79,8 +80,8 @@ def test_id_is_that_of_the_last_whole_block(data: bytes, last_event_id: str):
     assert id_and_retry(data, [])[0] == last_event_id
 
 
-@pytest.mark.parametrize("places", [[], [3], [4_096], [4_097], [4_100, 4_101, 4_102], list(range(9_000))])
-@pytest.mark.parametrize(("length", "is_kept"), [(4_096, True), (4_097, False), (8_000, False)])
+@each_row("places", [[], [3], [4_096], [4_097], [4_100, 4_101, 4_102], list(range(9_000))])
+@each_row(("length", "is_kept"), [(4_096, True), (4_097, False), (8_000, False)])
 def test_line_over_four_kib_says_nothing_at_any_chunking(length: int, is_kept: bool, places: list[int]):
     value = b"7" * (length - 4)
     data = b"id: 1\n\nid: " + value + b"\nretry: 5\n\n"
@@ -131,7 +132,7 @@ def test_done_is_found_at_any_chunking(before: bytes, places: list[int]):
         assert (frames[-1].event, frames[-1].data) == ("done", b"[DONE]")
 
 
-@pytest.mark.parametrize("end", ENDS)
+@each_row("end", ENDS)
 def test_done_is_found_at_every_cut(end: bytes):
     data = EVENT + done_of(end)
     for place in range(len(data) + 1):
@@ -139,7 +140,7 @@ def test_done_is_found_at_every_cut(end: bytes):
         assert found in (data, data.removesuffix(b"\n"))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "data",
     [
         b"data: event: done\ndata: [DONE]\n\n",
@@ -159,7 +160,7 @@ def test_what_only_looks_like_done_is_not_found_at_any_cut(data: bytes):
     assert up_to_done(bytes([byte]) for byte in padded) is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "is_done"),
     [
         (b"event: done\ndata: [DONE]", True),
@@ -215,7 +216,7 @@ AT_THE_END: dict[str, tuple[bytes, bool, bool]] = {
 }
 
 
-@pytest.mark.parametrize(("data", "or_waiting", "without"), AT_THE_END.values(), ids=AT_THE_END)
+@each_row(("data", "or_waiting", "without"), AT_THE_END.values(), ids=AT_THE_END)
 def test_stream_is_over_at_the_end_of_its_bytes_by_its_runs(data: bytes, or_waiting: bool, without: bool):
     steps = range(0, len(data), 1 + len(data) // (100 if len(data) < 10_000 else 10))
     for places in ([], *([place] for place in steps), list(steps)):
@@ -297,7 +298,7 @@ def test_event_begins_with_the_first_byte_of_a_line_that_is_no_comment(data: byt
     assert position.began_at == began_at(chunks)
 
 
-@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r", b"\n\n", b"\r\n\r\n"])
+@each_row("end", [b"\n", b"\r\n", b"\r", b"\n\n", b"\r\n\r\n"])
 def test_comments_begin_no_event(end: bytes):
     position = StreamPosition()
     for byte in (b": ping" + end) * 50:
@@ -325,7 +326,7 @@ def test_little_is_kept_of_any_bytes(data: bytes, begun: bytes):
         assert sum(map(len, position._kept)) <= 2**20
 
 
-@pytest.mark.parametrize("begun", [b"data: ", b"retry: ", b"event: thread.run.queued\ndata: "])
+@each_row("begun", [b"data: ", b"retry: ", b"event: thread.run.queued\ndata: "])
 def test_a_mebibyte_is_kept_of_what_may_tell(begun: bytes):
     position = StreamPosition()
     position.feed(begun, 0)

@@ -19,6 +19,7 @@ from stepstream import RunsClient
 from stepstream.sources.url_redaction import redact_url, unlogged
 from tests.support.scripted_server import CREATED, DONE, InTurn, serving, streaming
 from tests.support.stream_reads import read
+from tests.support.tables import each_row
 
 URL = "http://user:s3cret-pass@host/v1/runs?sig=s3cret-query&x=1#s3cret-part"
 BARE = "http://host/v1/runs"
@@ -118,7 +119,7 @@ def test_url_shows_its_secrets_to_whom_it_is_given_and_to_no_log(family: Any):
     assert str(url.join("../x?y=1")) == str(family.URL(URL).join("../x?y=1"))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "shown"),
     [
         (URL, BARE),
