@@ -16,6 +16,7 @@ from stepstream.client.api_calls import MAX_BODY_BYTES, ApiCall
 from stepstream.sources.backoff import Backoff
 from tests.support.scripted_server import Exchange, Script, serving
 from tests.support.stream_reads import Clock
+from tests.support.tables import each_row
 
 JSON = dict[str, Any]
 RUN: JSON = {"id": "run_1", "status": "completed"}
@@ -202,7 +203,7 @@ async def test_long_refusal_is_read_in_part():
 # Answers
 
 
-@pytest.mark.parametrize(
+@each_row(
     "body",
     [b"", b"<html>Sign in</html>", b"{", b"[]", b"5", b"null", b'{"status": "completed"}', b'{"id": 5}', b"\xff",
      b'"x"', b'{"id": "\\ud800"}', b"[" * 100_000],

@@ -57,7 +57,7 @@ def test_what_would_lead_elsewhere_is_no_id(part: str):
         endpoint().url("threads", part, "runs")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("options", "headers"),
     [
         ({}, {}),
@@ -100,7 +100,7 @@ async def test_callable_gives_a_fresh_key_for_each_request():
             assert [(await known.headers())[name] for _ in range(2)] == [f"{prefix}token_1", f"{prefix}token_2"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("options", "name"),
     [
         ({"api_key": "k"}, "Authorization"),

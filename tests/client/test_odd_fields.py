@@ -86,7 +86,7 @@ ODD_RUNS: dict[str, JSON] = {
 }
 
 
-@pytest.mark.parametrize("odd", ODD_RUNS.values(), ids=ODD_RUNS)
+@each_row("odd", ODD_RUNS.values(), ids=ODD_RUNS)
 async def test_run_with_an_odd_field_is_driven_to_its_end(odd: JSON):
     opened = streaming(
         sent("thread.run.created", run("queued", **odd | {"status": "queued"})),
@@ -99,7 +99,7 @@ async def test_run_with_an_odd_field_is_driven_to_its_end(odd: JSON):
     assert (outcome.reason, {one.code for one in outcome.anomalies} <= {"bad_field"}) == ("done", True)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "calls",
     [
         [CALL, 5, None, "boom"],
@@ -123,7 +123,7 @@ async def test_call_whose_arguments_cannot_be_read_is_not_made_with_others():
     assert json.loads(outputs[0]["output"]) == {"error": "ValueError: expected arguments as JSON text, got none"}
 
 
-@pytest.mark.parametrize("odd", ODD_RUNS.values(), ids=ODD_RUNS)
+@each_row("odd", ODD_RUNS.values(), ids=ODD_RUNS)
 async def test_run_with_an_odd_field_is_driven_on_after_a_break(odd: JSON):
     async def asked(exchange: Exchange) -> None:
         if exchange.method == "POST":

@@ -172,7 +172,7 @@ SERVERS: dict[str, tuple[Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@each_row("name", SERVERS)
 async def test_every_missed_transition_comes_once_and_in_order(name: str):
     outcome, told = await Server(*SERVERS[name]).reconciled()
     assert told == once()

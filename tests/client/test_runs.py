@@ -20,6 +20,7 @@ from stepstream.client.polling import RunKey
 from stepstream.simulator.application import app
 from stepstream.simulator.serving import serve
 from tests.support.scripted_server import CREATED, DONE, Exchange, Script, serving
+from tests.support.tables import each_row
 
 JSON = dict[str, Any]
 
@@ -163,7 +164,7 @@ async def test_include_is_asked_for_in_the_query():
     assert noted.body == {"stream": True}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("wrong", "said"),
     [
         ({"temprature": 1}, "expected parameters of a run, got temprature"),
@@ -194,7 +195,7 @@ async def test_thread_is_described_for_a_new_one_only():
             await RunsClient("http://peer").drive(processor, "thread_1", thread={})
 
 
-@pytest.mark.parametrize("wrong", ["", ".", ".."])
+@each_row("wrong", ["", ".", ".."])
 async def test_what_is_no_id_is_refused_before_anything_is_sent(wrong: str):
     client = RunsClient("http://peer")
     for opening in (
@@ -319,7 +320,7 @@ def wire(value: object) -> Any:
     return json.loads(msgspec.json.encode(value))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "news",
     [
         {},
@@ -341,7 +342,7 @@ async def test_object_of_a_newer_server_is_kept():
         assert wire(await client.retrieve_step("t", "r", "step_1")) == step
 
 
-@pytest.mark.parametrize("status", [{}, {"status": None}])
+@each_row("status", [{}, {"status": None}])
 async def test_object_without_a_status_is_given_none(status: JSON):
     objects = [{"id": "msg_1", "run_id": "r", **status}]
     async with noting(Noted({"data": objects, "has_more": False})) as client:
@@ -376,7 +377,7 @@ async def test_pages_are_followed():
     assert asked == [first, {**first, "after": "step_1"}, {**first, "after": "step_2"}]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "page", [{"data": [], "has_more": True}, {"data": [], "has_more": None}, {"data": []}, {"data": [], "first_id": 0}]
 )
 async def test_page_without_objects_is_the_last(page: JSON):
@@ -410,7 +411,7 @@ async def test_array_without_an_object_around_it_is_a_page():
         assert [step.id for step in await client.list_steps("t", "r")] == ["step_1", "step_2"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "page",
     [{}, 5, {"data": None}, {"data": {}}, {"data": [{}]}, {"data": [5], "has_more": True}, {"data": [{"id": 5}]}],
 )
@@ -453,14 +454,14 @@ async def test_truth_has_what_cannot_be_read_left_to_whoever_folds_it():
     assert [json.loads(one) for one in truth.steps] == [{"id": 5}]
 
 
-@pytest.mark.parametrize("run", [[], {}, {"id": 5}, "r"])
+@each_row("run", [[], {}, {"id": 5}, "r"])
 async def test_truth_needs_a_run(run: object):
     async with noting(telling(run)) as client:
         with pytest.raises(ProtocolError):
             await client.ask(RunKey("t", "r"))
 
 
-@pytest.mark.parametrize("status", ["400 Bad", "404 Not Found", "405 No", "501 No"])
+@each_row("status", ["400 Bad", "404 Not Found", "405 No", "501 No"])
 async def test_server_without_a_list_of_messages_is_asked_for_the_rest(status: str):
     async def script(exchange: Exchange) -> None:
         if "/messages" in exchange.target:

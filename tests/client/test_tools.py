@@ -113,7 +113,7 @@ class Boat:
         return self.sail(place)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "function", [Boat("Heron").sail, Boat("Heron"), functools.partial(Boat.sail, Boat("Heron")),
                  functools.partial(Boat("Heron"))]
 )  # fmt: skip
@@ -134,12 +134,12 @@ async def test_parameters_may_have_any_name():
     assert await output(tools, arguments=json.dumps(given)) == "[1,2,3,4,5]"
 
 
-@pytest.mark.parametrize("arguments", ["", None])
+@each_row("arguments", ["", None])
 async def test_no_arguments_are_an_empty_object(arguments: str | None):
     assert await output(giving("there"), arguments=arguments) == "there"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("result", "text"),
     [
         ("there", "there"),
@@ -164,7 +164,7 @@ async def test_result_is_the_output_as_text(result: object, text: str):
 # What goes wrong
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("arguments", "said"),
     [
         ("{", "DecodeError: Input data was truncated"),
@@ -185,7 +185,7 @@ async def test_model_is_told_why_its_arguments_do_not_fit(arguments: str, said: 
     assert await error(tools, arguments=arguments) == said
 
 
-@pytest.mark.parametrize("name", ["row", "", None, "x" * 5_000])
+@each_row("name", ["row", "", None, "x" * 5_000])
 async def test_model_is_told_what_there_is_where_a_function_is_not(name: str | None):
     said = await error(giving("there"), name)
     assert said.startswith("LookupError: no function named '")
@@ -202,7 +202,7 @@ async def test_call_without_a_function_is_answered():
     assert list(answers) == ["call_1"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("failure", "said"),
     [
         (ValueError("no wind"), "ValueError: no wind"),
@@ -217,7 +217,7 @@ async def test_model_is_told_what_a_tool_raised(failure: Exception, said: str):
     assert await error(giving(failure)) == said
 
 
-@pytest.mark.parametrize("result", [object(), {"a": object()}, {1, "a", Boat}, {"a": "\udcff"}])
+@each_row("result", [object(), {"a": object()}, {1, "a", Boat}, {"a": "\udcff"}])
 async def test_result_that_has_no_json_form_is_a_failure(result: object):
     assert "Error: " in await error(giving(result))
 
@@ -326,9 +326,7 @@ async def test_failure_cancels_the_others_and_is_raised_alone():
     assert ended == ["wait"]
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments", "cause"), [("row", "{}", LookupError), ("sail", "{", msgspec.DecodeError)]
-)
+@each_row(("name", "arguments", "cause"), [("row", "{}", LookupError), ("sail", "{", msgspec.DecodeError)])
 async def test_call_that_cannot_be_made_is_a_failure_too(name: str, arguments: str, cause: type[Exception]):
     tools = giving("there", on_error="cancel")
     with pytest.raises(ToolFailed) as caught:
@@ -345,7 +343,7 @@ async def test_first_of_many_failures_is_raised():
 # Approvals
 
 
-@pytest.mark.parametrize("given", [True, False, 1, 0, None])
+@each_row("given", [True, False, 1, 0, None])
 async def test_approval_is_what_the_function_says(given: Any):
     tools, seen = Toolbox(), list[ToolCall]()
 

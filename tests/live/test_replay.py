@@ -34,6 +34,7 @@ from tests.support.run_streams import (
     told,
 )
 from tests.support.suspensions import quiet
+from tests.support.tables import each_row
 
 KINDS = (RunTransition, StepTransition, StepProgress, MessageTransition, MessageProgress)
 
@@ -162,7 +163,7 @@ async def test_replay_is_a_transition_each_and_a_progress_of_what_is_partial():
     assert late[-1].message.text == "It"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("classes", "filters", "expected"),
     [
         (CLASSES, {"where": lambda change: "2" in name_of(change)}, ["run_2", "step_2", "step_2"]),

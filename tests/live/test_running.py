@@ -54,6 +54,7 @@ from tests.support.run_streams import (
     writing,
 )
 from tests.support.suspensions import quiet
+from tests.support.tables import each_row
 
 
 async def outcome_of(given: Any, **limits: int) -> Outcome:
@@ -187,7 +188,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("data", "expected"), ERRORS)
+@each_row(("data", "expected"), ERRORS)
 async def test_error_event_of_every_shape_is_stream_failed(data: bytes, expected: tuple[str | None, ...]):
     error = await failure_of(source(sse(play()[:6]), Frame("error", data)))
     assert isinstance(error, StreamFailed)
@@ -579,7 +580,7 @@ async def test_iterator_that_was_begun_is_a_source_of_the_rest():
     assert [*(await outcome_of(given)).runs] == ["run_1"]
 
 
-@pytest.mark.parametrize("given", [b"bytes", "path.sse", [b"chunk"], iter([b"chunk"]), None, 3, Outcome, open])
+@each_row("given", [b"bytes", "path.sse", [b"chunk"], iter([b"chunk"]), None, 3, Outcome, open])
 async def test_what_is_no_source_is_a_type_error(given: Any):
     async with Processor() as processor:
         with pytest.raises(TypeError, match="expected an async iterable of bytes or SSE messages"):
@@ -598,7 +599,7 @@ async def test_context_manager_that_gives_no_source_is_a_type_error_and_is_left(
     assert wrong.seen == [None]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "item",
     [3, None, ["list"], {"event": "done"}, SimpleNamespace(data="x"), SimpleNamespace(event="done"),
      SimpleNamespace(event="done", data=b"bytes"), Reconnected],

@@ -32,6 +32,7 @@ from tests.support import azure_reader
 from tests.support.byte_chunks import pieces
 from tests.support.places import ROOT
 from tests.support.run_streams import DONE, call, play, run, source, sse, step
+from tests.support.tables import each_row
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The Assistants API is deprecated:DeprecationWarning"),
@@ -338,7 +339,7 @@ def answering(status: int, **body: Any) -> Any:
     return httpx.AsyncClient(transport=transport).stream("GET", "http://host/?key=SECRET")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("status", "body", "text", "message"),
     [
         (401, {"json": JSON_ERROR}, r"401 Unauthorized: No key\u000awas given.", "No key\nwas given."),
@@ -430,7 +431,7 @@ INSTEAD: list[tuple[str, Callable[[], Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("what", "make", "instead"), INSTEAD, ids=[what for what, _, _ in INSTEAD])
+@each_row(("what", "make", "instead"), INSTEAD, ids=[what for what, _, _ in INSTEAD])
 async def test_what_is_no_source_is_a_type_error_that_says_what_to_give(what: str, make: Any, instead: str):
     given = make()
     with pytest.raises(TypeError, match=re.escape(f"got {type(given).__name__}: give {instead}") + "$") as caught:
@@ -487,7 +488,7 @@ async def test_refusal_that_a_source_raises_keeps_its_status_and_not_its_text(is
         await outcome_of(source(b"", Refused("SECRET")))
 
 
-@pytest.mark.parametrize("status", [None, "x", 200, 101])
+@each_row("status", [None, "x", 200, 101])
 async def test_failure_without_a_status_that_refuses_is_of_the_source(status: Any):
     failure = Refused("SECRET")
     failure.status = status

@@ -99,7 +99,7 @@ TWO: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("classes", TWO, ids=["list", "set", "union", "Union", "union in a list", "nested"])
+@each_row("classes", TWO, ids=["list", "set", "union", "Union", "union in a list", "nested"])
 async def test_classes_may_be_a_list_or_a_union(classes: Any):
     by_add, by_on = Audience(), Audience()
     async with Processor() as processor:
@@ -207,7 +207,7 @@ FILTERED = [
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # what a filter lets through is no matter of the event loop
-@pytest.mark.parametrize(("classes", "filters", "expected"), FILTERED)
+@each_row(("classes", "filters", "expected"), FILTERED)
 async def test_filters_let_through_what_they_name(
     classes: tuple[type, ...], filters: dict[str, Any], expected: list[int]
 ):

@@ -3,7 +3,6 @@
 from typing import Any
 
 import anyio
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from stepstream import MessageTransition, Outcome, Processor
 from tests.support.json_values import JSON
 from tests.support.run_streams import DONE, Sent, as_far_as_it_came, message, played, run, says, source, sse
 from tests.support.suspensions import quiet
+from tests.support.tables import each_row
 
 
 def part(text: str, index: int = 0) -> Sent:
@@ -60,7 +60,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES)
+@each_row("case", CASES)
 async def test_pieces_joined_are_the_text_or_the_message_is_named(case: str):
     events, joined, rewritten = CASES[case]
     pieces, named, outcome = await pieces_of(one_message(*events))

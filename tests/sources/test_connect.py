@@ -53,7 +53,7 @@ async def test_request_without_json_is_a_get():
     assert request.values("content-type") == []
 
 
-@pytest.mark.parametrize("payload", [{"assistant_id": "asst_1", "stream": True, "é": [None]}, {}, [], 0, False])
+@each_row("payload", [{"assistant_id": "asst_1", "stream": True, "é": [None]}, {}, [], 0, False])
 async def test_request_with_json_is_a_post_of_it(payload: Any):
     notes = Notes()
     async with serving(notes) as url:
@@ -201,8 +201,8 @@ async def test_silence_in_the_stream_is_an_idle_timeout(new_client: Any):
     assert list(caught.value.outcome.runs) == ["run_1"]
 
 
-@pytest.mark.parametrize("family", [httpx, httpx2], ids=["httpx", "httpx2"])
-@pytest.mark.parametrize("kind", ["ConnectTimeout", "PoolTimeout"])
+@each_row("family", [httpx, httpx2], ids=["httpx", "httpx2"])
+@each_row("kind", ["ConnectTimeout", "PoolTimeout"])
 async def test_timeouts_of_both_families_are_idle_timeouts(family: Any, kind: str):
     def late(request: Any) -> Any:
         raise getattr(family, kind)("too late for s3cret")

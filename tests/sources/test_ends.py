@@ -13,6 +13,7 @@ from stepstream import Processor, StepStreamError, connect, record, replay
 from tests.support.run_streams import frames, run, source, sse, step, writing
 from tests.support.scripted_server import Exchange, InTurn, answering, serving, streaming
 from tests.support.stream_reads import WITHIN, Clock
+from tests.support.tables import each_row
 
 pytestmark = pytest.mark.usefixtures("clock")
 
@@ -145,7 +146,7 @@ async def test_what_the_server_said_is_raised_where_the_source_fails_after_it():
     assert await how(source(BEGUN, ERROR, ENDED, OSError("reset"))) == "TransportError"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "told"),
     [
         (CHUNK * 18 + NAMELESS, "none of 19 events is of a protocol that stepstream reads (first: without a name, "),

@@ -162,8 +162,8 @@ async def test_proxy_of_the_system_is_named_as_such(monkeypatch: pytest.MonkeyPa
         await by_connect("http://example.invalid")
 
 
-@pytest.mark.parametrize("road", [by_connect, by_call, by_stream])
-@pytest.mark.parametrize("url", [f"{NOBODY}/\ud800", "http://xn--/", "http://a b/", "http://h:99999/", "http://h\0.x/"])
+@each_row("road", [by_connect, by_call, by_stream])
+@each_row("url", [f"{NOBODY}/\ud800", "http://xn--/", "http://a b/", "http://h:99999/", "http://h\0.x/"])
 async def test_url_that_has_no_form_on_the_wire_is_a_transport_error(url: str, road: Road):
     with pytest.raises(TransportError):
         await road(url)

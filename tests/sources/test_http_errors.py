@@ -15,17 +15,18 @@ from stepstream.sources import response_body
 from stepstream.sources.http_errors import error_response
 from tests.support.scripted_server import CREATED, DONE, Exchange, InTurn, answering, hang_up, serving, streaming
 from tests.support.stream_reads import WITHIN, both_clients, read, refused, run
+from tests.support.tables import each_row
 
 whole = streaming(CREATED, DONE)
 
 
-@pytest.mark.parametrize("kind", ["text/event-stream;charset=utf-8", "Text/Event-Stream", "TEXT/EVENT-STREAM ; q=1"])
+@each_row("kind", ["text/event-stream;charset=utf-8", "Text/Event-Stream", "TEXT/EVENT-STREAM ; q=1"])
 async def test_content_type_may_have_parameters_and_any_case(kind: str):
     async with serving(lambda exchange: exchange.stream(DONE, kind=kind)) as url:
         assert await read(url) == DONE
 
 
-@pytest.mark.parametrize("kind", ["text/html", "application/json", "text/event-stream-ish", "x-text/event-stream"])
+@each_row("kind", ["text/html", "application/json", "text/event-stream-ish", "x-text/event-stream"])
 async def test_other_content_type_is_refused(kind: str):
     async with serving(lambda exchange: exchange.stream(DONE, kind=f"{kind}; charset=utf-8")) as url:
         error = await refused(f"{url}/runs")
@@ -45,7 +46,7 @@ INSTEAD: dict[str, tuple[str, bytes, str, str | None]] = {
 }
 
 
-@pytest.mark.parametrize(("kind", "body", "words", "message"), INSTEAD.values(), ids=INSTEAD)
+@each_row(("kind", "body", "words", "message"), INSTEAD.values(), ids=INSTEAD)
 async def test_words_of_what_comes_instead_of_a_stream_are_kept(
     kind: str, body: bytes, words: str, message: str | None
 ):
@@ -55,7 +56,7 @@ async def test_words_of_what_comes_instead_of_a_stream_are_kept(
     assert (error.status_code, error.request_id, error.message) == (200, "req_7", message)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("options", "is_told"),
     [
         ({"json": {"stream": False}}, True),
@@ -118,7 +119,7 @@ ERRORS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("body", "code", "message", "type_", "param"), ERRORS.values(), ids=ERRORS)
+@each_row(("body", "code", "message", "type_", "param"), ERRORS.values(), ids=ERRORS)
 async def test_error_body_of_every_shape_becomes_fields(
     body: Any, code: str | None, message: str | None, type_: str | None, param: str | None
 ):
@@ -139,7 +140,7 @@ async def test_refusal_without_a_request_id_has_none():
         assert (await refused(url)).request_id is None
 
 
-@pytest.mark.parametrize("status", ["201 Created", "206 Partial", "400 Bad", "401 No", "503 Busy"])
+@each_row("status", ["201 Created", "206 Partial", "400 Bad", "401 No", "503 Busy"])
 async def test_every_status_but_200_is_a_refusal(status: str):
     async with serving(lambda exchange: exchange.answer(status, DONE, content_type="text/event-stream")) as url:
         assert (await refused(url)).status_code == int(status[:3])
@@ -242,7 +243,7 @@ async def test_get_follows_a_redirect_within_its_origin(new_client: Any, status:
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("location", "target"),
     [("there", "/a/there"), ("../b", "/b"), ("?x", "/a/here?x"), ("//HOST/c", "/c"), ("HTTP://HOST/d#e", "/d")],
 )
@@ -253,8 +254,8 @@ async def test_redirect_may_be_relative(location: str, target: str):
     assert script.requests[1].target == target
 
 
-@pytest.mark.parametrize("family", [httpx, httpx2], ids=["httpx", "httpx2"])
-@pytest.mark.parametrize(
+@each_row("family", [httpx, httpx2], ids=["httpx", "httpx2"])
+@each_row(
     ("url", "location"),
     [
         ("http://a.example/x", "http://A.example:80/y"),
@@ -313,7 +314,7 @@ async def test_redirect_out_of_its_origin_is_refused_and_its_target_never_asked(
     assert (error.status_code, elsewhere.requests) == (int(status[:3]), [])
 
 
-@pytest.mark.parametrize(
+@each_row(
     "location", ["https://127.0.0.1/x", "//example.invalid/x", "http://127.0.0.1:80\\@example.invalid/", "ftp://h/"]
 )
 async def test_other_scheme_host_or_port_is_another_origin(location: str):

@@ -10,9 +10,7 @@ from tests.support.tables import each_row
 URL = "http://127.0.0.1:1/runs"
 
 
-@pytest.mark.parametrize(
-    "name", ["connect_timeout", "first_byte_timeout", "idle_timeout", "event_timeout", "total_timeout"]
-)
+@each_row("name", ["connect_timeout", "first_byte_timeout", "idle_timeout", "event_timeout", "total_timeout"])
 async def test_timeout_that_is_none_is_refused(name: str):
     kinds: dict[Any, type[Exception]] = {-1: ValueError, math.nan: ValueError, "5": TypeError, True: TypeError}
     for value, kind in kinds.items():

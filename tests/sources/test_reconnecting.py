@@ -74,7 +74,7 @@ async def test_get_goes_on_after_any_break_and_the_unfinished_event_is_discarded
     assert [(one.method, one.target, one.values("api-key")) for one in script.requests] == [("GET", "/runs", ["k"])] * 3
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("stream", "sent", "known"),
     [
         (b"data: x\n\n", [], ""),
