@@ -11,7 +11,7 @@ from stepstream.fold.changes import Change, MessageTransition, RunTransition, St
 from stepstream.fold.reconcile import ServerAnswer, missed_events
 from stepstream.wire.events import Event, decode_event
 from tests.support.json_values import JSON, event, plain
-from tests.support.odd_fields import ROOTS, STATUSES, Oddity, oddities
+from tests.support.odd_fields import EXTENTS, ROOTS, STATUSES, Oddity, oddities
 from tests.support.server_events import (
     MESSAGE,
     RUN,
@@ -52,11 +52,11 @@ def with_status(one: Oddity, status: str) -> JSON:
     return one.read if one.read.get("status") else {**one.read, "status": status}
 
 
-@pytest.mark.parametrize("root", FOLDED)
-def test_odd_field_of_the_first_object_is_an_anomaly_before_its_changes(root: str):
+@pytest.mark.parametrize(("root", "every"), EXTENTS)
+def test_odd_field_of_the_first_object_is_an_anomaly_before_its_changes(root: str, every: int):
     name = ROOTS[root][1]
     wrong: dict[str, object] = {}
-    for one in oddities(root):
+    for one in oddities(root, every):
         accumulator = Accumulator()
         changes = accumulator.apply(event(name, one.sent))
         if (told(changes), known(accumulator, root)) != (one.told, with_status(one, STATUSES[root])):
@@ -180,9 +180,9 @@ def answer_of(accumulator: Accumulator, answer: ServerAnswer) -> list[Change]:
     return changes
 
 
-@pytest.mark.parametrize("root", FOLDED)
-def test_odd_field_in_an_answer_costs_no_object_and_is_told_once(root: str):
-    for one in oddities(root):
+@pytest.mark.parametrize(("root", "every"), EXTENTS)
+def test_odd_field_in_an_answer_costs_no_object_and_is_told_once(root: str, every: int):
+    for one in oddities(root, every):
         if one.name.endswith(": null"):
             continue  # the object as it was before has more than that
         sent = {**one.sent, "status": "completed"} if one.sent["status"] == STATUSES[root] else one.sent

@@ -83,8 +83,11 @@ def rounds_of(scenario: Scenario) -> int:
     return sum(isinstance(act, FunctionCalls | McpCall) for act in scenario.acts)
 
 
+BIG = {"big-logs", "many-deltas"}
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name == "big-logs" else ()) for name in SCENARIOS]
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in BIG else ()) for name in SCENARIOS]
 )
 async def test_openai_client_completes_every_scenario(by_openai: AsyncOpenAI, name: str):
     thread = await by_openai.beta.threads.create()

@@ -5,11 +5,13 @@ becomes of an odd value stands in `READ_AS`, a table of its own: nothing here is
 """
 
 from collections.abc import Iterator
-from copy import deepcopy
+from copy import copy
+from itertools import islice
 from types import NoneType
 from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
+import pytest
 
 from stepstream.wire.base import Integer, Number, Seconds, WireObject
 from stepstream.wire.messages import Message
@@ -64,6 +66,8 @@ ROOTS: Final[dict[str, tuple[type[WireObject], str]]] = {
     "step": (RunStep, "thread.run.step.created"),
     "message": (Message, "thread.message.created"),
 }
+EXTENTS: Final = [("step", 1), ("message", 1), ("run", 7), pytest.param("run", 1, marks=pytest.mark.slow)]
+"""Arguments of `oddities`, for what is done to all. A run has many: by default every field and every value, in turn."""
 STATUSES: Final = {"run": "queued", "step": "in_progress", "message": "in_progress"}
 
 
@@ -153,8 +157,12 @@ class Oddity(NamedTuple):
     """The paths that are to be told of."""
 
 
-def oddities(root: str) -> Iterator[Oddity]:
-    """Yield an object for every field and every odd value."""
+def oddities(root: str, every: int = 1) -> Iterator[Oddity]:
+    """Yield an object for every field and every odd value, or each so many-th of them."""
+    return islice(_oddities(root), 0, None, every)
+
+
+def _oddities(root: str) -> Iterator[Oddity]:
     good, places = whole(root)
     for place in places:
         for name, value in ODD.items():
@@ -170,16 +178,17 @@ def oddities(root: str) -> Iterator[Oddity]:
 
 
 def put(good: JSON, path: tuple[str | int, ...], value: object) -> JSON:
-    """Return a copy with a value in a place, or without that place."""
-    copy = deepcopy(good)
-    holder: Any = copy
+    """Return a copy with a value in a place, or without that place. What is beside the path is shared, not copied."""
+    changed = dict(good)
+    holder: Any = changed
     for part in path[:-1]:
+        holder[part] = copy(holder[part])
         holder = holder[part]
     if value is LEFT_OUT:
         del holder[path[-1]]
     else:
         holder[path[-1]] = value
-    return copy
+    return changed
 
 
 def at(value: Any, path: tuple[str | int, ...]) -> Any:

@@ -79,5 +79,5 @@ class _Failures:
             (label, error), *others = self._failed
             error.add_note(f"in row: {label}")
             if others:
-                error.add_note(f"{len(others)} more rows fail: {'; '.join(label for label, _ in others)}")
+                error.add_note(f"as in {len(others)} more: {'; '.join(label for label, _ in others)}")
             raise error

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stepstream.wire.events import Event, Malformed
 from stepstream.wire.loose import MAX_REPORTED, BadField
 from tests.support.json_values import JSON, event, plain
-from tests.support.odd_fields import ISO, ROOTS, STATUSES, TIME, Place, at, oddities, put, whole
+from tests.support.odd_fields import EXTENTS, ISO, ROOTS, STATUSES, TIME, Place, at, oddities, put, whole
 from tests.support.tables import each_row
 from tests.support.wire_samples import CREATED, DELTA, OBJECTS, calls_delta, tool_step
 
@@ -27,11 +27,11 @@ def test_whole_objects_fit(root: str):
     assert (plain(found.data), found.bad_fields, len(places) > 3) == (good, (), True)
 
 
-@pytest.mark.parametrize("root", ROOTS)
-def test_odd_value_in_any_field_costs_that_field_and_the_object_encodes_as_it_was_read(root: str):
+@pytest.mark.parametrize(("root", "every"), [("thread", 1), *EXTENTS])
+def test_odd_value_in_any_field_costs_that_field_and_the_object_encodes_as_it_was_read(root: str, every: int):
     struct, name = ROOTS[root]
     wrong: dict[str, object] = {}
-    for one in oddities(root):
+    for one in oddities(root, every):
         found = event(name, one.sent)
         got = type(found.data), plain(found.data), [bad.path for bad in found.bad_fields]
         if got != (struct, with_status(root, one.read), one.told):
