@@ -261,7 +261,7 @@ def test_delta_is_encoded_byte_for_byte_as_sent(body: str) -> None:
     assert b',"delta":' + body.encode() + b',"thread_id"' in encode_change(progress_of(raw(body)))
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@each_row("end", ["\n", "\r\n", "\r"])
 def test_line_ends_between_the_tokens_of_a_delta_become_spaces(end: str) -> None:
     body = '{\n"step_details":\n{"tool_calls": [{"index": 0, "function": {"arguments": "a\\nb"}}]}\n}'
     line = encode_change(progress_of(raw(body.replace("\n", end))))
