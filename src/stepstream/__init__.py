@@ -57,8 +57,13 @@ if TYPE_CHECKING:
         ContentDelta,
         MessageDelta,
         MessageDeltaBody,
+        ReasoningDelta,
+        ReasoningTextDelta,
         RunStepDelta,
         RunStepDeltaBody,
+        ShellCommandDelta,
+        ShellDelta,
+        ShellOutputDelta,
         StepDetailsDelta,
         TextDelta,
         ToolCallDelta,
@@ -79,6 +84,8 @@ if TYPE_CHECKING:
         IncompleteDetails,
         LastError,
         MessageCreation,
+        Reasoning,
+        ReasoningText,
         RequiredAction,
         RequiredCalls,
         Run,
@@ -89,16 +96,22 @@ if TYPE_CHECKING:
     )
     from stepstream.wire.sse import Frame, FrameDecoder, encode_comment, encode_frame
     from stepstream.wire.tool_calls import (
+        ApplyPatch,
         BrowserAutomation,
         CodeInterpreter,
         CodeOutput,
         ConnectedAgent,
+        CustomCall,
         DeepResearch,
         FileSearch,
         FunctionCall,
         OutputImage,
+        PatchOperation,
         RankingOptions,
         SearchResult,
+        Shell,
+        ShellCommand,
+        ShellOutput,
         ToolCall,
     )
 
@@ -124,18 +137,20 @@ _HOMES = {
     "stepstream.wire.base": "Unknown",
     "stepstream.wire.deltas": (
         "AnnotationDelta CodeInterpreterDelta CodeOutputDelta ContentDelta MessageDelta MessageDeltaBody "
-        "RunStepDelta RunStepDeltaBody StepDetailsDelta TextDelta ToolCallDelta"
+        "ReasoningDelta ReasoningTextDelta RunStepDelta RunStepDeltaBody ShellCommandDelta ShellDelta "
+        "ShellOutputDelta StepDetailsDelta TextDelta ToolCallDelta"
     ),
     "stepstream.wire.events": "Done ErrorData Event Malformed UnknownData decode_event",
     "stepstream.wire.messages": "Annotation Content FileCitation ImageFile ImageUrl Message Text UrlCitation",
     "stepstream.wire.objects": (
-        "Activity IncompleteDetails LastError MessageCreation RequiredAction RequiredCalls Run RunStep StepDetails "
-        "Thread Usage"
+        "Activity IncompleteDetails LastError MessageCreation Reasoning ReasoningText RequiredAction "
+        "RequiredCalls Run RunStep StepDetails Thread Usage"
     ),
     "stepstream.wire.sse": "Frame FrameDecoder encode_comment encode_frame",
     "stepstream.wire.tool_calls": (
-        "BrowserAutomation CodeInterpreter CodeOutput ConnectedAgent DeepResearch FileSearch FunctionCall "
-        "OutputImage RankingOptions SearchResult ToolCall"
+        "ApplyPatch BrowserAutomation CodeInterpreter CodeOutput ConnectedAgent CustomCall DeepResearch "
+        "FileSearch FunctionCall OutputImage PatchOperation RankingOptions SearchResult Shell ShellCommand "
+        "ShellOutput ToolCall"
     ),
 }
 """Where the names are that are loaded when they are first used."""
@@ -143,20 +158,22 @@ _HOMES = {
 _LAZY = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
-    "APIError", "Accumulator", "Activity", "Annotation", "AnnotationDelta", "Anomaly", "BrowserAutomation",
-    "Change", "CodeInterpreter", "CodeInterpreterDelta", "CodeOutput", "CodeOutputDelta", "ConnectedAgent",
-    "Content", "ContentDelta", "DecodeError", "DeepResearch", "Done", "ErrorData", "Event", "EventStream",
-    "Failure", "FileCitation", "FileSearch", "Frame", "FrameDecoder", "FrameTooLarge", "FunctionCall",
-    "IdleTimeout", "ImageFile", "ImageUrl", "IncompleteDetails", "LastError", "Malformed", "Message",
+    "APIError", "Accumulator", "Activity", "Annotation", "AnnotationDelta", "Anomaly", "ApplyPatch",
+    "BrowserAutomation", "Change", "CodeInterpreter", "CodeInterpreterDelta", "CodeOutput", "CodeOutputDelta",
+    "ConnectedAgent", "Content", "ContentDelta", "CustomCall", "DecodeError", "DeepResearch", "Done", "ErrorData",
+    "Event", "EventStream", "Failure", "FileCitation", "FileSearch", "Frame", "FrameDecoder", "FrameTooLarge",
+    "FunctionCall", "IdleTimeout", "ImageFile", "ImageUrl", "IncompleteDetails", "LastError", "Malformed", "Message",
     "MessageCreation", "MessageDelta", "MessageDeltaBody", "MessageProgress", "MessageTransition", "Outcome",
-    "OutputImage", "Processor", "ProtocolError", "RankingOptions", "Reconnected", "RecordingFailed",
-    "RequiredAction", "RequiredCalls", "Run", "RunStep", "RunStepDelta", "RunStepDeltaBody", "RunTransition",
-    "RunsClient", "SearchResult", "Statistics", "StepDetails", "StepDetailsDelta", "StepProgress",
-    "StepStreamError", "StepTransition", "StreamFailed", "StreamHandle", "StreamStopped", "StreamTruncated",
-    "SubscriberStatistics", "SubscriberTooSlow", "Subscription", "Text", "TextDelta", "Thread", "ToolCall",
-    "ToolCallDelta", "ToolCallFinished", "ToolCallStarted", "ToolFailed", "Toolbox", "TransportError", "Unknown",
-    "UnknownData", "UrlCitation", "Usage", "WaitAborted", "accumulate", "connect", "decode_change", "decode_event",
-    "encode_change", "encode_comment", "encode_frame", "record", "replay",
+    "OutputImage", "PatchOperation", "Processor", "ProtocolError", "RankingOptions", "Reasoning", "ReasoningDelta",
+    "ReasoningText", "ReasoningTextDelta", "Reconnected", "RecordingFailed", "RequiredAction", "RequiredCalls", "Run",
+    "RunStep", "RunStepDelta", "RunStepDeltaBody", "RunTransition", "RunsClient", "SearchResult", "Shell",
+    "ShellCommand", "ShellCommandDelta", "ShellDelta", "ShellOutput", "ShellOutputDelta", "Statistics", "StepDetails",
+    "StepDetailsDelta", "StepProgress", "StepStreamError", "StepTransition", "StreamFailed", "StreamHandle",
+    "StreamStopped", "StreamTruncated", "SubscriberStatistics", "SubscriberTooSlow", "Subscription", "Text",
+    "TextDelta", "Thread", "ToolCall", "ToolCallDelta", "ToolCallFinished", "ToolCallStarted", "ToolFailed",
+    "Toolbox", "TransportError", "Unknown", "UnknownData", "UrlCitation", "Usage", "WaitAborted", "accumulate",
+    "connect", "decode_change", "decode_event", "encode_change", "encode_comment", "encode_frame", "record", "replay",
+]  # fmt: skip
 ]  # fmt: skip
 
 

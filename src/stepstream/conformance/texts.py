@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeGuard
 
 from stepstream.conformance.deviation import Finding, Path, described, dotted
-from stepstream.fold.tree import APPENDED
+from stepstream.fold.tree import APPENDED, APPENDED_IN
 
-TEXTS: Final = APPENDED | {"value", "refusal"}
+TEXTS: Final = APPENDED.union(*APPENDED_IN.values())
 """The names of the texts that deltas append to."""
 
-HOLDERS: Final = frozenset({"step_details", "text", "function"})
+HOLDERS: Final = frozenset({"step_details", "text", "function", "operation"})
 """The objects that lead to such texts, beside the one under the key that an object's own type names."""
 
-LISTS: Final = frozenset({"tool_calls", "outputs", "content"})
+LISTS: Final = frozenset({"tool_calls", "outputs", "content", "summary", "commands"})
 """The lists that lead to such texts."""
 
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
+from stepstream.dialects.translation import AUTO, Translation
 from stepstream.errors import DecodeError
-from stepstream.fold.anomalies import Anomaly
+from stepstream.fold.anomalies import Anomaly, AnomalyCode
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import Change
 from stepstream.fold.export import load_into, save
@@ -21,7 +22,7 @@ from stepstream.fold.runs import apply_run
 from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State, StreamState
 from stepstream.fold.updates import apply_delta, apply_object
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
-from stepstream.wire.events import DEFAULT_MAX_DEPTH, Event, Malformed, UnknownData, decode_event
+from stepstream.wire.events import DEFAULT_MAX_DEPTH, Event, Malformed, UnknownData
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep, Thread
 from stepstream.wire.sse import Frame, FrameDecoder
@@ -62,7 +63,8 @@ def _snapshot(builder: SnapshotBuilder[Any]) -> Any:
 
 def _malformed(stream: StreamState, event: Event) -> list[Change]:
     data = cast(Malformed, event.data)
-    return [stream.anomaly(stream.ref(event), data.code, data.id, data.expected, data.got)]
+    code = cast(AnomalyCode, data.code)
+    return [stream.anomaly(stream.ref(event), code, data.id, data.expected, data.got)]
 
 
 def _bad_fields(stream: StreamState, event: Event) -> list[Change]:
@@ -90,7 +92,7 @@ class Accumulator:
 
     `retain` bounds the finished runs that are kept, `max_open_runs` the open ones, `max_depth` the nesting of JSON.
     `context` is any object; every change carries it. `state` shares what is known with other streams: then it is
-    the state that says how many runs are kept.
+    the state that says how many runs are kept. `dialect` names the vocabulary of the frames; "auto" finds it out.
     """
 
     def __init__(
@@ -101,11 +103,12 @@ class Accumulator:
         max_depth: int = DEFAULT_MAX_DEPTH,
         context: object = None,
         state: State | None = None,
+        dialect: str = AUTO,
     ) -> None:
         self.state = State(retain=retain, max_open_runs=max_open_runs) if state is None else state
         self.stream = StreamState(self.state, context)
+        self.translation = Translation(self.state.dialect, dialect, max_depth=max_depth)
         self._rules = _rules(self.stream)
-        self._max_depth = max_depth
 
     def __repr__(self) -> str:
         return (
@@ -148,12 +151,12 @@ class Accumulator:
         return [*bad, *changes] if bad else changes
 
     def apply_frame(self, frame: Frame) -> list[Change]:
-        """Decode and fold one frame. Where its data cannot be decoded, that is an anomaly."""
+        """Decode one frame, translate it where it came in a dialect, and fold it. An undecodable one is an anomaly."""
         try:
-            event = decode_event(frame, max_depth=self._max_depth)
+            events = self.translation.feed(frame)
         except DecodeError as error:
             return [self.reject(error, frame.id)]
-        return self.apply(event)
+        return [change for event in events for change in self.apply(event)]
 
     def reject(self, error: DecodeError, event_id: str = "") -> Anomaly:
         """Count an event that could not be decoded, and return the anomaly it is."""
@@ -163,7 +166,7 @@ class Accumulator:
 
     def export(self) -> bytes:
         """Return everything known as bytes, to go on elsewhere with `restore`. The context is not part of it."""
-        return save(self.stream)
+        return save(self.stream, self.translation.save())
 
     @classmethod
     def restore(
@@ -174,26 +177,31 @@ class Accumulator:
         max_open_runs: int = DEFAULT_MAX_OPEN_RUNS,
         max_depth: int = DEFAULT_MAX_DEPTH,
         context: object = None,
+        dialect: str = AUTO,
     ) -> "Accumulator":
         """Return an accumulator that goes on where `export` was called.
 
         Raises:
             ValueError: `data` did not come from `export`.
         """
-        restored = cls(retain=retain, max_open_runs=max_open_runs, max_depth=max_depth, context=context)
-        load_into(restored.stream, data)
+        limits: Any = {"retain": retain, "max_open_runs": max_open_runs, "max_depth": max_depth}
+        restored = cls(**limits, context=context, dialect=dialect)
+        load_into(restored.stream, restored.translation, data)
         return restored
 
 
-def accumulate(chunks: Iterable[bytes]) -> Accumulator:
+def accumulate(chunks: Iterable[bytes], *, dialect: str = AUTO) -> Accumulator:
     """Return an accumulator that has folded a whole stream, given as chunks of bytes. It does not stop at `done`.
 
     Raises:
         FrameTooLarge: an event is longer than 16 MiB.
+        ValueError: there is no such dialect.
     """
-    accumulator = Accumulator()
+    accumulator = Accumulator(dialect=dialect)
     decoder = FrameDecoder()
     for chunk in chunks:
         for frame in decoder.feed(chunk):
             accumulator.apply_frame(frame)
+    for event in accumulator.translation.finish():
+        accumulator.apply(event)
     return accumulator

@@ -18,7 +18,7 @@ Obj = TypeVar("Obj", RunStep, Message)
 Body = TypeVar("Body", RunStepDeltaBody, MessageDeltaBody)
 
 NO_DELTA: Final = -1
-"""The offset of a delta in progress that a full object made."""
+"""The offset where no bytes hold the delta: a full object made the progress, or a dialect told it in its own words."""
 
 
 class _Transition(Caused, frozen=True):
@@ -155,12 +155,17 @@ class _Progress(Caused, Generic[Obj, Body], frozen=True):
 
     def _compared(self) -> list[Any]:
         base = self._base()
-        sent = None if self._offset == NO_DELTA else msgspec.json.decode(self.delta_as_sent())
+        sent = msgspec.json.decode(self.delta_as_sent())
         return [*self._cause(), self.late, base.id, base.run_id or None, base.thread_id or None, sent]
 
     def delta_as_sent(self) -> bytes:
-        """Return the delta as the server wrote it, unknown keys included; `null` where there is none."""
-        return b"null" if self._offset == NO_DELTA else delta_as_sent(self._raw[self._offset :])
+        """Return the delta as the server wrote it, unknown keys included; `null` where there is none.
+
+        One that came in a dialect is written in the words of the fold.
+        """
+        if self._offset == NO_DELTA:
+            return msgspec.json.encode(self._decoded)
+        return delta_as_sent(self._raw[self._offset :])
 
 
 class StepProgress(OfStep, _Progress[RunStep, RunStepDeltaBody], frozen=True):

@@ -1,22 +1,20 @@
 """The state of an accumulator as bytes and back, to go on in another process: all that later events depend on.
 
-What deltas have touched is written as the tree it is, with the index of every entry, so that those to come find their
-place.
+What deltas have touched is written as the tree it is (`tree_json`), so that those to come find their place.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from stepstream.dialects.state import DialectState
+from stepstream.dialects.translation import Translation
 from stepstream.errors import DecodeError
 from stepstream.fold.anomalies import Anomaly, AnomalyCode
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.cause import TakenStatuses
 from stepstream.fold.orphans import EventRef
 from stepstream.fold.state import State, StreamState, run_key
-from stepstream.fold.tree import Indexed, Node, Struct, TextBuffer, part_of
-from stepstream.wire.base import WireObject
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event, decode_event
 from stepstream.wire.loose import Misfit, build
@@ -27,11 +25,6 @@ from stepstream.wire.sse import Frame
 FORMAT: Final = 2
 
 Obj = TypeVar("Obj", RunStep, Message)
-
-_STRUCTS: Final[Mapping[str, type[WireObject]]] = {struct.__name__: struct for struct in WireObject.__subclasses__()}
-_TYPES: Final[Mapping[type[WireObject], Mapping[str, Any]]] = {
-    struct: {field.name: field.type for field in msgspec.structs.fields(struct)} for struct in _STRUCTS.values()
-}
 
 
 class _SavedStatuses(msgspec.Struct):
@@ -85,19 +78,18 @@ class _Saved(msgspec.Struct):
     messages: list[_SavedObject]
     waiting: list[_SavedDelta]
     taken: dict[str, _SavedStatuses]
+    dialect: DialectState = msgspec.field(default_factory=DialectState)
+    translation: tuple[str, Any] | None = None
 
 
-def save(stream: StreamState) -> bytes:
-    """Return everything known to `stream` and its state, as JSON. The context is not part of it."""
+def save(stream: StreamState, translation: Any) -> bytes:
+    """Return everything known to `stream`, its translation and its state, as JSON. The context is not part of it."""
     state = stream.state
     anomalies = [
         _SavedAnomaly(**{name: getattr(one, name) for name in _SavedAnomaly.__struct_fields__})
         for one in stream.anomalies
     ]
-    waiting = [
-        _SavedDelta(ref.event.name, ref.event.payload.decode(), ref.sequence, ref.event.id, ref.received_at)
-        for ref in stream.orphans.everything()
-    ]
+    waiting = [_waiting(ref) for ref in stream.orphans.everything()]
     entries = [state.entry(run_key(one, "")) for one in state.runs]
     saved = _Saved(
         FORMAT,
@@ -111,12 +103,21 @@ def save(stream: StreamState) -> bytes:
         [_saved(message) for message in state.messages.values()],
         waiting,
         {entry.key: _SavedStatuses(entry.taken.counts, entry.taken.again, entry.asked) for entry in entries},
+        state.dialect,
+        translation,
     )
     return msgspec.json.encode(saved)
 
 
-def load_into(stream: StreamState, data: bytes) -> None:
-    """Fill a fresh `stream` and its state with what `save` gave.
+def _waiting(ref: EventRef) -> _SavedDelta:
+    """Return a delta that waits, in the words of the fold."""
+    event = ref.event
+    payload = msgspec.json.encode(event.data) if event.is_translated else event.payload
+    return _SavedDelta(event.name, payload.decode(), ref.sequence, event.id, ref.received_at)
+
+
+def load_into(stream: StreamState, translation: Translation, data: bytes) -> None:
+    """Fill a fresh `stream`, its `translation` and its state with what `save` gave.
 
     Raises:
         ValueError: `data` is nothing that `save` gave.
@@ -126,6 +127,8 @@ def load_into(stream: StreamState, data: bytes) -> None:
         if saved.stepstream != FORMAT:
             raise ValueError(f"expected an export of format {FORMAT}, got format {saved.stepstream}")
         _load(stream, saved)
+        if saved.translation is not None:
+            translation.load(saved.translation)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DecodeError, Misfit, TypeError) as exc:
         raise ValueError(f"expected the bytes of Accumulator.export(), got something else: {exc}") from exc
 
@@ -147,6 +150,8 @@ def _load(stream: StreamState, saved: _Saved) -> None:
 
 
 def _load_state(state: State, saved: _Saved) -> None:
+    state.dialect.runs, state.dialect.responses = saved.dialect.runs, saved.dialect.responses
+    state.dialect.steps, state.dialect.unnamed = saved.dialect.steps, saved.dialect.unnamed
     keys = [key for some in saved.order for key in some]
     for key in keys:
         entry = state.entry(key)
@@ -170,7 +175,7 @@ def _wait_again(stream: StreamState, ref: EventRef) -> None:
 
 
 def _saved(builder: SnapshotBuilder[Any]) -> _SavedObject:
-    grown = _written(builder.tree) if builder.is_grown else None
+    grown = tree_as_json(builder.tree) if builder.is_grown else None
     return _SavedObject(
         builder.base,
         builder.run_key,
@@ -190,48 +195,6 @@ def _taken(saved: _SavedStatuses) -> TakenStatuses:
     return taken
 
 
-def _written(value: Any) -> list[Any]:
-    """Return a tree as JSON in which every value says what it is."""
-    kind = type(value)
-    if kind is TextBuffer:
-        return ["text", value.text()]
-    if kind not in (Node, Indexed):
-        return ["typed" if kind is tuple else "json", value]  # a list of plain JSON is a list
-    struct = value.struct.__name__ if value.struct else None
-    entries = [[key, _written(found)] for key, found in value.items()]
-    if kind is Node:
-        return ["node", struct, entries, sorted(value.dropped)]
-    return ["list", struct, entries, list(value.alias.items())]
-
-
-def _read(written: list[Any], holder: Struct, key: Any) -> Any:
-    """Return the tree that `_written` wrote. `holder` and `key` say where it stands."""
-    match written:
-        case ["text", str(text)]:
-            return TextBuffer([text])
-        case ["json", value]:
-            return value
-        case ["typed", list(entries)] if holder is not None and key in _TYPES[holder]:
-            return _typed(holder, key, entries)
-        case ["node", None | str() as name, list(entries), list(dropped)] if name is None or name in _STRUCTS:
-            node = Node(_STRUCTS[name] if name else None)
-            node.update((at, _read(found, node.struct, at)) for at, found in entries)
-            node.dropped = frozenset(dropped)
-            return node
-        case ["list", None | str() as name, list(entries), list(alias)] if name is None or name in _STRUCTS:
-            indexed = Indexed(_STRUCTS[name] if name else None)
-            indexed.update((at, _read(found, indexed.struct, at)) for at, found in entries)
-            indexed.alias = dict(alias)
-            return indexed
-    raise ValueError("expected a tree as export writes it")
-
-
-def _typed(holder: type[WireObject], key: str, entries: list[Any]) -> Any:
-    """Return the list of typed objects that stands under `key` and does not grow."""
-    part = part_of(holder, key)
-    return tuple(build(part, entry) for entry in entries) if part else msgspec.convert(entries, _TYPES[holder][key])
-
-
 def _grown(kind: type[Obj], saved: _SavedObject) -> SnapshotBuilder[Obj]:
     builder: SnapshotBuilder[Obj] = SnapshotBuilder(build(kind, saved.object), saved.group)
     builder.created, builder.ended = saved.created, saved.ended
@@ -241,5 +204,5 @@ def _grown(kind: type[Obj], saved: _SavedObject) -> SnapshotBuilder[Obj]:
     if saved.sent is not None:
         builder.sent = build(kind, saved.sent)
     if saved.grown is not None:
-        builder.set_tree(_read(saved.grown, None, ""))
+        builder.set_tree(tree_from_json(saved.grown))
     return builder

@@ -10,6 +10,7 @@ A builder that is dropped gets another `version`: code that kept it for later (t
 
 from typing import Any, Final, TypeVar
 
+from stepstream.dialects.state import DialectState
 from stepstream.fold.anomalies import Anomaly, AnomalyCode
 from stepstream.fold.builder import Append, SnapshotBuilder
 from stepstream.fold.changes import MessageProgress, MessageTransition, StepProgress, StepTransition
@@ -44,6 +45,8 @@ class State:
         self.runs: dict[str, Run] = {}
         self.steps: dict[str, SnapshotBuilder[RunStep]] = {}
         self.messages: dict[str, SnapshotBuilder[Message]] = {}
+        self.dialect = DialectState()
+        """What the dialects of its streams know of the runs."""
         self._open: dict[str, RunEntry] = {}
         self._finished: dict[str, RunEntry] = {}
 
@@ -101,6 +104,7 @@ class State:
     def _drop(self, entry: RunEntry) -> None:
         if entry.run is not None:
             self.runs.pop(entry.run.id, None)
+            self.dialect.forget(entry.run.id)
         for identifier, step in entry.steps.items():
             self.steps.pop(identifier, None)
             step.invalidate()

@@ -18,13 +18,22 @@ from msgspec.structs import astuple
 
 from stepstream.wire.base import Unknown, WireObject
 from stepstream.wire.messages import Content, Text
+from stepstream.wire.objects import ReasoningText
 from stepstream.wire.schema import FIELDS, FULL, INDEXED, PARTS, is_known
+from stepstream.wire.tool_calls import PatchOperation, ShellCommand, ShellOutput
 
 APPENDED: Final = frozenset({"arguments", "input", "logs", "output"})
 """The names of the texts that deltas append to."""
 
-APPENDED_IN: Final[Mapping[Any, frozenset[str]]] = {Content: frozenset({"refusal"}), Text: frozenset({"value"})}
-"""Those that are such texts in one kind of object only: those of messages."""
+APPENDED_IN: Final[Mapping[Any, frozenset[str]]] = {
+    Content: frozenset({"refusal"}),
+    Text: frozenset({"value"}),
+    ReasoningText: frozenset({"text"}),
+    PatchOperation: frozenset({"diff"}),
+    ShellCommand: frozenset({"command"}),
+    ShellOutput: frozenset({"stdout", "stderr"}),
+}
+"""Those that are such texts in one kind of object only."""
 
 Struct: TypeAlias = type[WireObject] | None
 

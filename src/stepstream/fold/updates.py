@@ -44,7 +44,8 @@ class _Update(msgspec.Struct, frozen=True, gc=False):
 
     def progress(self, body: Any = None, *, late: bool = False) -> Change:
         """Return the progress that a delta made; without a body, that of a full object."""
-        raw, offset = (self.ref.event.payload, 0) if body is not None else (b"", NO_DELTA)
+        event = self.ref.event
+        raw, offset = (b"", NO_DELTA) if body is None or event.is_translated else (event.payload, 0)
         return self.table.progress(*self.ref.cause(self.stream.context), late, self.builder, raw, offset, body)
 
     def calls(self) -> Mapping[int, Call]:

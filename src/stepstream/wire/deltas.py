@@ -7,8 +7,8 @@ from msgspec import UNSET, Meta
 
 from stepstream.wire.base import Maybe, Unknown, WireObject
 from stepstream.wire.messages import Annotation, Content, Text
-from stepstream.wire.objects import StepDetails
-from stepstream.wire.tool_calls import CodeInterpreter, CodeOutput, ToolCall
+from stepstream.wire.objects import Reasoning, ReasoningText, StepDetails
+from stepstream.wire.tool_calls import CodeInterpreter, CodeOutput, Shell, ShellCommand, ShellOutput, ToolCall
 
 MAX_INDEX: Final = 1023
 
@@ -41,11 +41,31 @@ class CodeInterpreterDelta(CodeInterpreter, frozen=True):
     outputs: Maybe[tuple[AnyCodeOutputDelta, ...]] = UNSET
 
 
+class ShellCommandDelta(ShellCommand, frozen=True, kw_only=True):
+    """An addition to one command."""
+
+    index: Index
+
+
+class ShellOutputDelta(ShellOutput, frozen=True, kw_only=True):
+    """An addition to what one command wrote."""
+
+    index: Index
+
+
+class ShellDelta(Shell, frozen=True):
+    """An addition to a shell call: more of its commands, more of what they wrote."""
+
+    commands: Maybe[tuple[ShellCommandDelta, ...]] = UNSET
+    outputs: Maybe[tuple[ShellOutputDelta, ...]] = UNSET
+
+
 class ToolCallDelta(ToolCall, frozen=True, kw_only=True):
     """An addition to one tool call."""
 
     index: Index
     code_interpreter: Maybe[CodeInterpreterDelta] = UNSET
+    shell: Maybe[ShellDelta] = UNSET
 
 
 if TYPE_CHECKING:
@@ -54,10 +74,30 @@ else:
     AnyToolCallDelta = ToolCallDelta
 
 
+class ReasoningTextDelta(ReasoningText, frozen=True, kw_only=True):
+    """An addition to one part of what a model thought."""
+
+    index: Index
+
+
+if TYPE_CHECKING:
+    AnyReasoningTextDelta: TypeAlias = ReasoningTextDelta | Unknown
+else:
+    AnyReasoningTextDelta = ReasoningTextDelta
+
+
+class ReasoningDelta(Reasoning, frozen=True):
+    """An addition to what a model thought."""
+
+    summary: Maybe[tuple[AnyReasoningTextDelta, ...]] = UNSET
+    content: Maybe[tuple[AnyReasoningTextDelta, ...]] = UNSET
+
+
 class StepDetailsDelta(StepDetails, frozen=True):
     """An addition to the details of a step."""
 
     tool_calls: Maybe[tuple[AnyToolCallDelta, ...]] = UNSET
+    reasoning: Maybe[ReasoningDelta] = UNSET
 
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ exception that is.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -38,7 +38,7 @@ class Malformed(WireObject, frozen=True):
     """What the type asks for and where, in a few words."""
     got: str
     """What came instead: types and kinds, never content."""
-    code: Literal["bad_index", "malformed_delta", "undecodable_event"] = "undecodable_event"
+    code: str = "undecodable_event"
     id: str | None = None
 
     @property
@@ -76,6 +76,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """The id of its frame; "" where there is none."""
     bad_fields: tuple[BadField, ...] = ()
     """The fields of an object that did not fit their types, and were left out or read as what they plainly mean."""
+    is_translated: bool = False
+    """Whether `raw` is of another vocabulary, that of a dialect."""
 
     @property
     def payload(self) -> bytes:
@@ -175,10 +177,9 @@ def with_status(name: str, data: Data) -> Data:
 
 
 def read_again(event: Event) -> Event:
-    """Return `event` with unknown keys kept in every object without a `type`.
-
-    A later delta of a tool call may leave out its type. Whether its keys are known depends on the deltas before.
-    """
+    """Return `event` with unknown keys kept in every object without a `type`: the deltas before say what they are."""
+    if event.is_translated:
+        return event
     raw = unwrapped(msgspec.json.decode(event.payload))
     return msgspec.structs.replace(event, data=build(type(event.data), raw))
 

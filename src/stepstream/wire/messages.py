@@ -16,6 +16,7 @@ class FileCitation(WireObject, frozen=True):
     """The file that a passage of the text cites."""
 
     file_id: Maybe[str] = UNSET
+    filename: Maybe[str] = UNSET
     quote: Maybe[str] = UNSET
     """The passage cited; only in older streams, and mostly empty."""
 

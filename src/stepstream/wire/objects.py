@@ -13,8 +13,9 @@ from stepstream.wire.base import Integer, Maybe, Number, Seconds, Unknown, WireO
 from stepstream.wire.statuses import RUN_TERMINAL, STEP_TERMINAL
 from stepstream.wire.tool_calls import AnyToolCall
 
-StepType: TypeAlias = Literal["message_creation", "tool_calls", "activities"]
+StepType: TypeAlias = Literal["message_creation", "tool_calls", "activities", "reasoning"]
 ActivityType: TypeAlias = Literal["mcp_list_tools"]
+ReasoningType: TypeAlias = Literal["summary_text", "reasoning_text"]
 ActionType: TypeAlias = Literal["submit_tool_outputs", "submit_tool_approval"]
 
 
@@ -56,6 +57,30 @@ else:
     AnyActivity = Activity
 
 
+class ReasoningText(WireObject, frozen=True):
+    """One part of what a model thought, or of its summary."""
+
+    type: Maybe[ReasoningType] = UNSET
+    text: Maybe[str] = UNSET
+
+
+if TYPE_CHECKING:
+    AnyReasoningText: TypeAlias = ReasoningText | Unknown
+else:
+    AnyReasoningText = ReasoningText
+
+
+class Reasoning(WireObject, frozen=True):
+    """What a model thought before it went on: a summary, the thoughts themselves where a server shows them.
+
+    `encrypted_content` is for the server, where it does not remember them.
+    """
+
+    summary: Maybe[tuple[AnyReasoningText, ...]] = UNSET
+    content: Maybe[tuple[AnyReasoningText, ...]] = UNSET
+    encrypted_content: Maybe[str] = UNSET
+
+
 class StepDetails(WireObject, frozen=True):
     """The details of a step, under the key of its type."""
 
@@ -63,6 +88,7 @@ class StepDetails(WireObject, frozen=True):
     message_creation: Maybe[MessageCreation] = UNSET
     tool_calls: Maybe[tuple[AnyToolCall, ...]] = UNSET
     activities: Maybe[tuple[AnyActivity, ...]] = UNSET
+    reasoning: Maybe[Reasoning] = UNSET
 
 
 if TYPE_CHECKING:
@@ -81,7 +107,7 @@ class RunStep(WireObject, frozen=True):
     assistant_id: Maybe[str] = UNSET
     thread_id: Maybe[str] = UNSET
     type: Maybe[str] = UNSET
-    """message_creation, tool_calls, activities, or what a newer server sends."""
+    """message_creation, tool_calls, activities, reasoning, or what a newer server sends."""
     status: Maybe[str] = UNSET
     """in_progress, completed, failed, cancelled, expired, incomplete, or what a newer server sends."""
     cancelled_at: Maybe[Seconds] = UNSET
@@ -143,7 +169,7 @@ class RequiredCalls(WireObject, frozen=True):
 
 
 class RequiredAction(WireObject, frozen=True):
-    """The action that a run waits for: outputs of function calls, or approvals of MCP calls."""
+    """The action that a run waits for: outputs of calls, approvals of MCP calls, or both."""
 
     type: Maybe[ActionType] = UNSET
     submit_tool_outputs: Maybe[RequiredCalls] = UNSET
@@ -152,8 +178,8 @@ class RequiredAction(WireObject, frozen=True):
     @property
     def tool_calls(self) -> tuple[AnyToolCall, ...]:
         """The calls that the run waits for, of either type."""
-        required = self.submit_tool_outputs or self.submit_tool_approval
-        return (required.tool_calls or ()) if required else ()
+        required = self.submit_tool_outputs, self.submit_tool_approval
+        return tuple(call for some in required if some for call in some.tool_calls or ())
 
 
 if TYPE_CHECKING:

@@ -8,9 +8,15 @@ from stepstream.wire.base import WireObject
 
 PARTS: Final[Mapping[type[WireObject], Mapping[str, type[WireObject]]]] = {
     objects.RunStep: {"step_details": objects.StepDetails},
-    objects.StepDetails: {"tool_calls": tool_calls.ToolCall, "activities": objects.Activity},
-    tool_calls.ToolCall: {"code_interpreter": tool_calls.CodeInterpreter},
+    objects.StepDetails: {
+        "tool_calls": tool_calls.ToolCall,
+        "activities": objects.Activity,
+        "reasoning": objects.Reasoning,
+    },
+    objects.Reasoning: {"summary": objects.ReasoningText, "content": objects.ReasoningText},
+    tool_calls.ToolCall: {"code_interpreter": tool_calls.CodeInterpreter, "shell": tool_calls.Shell},
     tool_calls.CodeInterpreter: {"outputs": tool_calls.CodeOutput},
+    tool_calls.Shell: {"commands": tool_calls.ShellCommand, "outputs": tool_calls.ShellOutput},
     objects.Run: {"required_action": objects.RequiredAction},
     objects.RequiredAction: {
         "submit_tool_outputs": objects.RequiredCalls,
@@ -22,25 +28,33 @@ PARTS: Final[Mapping[type[WireObject], Mapping[str, type[WireObject]]]] = {
     messages.Text: {"annotations": messages.Annotation},
     deltas.RunStepDelta: {"delta": deltas.RunStepDeltaBody},
     deltas.RunStepDeltaBody: {"step_details": deltas.StepDetailsDelta},
-    deltas.StepDetailsDelta: {"tool_calls": deltas.ToolCallDelta, "activities": objects.Activity},
-    deltas.ToolCallDelta: {"code_interpreter": deltas.CodeInterpreterDelta},
+    deltas.StepDetailsDelta: {
+        "tool_calls": deltas.ToolCallDelta,
+        "activities": objects.Activity,
+        "reasoning": deltas.ReasoningDelta,
+    },
+    deltas.ReasoningDelta: {"summary": deltas.ReasoningTextDelta, "content": deltas.ReasoningTextDelta},
+    deltas.ToolCallDelta: {"code_interpreter": deltas.CodeInterpreterDelta, "shell": deltas.ShellDelta},
     deltas.CodeInterpreterDelta: {"outputs": deltas.CodeOutputDelta},
+    deltas.ShellDelta: {"commands": deltas.ShellCommandDelta, "outputs": deltas.ShellOutputDelta},
     deltas.MessageDelta: {"delta": deltas.MessageDeltaBody},
     deltas.MessageDeltaBody: {"content": deltas.ContentDelta},
     deltas.ContentDelta: {"text": deltas.TextDelta},
     deltas.TextDelta: {"annotations": deltas.AnnotationDelta},
 }
-"""The parts of a struct that may be, or may hold, objects of a kind unknown to this version."""
+"""The parts of a struct that may be, or may hold, objects of a kind unknown to this version, or lists by index."""
 
 _TYPES: Final[Mapping[type[WireObject], Any]] = {
     objects.StepDetails: objects.StepType,
     objects.Activity: objects.ActivityType,
+    objects.ReasoningText: objects.ReasoningType,
     objects.RequiredAction: objects.ActionType,
     tool_calls.ToolCall: tool_calls.ToolType,
     tool_calls.CodeOutput: tool_calls.OutputType,
     messages.Content: messages.ContentType,
     messages.Annotation: messages.AnnotationType,
     deltas.StepDetailsDelta: objects.StepType,
+    deltas.ReasoningTextDelta: objects.ReasoningType,
     deltas.ToolCallDelta: tool_calls.ToolType,
     deltas.CodeOutputDelta: tool_calls.OutputType,
     deltas.ContentDelta: messages.ContentType,
@@ -66,16 +80,21 @@ FIELDS: Final[Mapping[type[WireObject], frozenset[str]]] = {
 
 FULL: Final[Mapping[type[WireObject], type[WireObject]]] = {
     deltas.StepDetailsDelta: objects.StepDetails,
+    deltas.ReasoningDelta: objects.Reasoning,
+    deltas.ReasoningTextDelta: objects.ReasoningText,
     deltas.ToolCallDelta: tool_calls.ToolCall,
     deltas.CodeInterpreterDelta: tool_calls.CodeInterpreter,
     deltas.CodeOutputDelta: tool_calls.CodeOutput,
+    deltas.ShellDelta: tool_calls.Shell,
+    deltas.ShellCommandDelta: tool_calls.ShellCommand,
+    deltas.ShellOutputDelta: tool_calls.ShellOutput,
     deltas.ContentDelta: messages.Content,
     deltas.TextDelta: messages.Text,
     deltas.AnnotationDelta: messages.Annotation,
 }
 """The struct that a delta's additions build."""
 
-INDEXED: Final = frozenset({"tool_calls", "outputs", "content", "annotations"})
+INDEXED: Final = frozenset({"tool_calls", "outputs", "content", "annotations", "summary", "commands"})
 """The fields of the structs above whose entries have their position in `index`, in a delta."""
 
 

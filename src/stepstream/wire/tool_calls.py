@@ -1,7 +1,7 @@
 """Tool calls, of every kind that servers are known to send.
 
 A call holds its content under the key of its own kind, except `mcp`, whose fields lie beside id and type, and
-`openapi`, which uses the key `function`.
+`openapi`, which uses the key `function`. Kinds whose content neither grows nor is read here are plain JSON.
 """
 
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -11,21 +11,29 @@ from msgspec import UNSET
 from stepstream.wire.base import Maybe, Number, Unknown, WireObject
 
 ToolType: TypeAlias = Literal[
+    "apply_patch",
     "azure_ai_search",
     "azure_function",
     "bing_custom_search",
     "bing_grounding",
     "browser_automation",
     "code_interpreter",
+    "computer",
     "computer_use_preview",
     "connected_agent",
+    "custom",
     "deep_research",
     "fabric_dataagent",
     "file_search",
     "function",
+    "image_generation",
+    "local_shell",
     "mcp",
     "openapi",
     "sharepoint_grounding",
+    "shell",
+    "tool_search",
+    "web_search",
 ]
 """The kinds of tool call that `ToolCall` is for. A call of another kind is an `Unknown`, and no error."""
 
@@ -34,6 +42,7 @@ OutputType: TypeAlias = Literal["logs", "image"]
 NAMED: Final = {
     "azure_function": "azure_function",
     "connected_agent": "connected_agent",
+    "custom": "custom",
     "function": "function",
     "mcp": None,
     "openapi": "function",
@@ -49,10 +58,19 @@ class FunctionCall(WireObject, frozen=True):
     output: Maybe[str] = UNSET
 
 
+class CustomCall(WireObject, frozen=True):
+    """A call of a tool that takes any text as its input."""
+
+    name: Maybe[str] = UNSET
+    input: Maybe[str] = UNSET
+    output: Maybe[str] = UNSET
+
+
 class OutputImage(WireObject, frozen=True):
-    """An image that code produced, as a file of the server."""
+    """An image that code produced: a file of the server, or an address, which may hold all of it."""
 
     file_id: Maybe[str] = UNSET
+    url: Maybe[str] = UNSET
 
 
 class CodeOutput(WireObject, frozen=True):
@@ -96,6 +114,7 @@ class SearchResult(WireObject, frozen=True):
 class FileSearch(WireObject, frozen=True):
     """A search in files. Streams of 2024 sent it empty."""
 
+    queries: Maybe[tuple[str, ...]] = UNSET
     ranking_options: Maybe[RankingOptions] = UNSET
     results: Maybe[tuple[SearchResult, ...]] = UNSET
 
@@ -126,12 +145,54 @@ class BrowserAutomation(WireObject, frozen=True):
     steps: Maybe[tuple[dict[str, Any], ...]] = UNSET
 
 
+class PatchOperation(WireObject, frozen=True):
+    """What is done to one file: create_file, update_file or delete_file; `diff` is what to apply."""
+
+    type: Maybe[str] = UNSET
+    path: Maybe[str] = UNSET
+    diff: Maybe[str] = UNSET
+
+
+class ApplyPatch(WireObject, frozen=True):
+    """A patch of a file, and what came of it."""
+
+    operation: Maybe[PatchOperation] = UNSET
+    output: Maybe[str] = UNSET
+
+
+class ShellCommand(WireObject, frozen=True):
+    """One command of a shell call."""
+
+    command: Maybe[str] = UNSET
+
+
+class ShellOutput(WireObject, frozen=True):
+    """What one command wrote, and how it ended: {"type": "exit", "exit_code": 0} or {"type": "timeout"}."""
+
+    stdout: Maybe[str] = UNSET
+    stderr: Maybe[str] = UNSET
+    outcome: Maybe[dict[str, Any]] = UNSET
+
+
+class Shell(WireObject, frozen=True):
+    """Commands for a shell, and what each wrote. `environment` says where it runs."""
+
+    commands: Maybe[tuple[ShellCommand, ...]] = UNSET
+    outputs: Maybe[tuple[ShellOutput, ...]] = UNSET
+    timeout_ms: Maybe[int] = UNSET
+    max_output_length: Maybe[int] = UNSET
+    environment: Maybe[dict[str, Any]] = UNSET
+
+
 class ToolCall(WireObject, frozen=True):
     """One tool call of a step: its id, its kind, and its content under the key of that kind."""
 
     id: Maybe[str] = UNSET
     type: Maybe[ToolType] = UNSET
+    status: Maybe[str] = UNSET
+    """How far it is, where the server says that of a call: in_progress, searching, interpreting, completed, …"""
     function: Maybe[FunctionCall] = UNSET
+    apply_patch: Maybe[ApplyPatch] = UNSET
     code_interpreter: Maybe[CodeInterpreter] = UNSET
     file_search: Maybe[FileSearch] = UNSET
     azure_ai_search: Maybe[dict[str, Any]] = UNSET
@@ -139,11 +200,18 @@ class ToolCall(WireObject, frozen=True):
     bing_custom_search: Maybe[dict[str, Any]] = UNSET
     bing_grounding: Maybe[dict[str, Any]] = UNSET
     browser_automation: Maybe[BrowserAutomation] = UNSET
+    computer: Maybe[dict[str, Any]] = UNSET
     computer_use_preview: Maybe[dict[str, Any]] = UNSET
     connected_agent: Maybe[ConnectedAgent] = UNSET
+    custom: Maybe[CustomCall] = UNSET
     deep_research: Maybe[DeepResearch] = UNSET
     fabric_dataagent: Maybe[dict[str, Any]] = UNSET
+    image_generation: Maybe[dict[str, Any]] = UNSET
+    local_shell: Maybe[dict[str, Any]] = UNSET
     sharepoint_grounding: Maybe[dict[str, Any]] = UNSET
+    shell: Maybe[Shell] = UNSET
+    tool_search: Maybe[dict[str, Any]] = UNSET
+    web_search: Maybe[dict[str, Any]] = UNSET
     name: Maybe[str] = UNSET
     """Of `mcp` only, as are the fields below; `tool_name` serves every kind."""
     arguments: Maybe[str] = UNSET

@@ -1,0 +1,1 @@
+"""The Responses dialect: `response.*` events, one response a run, one output item a step."""

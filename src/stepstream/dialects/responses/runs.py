@@ -1,0 +1,166 @@
+"""Responses as runs: which run a response belongs to, and what of it is the run's object."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import UNSET, to_builtins
+from msgspec.structs import replace
+
+from stepstream.dialects.responses.items import error_of
+from stepstream.dialects.responses.payloads import JSON, loosely, objects_of, text_of
+from stepstream.dialects.responses.turn import Turn
+from stepstream.dialects.state import DialectState, Response
+from stepstream.wire.loose import build
+from stepstream.wire.objects import LastError, RequiredAction, Run, Usage
+
+MAX_IDS: Final = 8
+"""How many ids of a run's responses are kept. Some servers give another one with every event."""
+
+FIELDS: Final[Mapping[str, str]] = {
+    "created_at": "created_at",
+    "incomplete_details": "incomplete_details",
+    "instructions": "instructions",
+    "max_completion_tokens": "max_output_tokens",
+    "metadata": "metadata",
+    "model": "model",
+    "parallel_tool_calls": "parallel_tool_calls",
+    "temperature": "temperature",
+    "tool_choice": "tool_choice",
+    "tools": "tools",
+    "top_p": "top_p",
+}
+"""The fields of a run that a response has, and its own key for each."""
+
+USAGE: Final[Mapping[str, str]] = {
+    "prompt_tokens": "input_tokens",
+    "completion_tokens": "output_tokens",
+    "total_tokens": "total_tokens",
+    "prompt_token_details": "input_tokens_details",
+    "completion_tokens_details": "output_tokens_details",
+}
+
+OPEN: Final = frozenset({"queued", "in_progress"})
+"""The statuses of a response that goes on."""
+
+
+UNEXPLAINED: Final = frozenset({"failed", "cancelled", "incomplete"})
+"""The ends that an error may explain which comes by itself, before or after."""
+
+
+def open_run(state: DialectState, raw: JSON, continued: str) -> Response:
+    """Return the run that a response seen for the first time belongs to: one that waits for it, else a new one.
+
+    `continued` is the run that the caller says it continues, or empty.
+    """
+    before = state.runs.get(continued or state.responses.get(text_of(raw, "previous_response_id"), ""))
+    if before is not None and before.status == "requires_action":
+        before.first, before.is_open = len(before.items), True
+        before.number, before.mark, before.rises = -1, 0, 0
+        before.spent = tuple(map(sum, zip(before.spent, before.usage, strict=True)))  # type: ignore[assignment]
+        before.usage = 0, 0, 0
+        for item in before.items:
+            item.asked = None
+        run = before
+    else:
+        run = Response("")
+    adopt(state, run, raw)
+    return run
+
+
+def unnamed_run(state: DialectState) -> Response:
+    """Return a run whose id did not come, for it is read from the middle. `adopt` names it as soon as it comes."""
+    state.unnamed += 1
+    return Response(f"response:{state.unnamed}")
+
+
+def is_named(state: DialectState, run: Response) -> bool:
+    """Return whether the id of a run came."""
+    return run.run in state.runs
+
+
+def adopt(state: DialectState, run: Response, raw: JSON) -> None:
+    """Know a run by the id of one more response. The first one names it."""
+    identifier = text_of(raw, "id")
+    if not is_named(state, run):
+        if not identifier or identifier in state.runs:
+            identifier = run.run or unnamed_run(state).run
+        run.run = identifier
+        state.runs[identifier] = run
+        state.steps.update((item.id, identifier) for item in run.items)
+    if identifier and identifier not in run.ids:
+        run.ids.append(identifier)
+        state.responses[identifier] = run.run
+        if len(run.ids) > MAX_IDS:
+            state.responses.pop(run.ids.pop(1), None)
+
+
+def learn(run: Response, raw: JSON) -> None:
+    """Keep what a response says of its run."""
+    conversation, agent = raw.get("conversation"), raw.get("agent_reference") or raw.get("agent")
+    if isinstance(conversation, dict):
+        conversation = conversation.get("id")
+    if isinstance(conversation, str) and conversation:
+        run.thread_id = conversation
+    if isinstance(agent, dict) and text_of(agent, "name"):
+        run.assistant_id = ":".join(filter(None, (text_of(agent, "name"), text_of(agent, "version"))))
+    run.tools = tools_of(raw) or run.tools
+
+
+def tools_of(raw: JSON) -> list[tuple[str, str]]:
+    """Return the type and name of each tool, those in namespaces too; of a shell, where it runs."""
+    found: list[tuple[str, str]] = []
+    for tool in objects_of(raw, "tools"):
+        inner, place = tool.get("function"), tool.get("environment")
+        name = text_of(tool, "name") or (text_of(inner, "name") if isinstance(inner, dict) else "")
+        found += [(text_of(tool, "type"), name or (text_of(place, "type") if isinstance(place, dict) else ""))]
+        found += tools_of(tool)
+    return found
+
+
+def tell_run(turn: Turn, raw: JSON, status: str, action: RequiredAction | None = None) -> None:
+    """Add the event of a run that has a status. What a response of it said before and this one leaves out is kept."""
+    run = turn.response
+    name = "created" if not run.status and status in OPEN else status
+    fields = {ours: raw[theirs] for ours, theirs in FIELDS.items() if theirs in raw}
+    if not isinstance(raw.get("instructions"), str | None):  # a list of messages: not what a run has
+        del fields["instructions"]
+    if status not in OPEN and isinstance(raw.get("completed_at"), int | float):
+        fields["completed_at"] = raw["completed_at"]
+    told = loosely(Run, {"id": run.run, "object": "thread.run", "status": status, **fields}, turn.misfits)
+    told = replace(
+        told,
+        thread_id=run.thread_id or UNSET,
+        assistant_id=run.assistant_id or UNSET,
+        required_action=action or UNSET,
+        last_error=error_of(raw) or (None if "error" in raw else UNSET),
+        usage=_usage(turn, raw),
+        reasoning_effort=_effort(raw),
+    )
+    turn.tell(f"thread.run.{name}", told)
+    run.status = status
+    run.unexplained = to_builtins(told) if status in UNEXPLAINED and not told.last_error else None
+
+
+def tell_error(turn: Turn, error: LastError) -> None:
+    """Add the event of a run that had failed, and says why only now."""
+    run = turn.response
+    turn.tell(f"thread.run.{run.status}", build(Run, {**(run.unexplained or {}), "last_error": to_builtins(error)}))
+    run.unexplained = None
+
+
+def _usage(turn: Turn, raw: JSON) -> Any:
+    usage, run = raw.get("usage"), turn.response
+    if not isinstance(usage, dict):
+        return None if "usage" in raw else UNSET
+    fields = {ours: usage[theirs] for ours, theirs in USAGE.items() if theirs in usage}
+    read: Usage = loosely(Usage, fields, turn.misfits)
+    run.usage = (read.prompt_tokens or 0, read.completion_tokens or 0, read.total_tokens or 0)
+    if not any(run.spent):
+        return read
+    prompt, completion, total = (one + other for one, other in zip(run.spent, run.usage, strict=True))
+    return Usage(prompt, completion, total)
+
+
+def _effort(raw: JSON) -> Any:
+    reasoning = raw.get("reasoning")
+    return text_of(reasoning, "effort") or UNSET if isinstance(reasoning, dict) else UNSET

@@ -1,0 +1,175 @@
+"""The life of an item as that of a step: begun, grown, ended; of a message, as that of the message too."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import UNSET, to_builtins
+
+from stepstream.dialects.responses.contents import content_of
+from stepstream.dialects.responses.identity import add, name_also
+from stepstream.dialects.responses.items import (
+    GROWING,
+    STEP_TYPES,
+    STRUCTS,
+    call_type_of,
+    details_json,
+    details_of,
+    error_of,
+    indexed,
+    step_type_of,
+)
+from stepstream.dialects.responses.payloads import JSON, loosely, text_of
+from stepstream.dialects.responses.turn import Turn
+from stepstream.dialects.responses.waiting import asked
+from stepstream.dialects.state import Item, Part
+from stepstream.wire.base import Maybe
+from stepstream.wire.deltas import MessageDelta, MessageDeltaBody, RunStepDelta, RunStepDeltaBody
+from stepstream.wire.messages import Message
+from stepstream.wire.objects import LastError, RunStep, StepDetails
+
+ENDS: Final = frozenset({"completed", "incomplete", "failed", "cancelled"})
+"""The statuses of an item that has ended. Any other, also in its last event, is a word for how far it was."""
+
+ENDS_AT_ONCE: Final = frozenset({"mcp_approval_request"})
+"""The kinds of item that are whole when they are added."""
+
+
+def begin(turn: Turn, item_type: str, raw: JSON) -> Item:
+    """Open the step of a new item, with what is known of it."""
+    item = add(turn, item_type, raw)
+    content = content_of(item_type, raw)
+    if item_type == "tool_search_call":  # its last event may give its call another id, which is the one that counts
+        item.call_id = ""
+    details = details_of(item, content, text_of(raw, "status"), turn.misfits)
+    _tell_step(turn, item, "created", "in_progress", details)
+    _note_entries(item, content)
+    if item_type == "message":
+        parts = {"role": "assistant", "content": [], **content}
+        _tell_message(turn, item, "created", "in_progress", parts)
+    return item
+
+
+def _note_entries(item: Item, content: JSON) -> None:
+    """Note the entries of lists that an item brought with it, so that pieces find them."""
+    for name in ENTRIES.get(item.type, ()):
+        entries = content.get(name)
+        if entries:
+            kinds = ("command" if name == "commands" else text_of(one, "type") for one in entries)
+            item.lists[name] = [Part(place, kind) for place, kind in enumerate(kinds)]
+
+
+ENTRIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "message": ("content",),
+    "reasoning": ("summary", "content"),
+    "shell_call": ("commands",),
+}
+"""The lists of an item that grow by entries."""
+
+
+def end(turn: Turn, item: Item, raw: JSON, otherwise: str) -> None:
+    """End the step of an item with the item's last object. Without a status of its own, it ends as `otherwise` says."""
+    name_also(turn, item, raw)
+    item.call_id = item.call_id or text_of(raw, "call_id") or item.id
+    error = error_of(raw)
+    status = text_of(raw, "status")
+    if status not in ENDS:
+        status = "failed" if error is not None or item.has_failed else otherwise
+    content = _without_denials(item, content_of(item.type, raw))
+    item.given = [key for key, value in content.items() if value is not None]
+    item.is_ended = True
+    item.lists = {}
+    details = details_of(item, content, status, turn.misfits)
+    if status == "completed":
+        calls = details.tool_calls if isinstance(details, StepDetails) else ()
+        item.asked = asked(item, content, to_builtins(calls[0]) if calls else None)
+    _tell_end(turn, item, status, content, details, error)
+
+
+def _without_denials(item: Item, content: JSON) -> JSON:
+    """Return the content of a last object without what is empty in it, or left out, though pieces of it came.
+
+    That is null then, which says nothing: the fold keeps what it has.
+    """
+    grown = set(item.lists)
+    if item.is_grown and item.type in GROWING:
+        grown.add(GROWING[item.type])
+    return content | {key: None for key in grown if not content.get(key)}
+
+
+def end_without_content(turn: Turn, item: Item, status: str) -> None:
+    """End the step of an item whose last object never came: with a status alone, what was folded stays."""
+    item.is_ended = True
+    item.lists = {}
+    _tell_end(turn, item, status, {}, UNSET, None)
+
+
+def _tell_end(turn: Turn, item: Item, status: str, content: JSON, details: Any, error: LastError | None) -> None:
+    if item.type == "message":
+        message_status = "completed" if status == "completed" else "incomplete"
+        _tell_message(turn, item, message_status, message_status, content)
+    _tell_step(turn, item, status, status, details, error or UNSET)
+
+
+def fill(turn: Turn, item: Item, raw: JSON) -> None:
+    """Give an ended step what its last object lacked, and this one has."""
+    content = content_of(item.type, raw)
+    news = {key: value for key, value in content.items() if value is not None and key not in item.given}
+    if not news:
+        return
+    item.given += news
+    if item.type == "message":
+        body = loosely(MessageDeltaBody, indexed({key: news[key] for key in ("content",) if key in news}), turn.misfits)
+        turn.tell("thread.message.delta", MessageDelta(item.id, body, "thread.message.delta"))
+    else:
+        tell_content(turn, item, news)
+
+
+def tell_content(turn: Turn, item: Item, content: JSON) -> None:
+    """Add the delta that adds content to a step."""
+    is_typed = item.type in STEP_TYPES or call_type_of(item.type) in STRUCTS
+    details = details_json(item, indexed(content) if is_typed else content, "", turn.misfits)
+    for call in details.get("tool_calls", ()):
+        call["index"] = 0
+    tell_delta(turn, item, loosely(RunStepDeltaBody, {"step_details": details}, turn.misfits))
+
+
+def tell_delta(turn: Turn, item: Item, body: RunStepDeltaBody) -> None:
+    """Add a delta of a step."""
+    turn.tell("thread.run.step.delta", RunStepDelta(item.id, body, "thread.run.step.delta"))
+
+
+def supply(turn: Turn, item: Item, content: JSON) -> None:
+    """Tell content of an open step again: the fold takes what it lacks."""
+    if item.type == "message":
+        _tell_message(turn, item, "in_progress", "in_progress", content)
+    else:
+        details = details_of(item, content, "", turn.misfits)
+        _tell_step(turn, item, "in_progress", "in_progress", details)
+
+
+def _tell_step(turn: Turn, item: Item, name: str, status: str, details: Any, error: Maybe[LastError] = UNSET) -> None:
+    response = turn.response
+    step = RunStep(
+        item.id,
+        "thread.run.step",
+        run_id=turn.run_id or UNSET,
+        assistant_id=response.assistant_id or UNSET,
+        thread_id=response.thread_id or UNSET,
+        type=step_type_of(item.type),
+        status=status,
+        step_details=details,
+        last_error=error,
+    )
+    turn.tell(f"thread.run.step.{name}", step)
+
+
+def _tell_message(turn: Turn, item: Item, name: str, status: str, content: JSON) -> None:
+    response = turn.response
+    fields: JSON = {"id": item.id, "object": "thread.message", "status": status, **content}
+    if turn.run_id:
+        fields["run_id"] = turn.run_id
+    if response.thread_id:
+        fields["thread_id"] = response.thread_id
+    if response.assistant_id:
+        fields["assistant_id"] = response.assistant_id
+    turn.tell(f"thread.message.{name}", loosely(Message, fields, turn.misfits))

@@ -1,0 +1,119 @@
+"""Where a stream is: the run that its next event belongs to, and whether that event came before.
+
+Which run: by the id of the event's response, else of its item, else that of the event before. A stream that goes on
+where another one stopped has none before it: then the one open run whose next number this is.
+
+Whether it came before: a server counts its events in `sequence_number`. A number that is not higher than the highest
+was told before, by a stream that this one resumes, or by a gateway that repeats itself. Some servers send numbers that
+mean nothing: one that does not rise where the event is another is no number any more.
+"""
+
+from typing import Final
+from zlib import crc32
+
+import msgspec
+
+from stepstream.dialects.responses.payloads import JSON, Payload, text_of
+from stepstream.dialects.responses.runs import adopt, is_named, open_run, unnamed_run
+from stepstream.dialects.responses.turn import Turn
+from stepstream.dialects.state import DialectState, Response
+from stepstream.wire.events import ErrorData
+
+TRUSTED: Final = 2
+"""How often the numbers of a response must have risen before a lower one is taken for a repetition."""
+
+
+class Stream(msgspec.Struct):
+    """What belongs to one stream. All but the state can be written as JSON and read back."""
+
+    run: str = ""
+    """The run of the event before."""
+    unnamed: Response | None = None
+    """That run, while its id has not come."""
+    held: ErrorData | None = None
+    """An error that came by itself."""
+    highest: int = -1
+    """The highest sequence number of this response that this connection brought."""
+    reported: list[str] = []
+    """The anomalies that are reported once for a response, and were."""
+    continued: str = ""
+    """The run that the next new response continues, where the caller knows that."""
+
+
+# Which run
+
+
+def response_of(state: DialectState, stream: Stream, name: str, payload: Payload) -> Response:
+    """Return the run that an event belongs to, a new one where it is of none that is known."""
+    raw, current = payload.response, current_of(state, stream)
+    if raw is None:
+        found = current if current is not None and current.is_open else _named(state, payload) or current
+        found = found or _next_in_order(state, payload) or unnamed_run(state)
+    else:
+        known = state.runs.get(state.responses.get(text_of(raw, "id"), ""))
+        found = known or _opened(state, stream, name, raw, current)
+    if found is not current:
+        stream.reported, stream.highest = [], -1
+    stream.run = found.run
+    stream.unnamed = None if is_named(state, found) else found
+    return found
+
+
+def _opened(state: DialectState, stream: Stream, name: str, raw: JSON, current: Response | None) -> Response:
+    """Return the run of a response with an id that was not seen before: the one that is open, else a new one."""
+    begins = name == "response.created" and current is not None and is_named(state, current)
+    if current is not None and current.is_open and not begins:
+        adopt(state, current, raw)
+        return current
+    stream.highest, continued, stream.continued = -1, stream.continued, ""
+    return open_run(state, raw, continued)
+
+
+def current_of(state: DialectState, stream: Stream) -> Response | None:
+    """Return the run of the event before."""
+    return stream.unnamed or state.runs.get(stream.run)
+
+
+def _named(state: DialectState, payload: Payload) -> Response | None:
+    """Return the run that has the item which an event names."""
+    identifier = payload.item_id or (text_of(payload.item, "id") if payload.item else "")
+    return state.runs.get(state.steps.get(identifier, ""))
+
+
+def _next_in_order(state: DialectState, payload: Payload) -> Response | None:
+    """Return the one open run whose next event has this number, for a stream that goes on without a name."""
+    number = payload.sequence_number
+    if number is None:
+        return None
+    found = [run for run in state.runs.values() if run.number == number - 1 and run.is_open]
+    return found[0] if len(found) == 1 else None
+
+
+# Whether it came before
+
+
+def is_replay(stream: Stream, turn: Turn) -> bool:
+    """Return whether an event came before. One that comes twice over the same connection is reported."""
+    number, run = turn.payload.sequence_number, turn.response
+    if number is None or run.rises < 0:
+        return False
+    piece = turn.payload.delta
+    mark = crc32(f"{turn.name} {piece if isinstance(piece, str) else ''}".encode("utf-8", "replace"))
+    if number > run.number:
+        run.number, run.mark, run.rises = number, mark, run.rises + 1
+        stream.highest = number
+        return False
+    is_same = number == run.number and run.mark in (0, mark)
+    if not is_same and (number == run.number or run.rises < TRUSTED):
+        run.rises = -1
+        return False
+    if number <= stream.highest:
+        report_once(stream, turn, "replayed_event", "each event once", "one that came before, which is dropped")
+    return True
+
+
+def report_once(stream: Stream, turn: Turn, code: str, expected: str, got: str) -> None:
+    """Report an anomaly that is reported once for each response."""
+    if code not in stream.reported:
+        stream.reported.append(code)
+        turn.report(code, turn.response.run, expected, got)

@@ -1,0 +1,145 @@
+"""Which vocabulary a stream speaks, and its frames as events. This is all that the rooms to the right know of dialects.
+
+A dialect is a `Translator`, and a beginning of event names by which a stream tells that it speaks it. A stream that
+speaks the vocabulary of the fold itself has none: its frames are decoded, and nothing stands between.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from stepstream.dialects.responses.translator import ResponsesTranslator
+from stepstream.dialects.state import DialectState
+from stepstream.wire.events import DEFAULT_MAX_DEPTH, Event, decode_event
+from stepstream.wire.sse import Frame
+
+AUTO: Final = "auto"
+"""The dialect of a stream is that of its first telling event."""
+
+
+class Translator(Protocol):
+    """What a dialect is: it belongs to one stream, through all of its connections."""
+
+    def feed(self, frame: Frame) -> list[Event]:
+        """Return the events that a frame is, maybe none. Whatever it holds, nothing is raised."""
+
+    def finish(self) -> list[Event]:
+        """Return the events that the end of the stream is."""
+
+    def reconnect(self) -> None:
+        """Note that a new connection begins."""
+
+    def save(self) -> Any:
+        """Return what belongs to the stream, as JSON."""
+
+    def load(self, saved: Any) -> None:
+        """Go on with what `save` gave."""
+
+
+DIALECTS: Final[Mapping[str, Callable[..., Translator] | None]] = {
+    "assistants": None,
+    "responses": ResponsesTranslator,
+}
+"""Every dialect by its name, and what makes its translator; None for the vocabulary of the fold."""
+
+TELLING: Final[Mapping[str, str]] = {"thread.": "assistants", "response.": "responses"}
+"""How the names of events begin that tell the dialect."""
+
+
+class _Named(msgspec.Struct):
+    type: str | None = None
+
+
+_named: Final = msgspec.json.Decoder(_Named).decode
+
+
+def check_dialect(name: str) -> None:
+    """Check the name of a dialect.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name != AUTO and name not in DIALECTS:
+        known = ", ".join(map(repr, (AUTO, *DIALECTS)))
+        raise ValueError(f"expected dialect as one of {known}, got {name!r}")
+
+
+class Translation:
+    """The frames of one stream as events. `state` is what its dialect knows beyond it."""
+
+    def __init__(self, state: DialectState, dialect: str = AUTO, *, max_depth: int = DEFAULT_MAX_DEPTH) -> None:
+        check_dialect(dialect)
+        self._state = state
+        self._max_depth = max_depth
+        self._translator: Translator | None = None
+        self.dialect = AUTO
+        """The name of the dialect; "auto" until the stream has told."""
+        if dialect != AUTO:
+            self._decide(dialect)
+
+    def __repr__(self) -> str:
+        return f"<Translation {self.dialect}>"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the stream is known to speak the vocabulary of the fold."""
+        return self.dialect != AUTO and self._translator is None
+
+    def feed(self, frame: Frame) -> list[Event]:
+        """Return the events that a frame is: itself, decoded, or what its dialect makes of it.
+
+        Raises:
+            DecodeError: it speaks the vocabulary of the fold, and its data cannot be decoded.
+        """
+        if self.dialect == AUTO:
+            told = _told(frame)
+            if told is not None:
+                self._decide(told)
+        if self._translator is None:
+            return [decode_event(frame, max_depth=self._max_depth)]
+        return self._translator.feed(frame)
+
+    def finish(self) -> list[Event]:
+        """Return the events that the end of the stream is."""
+        return [] if self._translator is None else self._translator.finish()
+
+    def reconnect(self) -> None:
+        """Note that a new connection begins."""
+        if self._translator is not None:
+            self._translator.reconnect()
+
+    def save(self) -> Any:
+        """Return what belongs to the stream, as JSON."""
+        return [self.dialect, None if self._translator is None else self._translator.save()]
+
+    def load(self, saved: Any) -> None:
+        """Go on with what `save` gave.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        dialect, own = saved
+        check_dialect(dialect)
+        if dialect != AUTO:
+            self._decide(dialect)
+        if self._translator is not None and own is not None:
+            self._translator.load(own)
+
+    def _decide(self, dialect: str) -> None:
+        make = DIALECTS[dialect]
+        self.dialect = dialect
+        self._translator = None if make is None else make(self._state, max_depth=self._max_depth)
+
+
+def _told(frame: Frame) -> str | None:
+    """Return the dialect that an event tells by its name or, where it has none, by the type in its data."""
+    name = frame.event
+    if name in ("message", "error"):
+        try:
+            name = _named(frame.data).type or ""
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        if name == "error":  # such errors name their type as if it were an event
+            return "responses"
+    return next((dialect for beginning, dialect in TELLING.items() if name.startswith(beginning)), None)
