@@ -15,6 +15,7 @@ from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.cause import TakenStatuses
 from stepstream.fold.orphans import EventRef
 from stepstream.fold.state import State, StreamState, run_key
+from stepstream.fold.tree_json import tree_as_json, tree_from_json
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event, decode_event
 from stepstream.wire.loose import Misfit, build
