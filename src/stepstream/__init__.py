@@ -174,7 +174,6 @@ __all__ = [
     "Toolbox", "TransportError", "Unknown", "UnknownData", "UrlCitation", "Usage", "WaitAborted", "accumulate",
     "connect", "decode_change", "decode_event", "encode_change", "encode_comment", "encode_frame", "record", "replay",
 ]  # fmt: skip
-]  # fmt: skip
 
 
 if not TYPE_CHECKING:  # a checker that sees it believes that every name exists

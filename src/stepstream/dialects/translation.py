@@ -11,7 +11,7 @@ import msgspec
 
 from stepstream.dialects.responses.translator import ResponsesTranslator
 from stepstream.dialects.state import DialectState
-from stepstream.wire.events import DEFAULT_MAX_DEPTH, Event, decode_event
+from stepstream.wire.events import DEFAULT_MAX_DEPTH, Event, Malformed, decode_event
 from stepstream.wire.sse import Frame
 
 AUTO: Final = "auto"
@@ -23,6 +23,9 @@ class Translator(Protocol):
 
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events that a frame is, maybe none. Whatever it holds, nothing is raised."""
+
+    def is_last(self, frame: Frame) -> bool:
+        """Return whether a block that lacks its blank line says how the stream ended, and counts for that."""
 
     def finish(self) -> list[Event]:
         """Return the events that the end of the stream is."""
@@ -52,6 +55,21 @@ class _Named(msgspec.Struct):
 
 
 _named: Final = msgspec.json.Decoder(_Named).decode
+
+
+ANOMALY: Final = "stepstream.anomaly"
+"""The event that an anomaly of a dialect is in the words of the fold."""
+
+
+def frame_of_event(event: Event) -> Frame:
+    """Return an event as a frame in the words of the fold: as it came, unless it was translated."""
+    data = event.data
+    if not event.is_translated:
+        return Frame(event.name, event.payload, event.id)
+    if isinstance(data, Malformed):
+        told = {"code": data.code, "event": event.name, "id": data.id, "expected": data.expected, "got": data.got}
+        return Frame(ANOMALY, msgspec.json.encode(told), event.id)
+    return Frame(event.name, msgspec.json.encode(data), event.id)
 
 
 def check_dialect(name: str) -> None:
@@ -99,6 +117,12 @@ class Translation:
         if self._translator is None:
             return [decode_event(frame, max_depth=self._max_depth)]
         return self._translator.feed(frame)
+
+    def is_last(self, frame: Frame) -> bool:
+        """Return whether a block that lacks its blank line says how the stream ended, and counts for that."""
+        if self._translator is None:
+            return frame.event in ("done", "error")
+        return self._translator.is_last(frame)
 
     def finish(self) -> list[Event]:
         """Return the events that the end of the stream is."""

@@ -202,6 +202,9 @@ def accumulate(chunks: Iterable[bytes], *, dialect: str = AUTO) -> Accumulator:
     for chunk in chunks:
         for frame in decoder.feed(chunk):
             accumulator.apply_frame(frame)
+    pending = decoder.pending()
+    if pending is not None and not accumulator.translation.is_plain and accumulator.translation.is_last(pending):
+        accumulator.apply_frame(pending)
     for event in accumulator.translation.finish():
         accumulator.apply(event)
     return accumulator

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from stepstream.dialects.state import DialectState
-from stepstream.dialects.translation import Translation
+from stepstream.dialects.translation import Translation, frame_of_event
 from stepstream.errors import DecodeError
 from stepstream.fold.anomalies import Anomaly, AnomalyCode
 from stepstream.fold.builder import SnapshotBuilder
@@ -112,9 +112,8 @@ def save(stream: StreamState, translation: Any) -> bytes:
 
 def _waiting(ref: EventRef) -> _SavedDelta:
     """Return a delta that waits, in the words of the fold."""
-    event = ref.event
-    payload = msgspec.json.encode(event.data) if event.is_translated else event.payload
-    return _SavedDelta(event.name, payload.decode(), ref.sequence, event.id, ref.received_at)
+    frame = frame_of_event(ref.event)
+    return _SavedDelta(frame.event, frame.data.decode(), ref.sequence, frame.id, ref.received_at)
 
 
 def load_into(stream: StreamState, translation: Translation, data: bytes) -> None:

@@ -47,7 +47,7 @@ class ResponsesTranslator:
 
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events that a frame is, maybe none."""
-        if frame.event == "done" or (frame.event == "message" and frame.data == b"[DONE]"):
+        if _is_done(frame):
             return [*self.finish(), Event("done", Done(), frame.data, frame.id)]
         misfits: list[str] = []
         try:
@@ -71,6 +71,14 @@ class ResponsesTranslator:
             got = f"values of another type in {', '.join(dict.fromkeys(misfits))}"
             turn.report("bad_field", response.run, "every field of its type", got)
         return turn.events
+
+    def is_last(self, frame: Frame) -> bool:
+        """Return whether a block that lacks its blank line says how the stream ended."""
+        try:
+            name = frame.event if _is_ours(frame.event) else read(frame.data, self._max_depth, []).type
+        except Unreadable:
+            return _is_done(frame)
+        return _is_done(frame) or name == "error" or RUN_EVENTS.get(name or "", "queued") not in OPEN
 
     def finish(self) -> list[Event]:
         """Return what is left to be said at the end of the stream: an error that belongs to nothing."""
@@ -150,6 +158,10 @@ class ResponsesTranslator:
         elif run.status not in UNEXPLAINED:
             kind = None if data.type == "error" else data.type
             self._stream.held = ErrorData(data.code, data.message, kind, data.param)
+
+
+def _is_done(frame: Frame) -> bool:
+    return frame.event == "done" or (frame.event == "message" and frame.data == b"[DONE]")
 
 
 def _is_ours(name: str) -> bool:
