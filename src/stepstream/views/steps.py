@@ -7,7 +7,14 @@ from typing import Any, Final
 
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.tree import Indexed, Node
-from stepstream.views.content import bodies_of, digest_of, message_bodies, message_digest
+from stepstream.views.content import (
+    bodies_of,
+    digest_of,
+    message_bodies,
+    message_digest,
+    thought_bodies,
+    thought_digest,
+)
 from stepstream.views.escaping import in_ascii
 from stepstream.views.model import LINE_LIMIT, Body, CallView, StepView, Style, Theme, style_of
 from stepstream.views.times import Span
@@ -43,7 +50,8 @@ def step_view(
     nodes = _calls_of(details)
     is_open = is_open or not step.ended
     calls = tuple(_call_view(node, style, theme, awaited) for node in nodes[-CALLS:]) if is_open else ()
-    bodies = _shown(message_bodies(message.tree), theme) if is_open and message is not None else ()
+    texts = message_bodies(message.tree) if message is not None else thought_bodies(details)
+    bodies = _shown(texts, theme) if is_open else ()
     is_waiting = any(call.style == "waiting" for call in calls) and not step.ended
     return StepView(
         id=theme.line(base.id),
@@ -55,7 +63,7 @@ def step_view(
         ended=span.ended,
         is_exact=span.is_exact,
         kind=theme.line(_common_kind(nodes)),
-        digest="" if theme.redact else _digest(nodes, message, theme),
+        digest="" if theme.redact else _digest(details, nodes, message, theme),
         error=error_line(base.last_error, theme) if base.last_error else "",
         tokens=(base.usage.total_tokens or 0) if base.usage else 0,
         calls=calls,
@@ -121,9 +129,11 @@ def _title(step: RunStep, details: Node, calls: list[Node], theme: Theme) -> str
     return {"message_creation": "message"}.get(kind, theme.line(kind))
 
 
-def _digest(calls: list[Node], message: SnapshotBuilder[Message] | None, theme: Theme) -> str:
+def _digest(details: Node, calls: list[Node], message: SnapshotBuilder[Message] | None, theme: Theme) -> str:
     if message is not None:
         return theme.line(message_digest(message.tree))
+    if not calls:
+        return theme.line(thought_digest(details))
     arrow = "\N{RIGHTWARDS ARROW}" if theme.unicode else "->"
     digests = [digest for call in calls[:DIGESTED_CALLS] if (digest := digest_of(call, arrow))]
     return theme.line("; ".join(digests))

@@ -12,6 +12,7 @@ from stepstream.dialects.responses.turn import Turn
 from stepstream.dialects.state import DialectState, Response
 from stepstream.wire.loose import build
 from stepstream.wire.objects import LastError, RequiredAction, Run, Usage
+from stepstream.wire.statuses import RUN_TERMINAL
 
 MAX_IDS: Final = 8
 """How many ids of a run's responses are kept. Some servers give another one with every event."""
@@ -124,7 +125,7 @@ def tell_run(turn: Turn, raw: JSON, status: str, action: RequiredAction | None =
     fields = {ours: raw[theirs] for ours, theirs in FIELDS.items() if theirs in raw}
     if not isinstance(raw.get("instructions"), str | None):  # a list of messages: not what a run has
         del fields["instructions"]
-    if status not in OPEN and isinstance(raw.get("completed_at"), int | float):
+    if status in RUN_TERMINAL and isinstance(raw.get("completed_at"), int | float):  # one server sends it before, too
         fields["completed_at"] = raw["completed_at"]
     told = loosely(Run, {"id": run.run, "object": "thread.run", "status": status, **fields}, turn.misfits)
     told = replace(

@@ -22,7 +22,9 @@ def asked(item: Item, content: JSON, call: JSON | None) -> JSON | None:
     if item.type == APPROVAL:
         named: JSON = {key: content[key] for key in ("name", "arguments", "server_label") if key in content}
         return {"id": item.id, "type": "mcp", **named}
-    return call if item.type in RUN_BY_CLIENT else None
+    if call is None or item.type not in RUN_BY_CLIENT:
+        return None
+    return {key: value for key, value in call.items() if key != "status"}
 
 
 def action_of(turn: Turn) -> RequiredAction | None:
