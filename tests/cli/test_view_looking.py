@@ -10,8 +10,8 @@ from stepstream import Accumulator, Frame, decode_event
 from stepstream.fold.tree import TextBuffer, load
 from stepstream.views.builder import ViewBuilder
 from stepstream.views.content import bodies_of, digest_of
-from stepstream.views.texts import LIMIT, brief, head, tail
 from stepstream.views.model import Body, Theme
+from stepstream.views.texts import LIMIT, brief, head, tail
 from stepstream.views.times import RunTimes
 from stepstream.wire.objects import Run, RunStep
 from stepstream.wire.tool_calls import ToolCall

@@ -16,6 +16,8 @@ class Part(msgspec.Struct):
     """The index that the server gave it; -1 where it gave none."""
     kind: str
     is_done: bool = False
+    is_counting: bool = False
+    """Whether the server counts its index up with every piece."""
     notes: list[int] = []
     """The server's indexes of its annotations, in order of first sight."""
 

@@ -142,14 +142,22 @@ def _place(turn: Turn, item: Item, growth: Growth, *, or_done: bool) -> int | No
 
 
 def known_place(item: Item, name: str, index: int | None, kind: str, *, or_done: bool) -> int | None:
-    """Return the place of an entry: that with the server's index, or the one that is open; with `or_done`, the last."""
-    parts = list(enumerate(item.lists.get(name, ())))
+    """Return the place of an entry: that with the server's index, else the one that is open, None where neither is.
+
+    With `or_done`, one whose index had been counted up with its pieces need not be open.
+    """
+    parts = [(place, part) for place, part in enumerate(item.lists.get(name, ())) if part.kind == kind]
     for place, part in parts:
-        if index is not None and part.index == index and part.kind == kind:
+        if index is not None and part.index == index:
             return place
     if index is not None and name != "content":
         return None
-    return next((place for place, part in reversed(parts) if part.kind == kind and (or_done or not part.is_done)), None)
+    for place, part in reversed(parts):
+        if not part.is_done or (or_done and (part.is_counting or index is None)):
+            part.is_counting = part.is_counting or index is not None
+            part.index = part.index if index is None else index
+            return place
+    return None
 
 
 def new_place(turn: Turn, item: Item, name: str, index: int | None, kind: str) -> int | None:

@@ -151,7 +151,7 @@ def _shell_output(turn: Turn) -> tuple[Item, int] | None:
     item = find(turn, {"shell_call"}) or next(
         (one for one in reversed(turn.items) if one.type == "shell_call" and not one.is_ended), None
     )
-    if item is None:
+    if item is None or item.is_ended:
         return None
     index = turn.payload.command_index
     place = known_place(item, "outputs", index, "output", or_done=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec import UNSET, to_builtins
+from msgspec.structs import replace
 
 from stepstream.dialects.responses.contents import content_of
 from stepstream.dialects.responses.identity import add, name_also
@@ -34,13 +35,16 @@ ENDS_AT_ONCE: Final = frozenset({"mcp_approval_request"})
 """The kinds of item that are whole when they are added."""
 
 
+NAMED_LATE: Final = frozenset({"tool_search_call"})
+"""The kinds of item whose call may have another id in its last object, which is the one to answer."""
+
+
 def begin(turn: Turn, item_type: str, raw: JSON) -> Item:
     """Open the step of a new item, with what is known of it."""
     item = add(turn, item_type, raw)
     content = content_of(item_type, raw)
-    if item_type == "tool_search_call":  # its last event may give its call another id, which is the one that counts
-        item.call_id = ""
-    details = details_of(item, content, text_of(raw, "status"), turn.misfits)
+    named_late = replace(item, call_id="") if item_type in NAMED_LATE else item
+    details = details_of(named_late, content, text_of(raw, "status"), turn.misfits)
     _tell_step(turn, item, "created", "in_progress", details)
     _note_entries(item, content)
     if item_type == "message":
@@ -69,7 +73,8 @@ ENTRIES: Final[Mapping[str, tuple[str, ...]]] = {
 def end(turn: Turn, item: Item, raw: JSON, otherwise: str) -> None:
     """End the step of an item with the item's last object. Without a status of its own, it ends as `otherwise` says."""
     name_also(turn, item, raw)
-    item.call_id = item.call_id or text_of(raw, "call_id") or item.id
+    call_id = text_of(raw, "call_id")
+    item.call_id = (call_id if item.type in NAMED_LATE else "") or item.call_id or call_id or item.id
     error = error_of(raw)
     status = text_of(raw, "status")
     if status not in ENDS:
