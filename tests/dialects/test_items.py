@@ -199,7 +199,10 @@ def test_call_of_a_kind_that_is_not_known_is_told_with_its_name():
 
 
 def test_tools_of_an_mcp_server_are_an_activity():
-    tools = [{"name": "ask", "description": "d", "input_schema": {"type": "object"}, "annotations": None}, {"name": "x"}]
+    tools = [
+        {"name": "ask", "description": "d", "input_schema": {"type": "object"}, "annotations": None},
+        {"name": "x"},
+    ]
     details = details_of(item("mcp_list_tools", status=None, server_label="wiki", tools=tools))
     assert _lists(details) == {
         "type": "activities",

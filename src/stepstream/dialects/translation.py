@@ -24,6 +24,9 @@ class Translator(Protocol):
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events that a frame is, maybe none. Whatever it holds, nothing is raised."""
 
+    def continue_run(self, run_id: str) -> None:
+        """Take what begins next for a part of that run, if the run waits for one."""
+
     def is_last(self, frame: Frame) -> bool:
         """Return whether a block that lacks its blank line says how the stream ended, and counts for that."""
 
@@ -91,6 +94,7 @@ class Translation:
         self._state = state
         self._max_depth = max_depth
         self._translator: Translator | None = None
+        self._continued = ""
         self.dialect = AUTO
         """The name of the dialect; "auto" until the stream has told."""
         if dialect != AUTO:
@@ -128,6 +132,12 @@ class Translation:
         """Return the events that the end of the stream is."""
         return [] if self._translator is None else self._translator.finish()
 
+    def continue_run(self, run_id: str) -> None:
+        """Take what begins next for a part of that run, if the run waits for one, whatever the stream says."""
+        self._continued = run_id
+        if self._translator is not None:
+            self._translator.continue_run(run_id)
+
     def reconnect(self) -> None:
         """Note that a new connection begins."""
         if self._translator is not None:
@@ -154,6 +164,8 @@ class Translation:
         make = DIALECTS[dialect]
         self.dialect = dialect
         self._translator = None if make is None else make(self._state, max_depth=self._max_depth)
+        if self._continued:
+            self.continue_run(self._continued)
 
 
 def _told(frame: Frame) -> str | None:

@@ -24,7 +24,7 @@ from stepstream.dialects.responses.turn import Turn
 from stepstream.dialects.responses.waiting import asked
 from stepstream.dialects.state import Item, Part
 from stepstream.wire.base import Maybe
-from stepstream.wire.deltas import MessageDelta, MessageDeltaBody, RunStepDelta, RunStepDeltaBody
+from stepstream.wire.deltas import RunStepDelta, RunStepDeltaBody
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import LastError, RunStep, StepDetails
 
@@ -119,13 +119,8 @@ def fill(turn: Turn, item: Item, raw: JSON) -> None:
     """Give an ended step what its last object lacked, and this one has."""
     content = content_of(item.type, raw)
     news = {key: value for key, value in content.items() if value is not None and key not in item.given}
-    if not news:
-        return
-    item.given += news
-    if item.type == "message":
-        body = loosely(MessageDeltaBody, indexed({key: news[key] for key in ("content",) if key in news}), turn.misfits)
-        turn.tell("thread.message.delta", MessageDelta(item.id, body, "thread.message.delta"))
-    else:
+    if news and item.type != "message":  # whose list of parts, empty or not, is there from the beginning
+        item.given += news
         tell_content(turn, item, news)
 
 
