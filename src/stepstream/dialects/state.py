@@ -72,8 +72,8 @@ class Response(msgspec.Struct):
     """The type and name of each tool that the client declared."""
     number: int = -1
     """The highest sequence number."""
-    mark: int = 0
-    """A checksum of the event that had it; 0 where that is not known."""
+    marks: list[tuple[int, int]] = []
+    """The newest few numbers, each with a checksum of its event."""
     rises: int = 0
     """How often the number rose; -1 once it was seen to mean nothing."""
     spent: tuple[int, int, int] = (0, 0, 0)

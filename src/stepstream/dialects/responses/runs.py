@@ -56,7 +56,7 @@ def open_run(state: DialectState, raw: JSON, continued: str) -> Response:
     before = state.runs.get(continued or state.responses.get(text_of(raw, "previous_response_id"), ""))
     if before is not None and before.status == "requires_action":
         before.first, before.is_open = len(before.items), True
-        before.number, before.mark, before.rises = -1, 0, 0
+        before.number, before.rises, before.marks = -1, 0, []
         before.spent = tuple(map(sum, zip(before.spent, before.usage, strict=True)))  # type: ignore[assignment]
         before.usage = 0, 0, 0
         for item in before.items:

@@ -5,7 +5,7 @@ where another one stopped has none before it: then the one open run whose next n
 
 Whether it came before: a server counts its events in `sequence_number`. A number that is not higher than the highest
 was told before, by a stream that this one resumes, or by a gateway that repeats itself. Some servers send numbers that
-mean nothing: one that does not rise where the event is another is no number any more.
+mean nothing: where one comes again with another event, none of that response counts any more.
 """
 
 from typing import Final
@@ -21,6 +21,10 @@ from stepstream.wire.events import ErrorData
 
 TRUSTED: Final = 2
 """How often the numbers of a response must have risen before a lower one is taken for a repetition."""
+
+
+MARKS: Final = 64
+"""How many numbers are kept with a checksum of their events."""
 
 
 class Stream(msgspec.Struct):
@@ -97,19 +101,25 @@ def is_replay(stream: Stream, turn: Turn) -> bool:
     number, run = turn.payload.sequence_number, turn.response
     if number is None or run.rises < 0:
         return False
-    piece = turn.payload.delta
-    mark = crc32(f"{turn.name} {piece if isinstance(piece, str) else ''}".encode("utf-8", "replace"))
+    mark = _mark(turn)
     if number > run.number:
-        run.number, run.mark, run.rises = number, mark, run.rises + 1
-        stream.highest = number
+        run.number, run.rises, stream.highest = number, run.rises + 1, number
+        run.marks = [*run.marks[1 - MARKS :], (number, mark)]
         return False
-    is_same = number == run.number and run.mark in (0, mark)
-    if not is_same and (number == run.number or run.rises < TRUSTED):
+    known = next((one for at, one in run.marks if at == number), None)
+    if known != mark if known is not None else run.rises < TRUSTED:
         run.rises = -1
         return False
     if number <= stream.highest:
         report_once(stream, turn, "replayed_event", "each event once", "one that came before, which is dropped")
     return True
+
+
+def _mark(turn: Turn) -> int:
+    """Return a checksum of what an event says, without what may differ where it is told again: ids and padding."""
+    payload = turn.payload
+    said = turn.name, payload.output_index, payload.delta if isinstance(payload.delta, str) else ""
+    return crc32(repr(said).encode("utf-8", "replace"))
 
 
 def report_once(stream: Stream, turn: Turn, code: str, expected: str, got: str) -> None:
