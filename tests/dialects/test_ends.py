@@ -304,11 +304,14 @@ def test_response_that_answers_no_waiting_run_is_a_new_run(first: list[JSON], pr
 
 
 def test_response_continues_the_run_that_the_caller_names():
-    accumulator = Accumulator()
-    fold(FIRST, accumulator)
-    accumulator.translation.continue_run("resp_1")
-    folded = fold(follow(2, None, *writing("5")), accumulator)
-    assert list(folded.accumulator.runs) == ["resp_1"]
+    first = Accumulator()
+    fold(FIRST, first)
+    known, not_yet = first, Accumulator(state=first.state)  # that is, the dialect of the stream
+    for number, accumulator in enumerate((known, not_yet), 2):
+        accumulator.translation.continue_run("resp_1")
+        folded = fold(follow(number, None, *calling("[]", number)), accumulator)
+        assert list(folded.accumulator.runs) == ["resp_1"]
+        assert folded.statuses["resp_1"] == ["in_progress", "requires_action"]
 
 
 def test_run_may_wait_again_and_its_items_are_numbered_on():

@@ -341,8 +341,10 @@ def test_no_more_parts_are_opened_than_an_index_can_name():
     beyond = [
         about("output_text.done", one, content_index=2000, text="x"),
         about("content_part.done", one, content_index=2000, part=text("x")),
+        piece("x", one, part=2000),
+        about("output_text.annotation.added", one, content_index=2000, annotation=note),
     ]
     folded = fold([CREATED, added(one), *parts, *notes])
     assert folded.codes == ["bad_index"] * 3
     closed = [about("output_text.done", one, content_index=index, text="") for index in range(1024)]
-    assert fold([CREATED, added(one), *parts[:1024], *closed, *beyond]).codes == ["bad_index"] * 2
+    assert fold([CREATED, added(one), *parts[:1024], *closed, *beyond]).codes == ["bad_index"] * 4

@@ -60,6 +60,10 @@ CALLS: list[tuple[JSON, JSON]] = [
         },
     ),
     (
+        {"type": "code_interpreter_call", "id": "code_interpreter_call_1", "code": "1+1", "status": "completed"},
+        {"id": "code_interpreter_call_1", "type": "code_interpreter", "code_interpreter": {"input": "1+1"}},
+    ),
+    (
         item("code_interpreter_call", code="1+1", status="completed", outputs=None),
         {
             "id": "code_interpreter_call_1",

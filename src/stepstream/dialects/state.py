@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from stepstream.wire.events import ErrorData
+
 
 class Part(msgspec.Struct):
     """One entry of a list that grows: a part of a message or of reasoning, or a command. Its place is its index."""
@@ -80,6 +82,8 @@ class Response(msgspec.Struct):
     """The tokens of its earlier responses: prompt, completion, total."""
     usage: tuple[int, int, int] = (0, 0, 0)
     """The tokens of its newest response."""
+    error: ErrorData | None = None
+    """An error that came by itself, and may be why it fails."""
     unexplained: dict[str, Any] | None = None
     """The run's object, where it ended without success and did not say why: an error that comes after it does."""
 

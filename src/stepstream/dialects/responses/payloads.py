@@ -65,13 +65,19 @@ def read(data: bytes, max_depth: int, misfits: list[str]) -> Payload:
         raise Unreadable("too_deep", f"JSON of at most {max_depth} levels", got)
     try:
         return _decode(data)
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raw = _object(data)
+    return Payload(**{name: raw[name] for name, kind in _FIELDS.items() if _fits(raw, name, kind, misfits)})
+
+
+def _object(data: bytes) -> JSON:
+    try:
         raw = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise Unreadable("undecodable_event", "JSON", f"{len(data):,} bytes of something else") from None
     if not isinstance(raw, dict):
         raise Unreadable("undecodable_event", "an object", "another JSON value")
-    return Payload(**{name: raw[name] for name, kind in _FIELDS.items() if _fits(raw, name, kind, misfits)})
+    return raw
 
 
 def _fits(raw: JSON, name: str, kind: Any, misfits: list[str]) -> bool:

@@ -141,7 +141,7 @@ class ResponsesTranslator:
             tell_run(turn, raw, sent if sent in OPEN else implied)
 
     def _ends(self, turn: Turn, raw: JSON, status: str) -> None:
-        run, held = turn.response, self._stream.held
+        run, held = turn.response, turn.response.error
         if run.is_open:
             end_response(turn, raw, status, None if held is None else LastError(held.code, held.message))
             if status in UNEXPLAINED:
@@ -157,7 +157,7 @@ class ResponsesTranslator:
             tell_error(turn, LastError(data.code, data.message))
         elif run.status not in UNEXPLAINED:
             kind = None if data.type == "error" else data.type
-            self._stream.held = ErrorData(data.code, data.message, kind, data.param)
+            self._stream.held = run.error = ErrorData(data.code, data.message, kind, data.param)
 
 
 def _is_done(frame: Frame) -> bool:

@@ -30,6 +30,7 @@ def asked(item: Item, content: JSON, call: JSON | None) -> JSON | None:
 def action_of(turn: Turn) -> RequiredAction | None:
     """Return what the response waits for, None where it waits for nothing."""
     waiting = [item for item in turn.items if item.asked is not None and not item.is_answered]
+    waiting.sort(key=lambda item: item.output_index)
     calls = tuple(_calls(turn, [item for item in waiting if item.type != APPROVAL]))
     approvals: tuple[Any, ...] = tuple(build(ToolCall, item.asked) for item in waiting if item.type == APPROVAL)
     if not calls and not approvals:
