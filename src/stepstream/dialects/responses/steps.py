@@ -31,6 +31,9 @@ from stepstream.wire.objects import LastError, RunStep, StepDetails
 ENDS: Final = frozenset({"completed", "incomplete", "failed", "cancelled"})
 """The statuses of an item that has ended. Any other, also in its last event, is a word for how far it was."""
 
+MAX_SUPPLIED: Final = 64
+"""How many entries of a list are told again at most."""
+
 ENDS_AT_ONCE: Final = frozenset({"mcp_approval_request"})
 """The kinds of item that are whole when they are added."""
 
@@ -139,7 +142,12 @@ def tell_delta(turn: Turn, item: Item, body: RunStepDeltaBody) -> None:
 
 
 def supply(turn: Turn, item: Item, content: JSON) -> None:
-    """Tell content of an open step again: the fold takes what it lacks."""
+    """Tell content of an open step again: the fold takes what it lacks.
+
+    Where that stands far down a list, it waits for the item's end: each entry before it would have to be told, too.
+    """
+    if any(len(value) > MAX_SUPPLIED for value in content.values() if isinstance(value, list)):
+        return
     if item.type == "message":
         _tell_message(turn, item, "in_progress", "in_progress", content)
     else:
