@@ -355,9 +355,13 @@ def test_fields_of_another_type_are_left_out_and_named():
     (call,) = folded.accumulator.steps["function_call_1"].tool_calls
     assert (call.function.name, call.function.arguments) == ("5", "{}")
     odd = item("file_search_call", queries=5, results=[{"score": "high"}], status="completed")
-    folded = fold([CREATED, done(odd)])
-    (anomaly,) = folded.accumulator.anomalies
-    assert (anomaly.code, anomaly.got) == ("bad_field", "values of another type in queries, results")
+    folded = fold([CREATED, added(item("file_search_call")), done(odd)])
+    assert folded.codes == ["bad_field"] * 2
+    calls = "step_details.tool_calls[0].file_search"
+    assert [one.expected for one in folded.accumulator.anomalies] == [
+        f"{calls}.queries as a list",
+        f"{calls}.results[0].score as a number",
+    ]
     assert folded.statuses["file_search_call_1"] == ["in_progress", "completed"]
 
 
@@ -365,14 +369,14 @@ def test_fields_of_another_type_are_left_out_and_named():
     ("more", "names"),
     [
         ({"metadata": []}, "metadata"),
-        ({"temperature": "hot", "top_p": "high"}, "temperature, top_p"),
-        ({"usage": {"input_tokens": "many", "output_tokens": 2}}, "prompt_tokens"),
+        ({"temperature": "hot", "top_p": "high"}, "temperature top_p"),
+        ({"usage": {"input_tokens": "many", "output_tokens": 2}}, "usage.prompt_tokens"),
     ],
 )
 def test_response_with_fields_of_another_type_is_still_a_run(more: JSON, names: str):
     folded = fold([lifecycle("created", **more)])
     assert folded.statuses == {"resp_1": ["in_progress"]}
-    assert [one.got for one in folded.accumulator.anomalies] == [f"values of another type in {names}"]
+    assert [one.expected.partition(" ")[0] for one in folded.accumulator.anomalies] == names.split()
 
 
 @pytest.mark.parametrize(

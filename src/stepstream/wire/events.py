@@ -212,7 +212,7 @@ def _second_look(name: str, payload: bytes, max_depth: int) -> tuple[Any, tuple[
     except BadIndex as exc:
         return Malformed(payload, exc.expected, exc.got, "bad_index", _id(raw)), ()
     except Misfit as exc:
-        code: Literal["malformed_delta", "undecodable_event"] = "malformed_delta" if is_delta else "undecodable_event"
+        code = "malformed_delta" if is_delta else "undecodable_event"
         return Malformed(payload, exc.expected, exc.got, code, _id(raw)), ()
 
 

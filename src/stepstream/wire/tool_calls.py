@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from msgspec import UNSET
 
-from stepstream.wire.base import Maybe, Number, Unknown, WireObject
+from stepstream.wire.base import Integer, Maybe, Number, Unknown, WireObject
 
 ToolType: TypeAlias = Literal[
     "apply_patch",
@@ -179,8 +179,8 @@ class Shell(WireObject, frozen=True):
 
     commands: Maybe[tuple[ShellCommand, ...]] = UNSET
     outputs: Maybe[tuple[ShellOutput, ...]] = UNSET
-    timeout_ms: Maybe[int] = UNSET
-    max_output_length: Maybe[int] = UNSET
+    timeout_ms: Maybe[Integer] = UNSET
+    max_output_length: Maybe[Integer] = UNSET
     environment: Maybe[dict[str, Any]] = UNSET
 
 

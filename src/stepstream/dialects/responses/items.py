@@ -7,12 +7,10 @@ checks it: what does not fit is left out, and a kind that is not known stays as 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from stepstream.dialects.responses.payloads import JSON, fitting, loosely
+from stepstream.dialects.responses.payloads import JSON
 from stepstream.dialects.state import Item
-from stepstream.wire.base import WireObject
-from stepstream.wire.objects import LastError, StepDetails
+from stepstream.wire.objects import LastError
 from stepstream.wire.schema import INDEXED
-from stepstream.wire.tool_calls import ApplyPatch, CodeInterpreter, CustomCall, FileSearch, FunctionCall, Shell
 
 _CALL: Final = "_call"
 
@@ -26,17 +24,10 @@ STEP_TYPES: Final[Mapping[str, str]] = {
 CALL_TYPES: Final[Mapping[str, str]] = {"custom_tool_call": "custom"}
 """The types of call that are not the item's without `_call`."""
 
-STRUCTS: Final[Mapping[str, type[WireObject]]] = {
-    "apply_patch": ApplyPatch,
-    "azure_function": FunctionCall,
-    "code_interpreter": CodeInterpreter,
-    "custom": CustomCall,
-    "file_search": FileSearch,
-    "function": FunctionCall,
-    "openapi": FunctionCall,
-    "shell": Shell,
-}
-"""The kinds of call whose content is typed, by the type of the call."""
+TYPED: Final = frozenset(
+    {"apply_patch", "azure_function", "code_interpreter", "custom", "file_search", "function", "openapi", "shell"}
+)
+"""The kinds of call whose content is typed."""
 
 KEYS: Final[Mapping[str, str]] = {"openapi": "function"}
 """The key of a call's content, where it is not the call's type."""
@@ -66,16 +57,11 @@ def call_type_of(item_type: str) -> str:
     return CALL_TYPES.get(item_type) or item_type.removesuffix(_CALL)
 
 
-def details_of(item: Item, content: JSON, status: str, misfits: list[str]) -> Any:
+def details_of(item: Item, content: JSON, status: str) -> JSON:
     """Return the details of the step of `item`, with that content; `status` is how far its call is."""
-    return loosely(StepDetails, details_json(item, content, status, misfits), misfits)
-
-
-def details_json(item: Item, content: JSON, status: str, misfits: list[str]) -> JSON:
-    """Return the details of a step as JSON."""
     kind = step_type_of(item.type)
     if kind == "tool_calls":
-        return {"type": kind, "tool_calls": [call_json(item, content, status, misfits)]}
+        return {"type": kind, "tool_calls": [_call(item, content, status)]}
     if kind == "message_creation":
         return {"type": kind, kind: {"message_id": item.id}}
     if kind == "activities":
@@ -83,16 +69,13 @@ def details_json(item: Item, content: JSON, status: str, misfits: list[str]) -> 
     return {"type": kind, kind: content}
 
 
-def call_json(item: Item, content: JSON, status: str, misfits: list[str]) -> JSON:
-    """Return a tool call as JSON."""
+def _call(item: Item, content: JSON, status: str) -> JSON:
     kind = call_type_of(item.type)
     given = {"id": item.call_id, "type": kind, "status": status}
     call: JSON = {key: value for key, value in given.items() if value}  # an item of pieces: its end may name the call
     if kind == FLAT:
         return call | content
-    if kind in STRUCTS:
-        content = fitting(STRUCTS[kind], content, misfits)
-    elif isinstance(content.get("name"), str):
+    if kind not in TYPED and isinstance(content.get("name"), str):
         call["name"] = content["name"]  # where a call of an unknown kind says what it calls
     return {**call, KEYS.get(kind, kind): content}
 

@@ -10,11 +10,11 @@ from stepstream.dialects.responses.items import (
     indexed,
     step_type_of,
 )
-from stepstream.dialects.responses.payloads import JSON, loosely, text_of
+from stepstream.dialects.responses.payloads import JSON, text_of
 from stepstream.dialects.responses.steps import supply, tell_delta
 from stepstream.dialects.responses.turn import Turn
 from stepstream.dialects.state import Item, Part
-from stepstream.wire.deltas import MAX_INDEX, MessageDelta, MessageDeltaBody, RunStepDeltaBody
+from stepstream.wire.deltas import MAX_INDEX, MessageDelta
 
 REASONING_PARTS: Final = {"reasoning_text": "content", "summary_text": "summary"}
 """The lists of reasoning, by the type of a part."""
@@ -52,7 +52,7 @@ def open_part(turn: Turn) -> None:
         _tell_message(turn, item, entry)
     else:
         details = {"type": "reasoning", "reasoning": entry}
-        tell_delta(turn, item, loosely(RunStepDeltaBody, {"step_details": details}, turn.misfits))
+        tell_delta(turn, item, details)
 
 
 def _note_annotations(part: Part, raw: JSON) -> None:
@@ -62,8 +62,8 @@ def _note_annotations(part: Part, raw: JSON) -> None:
 
 
 def _tell_message(turn: Turn, item: Item, body: JSON) -> None:
-    delta = loosely(MessageDeltaBody, body, turn.misfits)
-    turn.tell("thread.message.delta", MessageDelta(item.id, delta, "thread.message.delta"))
+    fields = {"id": item.id, "object": "thread.message.delta", "delta": body}
+    turn.tell_object("thread.message.delta", MessageDelta, fields)
 
 
 def finish_part(turn: Turn) -> None:
@@ -120,7 +120,7 @@ def move_on(turn: Turn, item_type: str, phase: str) -> None:
         details[kind] = [{"type": call_type_of(item_type), "status": phase, "index": 0}]
     elif kind == item_type:
         details[kind] = {"status": phase}
-    tell_delta(turn, item, loosely(RunStepDeltaBody, {"step_details": details}, turn.misfits))
+    tell_delta(turn, item, details)
 
 
 def add_shell_output(turn: Turn) -> None:
@@ -132,7 +132,7 @@ def add_shell_output(turn: Turn) -> None:
         written = {key: piece[key] for key in ("stdout", "stderr") if isinstance(piece.get(key), str)}
         call = {"type": "shell", "index": 0, "shell": {"outputs": [{**written, "index": place}]}}
         details = {"type": "tool_calls", "tool_calls": [call]}
-        tell_delta(turn, item, loosely(RunStepDeltaBody, {"step_details": details}, turn.misfits))
+        tell_delta(turn, item, details)
 
 
 def finish_shell_output(turn: Turn) -> None:

@@ -1,15 +1,11 @@
 """The JSON of an event, as far as it is read. Items and responses stay JSON here: `items` and `runs` read them."""
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
-from stepstream.wire.base import WireObject
 from stepstream.wire.depth import is_deeper
-from stepstream.wire.loose import BadIndex, build
-
-T = TypeVar("T", bound=WireObject)
 
 JSON = dict[str, Any]
 
@@ -91,30 +87,9 @@ def _fits(raw: JSON, name: str, kind: Any, misfits: list[str]) -> bool:
     return True
 
 
-def loosely(struct: type[T], fields: Mapping[str, Any], misfits: list[str]) -> Any:
-    """Return `fields`, JSON, as a `struct` without those that do not fit, which are named in `misfits`.
-
-    Objects of a kind that is not known stay JSON. A required `id` must fit.
-    """
-    return build(struct, fitting(struct, fields, misfits))
-
-
-def fitting(struct: type[WireObject], fields: Mapping[str, Any], misfits: list[str]) -> JSON:
-    """Return those of `fields` that fit a `struct`, and name the others in `misfits`."""
-    if _builds(struct, fields):
-        return dict(fields)
-    needed = {key: fields[key] for key in ("id", "type") if key in fields}
-    bad = [name for name, value in fields.items() if not _builds(struct, {**needed, name: value})]
-    misfits += bad
-    return {name: value for name, value in fields.items() if name not in bad}
-
-
-def _builds(struct: type[WireObject], fields: Mapping[str, Any]) -> bool:
-    try:
-        build(struct, dict(fields))
-    except (msgspec.ValidationError, BadIndex):
-        return False
-    return True
+def as_json(value: object) -> Any:
+    """Return an object of the wire as JSON."""
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def text_of(raw: Mapping[str, Any], key: str) -> str:

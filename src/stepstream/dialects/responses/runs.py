@@ -3,15 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from msgspec import UNSET, to_builtins
-from msgspec.structs import replace
-
 from stepstream.dialects.responses.items import error_of
-from stepstream.dialects.responses.payloads import JSON, loosely, objects_of, text_of
+from stepstream.dialects.responses.payloads import JSON, as_json, objects_of, text_of
 from stepstream.dialects.responses.turn import Turn
 from stepstream.dialects.state import DialectState, Response
 from stepstream.wire.loose import build
-from stepstream.wire.objects import LastError, RequiredAction, Run, Usage
+from stepstream.wire.objects import LastError, Run
 from stepstream.wire.statuses import RUN_TERMINAL
 
 MAX_IDS: Final = 8
@@ -39,6 +36,8 @@ USAGE: Final[Mapping[str, str]] = {
     "prompt_token_details": "input_tokens_details",
     "completion_tokens_details": "output_tokens_details",
 }
+
+COUNTS: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 OPEN: Final = frozenset({"queued", "in_progress"})
 """The statuses of a response that goes on."""
@@ -118,7 +117,7 @@ def tools_of(raw: JSON) -> list[tuple[str, str]]:
     return found
 
 
-def tell_run(turn: Turn, raw: JSON, status: str, action: RequiredAction | None = None) -> None:
+def tell_run(turn: Turn, raw: JSON, status: str, action: JSON | None = None) -> None:
     """Add the event of a run that has a status. What a response of it said before and this one leaves out is kept."""
     run = turn.response
     name = "created" if not run.status and status in OPEN else status
@@ -127,41 +126,42 @@ def tell_run(turn: Turn, raw: JSON, status: str, action: RequiredAction | None =
         del fields["instructions"]
     if status in RUN_TERMINAL and isinstance(raw.get("completed_at"), int | float):  # one server sends it before, too
         fields["completed_at"] = raw["completed_at"]
-    told = loosely(Run, {"id": run.run, "object": "thread.run", "status": status, **fields}, turn.misfits)
-    told = replace(
-        told,
-        thread_id=run.thread_id or UNSET,
-        assistant_id=run.assistant_id or UNSET,
-        required_action=action or UNSET,
-        last_error=error_of(raw) or (None if "error" in raw else UNSET),
-        usage=_usage(turn, raw),
-        reasoning_effort=_effort(raw),
-    )
-    turn.tell(f"thread.run.{name}", told)
+    error = error_of(raw)
+    fields |= {
+        "id": run.run,
+        "object": "thread.run",
+        "status": status,
+        "thread_id": run.thread_id or "",
+        "assistant_id": run.assistant_id or "",
+        "reasoning_effort": _effort(raw),
+        "last_error": as_json(error) if error is not None else None if "error" in raw else "",
+        "usage": _usage(run, raw),
+        "required_action": action or "",
+    }
+    told = turn.tell_object(f"thread.run.{name}", Run, fields)
     run.status = status
-    run.unexplained = to_builtins(told) if status in UNEXPLAINED and not told.last_error else None
+    run.unexplained = as_json(told) if status in UNEXPLAINED and not told.last_error else None
 
 
 def tell_error(turn: Turn, error: LastError) -> None:
     """Add the event of a run that had failed, and says why only now."""
     run = turn.response
-    turn.tell(f"thread.run.{run.status}", build(Run, {**(run.unexplained or {}), "last_error": to_builtins(error)}))
+    turn.tell(f"thread.run.{run.status}", build(Run, {**(run.unexplained or {}), "last_error": as_json(error)}))
     run.unexplained = None
 
 
-def _usage(turn: Turn, raw: JSON) -> Any:
-    usage, run = raw.get("usage"), turn.response
+def _usage(run: Response, raw: JSON) -> Any:
+    """Return the tokens of a run so far: those of its newest response, and of those before."""
+    usage = raw.get("usage")
     if not isinstance(usage, dict):
-        return None if "usage" in raw else UNSET
+        return None if "usage" in raw else ""
     fields = {ours: usage[theirs] for ours, theirs in USAGE.items() if theirs in usage}
-    read: Usage = loosely(Usage, fields, turn.misfits)
-    run.usage = (read.prompt_tokens or 0, read.completion_tokens or 0, read.total_tokens or 0)
+    run.usage = tuple(fields[key] if isinstance(fields.get(key), int) else 0 for key in COUNTS)  # type: ignore[assignment]
     if not any(run.spent):
-        return read
-    prompt, completion, total = (one + other for one, other in zip(run.spent, run.usage, strict=True))
-    return Usage(prompt, completion, total)
+        return fields
+    return {key: one + other for key, one, other in zip(COUNTS, run.spent, run.usage, strict=True)}
 
 
-def _effort(raw: JSON) -> Any:
+def _effort(raw: JSON) -> str:
     reasoning = raw.get("reasoning")
-    return text_of(reasoning, "effort") or UNSET if isinstance(reasoning, dict) else UNSET
+    return text_of(reasoning, "effort") if isinstance(reasoning, dict) else ""

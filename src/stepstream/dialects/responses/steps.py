@@ -1,9 +1,8 @@
 """The life of an item as that of a step: begun, grown, ended; of a message, as that of the message too."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from msgspec import UNSET, to_builtins
 from msgspec.structs import replace
 
 from stepstream.dialects.responses.contents import content_of
@@ -11,22 +10,20 @@ from stepstream.dialects.responses.identity import add, name_also
 from stepstream.dialects.responses.items import (
     GROWING,
     STEP_TYPES,
-    STRUCTS,
+    TYPED,
     call_type_of,
-    details_json,
     details_of,
     error_of,
     indexed,
     step_type_of,
 )
-from stepstream.dialects.responses.payloads import JSON, loosely, text_of
+from stepstream.dialects.responses.payloads import JSON, as_json, text_of
 from stepstream.dialects.responses.turn import Turn
 from stepstream.dialects.responses.waiting import asked
 from stepstream.dialects.state import Item, Part
-from stepstream.wire.base import Maybe
-from stepstream.wire.deltas import RunStepDelta, RunStepDeltaBody
+from stepstream.wire.deltas import RunStepDelta
 from stepstream.wire.messages import Message
-from stepstream.wire.objects import LastError, RunStep, StepDetails
+from stepstream.wire.objects import RunStep
 
 ENDS: Final = frozenset({"completed", "incomplete", "failed", "cancelled"})
 """The statuses of an item that has ended. Any other, also in its last event, is a word for how far it was."""
@@ -47,8 +44,8 @@ def begin(turn: Turn, item_type: str, raw: JSON) -> Item:
     item = add(turn, item_type, raw)
     content = content_of(item_type, raw)
     named_late = replace(item, call_id="") if item_type in NAMED_LATE else item
-    details = details_of(named_late, content, text_of(raw, "status"), turn.misfits)
-    _tell_step(turn, item, "created", "in_progress", details)
+    details = details_of(named_late, content, text_of(raw, "status"))
+    _tell_step(turn, item, "created", "in_progress", step_details=details)
     _note_entries(item, content)
     if item_type == "message":
         parts = {"role": "assistant", "content": [], **content}
@@ -86,11 +83,12 @@ def end(turn: Turn, item: Item, raw: JSON, otherwise: str) -> None:
     item.given = [key for key, value in content.items() if value is not None]
     item.is_ended = True
     item.lists = {}
-    details = details_of(item, content, status, turn.misfits)
+    more: JSON = {"step_details": details_of(item, content, status)}
+    if error is not None:
+        more["last_error"] = as_json(error)
+    step = _tell_end(turn, item, status, content, more)
     if status == "completed":
-        calls = details.tool_calls if isinstance(details, StepDetails) else ()
-        item.asked = asked(item, content, to_builtins(calls[0]) if calls else None)
-    _tell_end(turn, item, status, content, details, error)
+        item.asked = asked(item, content, as_json(step.tool_calls[0]) if step.tool_calls else None)
 
 
 def _without_denials(item: Item, content: JSON) -> JSON:
@@ -108,14 +106,14 @@ def end_without_content(turn: Turn, item: Item, status: str) -> None:
     """End the step of an item whose last object never came: with a status alone, what was folded stays."""
     item.is_ended = True
     item.lists = {}
-    _tell_end(turn, item, status, {}, UNSET, None)
+    _tell_end(turn, item, status, {}, {})
 
 
-def _tell_end(turn: Turn, item: Item, status: str, content: JSON, details: Any, error: LastError | None) -> None:
+def _tell_end(turn: Turn, item: Item, status: str, content: JSON, more: JSON) -> RunStep:
     if item.type == "message":
         message_status = "completed" if status == "completed" else "incomplete"
         _tell_message(turn, item, message_status, message_status, content)
-    _tell_step(turn, item, status, status, details, error or UNSET)
+    return _tell_step(turn, item, status, status, **more)
 
 
 def fill(turn: Turn, item: Item, raw: JSON) -> None:
@@ -129,16 +127,17 @@ def fill(turn: Turn, item: Item, raw: JSON) -> None:
 
 def tell_content(turn: Turn, item: Item, content: JSON) -> None:
     """Add the delta that adds content to a step."""
-    is_typed = item.type in STEP_TYPES or call_type_of(item.type) in STRUCTS
-    details = details_json(item, indexed(content) if is_typed else content, "", turn.misfits)
+    is_typed = item.type in STEP_TYPES or call_type_of(item.type) in TYPED
+    details = details_of(item, indexed(content) if is_typed else content, "")
     for call in details.get("tool_calls", ()):
         call["index"] = 0
-    tell_delta(turn, item, loosely(RunStepDeltaBody, {"step_details": details}, turn.misfits))
+    tell_delta(turn, item, details)
 
 
-def tell_delta(turn: Turn, item: Item, body: RunStepDeltaBody) -> None:
+def tell_delta(turn: Turn, item: Item, details: JSON) -> None:
     """Add a delta of a step."""
-    turn.tell("thread.run.step.delta", RunStepDelta(item.id, body, "thread.run.step.delta"))
+    fields = {"id": item.id, "object": "thread.run.step.delta", "delta": {"step_details": details}}
+    turn.tell_object("thread.run.step.delta", RunStepDelta, fields)
 
 
 def supply(turn: Turn, item: Item, content: JSON) -> None:
@@ -151,33 +150,27 @@ def supply(turn: Turn, item: Item, content: JSON) -> None:
     if item.type == "message":
         _tell_message(turn, item, "in_progress", "in_progress", content)
     else:
-        details = details_of(item, content, "", turn.misfits)
-        _tell_step(turn, item, "in_progress", "in_progress", details)
+        _tell_step(turn, item, "in_progress", "in_progress", step_details=details_of(item, content, ""))
 
 
-def _tell_step(turn: Turn, item: Item, name: str, status: str, details: Any, error: Maybe[LastError] = UNSET) -> None:
-    response = turn.response
-    step = RunStep(
-        item.id,
-        "thread.run.step",
-        run_id=turn.run_id or UNSET,
-        assistant_id=response.assistant_id or UNSET,
-        thread_id=response.thread_id or UNSET,
-        type=step_type_of(item.type),
-        status=status,
-        step_details=details,
-        last_error=error,
-    )
-    turn.tell(f"thread.run.step.{name}", step)
+def _tell_step(turn: Turn, item: Item, name: str, status: str, **more: JSON) -> RunStep:
+    fields = _fields(turn, item, "thread.run.step", status) | {"type": step_type_of(item.type)} | more
+    step: RunStep = turn.tell_object(f"thread.run.step.{name}", RunStep, fields)
+    return step
 
 
 def _tell_message(turn: Turn, item: Item, name: str, status: str, content: JSON) -> None:
+    turn.tell_object(f"thread.message.{name}", Message, _fields(turn, item, "thread.message", status) | content)
+
+
+def _fields(turn: Turn, item: Item, constant: str, status: str) -> JSON:
+    """Return the fields that steps and messages have in common; those that are not known are empty."""
     response = turn.response
-    fields: JSON = {"id": item.id, "object": "thread.message", "status": status, **content}
-    if turn.run_id:
-        fields["run_id"] = turn.run_id
-    if response.thread_id:
-        fields["thread_id"] = response.thread_id
-    if response.assistant_id:
-        fields["assistant_id"] = response.assistant_id
-    turn.tell(f"thread.message.{name}", loosely(Message, fields, turn.misfits))
+    return {
+        "id": item.id,
+        "object": constant,
+        "run_id": turn.run_id,
+        "assistant_id": response.assistant_id or "",
+        "thread_id": response.thread_id or "",
+        "status": status,
+    }

@@ -64,7 +64,7 @@ class ResponsesTranslator:
 
     def _translated(self, frame: Frame, name: str, payload: Payload, misfits: list[str]) -> list[Event]:
         response = response_of(self._state, self._stream, name, payload)
-        turn = Turn(frame, name, payload, misfits, self._state, response)
+        turn = Turn(frame, name, payload, self._state, response)
         if not is_replay(self._stream, turn):
             self._apply(turn)
         if misfits:

@@ -3,13 +3,10 @@
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
-from msgspec import UNSET
-
 from stepstream.dialects.responses.payloads import JSON
 from stepstream.dialects.responses.turn import Turn
 from stepstream.dialects.state import Item
 from stepstream.wire.loose import build
-from stepstream.wire.objects import RequiredAction, RequiredCalls
 from stepstream.wire.tool_calls import ToolCall
 
 APPROVAL: Final = "mcp_approval_request"
@@ -27,28 +24,23 @@ def asked(item: Item, content: JSON, call: JSON | None) -> JSON | None:
     return {key: value for key, value in call.items() if key != "status"}
 
 
-def action_of(turn: Turn) -> RequiredAction | None:
+def action_of(turn: Turn) -> JSON | None:
     """Return what the response waits for, None where it waits for nothing."""
     waiting = [item for item in turn.items if item.asked is not None and not item.is_answered]
     waiting.sort(key=lambda item: item.output_index)
-    calls = tuple(_calls(turn, [item for item in waiting if item.type != APPROVAL]))
-    approvals: tuple[Any, ...] = tuple(build(ToolCall, item.asked) for item in waiting if item.type == APPROVAL)
-    if not calls and not approvals:
-        return None
-    return RequiredAction(
-        "submit_tool_outputs" if calls else "submit_tool_approval",
-        submit_tool_outputs=RequiredCalls(calls) if calls else UNSET,
-        submit_tool_approval=RequiredCalls(approvals) if approvals else UNSET,
-    )
+    calls = list(_calls(turn, [item for item in waiting if item.type != APPROVAL]))
+    approvals = [item.asked for item in waiting if item.type == APPROVAL]
+    kinds = {"submit_tool_outputs": calls, "submit_tool_approval": approvals}
+    asked_for = {kind: {"tool_calls": some} for kind, some in kinds.items() if some}
+    return {"type": next(iter(asked_for)), **asked_for} if asked_for else None
 
 
 def _calls(turn: Turn, waiting: list[Item]) -> Iterator[Any]:
     """Yield the calls that the client declared. A server may run tools of its own that look like the client's."""
     tools = turn.response.tools
     for item in waiting:
-        call = build(ToolCall, item.asked)
-        if RUN_BY_CLIENT[item.type](tools, call):
-            yield call
+        if RUN_BY_CLIENT[item.type](tools, build(ToolCall, item.asked)):
+            yield item.asked
 
 
 def _named(kind: str) -> Callable[[Tools, Any], bool]:
