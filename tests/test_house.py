@@ -246,8 +246,8 @@ def test_import_loads_a_room_when_a_name_of_it_is_used():
     assert rooms == {
         "pass": {"errors"},
         "stepstream.FrameDecoder": {"errors", "wire"},
-        "stepstream.Accumulator": {"errors", "wire", "fold"},
-        "stepstream.Processor": {"errors", "wire", "fold", "live"},
+        "stepstream.Accumulator": {"errors", "wire", "dialects", "fold"},
+        "stepstream.Processor": {"errors", "wire", "dialects", "fold", "live"},
     }
 
 

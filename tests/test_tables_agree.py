@@ -92,11 +92,12 @@ def struct_in(annotation: Any) -> type[WireObject] | None:
 
 
 def parts() -> dict[type[WireObject], dict[str, type[WireObject]]]:
-    """Return the fields that are, or hold at any depth, objects of which several kinds are known."""
+    """Return the fields that are, or hold at any depth, objects of several kinds, or entries of lists by index."""
     every = {
         one: {key: found for key, kind in types_of(one).items() if (found := struct_in(kind))} for one in structs()
     }
-    holding = set(schema.KINDS)
+    by_index = {one for one in structs() if "index" in one.__struct_fields__}
+    holding = {*schema.KINDS, *by_index, *(one.__base__ for one in by_index)}
     while more := {one for one, fields in every.items() if not holding.isdisjoint(fields.values())} - holding:
         holding |= more
     return {one: {key: part for key, part in fields.items() if part in holding} for one, fields in every.items()}
@@ -112,19 +113,22 @@ def within(struct: type[WireObject]) -> Iterator[type[WireObject]]:
 
 
 CALL: Final = types_of(tool_calls.ToolCall)
-FLAT: Final = {"id", "type", "name", "arguments", "output", "server_label"}
+FLAT: Final = {"id", "type", "status", "name", "arguments", "output", "server_label"}
 """The fields of a call that are not content under the key of its kind: those of all, and those of `mcp`."""
 
 CONTENTS: Final = {key: struct for key in CALL.keys() - FLAT if (struct := struct_in(CALL[key]))}
 """The kinds of call that have a struct of their own."""
 
 PLAIN: Final = {
-    "azure_ai_search", "bing_custom_search", "bing_grounding", "computer_use_preview", "fabric_dataagent",
-    "sharepoint_grounding",
+    "azure_ai_search", "bing_custom_search", "bing_grounding", "computer", "computer_use_preview", "fabric_dataagent",
+    "image_generation", "local_shell", "sharepoint_grounding", "tool_search", "web_search",
 }  # fmt: skip
-"""The kinds whose content is kept as plain JSON: it has no name, no text that grows, and is shown as it is."""
+"""The kinds whose content is kept as plain JSON: it has no name and no text that grows."""
 
-UNNAMED: Final = {"browser_automation", "code_interpreter", "deep_research", "file_search", *PLAIN}
+UNNAMED: Final = {
+    "apply_patch", "browser_automation", "code_interpreter", "deep_research", "file_search", "shell", *PLAIN,
+}  # fmt: skip
+OF_RESPONSES: Final = {"apply_patch", "custom", "shell"}
 OF_AZURE: Final = {
     "azure_function", "browser_automation", "connected_agent", "deep_research", "mcp", "openapi", *PLAIN,
 }  # fmt: skip
@@ -141,8 +145,13 @@ def test_tool_kinds_are_in_every_table():
         table(tool_calls, "NAMED", tool_calls.NAMED, UNNAMED),
         table(schema, "KINDS[ToolCall]", schema.KINDS[tool_calls.ToolCall]),
         table(schema, "KINDS[ToolCallDelta]", schema.KINDS[deltas.ToolCallDelta]),
-        table(content, "FIELDS", content.FIELDS, {"code_interpreter", "file_search", *PLAIN}),
-        table(shapes, "CALL", shapes.CALL.kinds, OF_AZURE),
+        table(
+            content,
+            "FIELDS and SHOWN",
+            {*content.FIELDS, *content.SHOWN},
+            {"code_interpreter", "file_search", *PLAIN - content.SHOWN.keys()},
+        ),
+        table(shapes, "CALL", shapes.CALL.kinds, OF_AZURE | OF_RESPONSES),
     )
 
 
@@ -161,12 +170,17 @@ def test_content_is_shown_from_the_key_it_lies_under():
 def test_texts_of_tool_calls_are_appended_to_or_fixed():
     every = set(within(tool_calls.ToolCall))
     found = {key for one in every for key, kind in types_of(one).items() if str in (kind, *get_args(kind))}
-    fixed = {"assistant_id", "file_id", "file_name", "id", "name", "ranker", "run_id", "server_label", "thread_id"}
+    fixed = {
+        "assistant_id", "file_id", "file_name", "id", "name", "path", "ranker", "run_id", "server_label", "status",
+        "thread_id", "type", "url",
+    }  # fmt: skip
+    of_others = {"text", "value", "refusal"}
+    appended = tree.APPENDED.union(*tree.APPENDED_IN.values()) - of_others
     check_agreement(
         "text of a tool call",
         table(tool_calls, "", found),
-        table(tree, "APPENDED", tree.APPENDED, fixed),
-        table(texts, "TEXTS", texts.TEXTS - {"value", "refusal"}, fixed),
+        table(tree, "APPENDED and APPENDED_IN", appended, fixed),
+        table(texts, "TEXTS", texts.TEXTS - of_others, fixed),
     )
 
 
@@ -203,7 +217,7 @@ def test_lists_that_go_by_index_are_in_every_table():
         "list by index",
         table(deltas, "", going),
         table(schema, "INDEXED", schema.INDEXED),
-        table(indexes, "PLACES", places),
+        table(indexes, "PLACES", places, {"commands", "summary"}),  # which only streams of a dialect have
         table(texts, "LISTS", texts.LISTS, {"annotations"}),
     )
 
@@ -226,14 +240,15 @@ def words_of(path: Path) -> Iterator[str]:
 
 def test_anomaly_codes_are_in_every_table():
     package, home = ROOT / "src" / "stepstream", Path(str(anomalies.__file__))
-    rules = [path for room in ("wire", "fold") for path in (package / room).glob("*.py") if path.name != home.name]
+    rooms = ("wire", "dialects", "fold")
+    rules = [path for room in rooms for path in (package / room).rglob("*.py") if path.name != home.name]
     made = {word for path in rules for word in words_of(path)}
     codes = {*get_args(anomalies.AnomalyCode), *anomalies.ANOMALIES}
     check_agreement(
         "anomaly code",
         table(anomalies, "AnomalyCode", get_args(anomalies.AnomalyCode)),
         table(anomalies, "ANOMALIES", anomalies.ANOMALIES),
-        table("the rules of wire and fold", "", made & codes),
+        table("the rules of wire, dialects and fold", "", made & codes),
         table(deviation, "CODES", deviation.CODES.keys() - deviation.FOUND.keys(), deviation.OURS),
     )
 

@@ -5,7 +5,7 @@ import pytest
 from stepstream.errors import DecodeError
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.anomalies import ANOMALIES, Anomaly
-from stepstream.wire.events import Event, decode_event
+from stepstream.wire.events import Event, Malformed, decode_event
 from stepstream.wire.sse import Frame
 from tests.support.json_values import event
 from tests.support.server_events import (
@@ -29,6 +29,14 @@ from tests.support.server_events import (
 from tests.support.tables import each_row
 
 HUSH = "hush-7c1e"
+
+
+def translated(code: str) -> Event:
+    """An anomaly as the translator of a dialect makes it."""
+    data = Malformed(HUSH.encode(), "one thing", "another", code, RUN)
+    return Event("response.completed", data, HUSH.encode(), is_translated=True)
+
+
 KNOWN = delta(piece(0, id="call_a", name="sail", arguments=HUSH))
 
 # Each code, with a stream whose last event makes it, and the id it is about. Texts of the streams are secrets.
@@ -46,9 +54,11 @@ MADE: dict[str, tuple[list[Event], str | None]] = {
     "delta_before_created": ([KNOWN], STEP),
     "duplicate_created": ([created(metadata={"k": HUSH}), created(metadata={"k": HUSH})], STEP),
     "duplicate_terminal": ([ended(call("call_a", name=HUSH)), ended(call("call_a", name=HUSH))], STEP),
+    "event_after_end": ([translated("event_after_end")], RUN),
     "id_conflict": ([created(), KNOWN, delta(piece(0, id=HUSH, arguments=HUSH))], STEP),
     "malformed_delta": ([created(), delta(piece(0, arguments=[HUSH]))], STEP),
     "orphan_overflow": ([delta(piece(0, arguments=HUSH * 2**17))], STEP),
+    "replayed_event": ([translated("replayed_event")], RUN),
     "run_evicted": ([run("queued", model=HUSH), run("queued", "run_b", model=HUSH)], RUN),
     "status_mismatch": ([run("queued", as_="completed", model=HUSH)], RUN),
     "status_regression": ([ended(call("call_a", name=HUSH)), moved(call("call_a", name=HUSH))], STEP),

@@ -78,9 +78,9 @@ class Response(msgspec.Struct):
     """The newest few numbers, each with a checksum of its event."""
     rises: int = 0
     """How often the number rose; -1 once it was seen to mean nothing."""
-    spent: tuple[int, int, int] = (0, 0, 0)
+    spent: list[int] = []
     """The tokens of its earlier responses: prompt, completion, total."""
-    usage: tuple[int, int, int] = (0, 0, 0)
+    usage: list[int] = []
     """The tokens of its newest response."""
     error: ErrorData | None = None
     """An error that came by itself, and may be why it fails."""

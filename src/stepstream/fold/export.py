@@ -79,8 +79,8 @@ class _Saved(msgspec.Struct):
     messages: list[_SavedObject]
     waiting: list[_SavedDelta]
     taken: dict[str, _SavedStatuses]
-    dialect: DialectState = msgspec.field(default_factory=DialectState)
-    translation: tuple[str, Any] | None = None
+    dialect: DialectState
+    translation: tuple[str, Any]
 
 
 def save(stream: StreamState, translation: Any) -> bytes:
@@ -127,8 +127,7 @@ def load_into(stream: StreamState, translation: Translation, data: bytes) -> Non
         if saved.stepstream != FORMAT:
             raise ValueError(f"expected an export of format {FORMAT}, got format {saved.stepstream}")
         _load(stream, saved)
-        if saved.translation is not None:
-            translation.load(saved.translation)
+        translation.load(saved.translation)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DecodeError, Misfit, TypeError) as exc:
         raise ValueError(f"expected the bytes of Accumulator.export(), got something else: {exc}") from exc
 

@@ -1,6 +1,7 @@
 """Responses as runs: which run a response belongs to, and what of it is the run's object."""
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any, Final
 
 from stepstream.dialects.responses.items import error_of
@@ -56,8 +57,7 @@ def open_run(state: DialectState, raw: JSON, continued: str) -> Response:
     if before is not None and before.status == "requires_action":
         before.first, before.is_open = len(before.items), True
         before.number, before.rises, before.marks = -1, 0, []
-        before.spent = tuple(map(sum, zip(before.spent, before.usage, strict=True)))  # type: ignore[assignment]
-        before.usage = 0, 0, 0
+        before.spent, before.usage = _sum(before.spent, before.usage), []
         for item in before.items:
             item.asked = None
         run = before
@@ -156,10 +156,12 @@ def _usage(run: Response, raw: JSON) -> Any:
     if not isinstance(usage, dict):
         return None if "usage" in raw else ""
     fields = {ours: usage[theirs] for ours, theirs in USAGE.items() if theirs in usage}
-    run.usage = tuple(fields[key] if isinstance(fields.get(key), int) else 0 for key in COUNTS)  # type: ignore[assignment]
-    if not any(run.spent):
-        return fields
-    return {key: one + other for key, one, other in zip(COUNTS, run.spent, run.usage, strict=True)}
+    run.usage = [fields[key] if isinstance(fields.get(key), int) else 0 for key in COUNTS]
+    return dict(zip(COUNTS, _sum(run.spent, run.usage), strict=True)) if run.spent else fields
+
+
+def _sum(spent: list[int], more: list[int]) -> list[int]:
+    return [sum(two) for two in zip_longest(spent, more, fillvalue=0)]
 
 
 def _effort(raw: JSON) -> str:
