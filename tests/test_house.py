@@ -123,6 +123,28 @@ def test_checkers_see_no_more_imports_than_the_interpreter():
     assert hidden["errors.py"] == {"stepstream.fold.outcome", "stepstream.wire.sse"}
 
 
+DIALECT_NAMES = re.compile(r"responses|response\.\w.*")
+MAY_NAME_DIALECTS = ("dialects", "conformance", "client", "simulator", "cli")
+
+
+def dialects_named(name: str) -> list[str]:
+    """Return the names of dialects and of their events in the code of a module, and what it imports of one dialect.
+
+    The words of docstrings are no names.
+    """
+    tree = TREES[name]
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    words = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in prose]
+    found = [one.value for one in words if isinstance(one.value, str) and DIALECT_NAMES.fullmatch(one.value)]
+    return found + [one for one in imports(tree) if one.startswith("stepstream.dialects.responses")]
+
+
+def test_dialect_is_named_only_where_it_may_be():
+    """What is right of the dialects must not know which there are: another one is entered without touching it."""
+    assert offences(dialects_named, [name for name in MODULES if room(name) not in MAY_NAME_DIALECTS]) == {}
+    assert dialects_named("dialects/translation.py")
+
+
 def own_imports(tree: ast.AST) -> Iterator[str]:
     """Yield the files of the package that a module imports, a module taken out of its package too."""
     for node in ast.walk(tree):

@@ -12,6 +12,7 @@ from stepstream import Accumulator, DecodeError, Event, Frame, Malformed, RunSte
 from stepstream.dialects.state import DialectState
 from stepstream.dialects.translation import DIALECTS, Translation, frame_of_event
 from tests.support.json_values import JSON
+from tests.support.places import ROOT
 from tests.support.response_streams import encoded, fold, frames, lifecycle, whole, writing
 
 CREATED = lifecycle("created")
@@ -262,3 +263,29 @@ def test_delta_that_waits_for_its_step_is_exported_in_the_words_of_the_fold():
     assert [ref.event.data for ref in restored.stream.orphans.everything()] == [
         ref.event.data for ref in accumulator.stream.orphans.everything()
     ]
+
+
+# A whole run
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096, 10**6])
+def test_whole_run_of_many_kinds_of_items_is_as_its_end_says(size: int):
+    data = (ROOT / "tests" / "streams" / "harbour.sse").read_bytes()
+    accumulator = accumulate(data[start : start + size] for start in range(0, len(data), size))
+    assert accumulator.anomalies == []
+    assert [(step.id, step.type, step.status) for step in accumulator.steps.values()] == [
+        ("rs_1", "reasoning", "completed"),
+        ("mcpl_1", "activities", "completed"),
+        ("mcp_1", "tool_calls", "completed"),
+        ("ci_1", "tool_calls", "completed"),
+        ("msg_1", "message_creation", "completed"),
+        ("fc_1", "tool_calls", "completed"),
+    ]
+    calls: list[Any] = [call for step in accumulator.steps.values() for call in step.tool_calls]
+    assert [call.type for call in calls] == ["mcp", "code_interpreter", "function"]
+    assert calls[0].output == '{"metres":4.1}'
+    assert calls[1].code_interpreter.outputs[0].logs == "7.2\n"
+    assert accumulator.messages["msg_1"].text == "The harbour is deepest at high tide: 7.2 m."
+    run: Any = accumulator.runs["resp_harbour"]
+    assert (run.status, run.thread_id, run.usage.total_tokens) == ("requires_action", "conv_harbour", 200)
+    assert [call.function.arguments for call in run.required_action.tool_calls] == ['{"place":"quay"}']

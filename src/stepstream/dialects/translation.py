@@ -75,8 +75,8 @@ def frame_of_event(event: Event) -> Frame:
     return Frame(event.name, msgspec.json.encode(data), event.id)
 
 
-def check_dialect(name: str) -> None:
-    """Check the name of a dialect.
+def check_dialect(name: str) -> str:
+    """Return the name of a dialect.
 
     Raises:
         ValueError: there is none of that name.
@@ -84,6 +84,7 @@ def check_dialect(name: str) -> None:
     if name != AUTO and name not in DIALECTS:
         known = ", ".join(map(repr, (AUTO, *DIALECTS)))
         raise ValueError(f"expected dialect as one of {known}, got {name!r}")
+    return name
 
 
 class Translation:
