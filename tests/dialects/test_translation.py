@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stepstream import Accumulator, DecodeError, Event, Frame, Malformed, RunStep, accumulate
 from stepstream.dialects.state import DialectState
-from stepstream.dialects.translation import DIALECTS, Translation, frame_of_event
+from stepstream.dialects.translation import DIALECTS, Translation, frame_of_event, says_end
 from tests.support.json_values import JSON
 from tests.support.places import ROOT
 from tests.support.response_streams import encoded, fold, frames, lifecycle, whole, writing
@@ -98,10 +98,14 @@ def test_any_other_block_that_lacks_its_blank_line_is_no_event(event: object):
 
 
 @pytest.mark.parametrize("name", ["response.completed", "response.failed", "error"])
-def test_blocks_that_end_a_stream_are_known(name: str):
+def test_whole_blocks_that_end_a_stream_are_known(name: str):
     translation = Translation(DialectState(), "responses")
-    assert translation.is_last(Frame(name, b"{"))
-    assert translation.is_last(Frame("message", json.dumps({"type": name}).encode()))
+    named, unnamed = Frame(name, b"{}"), Frame("message", json.dumps({"type": name}).encode())
+    assert translation.is_last(named)
+    assert translation.is_last(unnamed)
+    assert says_end(named)
+    assert says_end(unnamed)
+    assert not translation.is_last(Frame(name, b"{"))
 
 
 def test_stream_of_the_fold_itself_is_decoded_and_raises():

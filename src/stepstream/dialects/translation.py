@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from stepstream.dialects.responses.translator import ResponsesTranslator
+from stepstream.dialects.responses.translator import says_end as responses_end
 from stepstream.dialects.state import DialectState
 from stepstream.wire.events import DEFAULT_MAX_DEPTH, Event, Malformed, decode_event
 from stepstream.wire.sse import Frame
@@ -26,9 +27,6 @@ class Translator(Protocol):
 
     def continue_run(self, run_id: str) -> None:
         """Take what begins next for a part of that run, if the run waits for one."""
-
-    def is_last(self, frame: Frame) -> bool:
-        """Return whether a block that lacks its blank line says how the stream ended, and counts for that."""
 
     def finish(self) -> list[Event]:
         """Return the events that the end of the stream is."""
@@ -125,9 +123,7 @@ class Translation:
 
     def is_last(self, frame: Frame) -> bool:
         """Return whether a block that lacks its blank line says how the stream ended, and counts for that."""
-        if self._translator is None:
-            return frame.event in ("done", "error")
-        return self._translator.is_last(frame)
+        return _ENDS.get(self.dialect, _is_named_end)(frame)
 
     def finish(self) -> list[Event]:
         """Return the events that the end of the stream is."""
@@ -167,6 +163,22 @@ class Translation:
         self._translator = None if make is None else make(self._state, max_depth=self._max_depth)
         if self._continued:
             self.continue_run(self._continued)
+
+
+def says_end(frame: Frame) -> bool:
+    """Return whether a frame says how a stream ended, whatever it spoke."""
+    return any(ends(frame) for ends in _ENDS.values())
+
+
+def _is_named_end(frame: Frame) -> bool:
+    return frame.event in ("done", "error")
+
+
+_ENDS: Final[Mapping[str, Callable[[Frame], bool]]] = {
+    "assistants": _is_named_end,
+    "responses": responses_end,
+}
+"""What says in each dialect how a stream ended."""
 
 
 def _told(frame: Frame) -> str | None:

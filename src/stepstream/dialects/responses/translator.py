@@ -19,7 +19,7 @@ from stepstream.dialects.responses.runs import OPEN, UNEXPLAINED, learn, tell_er
 from stepstream.dialects.responses.stream import Stream, is_replay, report_once, response_of
 from stepstream.dialects.responses.turn import Turn
 from stepstream.dialects.state import DialectState
-from stepstream.wire.events import Done, ErrorData, Event, Malformed, UnknownData, decode_event
+from stepstream.wire.events import DEFAULT_MAX_DEPTH, Done, ErrorData, Event, Malformed, UnknownData, decode_event
 from stepstream.wire.objects import LastError
 from stepstream.wire.sse import Frame
 from stepstream.wire.statuses import RUN_TERMINAL
@@ -71,14 +71,6 @@ class ResponsesTranslator:
             got = f"values of another type in {', '.join(dict.fromkeys(misfits))}"
             turn.report("bad_field", response.run, "every field of its type", got)
         return turn.events
-
-    def is_last(self, frame: Frame) -> bool:
-        """Return whether a block that lacks its blank line says how the stream ended."""
-        try:
-            name = frame.event if _is_ours(frame.event) else read(frame.data, self._max_depth, []).type
-        except Unreadable:
-            return _is_done(frame)
-        return _is_done(frame) or name == "error" or RUN_EVENTS.get(name or "", "queued") not in OPEN
 
     def finish(self) -> list[Event]:
         """Return what is left to be said at the end of the stream: an error that belongs to nothing."""
@@ -158,6 +150,16 @@ class ResponsesTranslator:
         elif run.status not in UNEXPLAINED:
             kind = None if data.type == "error" else data.type
             self._stream.held = run.error = ErrorData(data.code, data.message, kind, data.param)
+
+
+def says_end(frame: Frame) -> bool:
+    """Return whether a frame says how a stream ended: it is whole, and the end of a response, an error or `[DONE]`."""
+    try:
+        told = read(frame.data, DEFAULT_MAX_DEPTH, []).type
+    except Unreadable:
+        return _is_done(frame)
+    name = frame.event if _is_ours(frame.event) else told or ""
+    return _is_done(frame) or name == "error" or RUN_EVENTS.get(name, "queued") not in OPEN
 
 
 def _is_done(frame: Frame) -> bool:
