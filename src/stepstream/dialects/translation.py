@@ -5,7 +5,7 @@ speaks the vocabulary of the fold itself has none: its frames are decoded, and n
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -19,8 +19,34 @@ AUTO: Final = "auto"
 """The dialect of a stream is that of its first telling event."""
 
 
+class FastKeys(NamedTuple):
+    """The keys in the data of a delta that may differ from one delta of a text to the next."""
+
+    piece: str
+    """That of the piece of text."""
+    number: str
+    """That of the event's number, which has to rise; empty where numbers say nothing."""
+    padding: frozenset[str]
+    """Those whose texts say nothing."""
+
+
+class Counter(Protocol):
+    """Counts the events of one run."""
+
+    number: int
+    """The highest number of an event so far."""
+
+
 class Translator(Protocol):
     """What a dialect is: it belongs to one stream, through all of its connections."""
+
+    @property
+    def fast_keys(self) -> tuple[str, str, frozenset[str]]:
+        """The fields of `FastKeys`, as of now."""
+
+    @property
+    def counter(self) -> Counter | None:
+        """What counts the events of the run at hand: who folds a delta without the translator counts it there."""
 
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events that a frame is, maybe none. Whatever it holds, nothing is raised."""
@@ -124,6 +150,16 @@ class Translation:
     def is_last(self, frame: Frame) -> bool:
         """Return whether a block that lacks its blank line says how the stream ended, and counts for that."""
         return _ENDS.get(self.dialect, _is_named_end)(frame)
+
+    @property
+    def fast_keys(self) -> FastKeys:
+        """The keys that may differ between two deltas of one text."""
+        return FastKeys(*self._translator.fast_keys) if self._translator is not None else FastKeys("", "", frozenset())
+
+    @property
+    def counter(self) -> Counter | None:
+        """What counts the events of the run at hand; None where nothing is translated."""
+        return None if self._translator is None else self._translator.counter
 
     def finish(self) -> list[Event]:
         """Return the events that the end of the stream is."""

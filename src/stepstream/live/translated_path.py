@@ -1,0 +1,257 @@
+"""The fast path of streams in a dialect: the usual delta, folded from its bytes, without a translation.
+
+Theory. In such a stream the deltas of one text differ in the piece, and in a few values that say nothing of it: their
+number, padding. A delta that was translated and folded by the rules that all go by, and was one event that did nothing
+but append its piece to one buffer (`StreamState.append`), is made a pattern: its bytes, where the translator says that
+the piece, the number and what is padding stand. The next data that the whole pattern matches says the same of another
+piece, provided that
+
+1. the object has not changed otherwise since (`version`, as in `fast_path`);
+2. its number is higher than that of all before: else the rules say whether it came before;
+3. the translator has seen nothing else of the stream since: what goes by the rules and is not learned from drops all
+   patterns (`learn`).
+
+So no pattern outlives what it was made from. Blocks are matched in the bytes of a chunk, one after another, where the
+chunk begins with one; a chunk that ends within a block leaves that to the scanner. A block with an id, or with other
+line ends, matches none.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import takewhile
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import msgspec
+
+from stepstream.dialects.translation import Counter, Translation
+from stepstream.fold.appends import Append
+from stepstream.fold.changes import MessageProgress, StepProgress
+from stepstream.fold.state import StreamState
+from stepstream.live.routing import Routes
+from stepstream.wire.deltas import MessageDelta, RunStepDelta
+from stepstream.wire.events import Event
+from stepstream.wire.scan import OPENING
+from stepstream.wire.sse import Frame
+
+MAX_PATTERNS: Final = 8
+"""How many texts may grow at once on the fast path."""
+
+MAX_DATA: Final = 4096
+"""Bytes of data that a pattern is made of at most."""
+
+ENOUGH: Final = 4
+"""A pattern is made once an object has had so many deltas: short texts are not worth one."""
+
+LARGE: Final = 2048
+"""Bytes of a chunk whose blocks are looked at all at once."""
+
+MAX_MISSES: Final = 32
+"""After so many patterns that matched nothing none is made any more: the stream has no like deltas."""
+
+_TEXT: Final = rb'("[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+")'
+_PADDING: Final = rb'"[^"\\\x00-\x1f]*+"'
+_NUMBER: Final = rb"(0|[1-9][0-9]{0,17})"
+
+_decode_text: Final = msgspec.json.Decoder(str).decode
+_decode_texts: Final = msgspec.json.Decoder(list[str]).decode
+_decode_raw: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+_Match: TypeAlias = Callable[[bytes, int], re.Match[bytes] | None]
+"""Matches from a place on."""
+
+
+class Pattern:
+    """The bytes of one delta but for its piece and what it is numbered and padded with, and what they stand for."""
+
+    __slots__ = (
+        "after", "append", "before", "counter", "event", "every", "lines", "mailboxes", "next", "number", "once",
+        "piece", "progress", "routes_version", "version",
+    )  # fmt: skip
+
+    def __init__(self, event: Event, append: Append, counter: Counter, head: bytes, shape: "_Shape") -> None:
+        self.event = event.name
+        self.progress: Any = MessageProgress if isinstance(event.data, MessageDelta) else StepProgress
+        self.append = append
+        self.counter = counter
+        self.version = append.builder.version
+        data, self.piece, self.number = shape
+        whole = re.compile(data).fullmatch
+        self.once: _Match = lambda one, place: None if place else whole(one)
+        block = re.compile(re.escape(head) + data + rb"\n\n")
+        self.next: _Match = block.match
+        self.every = block.findall
+        self.lines = head.count(b"\n") + len(b"\n\n")  # of a block
+        told, piece = msgspec.json.encode(event.data), msgspec.json.encode(append.piece)
+        self.before, _, self.after = told.partition(b'"%b":%b' % (append.key.encode(), piece))
+        self.before += b'"%b":' % append.key.encode()
+        self.routes_version = -1
+        self.mailboxes: Sequence[Any] = ()
+
+
+class TranslatedDeltas:
+    """The patterns of one stream."""
+
+    __slots__ = ("_dispatch", "_misses", "_routes", "_stream", "_translation", "is_new", "patterns")
+
+    def __init__(
+        self, stream: StreamState, translation: Translation, routes: Routes, dispatch: Callable[..., bool]
+    ) -> None:
+        self._stream = stream
+        self._translation = translation
+        self._routes = routes
+        self._dispatch = dispatch
+        self.patterns: list[Pattern] = []
+        """Those of the texts that grow, the newest first."""
+        self._misses = 0
+        self.is_new = False
+        """Whether the newest pattern was made a moment ago."""
+
+    def fold_chunk(self, chunk: bytes) -> int:
+        """Fold the blocks that a chunk begins with, and return how many bytes they are.
+
+        It stops early where a subscriber's queue is full.
+        """
+        is_large = len(chunk) >= LARGE
+        for pattern in self.patterns:
+            place = (is_large and self._fold_every(pattern, chunk)) or self._fold(pattern, pattern.next, chunk)
+            if place:
+                return place
+        return 0
+
+    def fold_found(self, found: Sequence[object], start: int) -> int:
+        """Fold blocks that were cut out of a chunk already, from `start` on, and return how many."""
+        self.is_new = False
+        blocks = [*takewhile(lambda one: type(one) is bytes, found[start:])]
+        chunk = b"".join(OPENING + block + b"\n\n" for block in blocks if isinstance(block, bytes))
+        return chunk.count(b"\n\n", 0, self.fold_chunk(chunk))
+
+    def fold_data(self, data: bytes) -> bool:
+        """Fold the data of one event. Return whether it matches a pattern."""
+        return any(self._fold(pattern, pattern.once, data) for pattern in self.patterns)
+
+    def _fold_every(self, pattern: Pattern, chunk: bytes) -> int:
+        """Fold all blocks of a chunk at once, where all are alike and no subscriber wants to be told of each.
+
+        A block that matches has so many lines, so they are all alike if together these are all the lines there are.
+        """
+        if not pattern.number or pattern.version != pattern.append.builder.version:
+            return 0
+        end = chunk.rfind(b"\n\n") + 2
+        if self._mailboxes(pattern) or pattern.next(chunk, 0) is None:
+            return 0
+        found = pattern.every(chunk, 0, end)
+        count = len(found)
+        if count * pattern.lines != chunk.count(b"\n", 0, end):
+            return 0
+        columns = tuple(zip(*found, strict=True))
+        numbers = [*map(int, columns[pattern.number - 1])]
+        first = numbers[0]
+        if first <= pattern.counter.number or numbers != [*range(first, first + count)]:
+            return 0
+        try:
+            pieces = _decode_texts(b"[%b]" % b",".join(columns[pattern.piece - 1]))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return 0
+        pattern.append.buffer.append("".join(pieces))
+        self._note(pattern, count, numbers[-1])
+        return end
+
+    def _note(self, pattern: Pattern, count: int, number: int) -> None:
+        """Note that deltas were folded, the last of that number."""
+        builder = pattern.append.builder
+        builder.cached = None
+        builder.deltas += count
+        self._stream.sequence += count
+        self._misses = 0
+        pattern.counter.number = number
+
+    def _fold(self, pattern: Pattern, match: _Match, chunk: bytes) -> int:
+        """Fold what matches from the beginning of a chunk on, and return where that ends."""
+        builder, text, _, _ = pattern.append
+        if pattern.version != builder.version:
+            return 0
+        place, count, number, groups = 0, 0, pattern.counter.number, (pattern.piece, pattern.number)
+        mailboxes, size = self._mailboxes(pattern), len(chunk)
+        try:
+            while place < size and (found := match(chunk, place)) is not None:
+                written, sent = found.group(*groups)
+                if pattern.number:
+                    if int(sent) <= number:
+                        break
+                    number = int(sent)
+                text.append(_decode_text(written))
+                place, count = found.end(), count + 1
+                if mailboxes and self._tell(pattern, mailboxes, written, count):
+                    break
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass  # the rules report what is wrong with it
+        if count:
+            self._note(pattern, count, number)
+        return place
+
+    def learn(self, frame: Frame, events: Sequence[Event]) -> None:
+        """Make a pattern of a frame that was just folded, where all it did was to append a piece; else drop all."""
+        append = self._stream.append
+        if len(events) != 1 or append is None or not isinstance(events[0].data, MessageDelta | RunStepDelta):
+            self.patterns.clear()
+            return
+        if append.builder.deltas < ENOUGH or self._misses >= MAX_MISSES or len(frame.data) > MAX_DATA:
+            return
+        shape, counter = _shape(frame.data, self._translation), self._translation.counter
+        if shape is None or counter is None:
+            return
+        self._misses += 1
+        self.is_new = True
+        head = b"event: %b\ndata: " % frame.event.encode() if frame.event != "message" else b"data: "
+        others = [one for one in self.patterns if one.append.buffer is not append.buffer]
+        self.patterns = [Pattern(events[0], append, counter, head, shape), *others[: MAX_PATTERNS - 1]]
+
+    def _mailboxes(self, pattern: Pattern) -> Sequence[Any]:
+        """Return the mailboxes that may want the progress of a pattern, looked up again where the routes changed."""
+        if pattern.routes_version != self._routes.version:
+            pattern.mailboxes = self._routes.mailboxes_for(pattern.progress, pattern.append.builder)
+            pattern.routes_version = self._routes.version
+        return pattern.mailboxes
+
+    def _tell(self, pattern: Pattern, mailboxes: Sequence[Any], written: bytes, count: int) -> bool:
+        """Dispatch the progress of a delta, in the words of the fold. Return whether a queue is full now."""
+        stream, builder = self._stream, pattern.append.builder
+        builder.cached = None
+        cause = pattern.event, stream.sequence + count, stream.context, stream.event_id, stream.received_at
+        told = pattern.before + written + pattern.after
+        return self._dispatch(pattern.progress(*cause, False, builder, told, 0), mailboxes)
+
+
+class _Shape(NamedTuple):
+    """The data of a delta as a pattern: its expression, and the groups of the piece and of the number (0: none)."""
+
+    data: bytes
+    piece: int
+    number: int
+
+
+def _shape(data: bytes, translation: Translation) -> _Shape | None:
+    """Return the data of a delta as a pattern, None where its keys are not written plainly, or it has no piece."""
+    keys = translation.fast_keys
+    try:
+        values = _decode_raw(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    written, place, groups = b"", 0, list[str]()
+    for key, raw in values.items():
+        value = bytes(raw)
+        named = re.compile(rb'"%b"\s*:\s*' % re.escape(key.encode())).search(data, place)
+        if named is None or not data.startswith(value, named.end()):
+            return None
+        written += re.escape(data[place : named.end()])
+        place = named.end() + len(value)
+        if key in keys.padding:
+            written += _PADDING if value.startswith(b'"') else re.escape(value)
+        elif key == keys.piece or (key == keys.number and value.isdigit()):
+            groups.append(key)
+            written += _TEXT if key == keys.piece else _NUMBER
+        else:
+            written += re.escape(value)
+    piece, number = (groups.index(key) + 1 if key in groups else 0 for key in (keys.piece, keys.number))
+    return _Shape(written + re.escape(data[place:]), piece, number) if piece else None

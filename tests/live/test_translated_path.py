@@ -1,0 +1,282 @@
+"""The fast path of streams in a dialect: the same as the rules, for whatever comes in whatever chunks."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stepstream import Accumulator, Frame, MessageProgress, Processor, StepProgress, StepStreamError, encode_change
+from stepstream.dialects.state import DialectState
+from stepstream.dialects.translation import Translation
+from stepstream.fold.changes import Change
+from stepstream.live import translated_path
+from stepstream.live.reader import Reader
+from stepstream.live.routing import Routes
+from stepstream.live.translated_path import ENOUGH, MAX_MISSES, TranslatedDeltas
+from tests.support.json_values import JSON
+from tests.support.response_streams import (
+    about,
+    added,
+    calling,
+    encoded,
+    fold,
+    frames,
+    item,
+    lifecycle,
+    numbered,
+    piece,
+    thinking,
+    whole,
+    writing,
+)
+
+RUN = whole(thinking("sum" * 5, "deep" * 5), writing('a b\n"c" é' * 9, 1, 1), calling("{}" * 20, 1, 2))
+PADDED = [
+    {**event, "obfuscation": "x" * (place % 7)} if event["type"].endswith(".delta") else event
+    for place, event in enumerate(RUN)
+]
+
+
+def dump(events: list[JSON]) -> bytes:
+    """The events as a server writes them: without spaces, and all characters as they are."""
+    lines = []
+    for event in events:
+        data = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
+        lines.append(f"event: {event['type']}\ndata: {data}\n\n")
+    return "".join(lines).encode()
+
+
+def dump_unnamed(events: list[JSON]) -> bytes:
+    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+
+
+class Read:
+    """A stream read in chunks, without an event loop."""
+
+    def __init__(self, chunks: list[bytes]) -> None:
+        self.accumulator = Accumulator()
+        self.changes: list[Change] = []
+        reader = Reader(self.accumulator, Routes(), self._dispatch, max_event_bytes=2**24, clock=None)
+        for chunk in chunks:
+            for _ in reader.read(chunk):
+                pass
+        with suppress(StepStreamError):
+            reader.finish()
+
+    def _dispatch(self, change: Change, mailboxes: Any = None) -> bool:
+        self.changes.append(change)
+        return False
+
+
+def chunks_of(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def ends(accumulator: Accumulator) -> list[Any]:
+    return [
+        dict(accumulator.runs),
+        dict(accumulator.steps),
+        dict(accumulator.messages),
+        accumulator.stream.sequence,
+        [one.code for one in accumulator.anomalies],
+    ]
+
+
+@pytest.mark.parametrize("write", [dump, dump_unnamed])
+@pytest.mark.parametrize("size", [1, 100, 1000, 3000, 10**6])
+def test_stream_in_chunks_of_any_size_is_folded_as_by_the_rules(size: int, write: Any):
+    read = Read(chunks_of(write(PADDED), size))
+    assert ends(read.accumulator) == ends(fold(PADDED).accumulator)
+
+
+@pytest.mark.parametrize("write", [dump, dump_unnamed])
+def test_stream_of_one_event_a_chunk_is_folded_as_by_the_rules(write: Any):
+    read = Read([write([event]) for event in PADDED])
+    assert ends(read.accumulator) == ends(fold(PADDED).accumulator)
+
+
+def long_text(count: int = 300) -> list[JSON]:
+    return [lifecycle("created"), added(item()), *(piece(f"w{number} ", item()) for number in range(count))]
+
+
+def between(event: JSON) -> list[JSON]:
+    text = numbered(long_text())
+    return [*text[:150], event, *text[150:]]
+
+
+STREAMS: dict[str, list[JSON]] = {
+    "numbered": numbered(long_text()),
+    "without numbers": long_text(),
+    "numbers that mean nothing": [{**event, "sequence_number": 0} for event in long_text()],
+    "told again": [*numbered(long_text())[:200], *numbered(long_text())[100:200], *numbered(long_text())[200:]],
+    "a number left out": [event for event in numbered(long_text()) if event["sequence_number"] != 150],
+    "an error between": [
+        *numbered(long_text())[:150],
+        {"type": "error", "message": "no"},
+        *numbered(long_text())[150:],
+    ],
+    "a leak between": [*numbered(long_text())[:150], {"type": "chunk", "x": "\n"}, *numbered(long_text())[150:]],
+    "two texts": numbered(
+        [
+            lifecycle("created"),
+            added(item(number=1), 0),
+            added(item(number=2), 1),
+            *(piece(f"{place}", item(number=1 + place % 2), place % 2) for place in range(90)),
+        ]
+    ),
+    "ids that rotate": numbered(
+        [lifecycle("created"), added(item()), *(piece("x", {"id": f"r{place}"}) for place in range(90))]
+    ),
+    "begun again": [*long_text(50), *long_text(60)],
+    "logprobs that differ": numbered(
+        [
+            lifecycle("created"),
+            added(item()),
+            *(piece("x", item()) | {"logprobs": [{"n": place}]} for place in range(50)),
+        ]
+    ),
+    "an odd piece": [*numbered(long_text(60)), {**numbered(long_text(61))[-1], "delta": None}],
+}
+
+
+@pytest.mark.parametrize("size", [700, 5000, 10**6])
+@pytest.mark.parametrize("name", STREAMS)
+def test_odd_stream_is_folded_as_by_the_rules(name: str, size: int):
+    read = Read(chunks_of(dump(STREAMS[name]), size))
+    expected = fold(STREAMS[name])
+    assert ends(read.accumulator)[:3] == ends(expected.accumulator)[:3]
+    assert ends(read.accumulator)[4] == ends(expected.accumulator)[4]
+
+
+words = st.text(st.sampled_from('ab"\\\n\u2028é😀:,{}'), max_size=6)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(words, min_size=8, max_size=60), st.integers(1, 4000), st.booleans(), st.booleans())
+def test_any_text_is_folded_as_by_the_rules(pieces: list[str], size: int, with_numbers: bool, ascii_only: bool):
+    events = [lifecycle("created"), added(item()), *(piece(one, item()) for one in pieces)]
+    events = numbered(events) if with_numbers else events
+    data = encoded(events) if ascii_only else dump(events)
+    read = Read(chunks_of(data, size))
+    assert ends(read.accumulator) == ends(fold(events).accumulator)
+    assert [message.text for message in read.accumulator.messages.values()] == ["".join(pieces)]
+
+
+@pytest.mark.parametrize("comment", [b": ping\n\n", b"\n", b"retry: 5\n\n", b"id: 7\n\n"])
+def test_lines_between_events_change_nothing(comment: bytes):
+    blocks = [dump([event]) for event in STREAMS["numbered"]]
+    read = Read([comment.join(blocks)])
+    assert [message.text for message in read.accumulator.messages.values()] == [
+        message.text for message in fold(STREAMS["numbered"]).accumulator.messages.values()
+    ]
+
+
+def test_usual_deltas_take_the_fast_path(monkeypatch: pytest.MonkeyPatch):
+    for events in (STREAMS["numbered"], STREAMS["without numbers"], STREAMS["numbers that mean nothing"]):
+        fed: list[str] = []
+        original = Translation.feed
+
+        def feed(self: Translation, frame: Frame, fed: list[str] = fed, original: Any = original) -> Any:
+            fed.append(frame.event)
+            return original(self, frame)
+
+        monkeypatch.setattr(Translation, "feed", feed)
+        Read(chunks_of(dump(events), 4000))
+        monkeypatch.undo()
+        assert len(fed) < 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "fields"),
+    [
+        ("function_call", "function_call_arguments.delta", {}),
+        ("code_interpreter_call", "code_interpreter_call_code.delta", {}),
+        ("reasoning", "reasoning_summary_text.delta", {"summary_index": 0}),
+        ("reasoning", "reasoning_text.delta", {"content_index": 0}),
+        ("mcp_call", "mcp_call_arguments.delta", {}),
+        ("custom_tool_call", "custom_tool_call_input.delta", {}),
+    ],
+)
+def test_deltas_of_every_usual_text_take_it(kind: str, name: str, fields: JSON, monkeypatch: pytest.MonkeyPatch):
+    one = item(kind)
+    events = numbered(
+        [lifecycle("created"), added(one), *(about(name, one, delta=f"{place}", **fields) for place in range(100))]
+    )
+    fed: list[str] = []
+    original = Translation.feed
+    monkeypatch.setattr(Translation, "feed", lambda self, frame: (fed.append(frame.event), original(self, frame))[1])
+    read = Read([dump([event]) for event in events])
+    assert len(fed) < 12
+    assert dict(read.accumulator.steps) == dict(fold(events).accumulator.steps)
+
+
+def test_texts_that_are_never_alike_are_not_learned_for_ever(monkeypatch: pytest.MonkeyPatch):
+    made: list[Any] = []
+    original = translated_path._shape
+    monkeypatch.setattr(translated_path, "_shape", lambda *sent: (made.append(sent), original(*sent))[1])
+    Read([dump(STREAMS["ids that rotate"])])
+    assert len(made) == MAX_MISSES
+
+
+async def source(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+@pytest.mark.parametrize("size", [100, 5000])
+async def test_progress_of_the_fast_path_says_what_the_rules_say(size: int):
+    lines: list[Any] = []
+    async with Processor(clock=None) as processor:
+
+        @processor.on(StepProgress, MessageProgress, buffer=3)
+        async def note(change: StepProgress | MessageProgress) -> None:
+            lines.append(msgspec.json.decode(encode_change(change)))
+            lines.append(change.delta)
+
+        await processor.run(source(*chunks_of(dump(PADDED), size)))
+    wanted: list[Any] = []
+    for change in fold(PADDED).changes:
+        if isinstance(change, StepProgress | MessageProgress):
+            wanted += [msgspec.json.decode(encode_change(change)), change.delta]
+    assert lines == wanted
+
+
+def learned(data: bytes) -> bool:
+    """Whether a pattern is made of such data."""
+    return translated_path._shape(data, Translation(DialectState(), "responses")) is not None
+
+
+@pytest.mark.parametrize(
+    ("data", "is_made"),
+    [
+        (b'{"delta":"a"}', True),
+        (b'{ "x" : {"delta":"b"}, "delta" : "a" }', True),
+        (b'{"obfuscation":5,"delta":"a"}', True),
+        (b'{"obfuscation":"a\\n","delta":"a"}', True),
+        (b'{"text":"a"}', False),
+        (b'{"\\u0064elta":"a"}', False),
+        (b'{"a":1,"a":2,"delta":"a"}', False),
+        (b"[1]", False),
+        (b"{", False),
+    ],
+)
+def test_pattern_is_made_of_data_whose_keys_are_written_plainly(data: bytes, is_made: bool):
+    assert learned(data) is is_made
+
+
+def test_nothing_is_learned_of_the_first_few_deltas_or_of_long_data():
+    accumulator = Accumulator()
+    deltas = TranslatedDeltas(accumulator.stream, accumulator.translation, Routes(), lambda *_: False)
+    sent = numbered([*long_text(ENOUGH), piece("x" * 5000, item())])
+    for frame in frames(sent):
+        events = accumulator.translation.feed(frame)
+        for event in events:
+            accumulator.apply(event)
+        deltas.learn(frame, events)
+        expected = 0 if accumulator.stream.sequence < ENOUGH + 3 else 1
+        assert len(deltas.patterns) == expected
