@@ -15,6 +15,7 @@ from stepstream.dialects.state import DialectState
 from stepstream.dialects.translation import Translation
 from stepstream.fold.changes import Change
 from stepstream.live import translated_path
+from stepstream.live.delta_shape import shape_of
 from stepstream.live.reader import Reader
 from stepstream.live.routing import Routes
 from stepstream.live.translated_path import ENOUGH, MAX_MISSES, TranslatedDeltas
@@ -167,7 +168,7 @@ def test_any_text_is_folded_as_by_the_rules(pieces: list[str], size: int, with_n
     assert [message.text for message in read.accumulator.messages.values()] == ["".join(pieces)]
 
 
-@pytest.mark.parametrize("comment", [b": ping\n\n", b"\n", b"retry: 5\n\n", b"id: 7\n\n"])
+@pytest.mark.parametrize("comment", [b": ping\n\n", b"\n", b"retry: 5\n\n", b"id: 7\n\n", b"data: {}\n\n"])
 def test_lines_between_events_change_nothing(comment: bytes):
     blocks = [dump([event]) for event in STREAMS["numbered"]]
     read = Read([comment.join(blocks)])
@@ -217,8 +218,8 @@ def test_deltas_of_every_usual_text_take_it(kind: str, name: str, fields: JSON, 
 
 def test_texts_that_are_never_alike_are_not_learned_for_ever(monkeypatch: pytest.MonkeyPatch):
     made: list[Any] = []
-    original = translated_path._shape
-    monkeypatch.setattr(translated_path, "_shape", lambda *sent: (made.append(sent), original(*sent))[1])
+    original = translated_path.shape_of
+    monkeypatch.setattr(translated_path, "shape_of", lambda *sent: (made.append(sent), original(*sent))[1])
     Read([dump(STREAMS["ids that rotate"])])
     assert len(made) == MAX_MISSES
 
@@ -248,7 +249,7 @@ async def test_progress_of_the_fast_path_says_what_the_rules_say(size: int):
 
 def learned(data: bytes) -> bool:
     """Whether a pattern is made of such data."""
-    return translated_path._shape(data, Translation(DialectState(), "responses")) is not None
+    return shape_of(data, Translation(DialectState(), "responses").fast_keys) is not None
 
 
 @pytest.mark.parametrize(
@@ -280,3 +281,10 @@ def test_nothing_is_learned_of_the_first_few_deltas_or_of_long_data():
         deltas.learn(frame, events)
         expected = 0 if accumulator.stream.sequence < ENOUGH + 3 else 1
         assert len(deltas.patterns) == expected
+
+
+@pytest.mark.parametrize("size", [700, 10**6])
+def test_what_follows_done_is_ignored(size: int):
+    late = dump(numbered(long_text(50), 1000)[2:])
+    read = Read(chunks_of(dump(STREAMS["numbered"]) + b"data: [DONE]\n\n" + late, size))
+    assert read.accumulator.stream.sequence == len(STREAMS["numbered"]) + 2  # with the message of the step, and done

@@ -17,9 +17,9 @@ line ends, matches none.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -27,10 +27,11 @@ from stepstream.dialects.translation import Counter, Translation
 from stepstream.fold.appends import Append
 from stepstream.fold.changes import MessageProgress, StepProgress
 from stepstream.fold.state import StreamState
+from stepstream.live.delta_shape import DeltaShape, shape_of
 from stepstream.live.routing import Routes
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event
-from stepstream.wire.scan import OPENING
+from stepstream.wire.scan import OPENING, Scanner
 from stepstream.wire.sse import Frame
 
 MAX_PATTERNS: Final = 8
@@ -48,13 +49,8 @@ LARGE: Final = 2048
 MAX_MISSES: Final = 32
 """After so many patterns that matched nothing none is made any more: the stream has no like deltas."""
 
-_TEXT: Final = rb'("[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+")'
-_PADDING: Final = rb'"[^"\\\x00-\x1f]*+"'
-_NUMBER: Final = rb"(0|[1-9][0-9]{0,17})"
-
 _decode_text: Final = msgspec.json.Decoder(str).decode
 _decode_texts: Final = msgspec.json.Decoder(list[str]).decode
-_decode_raw: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 _Match: TypeAlias = Callable[[bytes, int], re.Match[bytes] | None]
@@ -69,7 +65,7 @@ class Pattern:
         "piece", "progress", "routes_version", "version",
     )  # fmt: skip
 
-    def __init__(self, event: Event, append: Append, counter: Counter, head: bytes, shape: "_Shape") -> None:
+    def __init__(self, event: Event, append: Append, counter: Counter, head: bytes, shape: DeltaShape) -> None:
         self.event = event.name
         self.progress: Any = MessageProgress if isinstance(event.data, MessageDelta) else StepProgress
         self.append = append
@@ -122,9 +118,25 @@ class TranslatedDeltas:
     def fold_found(self, found: Sequence[object], start: int) -> int:
         """Fold blocks that were cut out of a chunk already, from `start` on, and return how many."""
         self.is_new = False
-        blocks = [*takewhile(lambda one: type(one) is bytes, found[start:])]
+        # A block of another kind may stand behind one that the scanner does not look into: it is left to the rules.
+        blocks = takewhile(lambda one: isinstance(one, bytes) and b"\n\n" not in one, found[start:])
         chunk = b"".join(OPENING + block + b"\n\n" for block in blocks if isinstance(block, bytes))
         return chunk.count(b"\n\n", 0, self.fold_chunk(chunk))
+
+    def rest(
+        self, chunk: bytes, start: int, scanner: Scanner, cut: Callable[[bytes], Iterable[None]]
+    ) -> Iterator[None]:
+        """Fold a chunk from `start` on, in steps; `cut` folds what is like no delta before, a block at a time."""
+        yield
+        while start < len(chunk):
+            ahead = chunk[start:]
+            folded = self.fold_chunk(ahead) if scanner.is_between_blocks else 0
+            if folded:
+                yield
+            else:  # up to where the next block begins, or nothing more of one does
+                folded = ahead.find(b"\n\n") + 2 if b"\n\n" in ahead else len(ahead)
+                yield from cut(ahead[:folded])
+            start += folded
 
     def fold_data(self, data: bytes) -> bool:
         """Fold the data of one event. Return whether it matches a pattern."""
@@ -198,7 +210,7 @@ class TranslatedDeltas:
             return
         if append.builder.deltas < ENOUGH or self._misses >= MAX_MISSES or len(frame.data) > MAX_DATA:
             return
-        shape, counter = _shape(frame.data, self._translation), self._translation.counter
+        shape, counter = shape_of(frame.data, self._translation.fast_keys), self._translation.counter
         if shape is None or counter is None:
             return
         self._misses += 1
@@ -221,37 +233,3 @@ class TranslatedDeltas:
         cause = pattern.event, stream.sequence + count, stream.context, stream.event_id, stream.received_at
         told = pattern.before + written + pattern.after
         return self._dispatch(pattern.progress(*cause, False, builder, told, 0), mailboxes)
-
-
-class _Shape(NamedTuple):
-    """The data of a delta as a pattern: its expression, and the groups of the piece and of the number (0: none)."""
-
-    data: bytes
-    piece: int
-    number: int
-
-
-def _shape(data: bytes, translation: Translation) -> _Shape | None:
-    """Return the data of a delta as a pattern, None where its keys are not written plainly, or it has no piece."""
-    keys = translation.fast_keys
-    try:
-        values = _decode_raw(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    written, place, groups = b"", 0, list[str]()
-    for key, raw in values.items():
-        value = bytes(raw)
-        named = re.compile(rb'"%b"\s*:\s*' % re.escape(key.encode())).search(data, place)
-        if named is None or not data.startswith(value, named.end()):
-            return None
-        written += re.escape(data[place : named.end()])
-        place = named.end() + len(value)
-        if key in keys.padding:
-            written += _PADDING if value.startswith(b'"') else re.escape(value)
-        elif key == keys.piece or (key == keys.number and value.isdigit()):
-            groups.append(key)
-            written += _TEXT if key == keys.piece else _NUMBER
-        else:
-            written += re.escape(value)
-    piece, number = (groups.index(key) + 1 if key in groups else 0 for key in (keys.piece, keys.number))
-    return _Shape(written + re.escape(data[place:]), piece, number) if piece else None
