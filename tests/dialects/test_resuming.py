@@ -277,3 +277,16 @@ def test_ids_that_change_with_every_event_are_not_all_kept():
     assert run.ids[0] == "resp_1"
     assert run.ids[-1] == "resp_98"
     assert len(run.ids) == len(state.dialect.responses) == 8
+
+
+def test_items_of_a_run_that_is_never_named_are_not_kept():
+    state = State()
+    for _ in range(3):
+        fold([piece("a", item()), added(item(), 1)], Accumulator(state=state))
+    assert state.dialect.steps == {}
+    assert [step.base.id for step in state.steps.values()] == [
+        "message_1",
+        "response:1:1",
+        "response:2:1",
+        "response:3:1",
+    ]

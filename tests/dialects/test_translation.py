@@ -293,3 +293,36 @@ def test_whole_run_of_many_kinds_of_items_is_as_its_end_says(size: int):
     run: Any = accumulator.runs["resp_harbour"]
     assert (run.status, run.thread_id, run.usage.total_tokens) == ("requires_action", "conv_harbour", 200)
     assert [call.function.arguments for call in run.required_action.tool_calls] == ['{"place":"quay"}']
+
+
+# What the fast path asks
+
+
+def test_translator_names_the_keys_that_differ_from_delta_to_delta():
+    translation = Translation(DialectState(), "responses")
+    assert translation.counter is None
+    assert translation.fast_keys == ("delta", "", frozenset({"obfuscation"}))
+    for frame in frames(RUN[:5]):
+        translation.feed(frame)
+    assert translation.fast_keys == ("delta", "sequence_number", frozenset({"obfuscation"}))
+    constant = [{**event, "sequence_number": 0} for event in RUN[:3]]
+    for frame in frames(constant):
+        translation.feed(frame)
+    assert translation.fast_keys.number == ""
+    plain = Translation(DialectState(), "assistants")
+    assert (plain.counter, plain.fast_keys.piece) == (None, "")
+
+
+def test_deltas_that_were_folded_without_the_translator_are_counted():
+    translation = Translation(DialectState(), "responses")
+    for frame in frames(RUN[:5]):
+        translation.feed(frame)
+    counter = translation.counter
+    assert counter is not None
+    assert counter.number == 4
+    counter.number = 6
+    repeated, following = (frame for frame in frames(RUN[6:8]))
+    assert [event.data.code for event in translation.feed(repeated) if isinstance(event.data, Malformed)] == [
+        "replayed_event"
+    ]
+    assert len(translation.feed(following)) == 1

@@ -33,8 +33,12 @@ class FastKeys(NamedTuple):
 class Counter(Protocol):
     """Counts the events of one run."""
 
-    number: int
-    """The highest number of an event so far."""
+    @property
+    def number(self) -> int:
+        """The highest number of an event so far."""
+
+    @number.setter
+    def number(self, number: int) -> None: ...
 
 
 class Translator(Protocol):

@@ -89,7 +89,7 @@ def add(turn: Turn, item_type: str, raw: JSON) -> Item:
     response, state = turn.response, turn.state
     wire_id = text_of(raw, "id")
     identifier = wire_id
-    has_own_id = bool(identifier) and identifier not in state.steps
+    has_own_id = bool(identifier) and identifier not in state.steps and identifier not in response.places
     if not has_own_id:
         identifier = f"{response.run}:{len(response.items)}"
     index = turn.payload.output_index
@@ -98,7 +98,8 @@ def add(turn: Turn, item_type: str, raw: JSON) -> Item:
     if wire_id and by_id(turn, wire_id) is None:
         response.places[wire_id] = len(response.items)
     response.items.append(item)
-    state.steps[identifier] = response.run
+    if turn.run_id:  # else its id is known once that of its run is
+        state.steps[identifier] = response.run
     return item
 
 

@@ -36,12 +36,31 @@ class Stream(msgspec.Struct):
     """That run, while its id has not come."""
     held: ErrorData | None = None
     """An error that came by itself."""
-    began: int = -1
-    """The highest number of this response before this connection."""
+    highest: int = -1
+    """The highest sequence number of this response that this connection brought."""
     reported: list[str] = []
     """The anomalies that are reported once for a response, and were."""
     continued: str = ""
     """The run that the next new response continues, where the caller knows that."""
+
+
+class EventCounter:
+    """Counts the events of the response that a stream is at."""
+
+    __slots__ = ("_response", "_stream")
+
+    def __init__(self, stream: Stream, response: Response) -> None:
+        self._stream = stream
+        self._response = response
+
+    @property
+    def number(self) -> int:
+        """The highest number of an event so far."""
+        return self._response.number
+
+    @number.setter
+    def number(self, number: int) -> None:
+        self._response.number = self._stream.highest = number
 
 
 # Which run
@@ -57,7 +76,7 @@ def response_of(state: DialectState, stream: Stream, name: str, payload: Payload
         known = state.runs.get(state.responses.get(text_of(raw, "id"), ""))
         found = known or _opened(state, stream, name, raw, current)
     if found is not current:
-        stream.reported, stream.began = [], found.number
+        stream.reported, stream.highest = [], -1
     stream.run = found.run
     stream.unnamed = None if is_named(state, found) else found
     return found
@@ -69,7 +88,7 @@ def _opened(state: DialectState, stream: Stream, name: str, raw: JSON, current: 
     if current is not None and current.is_open and not begins:
         adopt(state, current, raw)
         return current
-    continued, stream.continued, stream.began = stream.continued, "", -1
+    continued, stream.continued, stream.highest = stream.continued, "", -1
     return open_run(state, raw, continued)
 
 
@@ -103,14 +122,14 @@ def is_replay(stream: Stream, turn: Turn) -> bool:
         return False
     mark = _mark(turn)
     if number > run.number:
-        run.number, run.rises = number, run.rises + 1
+        run.number, run.rises, stream.highest = number, run.rises + 1, number
         run.marks = [*run.marks[1 - MARKS :], (number, mark)]
         return False
     known = next((one for at, one in run.marks if at == number), None)
     if known != mark if known is not None else run.rises < TRUSTED:
         run.rises = -1
         return False
-    if number > stream.began:
+    if number <= stream.highest:
         report_once(stream, turn, "replayed_event", "each event once", "one that came before, which is dropped")
     return True
 

@@ -16,9 +16,9 @@ from stepstream.dialects.responses.ends import end_response
 from stepstream.dialects.responses.payloads import JSON, Payload, Unreadable, read, text_of
 from stepstream.dialects.responses.rules import rule_of
 from stepstream.dialects.responses.runs import OPEN, UNEXPLAINED, learn, tell_error, tell_run
-from stepstream.dialects.responses.stream import Stream, current_of, is_replay, report_once, response_of
+from stepstream.dialects.responses.stream import EventCounter, Stream, current_of, is_replay, report_once, response_of
 from stepstream.dialects.responses.turn import Turn
-from stepstream.dialects.state import DialectState, Response
+from stepstream.dialects.state import DialectState
 from stepstream.wire.events import DEFAULT_MAX_DEPTH, Done, ErrorData, Event, Malformed, UnknownData, decode_event
 from stepstream.wire.objects import LastError
 from stepstream.wire.sse import Frame
@@ -81,9 +81,10 @@ class ResponsesTranslator:
         return "delta", "sequence_number", frozenset({"obfuscation"})
 
     @property
-    def counter(self) -> Response | None:
-        """The response at hand, which has the highest number of its events."""
-        return current_of(self._state, self._stream)
+    def counter(self) -> EventCounter | None:
+        """What counts the events of the response at hand."""
+        run = current_of(self._state, self._stream)
+        return None if run is None else EventCounter(self._stream, run)
 
     def finish(self) -> list[Event]:
         """Return what is left to be said at the end of the stream: an error that belongs to nothing."""
@@ -92,8 +93,7 @@ class ResponsesTranslator:
 
     def reconnect(self) -> None:
         """Note that a new connection begins: it may tell again what the one before told."""
-        run = current_of(self._state, self._stream)
-        self._stream.began = -1 if run is None else run.number
+        self._stream.highest = -1
 
     def continue_run(self, run_id: str) -> None:
         """Take the next new response for one more of that run, if it waits for one, whatever the response says."""
