@@ -1,10 +1,20 @@
 """How a response ends: what its own list settles, what it waits for, and the errors that explain it."""
 
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
-from stepstream import Accumulator, Frame, MessageTransition, Outcome, RunTransition, StepProgress, StepTransition
+from stepstream import (
+    Accumulator,
+    ErrorData,
+    Frame,
+    MessageTransition,
+    Outcome,
+    RunTransition,
+    StepProgress,
+    StepTransition,
+)
 from stepstream.fold.outcome import outcome_of
 from tests.support.json_values import JSON
 from tests.support.response_streams import (
@@ -359,6 +369,7 @@ def test_error_that_no_failure_goes_with_is_told_at_the_end(error: JSON, rest: l
     fold([CREATED], accumulator)
     for frame in frames([error, *rest]):
         assert [event.name for event in accumulator.translation.feed(frame)] in ([], ["thread.run.completed"])
+    assert accumulator.translation.held == ErrorData("rate_limit_exceeded", "slow down", ANY)
     (event,) = accumulator.translation.finish()
     assert (event.name, event.data.code, event.data.message) == ("error", "rate_limit_exceeded", "slow down")
     assert accumulator.translation.finish() == []

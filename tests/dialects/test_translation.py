@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stepstream import Accumulator, DecodeError, Event, Frame, Malformed, RunStep, accumulate
 from stepstream.dialects.state import DialectState
-from stepstream.dialects.translation import DIALECTS, Translation, frame_of_event, says_end
+from stepstream.dialects.translation import DIALECTS, Translation, frame_of_event, run_told, says_end
 from tests.support.json_values import JSON
 from tests.support.places import ROOT
 from tests.support.response_streams import encoded, fold, frames, lifecycle, whole, writing
@@ -90,22 +90,42 @@ def test_block_that_lacks_its_blank_line_counts_where_it_ends_the_stream(last: b
     assert accumulate([cut]).runs["resp_1"].status == "completed"
 
 
-@pytest.mark.parametrize("event", [{"type": "response.output_text.delta"}, {"type": "response.created"}, 5])
+NO_END = [
+    {"type": "response.output_text.delta"},
+    {"type": "response.created", "response": {}},
+    {"type": "response.completed"},
+    {"type": "response.completed", "response": 5},
+    5,
+]
+
+
+@pytest.mark.parametrize("event", NO_END)
 def test_any_other_block_that_lacks_its_blank_line_is_no_event(event: object):
-    translation = Translation(DialectState(), "responses")
-    assert not translation.is_last(Frame("message", json.dumps(event).encode()))
-    assert not translation.is_last(Frame("response.created", b"{"))
+    assert not says_end(Frame("message", json.dumps(event).encode()))
+    assert not says_end(Frame("response.completed", json.dumps(event).encode()[:-1]))
 
 
-@pytest.mark.parametrize("name", ["response.completed", "response.failed", "error"])
-def test_whole_blocks_that_end_a_stream_are_known(name: str):
-    translation = Translation(DialectState(), "responses")
-    named, unnamed = Frame(name, b"{}"), Frame("message", json.dumps({"type": name}).encode())
-    assert translation.is_last(named)
-    assert translation.is_last(unnamed)
-    assert says_end(named)
-    assert says_end(unnamed)
-    assert not translation.is_last(Frame(name, b"{"))
+RUNS_TOLD: list[tuple[JSON, tuple[str, str]]] = [
+    (lifecycle("created"), ("resp_1", "in_progress")),
+    (lifecycle("queued"), ("resp_1", "queued")),
+    (lifecycle("completed"), ("resp_1", "completed")),
+    (lifecycle("failed", status="cancelled"), ("resp_1", "cancelled")),
+    ({"type": "response.done", "response": {}}, ("", "completed")),
+]
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(("event", "told"), RUNS_TOLD)
+def test_run_of_an_event_is_told_without_a_translation(event: JSON, told: tuple[str, str], named: bool):
+    (frame,) = frames([event], named=named)
+    assert run_told(frame) == told
+    assert says_end(frame) is (told[1] in ("completed", "cancelled"))
+
+
+@pytest.mark.parametrize("frame", [STEP, Frame("ping", b"now"), Frame("message", b"[DONE]"), Frame("done", b"")])
+def test_other_frames_tell_of_no_run_in_a_dialect(frame: Frame):
+    assert run_told(frame) is None
+    assert says_end(frame) is (frame not in (STEP, Frame("ping", b"now")))
 
 
 def test_stream_of_the_fold_itself_is_decoded_and_raises():
@@ -113,8 +133,7 @@ def test_stream_of_the_fold_itself_is_decoded_and_raises():
     (event,) = translation.feed(STEP)
     assert isinstance(event.data, RunStep)
     assert translation.is_plain
-    assert translation.is_last(Frame("done", b""))
-    assert not translation.is_last(STEP)
+    assert translation.held is None
     assert translation.finish() == []
     translation.reconnect()
     translation.continue_run("run_1")

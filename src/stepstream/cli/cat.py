@@ -8,14 +8,15 @@ import msgspec
 from stepstream.cli.output import write_anomalies, write_json, write_object
 from stepstream.cli.request_options import RequestOptions
 from stepstream.cli.source import named
-from stepstream.errors import FrameTooLarge, StepStreamError
+from stepstream.dialects.state import DialectState
+from stepstream.dialects.translation import Translation, frame_of_event, says_end
+from stepstream.errors import DecodeError, FrameTooLarge, StepStreamError
 from stepstream.fold.changes import Change
 from stepstream.fold.encoding import encode_change
 from stepstream.fold.outcome import Outcome
 from stepstream.live.processor import Processor
 from stepstream.live.registration import CLASSES
 from stepstream.live.source import ItemDecoder, open_source
-from stepstream.wire.ending import decides_end
 from stepstream.wire.sse import Frame
 
 RETAINED: Final = 10**9
@@ -41,7 +42,7 @@ async def cat(source: str, *, what: str, chunk_size: int, speed: float, request:
             processor.add(CLASSES, _write_change)
         stream = named(source, chunk_size=chunk_size, speed=speed, request=request.options(source))
         try:
-            outcome = await processor.run(_tee(stream, FRAMES[what]) if what in FRAMES else stream)
+            outcome = await processor.run(_tee(stream, what) if what in FRAMES else stream)
         except StepStreamError as error:
             _write_outcome(error.outcome, what)
             raise
@@ -61,16 +62,26 @@ async def _write_change(change: Change) -> None:
     write_json(encode_change(change))
 
 
-async def _tee(source: object, line: Callable[[Frame], object]) -> AsyncIterator[Frame]:
-    """Yield the frames of `source`, each after it was written as a line."""
-    decoder = ItemDecoder()
+async def _tee(source: object, what: str) -> AsyncIterator[Frame]:
+    """Yield the frames of `source`, each after it was written: as it came, or as the events that it is."""
+    decoder, translation = ItemDecoder(), Translation(DialectState())
     async with open_source(source) as items:
         async for frame in _frames(items, decoder):
-            write_object(line(frame))
+            for told in _events(translation, frame) if what == "events" else [frame]:
+                write_object(FRAMES[what](told))
             yield frame
     pending = decoder.pending()
-    if pending is not None and decides_end(pending):
+    if pending is not None and says_end(pending):
         yield pending  # no frame by the standard, but it says how the stream ended
+
+
+def _events(translation: Translation, frame: Frame) -> list[Frame]:
+    """Return a frame as the events that it is in the words of the fold."""
+    try:
+        events = translation.feed(frame)
+    except DecodeError:
+        return [frame]
+    return [frame] if translation.is_plain else [frame_of_event(event) for event in events]
 
 
 async def _frames(items: AsyncIterator[Any], decoder: ItemDecoder) -> AsyncIterator[Frame]:

@@ -4,7 +4,7 @@ It is kept with the runs of the fold, which drops both together, and it holds no
 event is about, and what the end of a response needs. All of it can be written as JSON and read back.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -86,6 +86,13 @@ class Response(msgspec.Struct):
     """An error that came by itself, and may be why it fails."""
     unexplained: dict[str, Any] | None = None
     """The run's object, where it ended without success and did not say why: an error that comes after it does."""
+
+
+class RunTold(NamedTuple):
+    """A run as one event tells it."""
+
+    id: str
+    status: str
 
 
 class DialectState(msgspec.Struct):

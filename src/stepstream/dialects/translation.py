@@ -9,11 +9,13 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from stepstream.dialects.responses.translator import ResponsesTranslator
-from stepstream.dialects.responses.translator import says_end as responses_end
-from stepstream.dialects.state import DialectState
-from stepstream.wire.events import DEFAULT_MAX_DEPTH, Event, Malformed, decode_event
+from stepstream.dialects.responses.translator import RUN_EVENTS, ResponsesTranslator
+from stepstream.dialects.responses.translator import run_told as responses_run
+from stepstream.dialects.state import DialectState, RunTold
+from stepstream.wire.ending import decides_end
+from stepstream.wire.events import DEFAULT_MAX_DEPTH, ErrorData, Event, Malformed, decode_event
 from stepstream.wire.sse import Frame
+from stepstream.wire.statuses import RUN_TERMINAL
 
 AUTO: Final = "auto"
 """The dialect of a stream is that of its first telling event."""
@@ -57,6 +59,10 @@ class Translator(Protocol):
 
     def continue_run(self, run_id: str) -> None:
         """Take what begins next for a part of that run, if the run waits for one."""
+
+    @property
+    def held(self) -> ErrorData | None:
+        """An error that the stream would end with if it ended now."""
 
     def finish(self) -> list[Event]:
         """Return the events that the end of the stream is."""
@@ -151,10 +157,6 @@ class Translation:
             return [decode_event(frame, max_depth=self._max_depth)]
         return self._translator.feed(frame)
 
-    def is_last(self, frame: Frame) -> bool:
-        """Return whether a block that lacks its blank line says how the stream ended, and counts for that."""
-        return _ENDS.get(self.dialect, _is_named_end)(frame)
-
     @property
     def fast_keys(self) -> FastKeys:
         """The keys that may differ between two deltas of one text."""
@@ -164,6 +166,11 @@ class Translation:
     def counter(self) -> Counter | None:
         """What counts the events of the run at hand; None where nothing is translated."""
         return None if self._translator is None else self._translator.counter
+
+    @property
+    def held(self) -> ErrorData | None:
+        """An error that came, and that the stream would end with if it ended now."""
+        return None if self._translator is None else self._translator.held
 
     def finish(self) -> list[Event]:
         """Return the events that the end of the stream is."""
@@ -206,19 +213,20 @@ class Translation:
 
 
 def says_end(frame: Frame) -> bool:
-    """Return whether a frame says how a stream ended, whatever it spoke."""
-    return any(ends(frame) for ends in _ENDS.values())
+    """Return whether a block that lacks its blank line counts all the same: it says how the stream ended."""
+    if decides_end(frame):
+        return True
+    told = run_told(frame)
+    return told is not None and told.status in RUN_TERMINAL
 
 
-def _is_named_end(frame: Frame) -> bool:
-    return frame.event in ("done", "error")
+def run_told(frame: Frame) -> RunTold | None:
+    """Return the run that a frame in a dialect carries, and how far it is; None for any other frame."""
+    return responses_run(frame)
 
 
-_ENDS: Final[Mapping[str, Callable[[Frame], bool]]] = {
-    "assistants": _is_named_end,
-    "responses": responses_end,
-}
-"""What says in each dialect how a stream ended."""
+RUN_NAMES: Final = frozenset(RUN_EVENTS)
+"""The events of all dialects that carry runs."""
 
 
 def _told(frame: Frame) -> str | None:

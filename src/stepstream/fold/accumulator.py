@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
-from stepstream.dialects.translation import AUTO, Translation
+from stepstream.dialects.translation import AUTO, Translation, says_end
 from stepstream.errors import DecodeError
 from stepstream.fold.anomalies import Anomaly, AnomalyCode
 from stepstream.fold.builder import SnapshotBuilder
@@ -203,7 +203,7 @@ def accumulate(chunks: Iterable[bytes], *, dialect: str = AUTO) -> Accumulator:
         for frame in decoder.feed(chunk):
             accumulator.apply_frame(frame)
     pending = decoder.pending()
-    if pending is not None and not accumulator.translation.is_plain and accumulator.translation.is_last(pending):
+    if pending is not None and not accumulator.translation.is_plain and says_end(pending):
         accumulator.apply_frame(pending)
     for event in accumulator.translation.finish():
         accumulator.apply(event)

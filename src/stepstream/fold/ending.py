@@ -48,7 +48,7 @@ class StreamEnding:
         """
         data = event.data
         if isinstance(data, ErrorData):
-            raise _failure(data)
+            raise failure_of(data)
         self._others += 1
         if isinstance(data, Done):
             self._has_done = self._is_told = True
@@ -63,7 +63,7 @@ class StreamEnding:
 
     def failure(self) -> StreamFailed | None:
         """Return the error that came without its name, where no run went on after it."""
-        return _failure(self._error) if self._error is not None and self._known == self._known_before else None
+        return failure_of(self._error) if self._error is not None and self._known == self._known_before else None
 
     def reason(self, opening: str = "") -> Literal["done", "ended"]:
         """Return how the stream ended, now that its bytes have. `opening` says what they were like if no event came.
@@ -89,5 +89,6 @@ class StreamEnding:
         raise StreamTruncated(f"the stream ended after {events} without done, its run unfinished")
 
 
-def _failure(data: ErrorData) -> StreamFailed:
+def failure_of(data: ErrorData) -> StreamFailed:
+    """Return the exception that an error in a stream is."""
     return StreamFailed(data.code, data.message, data.type, data.param)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeAlias
 
+from stepstream.dialects.translation import AUTO, check_dialect
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.changes import Change
 from stepstream.fold.outcome import Outcome
@@ -49,7 +50,7 @@ class Processor(OpeningMethods, WaitMethods):
     With `strict`, the first exception of a subscriber ends the block and leaves it; else it is logged and counted.
     `max_event_bytes` and `max_depth` bound one event. `retain` bounds the finished runs that are remembered from
     stream to stream, `max_open_runs` the unfinished ones. `clock` returns Unix seconds, the `received_at` of changes;
-    without one that is None.
+    without one that is None. `dialect` names the vocabulary of all streams; "auto" finds it out.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Processor(OpeningMethods, WaitMethods):
         max_depth: int = DEFAULT_MAX_DEPTH,
         retain: int = DEFAULT_RETAIN,
         max_open_runs: int = DEFAULT_MAX_OPEN_RUNS,
+        dialect: str = AUTO,
         clock: Callable[[], float] | None = time.time,
     ) -> None:
         WaitMethods.__init__(self, self._admit)
@@ -68,7 +70,8 @@ class Processor(OpeningMethods, WaitMethods):
         _check_numbers(0, int, retain=retain)
         _check_numbers(1, int, max_event_bytes=max_event_bytes, max_depth=max_depth, max_open_runs=max_open_runs)
         self._strict = strict
-        self._reading: Any = {"max_event_bytes": max_event_bytes, "max_depth": max_depth, "clock": clock}
+        self._folding: Any = {"max_depth": max_depth, "dialect": check_dialect(dialect)}
+        self._reading: Any = {"max_event_bytes": max_event_bytes, "clock": clock}
         self._new_state = partial(State, retain=retain, max_open_runs=max_open_runs)
         self._state = self._new_state()
         self._events = self._anomalies = 0  # of the streams that have ended
@@ -164,7 +167,7 @@ class Processor(OpeningMethods, WaitMethods):
 
     def _stream(self, context: object) -> LiveStream:
         """Begin a stream, which is to be read at once."""
-        accumulator = Accumulator(max_depth=self._reading["max_depth"], context=context, state=self._state)
+        accumulator = Accumulator(**self._folding, context=context, state=self._state)
         return LiveStream(accumulator, self._lifetime, self._count, **self._reading)
 
     def _count(self, stream: StreamState) -> None:

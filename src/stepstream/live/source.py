@@ -9,10 +9,12 @@ from typing import Any, Final, Protocol, TypeAlias, cast, runtime_checkable
 
 import anyio
 
+from stepstream.dialects.translation import frame_of_event
 from stepstream.errors import StepStreamError, TransportError
 from stepstream.fold.reconcile import ServerAnswer
 from stepstream.live.cancellation import is_cancelled_from_outside
 from stepstream.live.refusals import check_status, refusal_in
+from stepstream.live.sdk_events import sdk_frame
 from stepstream.live.source_kinds import recognised, refused
 from stepstream.wire.events import Event
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder
@@ -162,11 +164,14 @@ def encoded(text: str) -> bytes:
 
 
 def frame_of(item: object) -> Frame:
-    """Return an SSE message as a frame.
+    """Return an SSE message, or an event object of an SDK, as a frame.
 
     Raises:
         TypeError: it is none.
     """
+    found = sdk_frame(item)
+    if found is not None:
+        return found
     event, data = getattr(item, "event", item), cast(Any, getattr(item, "data", None))
     if hasattr(data, "model_dump_json"):  # of openai: an object, which as JSON has the fields that were sent
         data = data.model_dump_json(by_alias=True, exclude_unset=True, warnings=False)
@@ -205,7 +210,7 @@ class ItemDecoder:
             case Frame():
                 return [item]
             case Event():
-                return [Frame(item.name, item.payload, item.id)]
+                return [frame_of_event(item)]
             case Reconnected():
                 self._decoder = FrameDecoder(max_event_bytes=self._limit, last_event_id=item.last_event_id)
                 return []

@@ -15,11 +15,11 @@ from typing import Any, Final, Self
 import anyio
 import anyio.to_thread
 
+from stepstream.dialects.translation import says_end
 from stepstream.errors import FrameTooLarge
 from stepstream.live.source import END, ItemDecoder, Source, next_item, open_source
 from stepstream.sources.files import CHUNK_SIZE, read_file
 from stepstream.sources.recording_file import RecordingSplitter, RecordingWriter
-from stepstream.wire.ending import decides_end
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, encode_frame
 
 _NOT_IN_NAME: Final = re.compile("[\r\n\ud800-\udfff]")
@@ -79,7 +79,7 @@ class Recording:
         """Yield the block that lacks its blank line, without it, where it decides how the stream ended."""
         pending = self._decoder.pending() if self._decoder is not None else None
         self._decoder = None
-        if pending is not None and decides_end(pending):
+        if pending is not None and says_end(pending):
             yield from (block.removesuffix(b"\n") for block in self._blocks([pending]))
 
     def _blocks(self, frames: Iterable[Frame]) -> Iterator[bytes]:

@@ -9,6 +9,9 @@ few events that decide are read here too, by the same rules: the objects of runs
     {"error": …} without a name ─ end                 over: the reader raises it
 """
 
+from typing import Final
+
+from stepstream.dialects.translation import run_told
 from stepstream.errors import DecodeError
 from stepstream.fold.lifecycle import is_over
 from stepstream.fold.state import touch
@@ -17,6 +20,9 @@ from stepstream.wire.events import RUN_EVENTS, TYPES, decode_event
 from stepstream.wire.objects import Run
 from stepstream.wire.sse import Frame
 from stepstream.wire.statuses import RUN_TERMINAL
+
+DIALECT: Final = ""
+"""Stands for the run of a stream in a dialect, which has one at a time."""
 
 
 class StreamEnd:
@@ -43,6 +49,10 @@ class StreamEnd:
                 self.has_failed = False  # the run goes on
             if frame.event in RUN_EVENTS:
                 self._note(frame)
+            elif (told := run_told(frame)) is not None:
+                self.has_failed = False
+                self.run_id = told.id or self.run_id
+                self._statuses[DIALECT] = told.status  # under one key: a dialect may give a run another id anew
         return is_last
 
     def is_ended_by(self, frame: Frame) -> bool:

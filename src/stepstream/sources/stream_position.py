@@ -17,9 +17,10 @@ other line 4 KiB. The usual blocks are known by the first byte of their first li
 
 from typing import Final
 
+from stepstream.dialects.translation import RUN_NAMES, says_end
 from stepstream.live.source import ItemDecoder
 from stepstream.sources.stream_end import StreamEnd
-from stepstream.wire.ending import UNNAMED, decides_end
+from stepstream.wire.ending import UNNAMED
 from stepstream.wire.events import RUN_EVENTS
 from stepstream.wire.sse import Frame
 from stepstream.wire.sse_lines import LineCutter, field_of, id_of, last_lines, retry_of
@@ -33,7 +34,7 @@ _ID_AND_RETRY: Final = frozenset(b"ir")
 _DATA: Final = ord("d")
 _RETRY: Final = ord("r")
 
-_NAMES: Final = frozenset(name.encode() for name in (*RUN_EVENTS, "done", UNNAMED))
+_NAMES: Final = frozenset(name.encode() for name in (*RUN_EVENTS, *RUN_NAMES, "done", UNNAMED))
 """The events whose blocks are kept."""
 _LAST_BYTES: Final = frozenset(name[-1] for name in _NAMES)
 """What the lines with these names end with. Those of the deltas, which are nearly all events, end otherwise."""
@@ -73,7 +74,7 @@ class StreamPosition:
     def is_over(self, *, or_waiting: bool) -> bool:
         """Return whether the stream is over, now that the bytes of the connection have ended."""
         pending = self._pending()
-        is_told = pending is not None and decides_end(pending) and self._end.feed(pending)
+        is_told = pending is not None and says_end(pending) and self._end.feed(pending)
         return self._has_ended or is_told or self._end.is_over(or_waiting=or_waiting)
 
     def feed(self, chunk: bytes, now: float) -> int | None:

@@ -98,7 +98,7 @@ def indexed(value: Any) -> Any:
         return value
     return {
         key: [{**indexed(one), "index": place} for place, one in enumerate(found)]
-        if key in INDEXED and isinstance(found, list)
+        if key in INDEXED and isinstance(found, list) and all(isinstance(one, dict) for one in found)
         else indexed(found)
         for key, found in value.items()
     }

@@ -18,7 +18,7 @@ from stepstream.dialects.responses.rules import rule_of
 from stepstream.dialects.responses.runs import OPEN, UNEXPLAINED, learn, tell_error, tell_run
 from stepstream.dialects.responses.stream import EventCounter, Stream, current_of, is_replay, report_once, response_of
 from stepstream.dialects.responses.turn import Turn
-from stepstream.dialects.state import DialectState
+from stepstream.dialects.state import DialectState, RunTold
 from stepstream.wire.events import DEFAULT_MAX_DEPTH, Done, ErrorData, Event, Malformed, UnknownData, decode_event
 from stepstream.wire.objects import LastError
 from stepstream.wire.sse import Frame
@@ -86,6 +86,11 @@ class ResponsesTranslator:
         run = current_of(self._state, self._stream)
         return None if run is None else EventCounter(self._stream, run)
 
+    @property
+    def held(self) -> ErrorData | None:
+        """An error that came by itself, and belongs to nothing so far."""
+        return self._stream.held
+
     def finish(self) -> list[Event]:
         """Return what is left to be said at the end of the stream: an error that belongs to nothing."""
         held, self._stream.held = self._stream.held, None
@@ -132,11 +137,10 @@ class ResponsesTranslator:
         elif implied in OPEN:
             self._goes_on(turn, raw, implied)
         else:
-            sent = text_of(raw, "status")
-            self._ends(turn, raw, sent if sent in RUN_TERMINAL else implied)
+            self._ends(turn, raw, _status_of(raw, implied))
 
     def _goes_on(self, turn: Turn, raw: JSON, implied: str) -> None:
-        run, sent = turn.response, text_of(raw, "status")
+        run = turn.response
         if not run.is_open:
             self._came_late(turn)
         elif turn.name == "response.created" and run.status in OPEN:
@@ -144,7 +148,7 @@ class ResponsesTranslator:
                 item.is_retold = item.is_grown and not item.is_ended
         else:
             learn(run, raw)
-            tell_run(turn, raw, sent if sent in OPEN else implied)
+            tell_run(turn, raw, _status_of(raw, implied))
 
     def _ends(self, turn: Turn, raw: JSON, status: str) -> None:
         run, held = turn.response, turn.response.error
@@ -166,14 +170,25 @@ class ResponsesTranslator:
             self._stream.held = run.error = ErrorData(data.code, data.message, kind, data.param)
 
 
-def says_end(frame: Frame) -> bool:
-    """Return whether a frame says how a stream ended: it is whole, and the end of a response, an error or `[DONE]`."""
+def run_told(frame: Frame) -> RunTold | None:
+    """Return the run that a frame carries, None where it carries none, or is not whole."""
+    name = frame.event
+    if name not in RUN_EVENTS and (name != "message" or b'"response.' not in frame.data):
+        return None
     try:
-        told = read(frame.data, DEFAULT_MAX_DEPTH, []).type
+        payload = read(frame.data, DEFAULT_MAX_DEPTH, [])
     except Unreadable:
-        return _is_done(frame)
-    name = frame.event if _is_ours(frame.event) else told or ""
-    return _is_done(frame) or name == "error" or RUN_EVENTS.get(name, "queued") not in OPEN
+        return None
+    implied = RUN_EVENTS.get(name) or RUN_EVENTS.get(payload.type or "")
+    if implied is None or payload.response is None:
+        return None
+    return RunTold(text_of(payload.response, "id"), _status_of(payload.response, implied))
+
+
+def _status_of(raw: JSON, implied: str) -> str:
+    """Return the status of a response: its own, where it fits the event that implies one."""
+    sent = text_of(raw, "status")
+    return sent if sent in (OPEN if implied in OPEN else RUN_TERMINAL) else implied
 
 
 def _is_done(frame: Frame) -> bool:
