@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.response_streams import encoded, lifecycle, writing
+
 JSON = dict[str, Any]
 FORMS = ("frames", "events", "changes", "steps", "runs", "messages")
 STATUSES = {"tides": 0, "crossing": 0, "storm": 4, "lagoon": 0}
@@ -250,3 +252,30 @@ def test_every_run_of_a_stream_is_written(run: Callable[..., Any], many: Path):
 def test_every_run_of_a_stream_is_remembered(run: Callable[..., Any], many: Path):
     last = run("cat", "--as", "changes", many).lines[-1]
     assert (last["sequence"], last["change"], last.get("code")) == (302, "anomaly", "duplicate_terminal")
+
+
+RESPONSE = encoded([lifecycle("created"), *writing("Hi"), {"type": "error", "code": "c", "message": "m"}])
+
+
+def test_frames_of_a_dialect_are_what_came_and_events_what_they_became(run: Callable[..., Any], tmp_path: Path):
+    path = tmp_path / "response.sse"
+    path.write_bytes(RESPONSE)
+    got = {what: run("cat", "--as", what, path) for what in ("frames", "events", "changes", "messages")}
+    assert {one.status for one in got.values()} == {4}
+    assert [line["event"] for line in got["frames"].lines][:2] == ["response.created", "response.output_item.added"]
+    events = [line["event"] for line in got["events"].lines]
+    assert events == [
+        "thread.run.created",
+        "thread.run.step.created",
+        "thread.message.created",
+        "thread.message.delta",
+        "thread.message.delta",
+        "thread.message.delta",
+        "thread.message.in_progress",
+        "thread.message.in_progress",
+        "thread.message.completed",
+        "thread.run.step.completed",
+        "error",
+    ]
+    assert {line["event"] for line in got["changes"].lines} <= {*events}
+    assert [line["content"][0]["text"]["value"] for line in got["messages"].lines] == ["Hi"]

@@ -379,7 +379,7 @@ def test_done_tells_the_error_that_is_held_before_it():
     accumulator = Accumulator()
     fold([CREATED], accumulator)
     assert accumulator.translation.feed(frames([FLAT])[0]) == []
-    assert [event.name for event in accumulator.translation.feed(Frame("message", b"[DONE]"))] == ["error", "done"]
+    assert [event.name for event in accumulator.translation.feed(Frame("message", b"[DONE]"))] == ["error", "message"]
 
 
 # Ends that come again

@@ -148,6 +148,12 @@ async def test_stream_that_is_cut_is_truncated():
 async def test_done_without_a_name_ends_the_stream(done: bytes):
     async with Processor() as processor:
         outcome = await processor.run(source(encoded(RUN), done))
+    assert outcome.reason == "ended"
+
+
+async def test_done_ends_the_stream_by_its_name():
+    async with Processor() as processor:
+        outcome = await processor.run(source(encoded(RUN), b"event: done\ndata: [DONE]\n\n"))
     assert outcome.reason == "done"
 
 

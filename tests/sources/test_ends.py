@@ -10,7 +10,9 @@ import anyio
 import pytest
 
 from stepstream import Processor, StepStreamError, connect, record, replay
-from tests.support.run_streams import frames, run, source, sse, step, writing
+from tests.support.response_streams import encoded, lifecycle, whole, writing
+from tests.support.run_streams import frames, run, source, sse, step
+from tests.support.run_streams import writing as writing_step
 from tests.support.scripted_server import Exchange, InTurn, answering, serving, streaming
 from tests.support.stream_reads import WITHIN, Clock
 from tests.support.tables import each_row
@@ -25,6 +27,8 @@ ERROR = b'data: {"error": {"message": "server overloaded", "code": "busy"}}\n\n'
 CHUNK = b'data: {"object": "chat.completion.chunk", "choices": []}\n\n'
 ENOUGH = answering("204 No Content")
 
+FAILING = {"type": "error", "code": "busy", "message": "server overloaded"}
+
 ENDS: dict[str, tuple[bytes, str]] = {
     "an ended run": (BEGUN + ENDED, "ended"),
     "and [DONE]": (BEGUN + ENDED + NAMELESS, "ended"),
@@ -32,6 +36,11 @@ ENDS: dict[str, tuple[bytes, str]] = {
     "a run that waits": (BEGUN + WAITING, "ended"),
     "[DONE], its run open": (BEGUN + NAMELESS, "done"),
     "done": (BEGUN + b"event: done\ndata: [DONE]\n\n", "done"),
+    "a response": (encoded(whole(writing("a"))), "ended"),
+    "one without names, and [DONE]": (encoded(whole(writing("a")), named=False) + NAMELESS, "ended"),
+    "one without its blank line": (encoded(whole(writing("a")))[:-2], "ended"),
+    "one that failed beside its error": (encoded([FAILING, lifecycle("failed")]), "ended"),
+    "the error of a response": (encoded([lifecycle("created"), FAILING]), "StreamFailed busy server overloaded"),
     "an error without its name": (BEGUN + ERROR, "StreamFailed busy server overloaded"),
     "and [DONE] after it": (BEGUN + ERROR + NAMELESS, "StreamFailed busy server overloaded"),
 }
@@ -121,7 +130,7 @@ async def test_get_whose_run_waits_ends_in_order_with_204():
 
 
 async def test_get_whose_run_goes_on_is_taken_up_again(clock: Clock):
-    script = InTurn(streaming(BEGUN), streaming(BEGUN, sse([writing("created")])), streaming(ENDED))
+    script = InTurn(streaming(BEGUN), streaming(BEGUN, sse([writing_step("created")])), streaming(ENDED))
     async with serving(script) as url:
         assert await how(connect(url)) == "ended"
     assert (len(script.requests), clock.pauses) == (3, [1, 2])

@@ -73,6 +73,8 @@ async def _tee(source: object, what: str) -> AsyncIterator[Frame]:
     pending = decoder.pending()
     if pending is not None and says_end(pending):
         yield pending  # no frame by the standard, but it says how the stream ended
+    for event in translation.finish() if what == "events" else ():
+        write_object(_event_line(frame_of_event(event)))
 
 
 def _events(translation: Translation, frame: Frame) -> list[Frame]:

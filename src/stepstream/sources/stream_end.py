@@ -43,7 +43,7 @@ class StreamEnd:
         """Take `done`, an event of a run, one without a name, or one after an error. Return whether it is the last."""
         is_last = self.is_ended_by(frame)
         if not is_last:
-            if unnamed_error(frame.event, frame.data) is not None:
+            if frame.event == "error" or unnamed_error(frame.event, frame.data) is not None:
                 self.has_failed = True
             elif frame.event in TYPES:
                 self.has_failed = False  # the run goes on

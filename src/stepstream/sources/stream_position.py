@@ -34,7 +34,7 @@ _ID_AND_RETRY: Final = frozenset(b"ir")
 _DATA: Final = ord("d")
 _RETRY: Final = ord("r")
 
-_NAMES: Final = frozenset(name.encode() for name in (*RUN_EVENTS, *RUN_NAMES, "done", UNNAMED))
+_NAMES: Final = frozenset(name.encode() for name in (*RUN_EVENTS, *RUN_NAMES, "done", "error", UNNAMED))
 """The events whose blocks are kept."""
 _LAST_BYTES: Final = frozenset(name[-1] for name in _NAMES)
 """What the lines with these names end with. Those of the deltas, which are nearly all events, end otherwise."""

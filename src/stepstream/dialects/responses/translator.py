@@ -19,6 +19,7 @@ from stepstream.dialects.responses.runs import OPEN, UNEXPLAINED, learn, tell_er
 from stepstream.dialects.responses.stream import EventCounter, Stream, current_of, is_replay, report_once, response_of
 from stepstream.dialects.responses.turn import Turn
 from stepstream.dialects.state import DialectState, RunTold
+from stepstream.wire.ending import is_unnamed_done
 from stepstream.wire.events import DEFAULT_MAX_DEPTH, Done, ErrorData, Event, Malformed, UnknownData, decode_event
 from stepstream.wire.objects import LastError
 from stepstream.wire.sse import Frame
@@ -47,8 +48,9 @@ class ResponsesTranslator:
 
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events that a frame is, maybe none."""
-        if _is_done(frame):
-            return [*self.finish(), Event("done", Done(), frame.data, frame.id)]
+        if frame.event == "done" or is_unnamed_done(frame.event, frame.data):
+            data = Done() if frame.event == "done" else UnknownData(frame.data)
+            return [*self.finish(), Event(frame.event, data, frame.data, frame.id)]
         misfits: list[str] = []
         try:
             payload = read(frame.data, self._max_depth, misfits)
@@ -189,10 +191,6 @@ def _status_of(raw: JSON, implied: str) -> str:
     """Return the status of a response: its own, where it fits the event that implies one."""
     sent = text_of(raw, "status")
     return sent if sent in (OPEN if implied in OPEN else RUN_TERMINAL) else implied
-
-
-def _is_done(frame: Frame) -> bool:
-    return frame.event == "done" or (frame.event == "message" and frame.data == b"[DONE]")
 
 
 def _is_ours(name: str) -> bool:
