@@ -92,7 +92,7 @@ class Learning:
     def __init__(self, start: bytes = START, *, accumulator: Accumulator | None = None, **mood: Any) -> None:
         self.audience = Audience(**mood)
         self.accumulator = accumulator or Accumulator()
-        plain = PlainRoute(self.accumulator, self.audience, self.audience.dispatch, max_depth=64)
+        plain = PlainRoute(self.accumulator, self.audience, self.audience.dispatch)
         self.alike = Templates(Scanner(), plain, self.audience, self.audience.dispatch)
         self.sees(start)
 

@@ -11,7 +11,7 @@ import pytest
 from stepstream import Processor, RunTransition, StepProgress, StreamTruncated
 from stepstream.live.mailbox import Mailbox
 from stepstream.live.options import Delivery, Filter
-from stepstream.live.reading import EVENTS_BETWEEN_CHECKPOINTS
+from stepstream.live.reader import EVENTS_BETWEEN_CHECKPOINTS
 from stepstream.live.routing import MAX_FOUND, Routes, StreamFanout
 from tests.support.run_streams import DONE, grows, opens, run, sse, step
 from tests.support.suspensions import quiet

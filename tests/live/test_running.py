@@ -28,7 +28,7 @@ from stepstream import (
     accumulate,
 )
 from stepstream.live.options import BUFFER
-from stepstream.live.reading import EVENTS_BETWEEN_CHECKPOINTS
+from stepstream.live.reader import EVENTS_BETWEEN_CHECKPOINTS
 from stepstream.live.registration import CLASSES
 from tests.support.byte_chunks import pieces
 from tests.support.run_streams import (

@@ -272,7 +272,7 @@ def test_pattern_is_made_of_data_whose_keys_are_written_plainly(data: bytes, is_
 
 def test_nothing_is_learned_of_the_first_few_deltas_or_of_long_data():
     accumulator = Accumulator()
-    deltas = TranslatedDeltas(accumulator.stream, accumulator.translation, Routes(), lambda *_: False)
+    deltas = TranslatedDeltas(accumulator, Routes(), lambda *_: False)
     sent = numbered([*long_text(ENOUGH), piece("x" * 5000, item())])
     for frame in frames(sent):
         events = accumulator.translation.feed(frame)

@@ -28,6 +28,7 @@ from stepstream.fold.changes import Change
 from stepstream.live.plain_route import PlainRoute
 from stepstream.live.routing import Routes
 from stepstream.live.templates import NO_TEMPLATE, Template, TemplateTable
+from stepstream.live.translated_path import TranslatedDeltas
 from stepstream.wire.scan import CRLF, ID, Scanner, in_order
 from stepstream.wire.sse import Frame
 
@@ -46,6 +47,7 @@ class FastPath:
 
     __slots__ = (
         "_dispatch", "_last", "_plain", "_reorders", "_routes", "_scanner", "_sets_ids", "_stream", "table",
+        "translated",
     )  # fmt: skip
 
     def __init__(self, scanner: Scanner, plain: PlainRoute, routes: Routes, dispatch: Dispatch) -> None:
@@ -55,13 +57,15 @@ class FastPath:
         self._routes = routes
         self._dispatch = dispatch
         self.table = TemplateTable(self._stream)
+        self.translated = TranslatedDeltas(plain.accumulator, routes, dispatch)
+        self.translated.scanner = scanner
         self._last = NO_TEMPLATE  # the template of the newest delta
         self._sets_ids = False  # whether a block came that begins with an id
         self._reorders = False  # whether one came that `in_order` changes
 
     def connect(self, scanner: Scanner) -> None:
         """Go on with the blocks of a new connection."""
-        self._scanner = scanner
+        self._scanner = self.translated.scanner = scanner
 
     def fold_chunk(self, chunk: bytes) -> bool:
         """Fold a chunk that is one block and matches the template expected next. Return whether it does.
@@ -69,6 +73,8 @@ class FastPath:
         Most servers send each event in a chunk of its own: so this comes first, and needs no cutting of the chunk.
         Nothing may be left of the chunk before.
         """
+        if self.translated.patterns:
+            return self.translated.fold_chunk(chunk)
         scanner, template = self._scanner, self._last.next
         prefix, opens, end, closes, data_at = template.chunk or template.as_chunk(CRLF if scanner.has_crlf else b"\n")
         at = chunk.find(b"\n") + 1 if self._sets_ids and chunk.startswith(ID) else 0
@@ -101,7 +107,9 @@ class FastPath:
             blocks = [*map(in_order, blocks)]
         while place < len(blocks) and not is_full and not self._plain.is_done:
             before = place
-            if blocks[place].find(_DELTA, 0, _LONGEST_HEAD) >= 0:
+            if self.translated.patterns:
+                place, is_full = self.translated.fold_blocks(blocks, place)
+            elif blocks[place].find(_DELTA, 0, _LONGEST_HEAD) >= 0:
                 place, is_full = self._fold_alike(blocks, place)
             if place == before:
                 place, is_full = place + 1, self._fold_plainly(blocks[place])
@@ -166,11 +174,13 @@ class FastPath:
         Raises:
             StreamFailed: it is an `error` event.
         """
-        event = self._plain.decode(frame)
-        if event is None:
-            return False
-        is_full = self._plain.fold(event)
-        self.table.learn(event)
+        is_full, events = False, self._plain.decode(frame)
+        for event in events:
+            is_full = self._plain.fold(event)
+        if not self._plain.accumulator.translation.is_plain:
+            self.translated.learn(frame, events)
+        elif events:
+            self.table.learn(events[0])
         return is_full
 
     def _fold_plainly(self, block: bytes) -> bool:

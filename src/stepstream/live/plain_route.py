@@ -7,18 +7,16 @@ from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.ending import StreamEnding
 from stepstream.live.routing import Routes
 from stepstream.wire.ending import TELLING
-from stepstream.wire.events import Event, decode_event
+from stepstream.wire.events import Event
 from stepstream.wire.sse import Frame
 
 
 class PlainRoute:
     """Folds one frame or event after another. Once `is_done`, what follows is to be ignored."""
 
-    __slots__ = ("_dispatch", "_max_depth", "_run_ends", "accumulator", "ending", "is_done")
+    __slots__ = ("_dispatch", "_run_ends", "accumulator", "ending", "is_done")
 
-    def __init__(
-        self, accumulator: Accumulator, routes: Routes, dispatch: Callable[..., bool], *, max_depth: int
-    ) -> None:
+    def __init__(self, accumulator: Accumulator, routes: Routes, dispatch: Callable[..., bool]) -> None:
         self.accumulator = accumulator
         self.ending = StreamEnding(accumulator.stream)
         """What the events say of the end of the stream."""
@@ -26,15 +24,14 @@ class PlainRoute:
         """Whether they say that it is over."""
         self._run_ends = routes.run_ends
         self._dispatch = dispatch
-        self._max_depth = max_depth
 
-    def decode(self, frame: Frame) -> Event | None:
-        """Return the event of a frame; None where it cannot be decoded, which is dispatched as an anomaly."""
+    def decode(self, frame: Frame) -> list[Event]:
+        """Return the events of a frame: in a dialect maybe several, or none. An undecodable one is an anomaly."""
         try:
-            return decode_event(frame, max_depth=self._max_depth)
+            return self.accumulator.translation.feed(frame)
         except DecodeError as error:
             self._dispatch(self.accumulator.reject(error, frame.id))
-            return None
+            return []
 
     def fold(self, event: Event) -> bool:
         """Fold an event and dispatch its changes. Return whether a queue is full now.

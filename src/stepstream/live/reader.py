@@ -14,8 +14,10 @@ from typing import Any, Final
 import anyio
 import anyio.lowlevel
 
+from stepstream.dialects.translation import says_end
 from stepstream.errors import FrameTooLarge, StepStreamError, StreamTruncated
 from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.ending import failure_of
 from stepstream.fold.outcome import Outcome, outcome_of
 from stepstream.fold.reconcile import ServerAnswer, missed_events
 from stepstream.live.fast_path import FastPath
@@ -24,7 +26,6 @@ from stepstream.live.log_ids import ids_of_stream
 from stepstream.live.plain_route import PlainRoute
 from stepstream.live.routing import Routes, StreamFanout
 from stepstream.live.source import Reconnected, Source, encoded, frame_of, open_source, translate_source_error
-from stepstream.wire.ending import decides_end
 from stepstream.wire.error_body import ENOUGH, foreign_text
 from stepstream.wire.events import Event
 from stepstream.wire.scan import Scanner
@@ -49,7 +50,6 @@ class Reader:
         dispatch: Callable[..., bool],
         *,
         max_event_bytes: int,
-        max_depth: int,
         clock: Callable[[], float] | None,
     ) -> None:
         self.accumulator = accumulator
@@ -58,7 +58,7 @@ class Reader:
         self._opening = b""  # the first bytes of a stream that has no event yet
         self._piece_size = min(MAX_PIECE, max_event_bytes)
         self._max_event_bytes = max_event_bytes
-        self.plain = PlainRoute(accumulator, routes, dispatch, max_depth=max_depth)
+        self.plain = PlainRoute(accumulator, routes, dispatch)
         self._scanner = Scanner(max_event_bytes=max_event_bytes)
         self._fast_path = FastPath(self._scanner, self.plain, routes, dispatch)
 
@@ -122,6 +122,7 @@ class Reader:
         elif isinstance(item, Reconnected):  # what was kept of an unfinished block is gone with the old connection
             self._scanner = Scanner(max_event_bytes=self._max_event_bytes, last_event_id=item.last_event_id)
             self._fast_path.connect(self._scanner)
+            self.accumulator.translation.reconnect()
         elif isinstance(item, ServerAnswer):
             self._stream.is_reconciled = True
             for frame in missed_events(self.accumulator.state, item):
@@ -142,8 +143,10 @@ class Reader:
             StreamTruncated: no `done` came, and its run neither ended nor waits for action; or no event is known.
         """
         pending = None if self.is_done else self._scanner.pending()
-        if pending is not None and decides_end(pending):
+        if pending is not None and says_end(pending):
             self._fold_frame(pending)
+        for event in self.accumulator.translation.finish():
+            self.plain.fold(event)
         foreign = foreign_text(self._opening)
         reason = self.plain.ending.reason(f": {foreign}" if foreign else "")
         return outcome_of(self._stream, reason)
@@ -154,13 +157,13 @@ class Reader:
             self._opening += bytes(item[:ENOUGH])
 
     def failure(self) -> StepStreamError | None:
-        """Return the error that came without its name, and that no event of a run followed."""
-        return self.plain.ending.failure()
+        """Return the error that came without its name, or in a dialect, and that no event of a run followed."""
+        held = self.accumulator.translation.held
+        return self.plain.ending.failure() if held is None else failure_of(held)
 
     def _fold_frame(self, frame: Frame) -> None:
         """Fold a frame from which nothing is learned: what it says need not be what a decoder makes of bytes."""
-        event = self.plain.decode(frame)
-        if event is not None:
+        for event in self.plain.decode(frame):
             self.plain.fold(event)
 
 

@@ -10,8 +10,7 @@ from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.outcome import Outcome, outcome_of
 from stepstream.fold.state import StreamState
 from stepstream.live.lifetime import Lifetime
-from stepstream.live.reader import Reader
-from stepstream.live.reading import read_source
+from stepstream.live.reader import Reader, read_source
 from stepstream.live.routing import StreamFanout
 from stepstream.live.source import Source
 

@@ -17,21 +17,20 @@ line ends, matches none.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import takewhile
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from stepstream.dialects.translation import Counter, Translation
-from stepstream.fold.appends import Append
+from stepstream.dialects.translation import Counter
+from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.builder import Append
 from stepstream.fold.changes import MessageProgress, StepProgress
-from stepstream.fold.state import StreamState
 from stepstream.live.delta_shape import DeltaShape, shape_of
 from stepstream.live.routing import Routes
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event
-from stepstream.wire.scan import OPENING, Scanner
+from stepstream.wire.scan import Scanner
 from stepstream.wire.sse import Frame
 
 MAX_PATTERNS: Final = 8
@@ -49,6 +48,8 @@ LARGE: Final = 2048
 MAX_MISSES: Final = 32
 """After so many patterns that matched nothing none is made any more: the stream has no like deltas."""
 
+_BLANK: Final = b"\n\n"
+
 _decode_text: Final = msgspec.json.Decoder(str).decode
 _decode_texts: Final = msgspec.json.Decoder(list[str]).decode
 
@@ -61,7 +62,7 @@ class Pattern:
     """The bytes of one delta but for its piece and what it is numbered and padded with, and what they stand for."""
 
     __slots__ = (
-        "after", "append", "before", "counter", "event", "every", "lines", "mailboxes", "next", "number", "once",
+        "after", "append", "before", "counter", "event", "every", "lines", "mailboxes", "next", "number",
         "piece", "progress", "routes_version", "version",
     )  # fmt: skip
 
@@ -72,8 +73,6 @@ class Pattern:
         self.counter = counter
         self.version = append.builder.version
         data, self.piece, self.number = shape
-        whole = re.compile(data).fullmatch
-        self.once: _Match = lambda one, place: None if place else whole(one)
         block = re.compile(re.escape(head) + data + rb"\n\n")
         self.next: _Match = block.match
         self.every = block.findall
@@ -88,59 +87,39 @@ class Pattern:
 class TranslatedDeltas:
     """The patterns of one stream."""
 
-    __slots__ = ("_dispatch", "_misses", "_routes", "_stream", "_translation", "is_new", "patterns")
+    __slots__ = ("_dispatch", "_is_full", "_misses", "_routes", "_stream", "_translation", "patterns", "scanner")
 
-    def __init__(
-        self, stream: StreamState, translation: Translation, routes: Routes, dispatch: Callable[..., bool]
-    ) -> None:
-        self._stream = stream
-        self._translation = translation
+    def __init__(self, accumulator: Accumulator, routes: Routes, dispatch: Callable[..., bool]) -> None:
+        self._stream = accumulator.stream
+        self._translation = accumulator.translation
         self._routes = routes
         self._dispatch = dispatch
+        self._misses = 0
+        self._is_full = False
+        self.scanner: Scanner | None = None
+        """Has the newest event id."""
         self.patterns: list[Pattern] = []
         """Those of the texts that grow, the newest first."""
-        self._misses = 0
-        self.is_new = False
-        """Whether the newest pattern was made a moment ago."""
 
-    def fold_chunk(self, chunk: bytes) -> int:
-        """Fold the blocks that a chunk begins with, and return how many bytes they are.
+    def fold_chunk(self, chunk: bytes) -> bool:
+        """Fold a chunk that is one block like a delta before. Return whether it is."""
+        if chunk.find(_BLANK) != len(chunk) - len(_BLANK):
+            return False
+        return any(self._fold(pattern, chunk) for pattern in self.patterns)
 
-        It stops early where a subscriber's queue is full.
+    def fold_blocks(self, blocks: Sequence[bytes], start: int) -> tuple[int, bool]:
+        """Fold blocks from `start` on, and return the place of the first that is like no delta before.
+
+        Returns also whether it stopped there because the block before filled a queue.
         """
-        is_large = len(chunk) >= LARGE
+        self._is_full = False
+        first = blocks[start] + _BLANK
         for pattern in self.patterns:
-            place = (is_large and self._fold_every(pattern, chunk)) or self._fold(pattern, pattern.next, chunk)
-            if place:
-                return place
-        return 0
-
-    def fold_found(self, found: Sequence[object], start: int) -> int:
-        """Fold blocks that were cut out of a chunk already, from `start` on, and return how many."""
-        self.is_new = False
-        # A block of another kind may stand behind one that the scanner does not look into: it is left to the rules.
-        blocks = takewhile(lambda one: isinstance(one, bytes) and b"\n\n" not in one, found[start:])
-        chunk = b"".join(OPENING + block + b"\n\n" for block in blocks if isinstance(block, bytes))
-        return chunk.count(b"\n\n", 0, self.fold_chunk(chunk))
-
-    def rest(
-        self, chunk: bytes, start: int, scanner: Scanner, cut: Callable[[bytes], Iterable[None]]
-    ) -> Iterator[None]:
-        """Fold a chunk from `start` on, in steps; `cut` folds what is like no delta before, a block at a time."""
-        yield
-        while start < len(chunk):
-            ahead = chunk[start:]
-            folded = self.fold_chunk(ahead) if scanner.is_between_blocks else 0
-            if folded:
-                yield
-            else:  # up to where the next block begins, or nothing more of one does
-                folded = ahead.find(b"\n\n") + 2 if b"\n\n" in ahead else len(ahead)
-                yield from cut(ahead[:folded])
-            start += folded
-
-    def fold_data(self, data: bytes) -> bool:
-        """Fold the data of one event. Return whether it matches a pattern."""
-        return any(self._fold(pattern, pattern.once, data) for pattern in self.patterns)
+            if pattern.next(first, 0) is not None:
+                chunk = _BLANK.join([*blocks[start:], b""])
+                folded = self._fold_every(pattern, chunk) or self._fold(pattern, chunk)
+                return start + chunk.count(_BLANK, 0, folded), self._is_full
+        return start, False
 
     def _fold_every(self, pattern: Pattern, chunk: bytes) -> int:
         """Fold all blocks of a chunk at once, where all are alike and no subscriber wants to be told of each.
@@ -149,12 +128,11 @@ class TranslatedDeltas:
         """
         if not pattern.number or pattern.version != pattern.append.builder.version:
             return 0
-        end = chunk.rfind(b"\n\n") + 2
-        if self._mailboxes(pattern) or pattern.next(chunk, 0) is None:
+        if self._mailboxes(pattern):
             return 0
-        found = pattern.every(chunk, 0, end)
+        found = pattern.every(chunk)
         count = len(found)
-        if count * pattern.lines != chunk.count(b"\n", 0, end):
+        if count * pattern.lines != chunk.count(b"\n"):
             return 0
         columns = tuple(zip(*found, strict=True))
         numbers = [*map(int, columns[pattern.number - 1])]
@@ -167,7 +145,7 @@ class TranslatedDeltas:
             return 0
         pattern.append.buffer.append("".join(pieces))
         self._note(pattern, count, numbers[-1])
-        return end
+        return len(chunk)
 
     def _note(self, pattern: Pattern, count: int, number: int) -> None:
         """Note that deltas were folded, the last of that number."""
@@ -178,9 +156,9 @@ class TranslatedDeltas:
         self._misses = 0
         pattern.counter.number = number
 
-    def _fold(self, pattern: Pattern, match: _Match, chunk: bytes) -> int:
+    def _fold(self, pattern: Pattern, chunk: bytes) -> int:
         """Fold what matches from the beginning of a chunk on, and return where that ends."""
-        builder, text, _, _ = pattern.append
+        builder, text, match = pattern.append.builder, pattern.append.buffer, pattern.next
         if pattern.version != builder.version:
             return 0
         place, count, number, groups = 0, 0, pattern.counter.number, (pattern.piece, pattern.number)
@@ -195,6 +173,7 @@ class TranslatedDeltas:
                 text.append(_decode_text(written))
                 place, count = found.end(), count + 1
                 if mailboxes and self._tell(pattern, mailboxes, written, count):
+                    self._is_full = True
                     break
         except (msgspec.DecodeError, UnicodeDecodeError):
             pass  # the rules report what is wrong with it
@@ -214,7 +193,6 @@ class TranslatedDeltas:
         if shape is None or counter is None:
             return
         self._misses += 1
-        self.is_new = True
         head = b"event: %b\ndata: " % frame.event.encode() if frame.event != "message" else b"data: "
         others = [one for one in self.patterns if one.append.buffer is not append.buffer]
         self.patterns = [Pattern(events[0], append, counter, head, shape), *others[: MAX_PATTERNS - 1]]
@@ -230,6 +208,7 @@ class TranslatedDeltas:
         """Dispatch the progress of a delta, in the words of the fold. Return whether a queue is full now."""
         stream, builder = self._stream, pattern.append.builder
         builder.cached = None
-        cause = pattern.event, stream.sequence + count, stream.context, stream.event_id, stream.received_at
+        event_id = "" if self.scanner is None else self.scanner.last_event_id
+        cause = pattern.event, stream.sequence + count, stream.context, event_id, stream.received_at
         told = pattern.before + written + pattern.after
         return self._dispatch(pattern.progress(*cause, False, builder, told, 0), mailboxes)
