@@ -1,6 +1,6 @@
 """Streams read by the reader and the plain way, and what comes of either.
 
-The plain way is a `FrameDecoder`, `decode_event` and `Accumulator.apply` for each frame: nothing is kept from one delta
+The plain way is a `FrameDecoder`, `Translation.feed` and `Accumulator.apply` for each frame: nothing is kept from one delta
 to the next but what the fold knows.
 """
 
@@ -17,7 +17,6 @@ from stepstream.fold.ending import StreamEnding
 from stepstream.live.reader import Reader
 from stepstream.live.run_ends import RunEnds
 from stepstream.wire.ending import TELLING, decides_end
-from stepstream.wire.events import decode_event
 from stepstream.wire.sse import FrameDecoder
 from tests.support.json_values import JSON
 
@@ -73,7 +72,6 @@ class Plain:
         audience: Audience,
         *,
         max_event_bytes: int,
-        max_depth: int,
         clock: Callable[[], float],
     ) -> None:
         self.accumulator = accumulator
@@ -82,7 +80,6 @@ class Plain:
         self._ending = StreamEnding(accumulator.stream)
         self._decoder = FrameDecoder(max_event_bytes=max_event_bytes)
         self._audience = audience
-        self._max_depth = max_depth
 
     def read(self, chunk: bytes) -> Iterator[None]:
         try:
@@ -104,7 +101,7 @@ class Plain:
 
     def _take(self, frame: Any) -> None:
         try:
-            event = decode_event(frame, max_depth=self._max_depth)
+            (event,) = self.accumulator.translation.feed(frame)
         except DecodeError as error:
             self._audience.dispatch(self.accumulator.reject(error, frame.id))
             return
@@ -144,10 +141,12 @@ class Stream:
     def __init__(
         self, way: Reading, audience: Audience, *, accumulator: Accumulator | None = None, limits: JSON = LIMITS
     ) -> None:
-        self.accumulator = accumulator or Accumulator(context="tide")
+        depth = {"max_depth": limits["max_depth"]}
+        self.accumulator = accumulator or Accumulator(context="tide", **depth)
         self._audience = audience
         hearing = (audience, audience.dispatch) if way is Reader else (audience,)
-        self.reader = way(self.accumulator, *hearing, **limits)
+        own = {name: limit for name, limit in limits.items() if name not in depth}
+        self.reader = way(self.accumulator, *hearing, **own)
         self.result = Result()
 
     def read(self, chunk: Any) -> None:
@@ -190,7 +189,7 @@ def read(
     way: Reading, chunks: Sequence[Any], *, limits: JSON = LIMITS, options: JSON | None = None, **mood: Any
 ) -> Result:
     """What comes of a stream; `mood` is that of its audience, `options` are those of the accumulator."""
-    accumulator = Accumulator(context="tide", **(options or {}))
+    accumulator = Accumulator(context="tide", max_depth=limits["max_depth"], **(options or {}))
     stream = Stream(way, Audience(**mood), accumulator=accumulator, limits=limits)
     for chunk in chunks:
         stream.read(chunk)
