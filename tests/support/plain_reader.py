@@ -1,7 +1,7 @@
 """Streams read by the reader and the plain way, and what comes of either.
 
-The plain way is a `FrameDecoder`, `Translation.feed` and `Accumulator.apply` for each frame: nothing is kept from one delta
-to the next but what the fold knows.
+The plain way is a `FrameDecoder`, `Translation.feed` and `Accumulator.apply` for each frame: nothing is kept from one
+delta to the next but what the fold knows.
 """
 
 from collections.abc import Callable, Iterator, Sequence
