@@ -62,7 +62,7 @@ class Pattern:
     """The bytes of one delta but for its piece and what it is numbered and padded with, and what they stand for."""
 
     __slots__ = (
-        "after", "append", "before", "counter", "event", "every", "lines", "mailboxes", "next", "number",
+        "after", "append", "before", "counter", "event", "every", "lines", "mailboxes", "next", "number", "only",
         "piece", "progress", "routes_version", "version",
     )  # fmt: skip
 
@@ -75,6 +75,7 @@ class Pattern:
         data, self.piece, self.number = shape
         block = re.compile(re.escape(head) + data + rb"\n\n")
         self.next: _Match = block.match
+        self.only = block.fullmatch
         self.every = block.findall
         self.lines = head.count(b"\n") + len(b"\n\n")  # of a block
         told, piece = msgspec.json.encode(event.data), msgspec.json.encode(append.piece)
@@ -103,9 +104,35 @@ class TranslatedDeltas:
 
     def fold_chunk(self, chunk: bytes) -> bool:
         """Fold a chunk that is one block like a delta before. Return whether it is."""
-        if chunk.find(_BLANK) != len(chunk) - len(_BLANK):
+        for pattern in self.patterns:
+            found = pattern.only(chunk)
+            if found is not None:
+                return self._fold_one(pattern, found)
+        return False
+
+    def _fold_one(self, pattern: Pattern, found: re.Match[bytes]) -> bool:
+        """Fold one block that matches. Return whether it is: it may have come before, or its piece be no text."""
+        builder, counter, number = pattern.append.builder, pattern.counter, 0
+        if pattern.version != builder.version:
             return False
-        return any(self._fold(pattern, chunk) for pattern in self.patterns)
+        if pattern.number:
+            number = int(found[pattern.number])
+            if number <= counter.number:
+                return False
+        try:
+            piece = _decode_text(found[pattern.piece])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False
+        builder.append(pattern.append.buffer, piece)
+        builder.deltas += 1
+        self._stream.sequence += 1
+        self._misses = 0
+        if number:
+            counter.number = number
+        mailboxes = self._mailboxes(pattern)
+        if mailboxes:
+            self._tell(pattern, mailboxes, found[pattern.piece], 0)
+        return True
 
     def fold_blocks(self, blocks: Sequence[bytes], start: int) -> tuple[int, bool]:
         """Fold blocks from `start` on, and return the place of the first that is like no delta before.
