@@ -147,6 +147,14 @@ class Comparison(RuleBasedStateMachine):
         self.schedule.finish(entry)
         self.model.busy.discard(self.model.run_of(entry))
 
+    @precondition(lambda self: self.runners)
+    @rule(place=st.integers(0, 5))
+    def attempt_again(self, place: int) -> None:
+        entry = self.runners[place % len(self.runners)]
+        self.schedule.count_call(entry, self.now)
+        if self.model.min_interval and isinstance(entry[0], StepProgress | StepTransition):
+            self.model.called[entry[0].step_id] = self.now + self.model.min_interval
+
     @rule(seconds=st.sampled_from([0.5, 1.0, INTERVAL]))
     def wait(self, seconds: float) -> None:
         self.now += seconds
@@ -353,6 +361,19 @@ def test_call_for_its_step_puts_off_what_is_held_back():
     drained(schedule, 1)
     assert schedule.due() == 1 + INTERVAL
     assert (drained(schedule, INTERVAL), drained(schedule, 1 + INTERVAL)) == ([], [held])
+
+
+def test_what_is_held_back_is_due_though_another_attempt_came_between():
+    schedule = PacedQueue(coalesces=True, min_interval=INTERVAL)
+    filled(schedule, progress(ONE))
+    drained(schedule)
+    (held,) = filled(schedule, progress(ONE))
+    assert schedule.take(0) is None
+    (other,) = filled(schedule, transition(Step("step_2_0", 2)))
+    assert schedule.take(1) is other
+    schedule.count_call(other, INTERVAL + 1)  # by then nobody had asked what is due
+    assert schedule.due() == INTERVAL
+    assert schedule.take(INTERVAL + 1) is held
 
 
 def test_run_that_many_changes_wait_for_does_not_starve_another():

@@ -166,7 +166,7 @@ class PacedQueue:
         """Return when the next entry that is held back may be delivered: infinity where none is."""
         while self._timers:
             due, about = self._timers[0]
-            if about in self._held and self._next_call[about] == due:
+            if about in self._held and self._next_call.get(about, due) == due:  # none: it was forgotten as over
                 return due
             heapq.heappop(self._timers)  # it was replaced by an end, or another call put it off
         return math.inf
