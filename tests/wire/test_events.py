@@ -137,7 +137,13 @@ ERRORS = [
     ("twice_encoded", json.dumps({"error": {"message": "m"}}), ErrorData(message="m")),
     ("numeric_code", {"code": 503, "message": "m"}, ErrorData("503", "m")),
     ("flat_with_null_error", {"error": None, "message": "m"}, ErrorData(message="m")),
-    ("odd_values", {"code": {}, "message": ["m"], "type": None}, ErrorData()),
+    ("odd_values", {"code": {}, "message": [], "type": None}, ErrorData()),
+    ("detail", {"detail": [{"loc": ["body"], "msg": "m"}]}, ErrorData(message="m")),
+    ("several", {"errors": [{"message": "m", "code": "c"}]}, ErrorData("c", "m")),
+    ("in_a_list", [{"error": {"message": "m"}}], ErrorData(message="m")),
+    ("code_beside_its_text", {"error": "c", "message": "m", "type": "t"}, ErrorData("c", "m", "t")),
+    ("text_outside", {"error": {"code": "c"}, "message": "m"}, ErrorData("c", "m")),
+    ("flag_beside_its_text", {"error": True, "message": "m", "code": "c"}, ErrorData("c", "m")),
     ("empty", {}, ErrorData()),
     ("list", [1], ErrorData()),
     ("null", None, ErrorData()),
@@ -151,12 +157,18 @@ def test_error_is_read_from_any_shape(data: object, error: ErrorData) -> None:
 
 @each_row(
     ("payload", "message"),
-    [(b"overloaded, try later", "overloaded, try later"), (b"", ""), (b"{", "{"), (b"caf\xe9", "caf\ufffd")],
+    [
+        (b"overloaded, try later", "overloaded, try later"),
+        (b"", None),
+        (b"{", "{"),
+        (b"caf\xe9", "caf\ufffd"),
+        (b"<html><title>502 Bad</title>", "502 Bad"),
+    ],
 )
-def test_error_that_is_not_json_is_its_own_message(payload: bytes, message: str) -> None:
+def test_error_that_is_not_json_is_its_own_message(payload: bytes, message: str | None) -> None:
     assert decode_event(Frame("error", payload)).data == ErrorData(message=message)
 
 
-def test_error_that_nests_too_deeply_is_still_an_error() -> None:
+def test_error_that_nests_too_deeply_keeps_its_words() -> None:
     deep = b'{"message": "m", "x": ' + b"[" * 64 + b"]" * 64 + b"}"
-    assert decode_event(Frame("error", deep)).data == ErrorData()
+    assert decode_event(Frame("error", deep)).data == ErrorData(message="m")

@@ -1,4 +1,4 @@
-"""What a server says of an error in a body that is no event stream: JSON of many shapes, HTML, plain text.
+"""What a server says of an error, in the body of a response or the data of an event: JSON of many shapes, HTML, text.
 
 {"error": {"code": "busy", "message": "Later."}}     code, message, type, param
 {"detail": [{"msg": "Field required"}]}              message
@@ -12,8 +12,10 @@ from html import unescape
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from stepstream.errors import MAX_WORDS, words_of
+from stepstream.wire.loose import unwrapped
 from stepstream.wire.sse_lines import FIELDS, field_of
 
 MESSAGE_KEYS: Final = ("message", "detail", "error_description", "error_message", "msg", "Message", "title")
@@ -29,9 +31,9 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 def error_fields(body: bytes) -> dict[str, str | None]:
-    """Return code, message, type and param of an error from the body of a response, each None where it has none."""
+    """Return code, message, type and param of an error, each None where it has none."""
     decoded: Any = _json(body)
-    if decoded is None:
+    if decoded is UNSET:
         decoded = _text(body)
     if isinstance(decoded, list):
         decoded = decoded[0] if decoded else None
@@ -42,8 +44,13 @@ def error_fields(body: bytes) -> dict[str, str | None]:
     error = outer.get("error") or (errors[0] if isinstance(errors, list) and errors else outer)
     if isinstance(error, str):  # its text, or with a longer one beside it, its code
         longer = _message(outer)
-        error = {"message": longer or " ".join(error.split()), "code": outer.get("code") or (error if longer else None)}
-    inner: Mapping[str, Any] = error if isinstance(error, dict) else {}
+        error = {
+            "message": longer or " ".join(error.split()),
+            "code": outer.get("code") or (error if longer else None),
+            "type": outer.get("type"),
+            "param": outer.get("param"),
+        }
+    inner: Mapping[str, Any] = error if isinstance(error, dict) else outer
     found = {key: _scalar_text(inner.get(key)) for key in ("code", "type", "param")}
     return {**found, "message": _message(inner) or _message(outer)}
 
@@ -57,7 +64,7 @@ def foreign_fields(body: bytes) -> dict[str, str | None]:
         case "HTML":
             is_quotable = _TITLE.search(_text_of(body)[:ENOUGH]) is not None
         case "JSON":
-            is_quotable = _json(body) is not None
+            is_quotable = _json(body) is not UNSET
         case kind:
             is_quotable = kind == "plain text"
     return error_fields(body) if is_quotable else dict.fromkeys(("code", "type", "param", "message"))
@@ -87,11 +94,11 @@ def _kind(body: bytes) -> str:
 
 
 def _json(body: bytes) -> object:
-    """Return what JSON says, None where it is none."""
+    """Return what JSON says, or the JSON in a string of it; UNSET where it is none."""
     try:
-        return msgspec.json.decode(body.removeprefix(_BOM))
+        return unwrapped(msgspec.json.decode(body.removeprefix(_BOM)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        return UNSET
 
 
 def _text_of(body: bytes) -> str:

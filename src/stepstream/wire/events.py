@@ -15,7 +15,7 @@ from stepstream.errors import DecodeError
 from stepstream.wire.base import WireObject
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.depth import HIGHEST_LIMIT, is_deeper
-from stepstream.wire.error_shapes import error_fields
+from stepstream.wire.error_body import error_fields
 from stepstream.wire.loose import BadField, BadIndex, Misfit, build, read_object, unwrapped
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep, Thread
@@ -52,7 +52,7 @@ class Done(WireObject, frozen=True):
 
 
 class ErrorData(WireObject, frozen=True):
-    """The data of `error`, from any of the shapes that servers send. A plain text becomes the message."""
+    """The data of `error`, from any of the shapes in which servers say what went wrong (`error_body`)."""
 
     code: str | None = None
     message: str | None = None
@@ -152,7 +152,7 @@ def decode_event(frame: Frame, *, max_depth: int = DEFAULT_MAX_DEPTH) -> Event:
     decode = _DECODE.get(name := frame.event)
     payload = frame.data
     if decode is None:
-        return Event(name, _special(name, payload, max_depth), payload, frame.id)
+        return Event(name, _special(name, payload), payload, frame.id)
     if is_deeper(payload, max_depth):
         raise _too_deep(name, payload, max_depth)
     is_refused = False
@@ -184,10 +184,10 @@ def read_again(event: Event) -> Event:
     return msgspec.structs.replace(event, data=build(type(event.data), raw))
 
 
-def _special(name: str, payload: bytes, max_depth: int) -> Data:
+def _special(name: str, payload: bytes) -> Data:
     if name == "done":
         return Done()
-    return ErrorData(**error_fields(payload, max_depth)) if name == "error" else UnknownData(payload)
+    return ErrorData(**error_fields(payload)) if name == "error" else UnknownData(payload)
 
 
 def _second_look(name: str, payload: bytes, max_depth: int) -> tuple[Any, tuple[BadField, ...]]:
