@@ -13,6 +13,7 @@ import pytest
 from stepstream import APIError, IdleTimeout, ProtocolError, Run, RunsClient, StepStreamError, TransportError
 from stepstream.client import api_calls
 from stepstream.client.api_calls import MAX_BODY_BYTES, ApiCall
+from stepstream.live import refusals
 from stepstream.sources.backoff import Backoff
 from tests.support.scripted_server import Exchange, Script, serving
 from tests.support.stream_reads import Clock
@@ -158,13 +159,22 @@ async def test_answer_that_drips_is_an_idle_timeout():
 
 
 async def test_refusal_whose_body_never_ends_is_told(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(api_calls, "ERROR_BODY_TIMEOUT", 0.05)
+    monkeypatch.setattr(refusals, "ERROR_BODY_TIMEOUT", 0.05)
 
     async def begins(exchange: Exchange) -> None:
         await exchange.send(b"HTTP/1.1 400 Bad\r\ncontent-length: 5000\r\n\r\nNo su")
         await exchange.hung_up()
 
     error, _ = await failure(begins)
+    assert (error.status_code, error.message) == (400, "No su")
+
+
+async def test_refusal_whose_body_breaks_is_told_by_its_status():
+    async def breaks(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 400 Bad\r\ncontent-length: 5000\r\n\r\nNo su")
+        raise anyio.EndOfStream
+
+    error, _ = await failure(breaks)
     assert (error.status_code, error.message) == (400, "No su")
 
 

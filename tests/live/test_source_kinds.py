@@ -474,7 +474,8 @@ class Refused(Exception):
 @pytest.mark.parametrize("is_read", [False, True])
 async def test_refusal_that_a_source_raises_keeps_its_status_and_not_its_text(is_read: bool):
     async def refused() -> AsyncIterator[bytes]:
-        async with answering(429, content=source(json.dumps(JSON_ERROR).encode())) as response:
+        body, headers = source(json.dumps(JSON_ERROR).encode()), {"Retry-After": "7"}
+        async with answering(429, content=body, headers=headers) as response:
             if is_read:
                 await response.aread()
             response.raise_for_status()  # its text has the URL
@@ -484,6 +485,7 @@ async def test_refusal_that_a_source_raises_keeps_its_status_and_not_its_text(is
         await outcome_of(refused())
     told = r": No key\u000awas given." if is_read else ""
     assert str(caught.value) == f"the source was refused with the status 429 Too Many Requests{told}"
+    assert caught.value.retry_after == 7
     with pytest.raises(APIError, match=r"^the source was refused with the status 429$"):
         await outcome_of(source(b"", Refused("SECRET")))
 

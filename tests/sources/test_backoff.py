@@ -3,7 +3,8 @@ from email.utils import formatdate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepstream.sources.backoff import Backoff, retry_after_of
+from stepstream.live.refusals import retry_after_of
+from stepstream.sources.backoff import Backoff
 from tests.support.tables import each_row
 
 NOW = 1_700_000_000.0

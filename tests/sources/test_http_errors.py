@@ -10,9 +10,8 @@ import httpx2
 import pytest
 
 from stepstream import APIError, Processor, StepStreamError, TransportError, connect
-from stepstream.live.refusals import MAX_ERROR_BODY
-from stepstream.sources import response_body
-from stepstream.sources.http_errors import error_response
+from stepstream.live import refusals
+from stepstream.live.refusals import MAX_ERROR_BODY, refusal
 from tests.support.scripted_server import CREATED, DONE, Exchange, InTurn, answering, hang_up, serving, streaming
 from tests.support.stream_reads import WITHIN, both_clients, read, refused, run
 from tests.support.tables import each_row
@@ -173,7 +172,7 @@ async def test_endless_error_body_is_read_to_its_bound(new_client: Any):
 
 
 async def test_error_body_that_stalls_is_told_as_far_as_it_came(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(response_body, "ERROR_BODY_TIMEOUT", 0.05)
+    monkeypatch.setattr(refusals, "ERROR_BODY_TIMEOUT", 0.05)
 
     async def script(exchange: Exchange) -> None:
         await exchange.send(b"HTTP/1.1 500 Oh No\r\ncontent-length: 90\r\n\r\nhalf a word")
@@ -382,6 +381,6 @@ async def test_encoded_error_body_is_not_unpacked():
 
 def test_control_characters_of_a_server_are_escaped_in_the_text_and_kept_in_the_message():
     body = b'{"error": {"message": "a\\u001b[31mb\\nforged line\\u202e"}}'
-    error = error_response("http://x/runs", 400, "Bad Request", {}, body, None)
+    error = refusal("http://x/runs answered 400", 400, "Bad Request", {}, body)
     assert str(error) == "http://x/runs answered 400 Bad Request: a\\u001b[31mb\\u000aforged line\\u202e"
     assert error.message == "a\x1b[31mb\nforged line\u202e"

@@ -1,18 +1,15 @@
 """API calls, each answered by one JSON object: sent, sent again where that is safe, decoded."""
 
-import math
 from collections.abc import Mapping
-from time import time
 from typing import Any, Final, TypeVar
 
 import anyio
 import msgspec
 
 from stepstream.errors import APIError, IdleTimeout, ProtocolError, StepStreamError, words_of
-from stepstream.live.refusals import ERROR_BODY_TIMEOUT, MAX_ERROR_BODY
-from stepstream.sources.backoff import Backoff, retry_after_of
+from stepstream.live.refusals import refusal
+from stepstream.sources.backoff import Backoff
 from stepstream.sources.http_errors import (
-    error_response,
     is_transient,
     is_unprocessed,
     translate_http_error,
@@ -23,6 +20,7 @@ from stepstream.sources.response_body import (
     IDENTITY,
     close_response,
     content_encoding,
+    read_error_body,
 )
 from stepstream.sources.retry_log import log_retry
 from stepstream.sources.url_redaction import UrlRedactingClient, redact_url
@@ -96,43 +94,27 @@ async def _exchange(call: ApiCall) -> bytearray:
             async with UrlRedactingClient(call.client).stream(call.method, call.url, **options) as response:
                 if 200 <= response.status_code < 300:
                     return await _read_object(response, where)
-                data = await _read_error(response)
+                data = await read_error_body(response)
     except TimeoutError as exc:
         raise IdleTimeout(f"{where} did not answer within {call.timeout:g} s", call.timeout) from exc
     except StepStreamError:
         raise
     except Exception as exc:
         raise translate_http_error(exc, where, call.connect_timeout) from exc
-    headers = response.headers
-    retry_after = retry_after_of(headers, time())
-    raise error_response(call.url, response.status_code, response.reason_phrase, headers, data, retry_after)
+    status = response.status_code
+    raise refusal(f"{where} answered {status}", status, response.reason_phrase, response.headers, data)
 
 
 async def _read_object(response: Any, where: str) -> bytearray:
     encoding = content_encoding(response)
     if encoding != IDENTITY:
         raise unexpected_response(response, f"{where}: expected no content encoding, got {encoding[:80]}")
-    data = await _read(response, MAX_BODY_BYTES, math.inf)
+    data, chunks = bytearray(), response.aiter_bytes()
+    async for chunk in chunks:
+        data += chunk
+        if len(data) > MAX_BODY_BYTES:
+            break
+    await close_response(response, chunks)
     if len(data) > MAX_BODY_BYTES:
         raise ProtocolError(f"{where}: expected an answer of at most {MAX_BODY_BYTES:,} bytes")
-    return data
-
-
-async def _read_error(response: Any) -> bytes:
-    """Return the body of an error response, as far as it comes soon and is short; nothing of one that is encoded."""
-    if content_encoding(response) != IDENTITY:
-        return b""
-    return bytes(await _read(response, MAX_ERROR_BODY, ERROR_BODY_TIMEOUT))[:MAX_ERROR_BODY]
-
-
-async def _read(response: Any, limit: int, seconds: float) -> bytearray:
-    """Return a body; of one that is longer, or takes longer, what came until then."""
-    data = bytearray()
-    chunks = response.aiter_bytes()
-    with anyio.move_on_after(seconds):
-        async for chunk in chunks:
-            data += chunk
-            if len(data) > limit:
-                break
-    await close_response(response, chunks)
     return data

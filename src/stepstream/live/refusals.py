@@ -1,6 +1,9 @@
-"""Refusals that come to a source from another library: the error they become, with the server's own words."""
+"""Refusals: the error that one becomes, with the server's own words, whatever library it comes from."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from time import time
 from typing import Any, Final
 
 import anyio
@@ -26,7 +29,7 @@ async def check_status(response: Any, items: AsyncIterator[Any]) -> None:
     """
     status = _status_of(response)
     if status is not None and (not 200 <= status < 300 or status == 204):
-        raise _refusal("the response given as a source has the status", status, response, await _beginning(items))
+        raise _refusal("the response given as a source has the status", status, response, await beginning_of(items))
 
 
 def refusal_in(exc: Exception) -> APIError | None:
@@ -43,7 +46,7 @@ def refusal_in(exc: Exception) -> APIError | None:
         body = held if isinstance(held, bytes) else msgspec.json.encode(held)
     except Exception:  # noqa: BLE001 - it was not read, or has no JSON form: the status is known
         body = b""
-    return _refusal("the source was refused with the status", status, response or exc, body)
+    return _refusal("the source was refused with the status", status, exc if response is None else response, body)
 
 
 def _status_of(given: Any) -> int | None:
@@ -52,22 +55,50 @@ def _status_of(given: Any) -> int | None:
 
 
 def _refusal(what: str, status: int, response: Any, body: bytes) -> APIError:
+    reason = getattr(response, "reason_phrase", None) or getattr(response, "reason", None)
+    found = getattr(response, "headers", None)
+    headers = {str(name).lower(): str(found[name]) for name in found} if isinstance(found, Mapping) else {}
+    return refusal(f"{what} {status}", status, str(reason or ""), headers, body)
+
+
+def refusal(text: str, status: int, reason: str, headers: Mapping[str, str], body: bytes) -> APIError:
+    """Return the error for a response whose status is no success, as `text` says. `body` is its body, or a part."""
     fields = error_fields(body)
-    reason = str(getattr(response, "reason_phrase", None) or getattr(response, "reason", None) or "")
-    headers = getattr(response, "headers", None) or {}
     detail = f": {words_of(fields['message'])}" if fields["message"] else ""
     return APIError(
-        f"{what} {status} {words_of(reason)}".rstrip() + detail,
+        f"{text} {words_of(reason)}".rstrip() + detail,
         status_code=status,
         reason_phrase=reason,
-        retry_after=None,
-        request_id=next((headers[name] for name in REQUEST_ID_HEADERS if headers.get(name)), None),
+        retry_after=retry_after_of(headers, time()),
+        request_id=request_id_of(headers),
         **fields,
     )
 
 
-async def _beginning(items: AsyncIterator[Any]) -> bytes:
-    """Return the body of a response, as far as it comes soon and is short."""
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """Return the id under which the server knows the request, or None."""
+    return next((headers[name] for name in REQUEST_ID_HEADERS if headers.get(name)), None)
+
+
+def retry_after_of(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds that a response asks to wait, or None. `now` is the Unix time.
+
+    `retry-after` has seconds or a date (RFC 9110, section 10.2.3); `retry-after-ms`, as OpenAI and Azure send it,
+    milliseconds.
+    """
+    exact, text = headers.get("retry-after-ms", ""), headers.get("retry-after", "").strip()
+    for number, unit in ((exact.strip(), 1_000), (text, 1)):
+        if number.isascii() and number.replace(".", "", 1).isdecimal() and len(number) < 20:
+            return float(number) / unit
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
+
+
+async def beginning_of(items: AsyncIterator[Any]) -> bytes:
+    """Return the body of an error response, as far as it comes soon and is short."""
     body = b""
     try:
         with anyio.move_on_after(ERROR_BODY_TIMEOUT):

@@ -1,8 +1,6 @@
 """How long to wait before the next attempt. No clock and no sleep: time and randomness are arguments."""
 
-from collections.abc import Callable, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable
 from random import random
 from typing import Final
 
@@ -50,20 +48,3 @@ class Backoff:
         delay = min(first * (1 << min(self._failures, 10)), LONGEST) * (0.5 + self._chance() / 2)
         self._failures += 1
         return max(delay, min(retry_after or 0.0, LONGEST_RETRY_AFTER))
-
-
-def retry_after_of(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds that a response asks to wait, or None. `now` is the Unix time.
-
-    `retry-after` has seconds or a date (RFC 9110, section 10.2.3); `retry-after-ms`, as OpenAI and Azure send it,
-    milliseconds.
-    """
-    exact, text = headers.get("retry-after-ms", ""), headers.get("retry-after", "").strip()
-    for number, unit in ((exact.strip(), 1_000), (text, 1)):
-        if number.isascii() and number.replace(".", "", 1).isdecimal() and len(number) < 20:
-            return float(number) / unit
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)

@@ -26,10 +26,11 @@ from typing import Any
 import anyio
 
 from stepstream.errors import APIError, StepStreamError, TransportError
+from stepstream.live.refusals import request_id_of
 from stepstream.live.source import Reconnected
 from stepstream.sources.backoff import Backoff
 from stepstream.sources.chunks import awaited_chunk, next_chunk
-from stepstream.sources.http_errors import is_transient, request_id_of, translate_http_error, unexpected_response
+from stepstream.sources.http_errors import is_transient, translate_http_error, unexpected_response
 from stepstream.sources.limits import Limit, Limits
 from stepstream.sources.response import NO_CONTENT, StreamRequest, open_response
 from stepstream.sources.response_body import close_response

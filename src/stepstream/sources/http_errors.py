@@ -8,14 +8,12 @@ No text made here holds a header value, a query or a password. An exception of t
 in `__cause__`; control characters in what a server wrote are escaped.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from stepstream.errors import APIError, IdleTimeout, StepStreamError, TransportError, words_of
-from stepstream.live.refusals import REQUEST_ID_HEADERS
+from stepstream.live.refusals import request_id_of
 from stepstream.sources.connection_failures import connection_failure
-from stepstream.sources.url_redaction import redact_url
-from stepstream.wire.error_body import error_fields, foreign_fields
+from stepstream.wire.error_body import foreign_fields
 
 TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 """The statuses after which the same request may succeed."""
@@ -77,28 +75,6 @@ def translate_http_error(exc: Exception, where: str, seconds: float) -> Transpor
     if is_late:
         return IdleTimeout(f"{where} was silent for {seconds:g} s", seconds)
     return TransportError(f"{where}: {what} ({kind})")
-
-
-def request_id_of(headers: Mapping[str, str]) -> str | None:
-    """Return the id under which the server knows the request, or None."""
-    return next((headers[name] for name in REQUEST_ID_HEADERS if headers.get(name)), None)
-
-
-def error_response(
-    url: str, status: int, reason: str, headers: Mapping[str, str], body: bytes, retry_after: float | None
-) -> APIError:
-    """Return the error for a response whose status is no success. `body` is its body, or the beginning of it."""
-    fields = error_fields(body)
-    detail = f": {words_of(fields['message'])}" if fields["message"] else ""
-    text = f"{redact_url(url)} answered {status} {words_of(reason)}".rstrip() + detail
-    return APIError(
-        text,
-        status_code=status,
-        reason_phrase=reason,
-        retry_after=retry_after,
-        request_id=request_id_of(headers),
-        **fields,
-    )
 
 
 def unexpected_response(response: Any, text: str, body: bytes = b"") -> APIError:

@@ -20,7 +20,6 @@ those of the events (no content encoding); or its status is 204, which tells a c
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from time import time
 from typing import Any, Final
 
 import anyio
@@ -28,8 +27,8 @@ import httpx_sse
 import msgspec
 
 from stepstream.errors import IdleTimeout, words_of
-from stepstream.sources.backoff import retry_after_of
-from stepstream.sources.http_errors import error_response, translate_http_error, unexpected_response
+from stepstream.live.refusals import refusal
+from stepstream.sources.http_errors import translate_http_error, unexpected_response
 from stepstream.sources.options import ApiKey, bearer, check_seconds, fresh_key
 from stepstream.sources.response_body import IDENTITY, content_encoding, read_error_body
 from stepstream.sources.url_redaction import UrlRedactingClient, redact_url
@@ -168,7 +167,7 @@ async def _check(response: Any, url: str, request: StreamRequest) -> None:
     status, headers = response.status_code, response.headers
     if status != OK:
         body = await read_error_body(response)
-        raise error_response(url, status, response.reason_phrase, headers, body, retry_after_of(headers, time()))
+        raise refusal(f"{redact_url(url)} answered {status}", status, response.reason_phrase, headers, body)
     essence = headers.get("content-type", "").partition(";")[0].strip().lower()
     if essence != EVENT_STREAM:
         text = f"{redact_url(url)}: expected {EVENT_STREAM}, got {words_of(essence, 80) or 'no content type'}"

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import anyio
 
-from stepstream.live.refusals import ERROR_BODY_TIMEOUT, MAX_ERROR_BODY
+from stepstream.live.refusals import beginning_of
 
 READ_ON_SECONDS: Final = 0.05
 """How long the end of a body is waited for: after `done` it is still to come. A stream that goes on is not waited for
@@ -41,20 +41,12 @@ def content_encoding(response: Any) -> str:
 
 async def read_error_body(response: Any) -> bytes:
     """Return the body of an error response, as far as it comes soon and is short; nothing of one that is encoded."""
-    body = b""
     if content_encoding(response) != IDENTITY:
-        return body  # identity was asked for, and a few bytes may unpack to any number
+        return b""  # identity was asked for, and a few bytes may unpack to any number
     chunks = response.aiter_bytes()
-    try:
-        with anyio.move_on_after(ERROR_BODY_TIMEOUT):
-            async for chunk in chunks:
-                body += chunk
-                if len(body) >= MAX_ERROR_BODY:
-                    break
-        await close_response(response, chunks)
-    except Exception:  # noqa: BLE001 - the status is what to report, whatever breaks while its text is read
-        return body
-    return body[:MAX_ERROR_BODY]
+    body = await beginning_of(chunks)
+    await close_response(response, chunks)
+    return body
 
 
 async def close_response(response: Any, chunks: AsyncGenerator[bytes]) -> None:
