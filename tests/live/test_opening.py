@@ -350,6 +350,35 @@ async def test_stop_waits_for_callbacks_and_for_no_longer_than_drain_timeout():
     assert (order, stuck.is_closed) == (["delivered", "stopped"], True)
 
 
+async def test_stop_that_is_called_again_returns_when_it_is_closed_too():
+    """While a delivery goes on, and while its failure is reported."""
+    gates, processor, closed = [anyio.Event(), anyio.Event()], Processor(), []
+
+    async def failing(change: RunTransition) -> None:
+        await gates[0].wait()
+        raise ValueError
+
+    async def stop() -> None:
+        await processor.stop()
+        closed.append(processor._lifetime.is_left)
+
+    processor.add(RunTransition, failing, status="queued")
+    processor.on_failure(Audience(gates[1]))
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(processor.keep_open)
+        processor.start(source(sse(play()[:3]), anyio.Event()))
+        for gate in gates:
+            await quiet()
+            tasks.start_soon(stop)
+            await quiet()
+            tasks.start_soon(stop)
+            await quiet()
+            assert closed == []
+            gate.set()
+        await quiet()
+        assert closed == [True] * 4
+
+
 async def test_stop_does_not_wait_for_pacing():
     seen = Audience()
     async with Processor() as processor:

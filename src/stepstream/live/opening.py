@@ -27,6 +27,7 @@ class OpeningMethods:
             raise RuntimeError("the Processor is still being left: enter it again after that")
         if self._lifetime.is_left:
             self._begin_again()
+        self._is_kept_open = False
         await self._lifetime.enter()
         self._opened.notify()
         return self
@@ -49,11 +50,8 @@ class OpeningMethods:
         """
         async with self:
             self._is_kept_open = True
-            try:
-                task_status.started()
-                await self._lifetime.running.until_stopped()
-            finally:
-                self._is_kept_open = False
+            task_status.started()
+            await self._lifetime.running.until_stopped()
 
     async def ready(self) -> None:
         """Return when the processor is open. It may be already."""
@@ -65,12 +63,12 @@ class OpeningMethods:
 
         A subscriber that then takes longer than `drain_timeout` seconds is closed. `run` and `outcome` raise
         `StreamStopped`. In a block, the block goes on, and `run` and `start` raise `RuntimeError`. In a callback it
-        returns at once, since it would wait for that callback. Where nothing is open it does nothing.
+        returns at once, since it would wait for that callback. Where nothing is open it does nothing. It may be called
+        again while it waits: all calls wait for the same.
         """
         lifetime = self._lifetime
-        if not lifetime.is_open:
+        if lifetime.is_left or not (lifetime.is_open or lifetime.is_closed):
             return
-        is_kept_open = self._is_kept_open
         lifetime.stop()
         if not lifetime.is_calling():
-            await (lifetime.until_left() if is_kept_open else lifetime.running.until_ended())
+            await (lifetime.until_left() if self._is_kept_open else lifetime.running.until_ended())
