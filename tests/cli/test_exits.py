@@ -50,6 +50,15 @@ def test_status_is_3_for_an_empty_file(run: Callable[..., Any], tmp_path: Path, 
 
 
 @each_command
+def test_file_that_is_no_stream_is_told_by_its_kind(run: Callable[..., Any], tmp_path: Path, command: tuple[str, ...]):
+    page = tmp_path / "page.html"
+    page.write_text("<title>Sign in</title>")
+    got = run(*command, page)
+    told = f"stepstream: {page}: the stream ended without a single event: got HTML: Sign in"
+    assert (got.status, got.error) == (3, told)
+
+
+@each_command
 def test_status_is_4_for_an_error_event(run: Callable[..., Any], streams: Path, command: tuple[str, ...]):
     path = streams / "storm.sse"
     got = run(*command, path)

@@ -168,8 +168,8 @@ async def test_what_the_server_said_is_raised_where_the_source_fails_after_it():
     ],
 )
 async def test_foreign_input_says_what_it_is_at_any_chunking(data: bytes, told: str):
-    for size in (1, 7, 10**6):
-        given = source(*[data[place : place + size] for place in range(0, len(data), size)])
+    chunks = [[data[place : place + size] for place in range(0, len(data), size)] for size in (1, 7, 10**6)]
+    for given in [source(*one) for one in [*chunks, [data.decode()]]]:
         async with Processor() as processor:
             with pytest.raises(StepStreamError) as caught:
                 await processor.run(given)

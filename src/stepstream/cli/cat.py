@@ -1,6 +1,6 @@
 """`stepstream cat`: a stream as JSON lines."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +17,7 @@ from stepstream.fold.outcome import Outcome
 from stepstream.live.processor import Processor
 from stepstream.live.registration import CLASSES
 from stepstream.live.source import ItemDecoder, open_source
+from stepstream.wire.error_body import ENOUGH
 from stepstream.wire.sse import Frame
 
 RETAINED: Final = 10**9
@@ -62,17 +63,24 @@ async def _write_change(change: Change) -> None:
     write_json(encode_change(change))
 
 
-async def _tee(source: object, what: str) -> AsyncIterator[Frame]:
+async def _tee(source: object, what: str) -> AsyncIterator[Frame | bytes]:
     """Yield the frames of `source`, each after it was written: as it came, or as the events that it is."""
     decoder, translation = ItemDecoder(), Translation(DialectState())
+    opening, is_empty = b"", True
     async with open_source(source) as items:
-        async for frame in _frames(items, decoder):
-            for told in _events(translation, frame) if what == "events" else [frame]:
-                write_object(FRAMES[what](told))
-            yield frame
+        async for item in items:
+            if is_empty and isinstance(item, bytes) and len(opening) < ENOUGH:
+                opening += item[:ENOUGH]
+            for frame in _frames(decoder, item):
+                is_empty = False
+                for told in _events(translation, frame) if what == "events" else [frame]:
+                    write_object(FRAMES[what](told))
+                yield frame
     pending = decoder.pending()
     if pending is not None and says_end(pending):
         yield pending  # no frame by the standard, but it says how the stream ended
+    elif is_empty:
+        yield opening  # it says what the bytes are, which are no events
     for event in translation.finish() if what == "events" else ():
         write_object(_event_line(frame_of_event(event)))
 
@@ -86,16 +94,13 @@ def _events(translation: Translation, frame: Frame) -> list[Frame]:
     return [frame] if translation.is_plain else [frame_of_event(event) for event in events]
 
 
-async def _frames(items: AsyncIterator[Any], decoder: ItemDecoder) -> AsyncIterator[Frame]:
-    async for item in items:
-        try:
-            frames = decoder.feed(item)
-        except FrameTooLarge as excess:
-            for frame in excess.frames:
-                yield frame
-            raise
-        for frame in frames:
-            yield frame
+def _frames(decoder: ItemDecoder, item: Any) -> Iterator[Frame]:
+    """Yield the frames that an item completes, those before one that is too large as well."""
+    try:
+        yield from decoder.feed(item)
+    except FrameTooLarge as excess:
+        yield from excess.frames
+        raise
 
 
 def _frame_line(frame: Frame) -> object:

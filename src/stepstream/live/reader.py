@@ -153,8 +153,9 @@ class Reader:
 
     def note_opening(self, item: Any) -> None:
         """Keep the beginning of bytes in which no event came yet: it says what they are, if none comes."""
-        if isinstance(item, bytes | bytearray | memoryview) and len(self._opening) < ENOUGH:
-            self._opening += bytes(item[:ENOUGH])
+        if isinstance(item, bytes | bytearray | memoryview | str) and len(self._opening) < ENOUGH:
+            start = item[:ENOUGH]
+            self._opening += encoded(start) if isinstance(start, str) else bytes(start)
 
     def failure(self) -> StepStreamError | None:
         """Return the error that came without its name, or in a dialect, and that no event of a run followed."""
