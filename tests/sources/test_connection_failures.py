@@ -59,6 +59,7 @@ FAILURES: dict[str, tuple[BaseException, bool, str]] = {
         "the certificate is not trusted: self-signed\\u000acertificate",
     ),
     "TLS": (caused(httpx.ConnectError("x"), WRONG), False, "TLS failed: SSLError"),
+    "no such port": (ExceptionGroup("x", [OverflowError("s3cret")]), True, "the port is out of range"),
     "the proxy": (httpx.ProxyError("407 Proxy Auth"), False, "the proxy did not connect: 407 Proxy Auth"),
     "a proxy with other words": (httpx.ProxyError("http://u:s3cret@x"), False, "the proxy did not connect"),
     "the rest": (httpx.ReadError("s3cret"), False, "the connection failed"),

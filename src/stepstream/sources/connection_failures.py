@@ -27,7 +27,9 @@ class ConnectionFailure(NamedTuple):
 
 
 def connection_failure(exc: BaseException) -> ConnectionFailure:
-    """Return what failed where a client raised `exc`. A certificate that is refused will be refused again."""
+    """Return what failed where a client raised `exc`. A certificate that is refused will be refused again, and a port
+    that there is not will not be there.
+    """
     causes = list(_causes(exc))
     for one in causes:
         if isinstance(one, ssl.SSLCertVerificationError):
@@ -40,6 +42,8 @@ def connection_failure(exc: BaseException) -> ConnectionFailure:
             return ConnectionFailure(False, "the host name could not be resolved")
         if isinstance(one, ConnectionRefusedError):
             return ConnectionFailure(False, "the connection was refused")
+        if isinstance(one, OverflowError):
+            return ConnectionFailure(True, "the port is out of range")
         if any("ProxyError" in base.__name__ for base in type(one).__mro__):
             status = _STATUS.match(str(one))
             answer = f": {words_of(status[0], MOST_WORDS)}" if status else ""

@@ -23,10 +23,13 @@ SCHEMES: Final = ("http", "https", "all")
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether the host of a URL is this machine, by its name or address."""
+    """Return whether the host of a URL is this machine, by its name or address, 0.0.0.0 included."""
     try:
         host = urlsplit(url).hostname or ""
-        return host == "localhost" or host.endswith(".localhost") or ip_address(host).is_loopback
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
+        address = ip_address(host)
+        return address.is_loopback or address.is_unspecified
     except ValueError:
         return False
 
@@ -56,7 +59,7 @@ def _check_proxy(name: str, value: str, *, takes_socks: bool) -> None:
         proxy = httpx.Proxy(value if "://" in value else f"http://{value}").url
     except Exception:  # noqa: BLE001 - `InvalidURL` is none of the usual kinds, and any of them may quote the value
         proxy = httpx.URL()
-    if not proxy.host:
+    if not proxy.host or not 0 <= (proxy.port or 0) < 2**16:
         raise Unsendable(f"{name}: expected the URL of an HTTP or SOCKS5 proxy")
     if proxy.scheme.startswith("socks") and not takes_socks:
         raise Unsendable(f"{name}: expected an HTTP proxy for fast=True, got a SOCKS proxy")
