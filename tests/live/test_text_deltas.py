@@ -51,6 +51,8 @@ CASES = {
     "a delta lost on the way": ([part("H"), part("lo"), whole("completed", "Hello")], "Hlo", ["msg_1"]),
     "two parts in order": ([part("a"), part("b", 1), whole("completed", "a", "b")], "ab", []),
     "two parts by turns": ([part("a"), part("x", 1), part("b"), whole("completed", "ab", "x")], "axb", ["msg_1"]),
+    "by turns, never ended": ([part("a"), part("x", 1), part("b")], "axb", ["msg_1"]),
+    "by turns, and the same": ([part("a"), part("a", 1), part("a"), whole("completed", "aa", "a")], "aaa", []),
     "rewritten": ([part("Hello wor"), whole("completed", "Hello, world")], "Hello wor", ["msg_1"]),
     "removed": ([part("secret text"), whole("incomplete", "[removed]")], "secret text", ["msg_1"]),
     "final content null": ([part("Hel"), without_content("completed"), part("lo")], "Hel", []),
@@ -67,6 +69,14 @@ async def test_pieces_joined_are_the_text_or_the_message_is_named(case: str):
     assert ("".join(pieces), named) == (joined, rewritten)
     assert (outcome.messages["msg_1"].text == joined) is not bool(rewritten)
     assert [one.code for one in outcome.anomalies if "rewritten" in one.code] == []
+
+
+async def test_part_before_those_that_came_at_first_is_out_of_its_place():
+    async with Processor() as processor:
+        await as_far_as_it_came(processor.run(played([run("queued"), message("created"), part("x"), part("y", 1)])))
+        async with processor.text_deltas() as pieces:
+            await as_far_as_it_came(processor.run(played([run("queued"), part("a")])))
+            assert ([await anext(pieces), await anext(pieces)], pieces.rewritten) == (["xy", "a"], ["msg_1"])
 
 
 async def test_only_the_message_that_was_rewritten_is_named():
