@@ -39,7 +39,7 @@ async def test_stuck_subscriber_does_not_keep_the_block_open(count: int, caplog:
     assert (len(others), subscription.is_closed) == (count, True)
     left = min(count, 256)
     assert [record.getMessage() for record in caplog.records] == [
-        f"gave up a subscriber after 0.05 s with {left} changes undelivered"
+        f"gave up the subscriber stuck after 0.05 s with {left} changes undelivered"
     ]
 
 

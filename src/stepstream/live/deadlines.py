@@ -46,7 +46,7 @@ class SubscriberDeadlines:
                 del self._waits[scope]
         if scope.cancelled_caught and not mailbox.is_closed:
             seconds, left = self._limit + pace, mailbox.left
-            _log.error("gave up a subscriber after %s s with %d changes undelivered", seconds, left)
+            _log.error("gave up the subscriber %s after %g s with %d changes undelivered", mailbox.name, seconds, left)
             self._closed.append(mailbox)
             mailbox.give_up(f"gave up a subscriber that kept a stream waiting for {seconds:g} s")
 
@@ -75,9 +75,8 @@ async def close_late_subscribers(
     with drained:
         await anyio.sleep(seconds)
         late = [one for one in draining if one.has_callback and one.left and not one.is_closed]
-        if late:
-            left = sum(one.left for one in late)
-            _log.error("closed after %s s with %d changes undelivered", seconds, left)
         for one in late:
+            what = "gave up the subscriber %s %g s after the last stream with %d changes undelivered"
+            _log.error(what, one.name, seconds, one.left)
             one.give_up(f"gave up a subscriber for which changes waited {seconds:g} s after the last stream")
         calls.cancel()
