@@ -24,6 +24,7 @@ ENDED = sse([step("completed"), run("completed")])
 WAITING = sse([run("requires_action")])
 NAMELESS = b"data: [DONE]\n\n"
 ERROR = b'data: {"error": {"message": "server overloaded", "code": "busy"}}\n\n'
+NAMED = b'event: error\ndata: {"message": "server overloaded", "code": "busy"}\n\n'
 CHUNK = b'data: {"object": "chat.completion.chunk", "choices": []}\n\n'
 ENOUGH = answering("204 No Content")
 
@@ -43,6 +44,9 @@ ENDS: dict[str, tuple[bytes, str]] = {
     "the error of a response": (encoded([lifecycle("created"), FAILING]), "StreamFailed busy server overloaded"),
     "an error without its name": (BEGUN + ERROR, "StreamFailed busy server overloaded"),
     "and [DONE] after it": (BEGUN + ERROR + NAMELESS, "StreamFailed busy server overloaded"),
+    "and it lacks its blank line": (BEGUN + ERROR[:-2], "StreamFailed busy server overloaded"),
+    "an error": (BEGUN + NAMED, "StreamFailed busy server overloaded"),
+    "an error without its blank line": (BEGUN + NAMED[:-2], "StreamFailed busy server overloaded"),
 }
 
 
