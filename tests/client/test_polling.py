@@ -254,6 +254,22 @@ async def test_run_whose_id_was_never_sent_is_said_to_be_unknown():
     assert ("before the run's id was known" in str(failure), peer.asked) == (True, [])
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (
+            b'data: {"object": "chat.completion.chunk"}\n\ndata: [DONE]\n\n',
+            "none of 2 events is of a protocol that stepstream reads (first: without a name, chat.completion.chunk)",
+        ),
+        (b'{"error": {"message": "busy"}}', "the stream ended without a single event: got JSON: busy"),
+    ],
+)
+async def test_stream_of_no_protocol_that_is_read_is_told_as_by_connect(data: bytes, told: str):
+    peer = Peer(saying(lambda _: run("completed")), data)
+    failure = await failed(peer)
+    assert (type(failure), str(failure), peer.asked) == (StreamTruncated, told, [])
+
+
 async def test_each_request_that_is_repeated_is_logged_with_its_run_and_reason(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO, "stepstream")
     peer = Peer(saying(lambda time: 503 if time < 0.5 else run("completed")))

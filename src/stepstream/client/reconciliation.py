@@ -36,7 +36,8 @@ from stepstream.fold.reconcile import ServerAnswer
 from stepstream.live.log_ids import ids_of
 from stepstream.live.source import ItemDecoder, Reconnected
 from stepstream.sources.event_stream import EventStream
-from stepstream.wire.events import RUN_EVENTS, decode_event
+from stepstream.wire.error_body import ENOUGH, foreign_text
+from stepstream.wire.events import RUN_EVENTS, TYPES, decode_event
 from stepstream.wire.objects import Run, Thread
 from stepstream.wire.sse import Frame
 
@@ -74,6 +75,8 @@ class RunStream:
         self._key = key = RunKey(thread_id, run_id) if thread_id and run_id else None
         self._timeout = timeout
         self._decoder = ItemDecoder() if key is None else None  # until the ids are known
+        self._opening = b""  # the first bytes, likewise
+        self._has_events = self._is_known = False  # whether events came, and one of a known name; likewise
         self._poller: RunPoller | None = None
 
     def __repr__(self) -> str:
@@ -103,8 +106,8 @@ class RunStream:
         try:
             item = await anext(self._stream)
         except StopAsyncIteration:
-            if self._stream.is_over:
-                raise
+            if self._stream.is_over or self._is_foreign:
+                raise  # the reader of the stream says what came instead
             failure: TransportError = StreamTruncated("the stream ended without done")
         except TransportError as exc:
             failure = exc
@@ -114,12 +117,23 @@ class RunStream:
             return item
         return await self._start_polling(failure)
 
+    @property
+    def _is_foreign(self) -> bool:
+        """Whether what came is of no protocol that is read here."""
+        if self._decoder is None or self._is_known:
+            return False
+        return self._has_events or bool(foreign_text(self._opening))
+
     def _read_key(self, decoder: ItemDecoder, item: bytes | Reconnected) -> None:
         """Read the run's ids from the first event that has them."""
         try:
             frames = decoder.feed(item)
         except FrameTooLarge as excess:
             frames, self._decoder = excess.frames, None
+        if isinstance(item, bytes) and len(self._opening) < ENOUGH:
+            self._opening += item[:ENOUGH]
+        self._has_events = self._has_events or bool(frames)
+        self._is_known = self._is_known or any(frame.event in TYPES for frame in frames)
         for data in map(_identifying_object, frames):
             if isinstance(data, Thread):
                 self._new_thread_id = data.id
