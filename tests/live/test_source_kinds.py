@@ -498,6 +498,17 @@ async def test_failure_without_a_status_that_refuses_is_of_the_source(status: An
         await outcome_of(source(failure))
 
 
+class Unreadable(Exception):
+    @property
+    def response(self) -> Any:
+        raise RuntimeError("SECRET")
+
+
+async def test_failure_whose_properties_raise_is_of_the_source():
+    with pytest.raises(TransportError, match=r"^the source failed: Unreadable$"):
+        await outcome_of(source(Unreadable()))
+
+
 def test_readme_has_every_client_in_its_table_of_sources():
     table = (ROOT / "README.md").read_text(encoding="utf-8").partition("| you have | give |")[2].partition("\n\n")[0]
     cells = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)

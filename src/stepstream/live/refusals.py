@@ -10,6 +10,7 @@ import anyio
 import msgspec
 
 from stepstream.errors import APIError, words_of
+from stepstream.live.source_kinds import attribute
 from stepstream.wire.error_body import error_fields
 
 MAX_ERROR_BODY: Final = 64 * 2**10
@@ -37,7 +38,7 @@ def refusal_in(exc: Exception) -> APIError | None:
 
     Its own text may quote the URL. The server's words are taken from the body, where the exception holds it.
     """
-    response = getattr(exc, "response", None)
+    response = attribute(exc, "response")
     status = _status_of(exc) or _status_of(response)
     if status is None or status < 400:
         return None
@@ -50,13 +51,13 @@ def refusal_in(exc: Exception) -> APIError | None:
 
 
 def _status_of(given: Any) -> int | None:
-    status = getattr(given, "status_code", None) or getattr(given, "status", None)
+    status = attribute(given, "status_code") or attribute(given, "status")
     return status if isinstance(status, int) else None
 
 
 def _refusal(what: str, status: int, response: Any, body: bytes) -> APIError:
-    reason = getattr(response, "reason_phrase", None) or getattr(response, "reason", None)
-    found = getattr(response, "headers", None)
+    reason = attribute(response, "reason_phrase") or attribute(response, "reason")
+    found = attribute(response, "headers")
     headers = {str(name).lower(): str(found[name]) for name in found} if isinstance(found, Mapping) else {}
     return refusal(f"{what} {status}", status, str(reason or ""), headers, body)
 

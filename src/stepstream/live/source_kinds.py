@@ -31,7 +31,7 @@ class Kind(NamedTuple):
     """Whether it is a context manager, which gives the source."""
 
 
-def _attribute(given: Any, name: str) -> Any:
+def attribute(given: Any, name: str) -> Any:
     """Return an attribute, or None where it is missing or cannot be read now, as the body of a response may."""
     try:
         return getattr(given, name, None)
@@ -40,7 +40,7 @@ def _attribute(given: Any, name: str) -> Any:
 
 
 def _having(*names: str) -> Callable[[Any], bool]:
-    return lambda given: all(_attribute(given, name) is not None for name in names)
+    return lambda given: all(attribute(given, name) is not None for name in names)
 
 
 def _is_a(*kinds: type) -> Callable[[Any], bool]:
@@ -54,7 +54,7 @@ def _is_synchronous(given: Any) -> bool:
 
 def _is_of_lines(given: Any) -> bool:
     """Return whether it is the iterator of a response of httpx or openai that leaves out the ends of lines."""
-    return _attribute(given, "__qualname__") in ("Response.aiter_lines", "AsyncAPIResponse.iter_lines")
+    return attribute(given, "__qualname__") in ("Response.aiter_lines", "AsyncAPIResponse.iter_lines")
 
 
 async def _read(reader: Any) -> AsyncIterator[bytes]:
@@ -95,7 +95,7 @@ KINDS: Final = (
     Kind(_having("scope", "stream", "body"), lambda one: aiter(one.stream())),  # a request of Starlette
     Kind(_is_of_lines, instead="the response itself: lines without their ends make no stream"),
     Kind(_having("__aiter__"), aiter),
-    Kind(lambda one: inspect.iscoroutinefunction(_attribute(one, "receive")), _received),  # anyio
+    Kind(lambda one: inspect.iscoroutinefunction(attribute(one, "receive")), _received),  # anyio
     Kind(_having("stdout", "pid"), instead="its stdout"),
     Kind(_having("build_request"), instead="the response to a request of it"),  # a client of httpx
     Kind(_having("ws_connect"), instead="the response to a request of it"),  # a session of aiohttp
@@ -118,7 +118,7 @@ KINDS: Final = (
 def recognised(given: Any) -> tuple[Kind, Any]:
     """Return the kind of an object, and what is read of it: itself, or the response that it wraps."""
     for name in ("http_response", "response"):  # of openai and azure; of openai and httpx-sse
-        wrapped = _attribute(given, name)
+        wrapped = attribute(given, name)
         for kind in RESPONSES:
             if kind.fits(wrapped):
                 return kind, wrapped
