@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from stepstream import Processor, RunTransition, StepTransition, StreamStopped
+from stepstream import Processor, RunTransition, StepTransition, StreamStopped, WaitAborted
 from stepstream.live.registration import CLASSES
 from tests.support.run_streams import Audience, Tape, play, played, run, source, sse, told, told_of
 from tests.support.suspensions import quiet
@@ -389,6 +389,20 @@ async def test_stop_does_not_wait_for_pacing():
         await quiet()
         with anyio.fail_after(5):
             await processor.stop()
+
+
+async def test_iterators_and_waits_end_when_the_block_was_stopped():
+    """Nothing comes after it: who reads them in the block would wait for ever, and never leave it."""
+    async with Processor() as processor, processor.subscribe(RunTransition) as changes:
+        processor.start(source(sse(play()[:3]), anyio.Event()))
+        await quiet()
+        await processor.stop()
+        with anyio.fail_after(5):
+            assert [change.status async for change in changes] == ["queued", "in_progress"]
+            with pytest.raises(WaitAborted, match="left or stopped"):
+                await processor.wait_for_run("run_1")
+            with pytest.raises(WaitAborted, match="left or stopped"):
+                await processor.wait_for_step("step_9")
 
 
 async def test_stop_in_a_callback_returns_at_once():

@@ -90,9 +90,9 @@ async def test_waiting_ends_when_the_processor_is_left():
         await quiet()
         await processor.run(played(HERE))
     assert [str(one.got) for one in watches] == [
-        "expected step step_9 to be ended, the processor was left before",
-        "expected step step_9 to be failed, the processor was left before",
-        "expected run run_9 to end, the processor was left before",
+        "expected step step_9 to be ended, the processor was left or stopped",
+        "expected step step_9 to be failed, the processor was left or stopped",
+        "expected run run_9 to end, the processor was left or stopped",
     ]
 
 

@@ -62,9 +62,9 @@ class OpeningMethods:
         """Stop all streams, and return when what they did was delivered; after `keep_open`, when it is closed.
 
         A subscriber that then takes longer than `drain_timeout` seconds is closed. `run` and `outcome` raise
-        `StreamStopped`. In a block, the block goes on, and `run` and `start` raise `RuntimeError`. In a callback it
-        returns at once, since it would wait for that callback. Where nothing is open it does nothing. It may be called
-        again while it waits: all calls wait for the same.
+        `StreamStopped`, and iterators end. In a block, the block goes on, and `run` and `start` raise `RuntimeError`.
+        In a callback it returns at once, since it would wait for that callback. Where nothing is open it does nothing.
+        It may be called again while it waits: all calls wait for the same.
         """
         lifetime = self._lifetime
         if lifetime.is_left or not (lifetime.is_open or lifetime.is_closed):

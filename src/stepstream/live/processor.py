@@ -188,6 +188,8 @@ class Processor(OpeningMethods, WaitMethods):
         if mailbox.delivery.replay:
             replay_into(mailbox, self._state)
         self._lifetime.routes.run_ends.end_over(mailbox, self._state, self._lifetime.running.reading)
+        if self._lifetime.running.is_over and not mailbox.has_callback:
+            mailbox.end()
         self._lifetime.start_delivery(mailbox)
 
     def _on_failure(

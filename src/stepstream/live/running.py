@@ -31,6 +31,11 @@ class RunningStreams:
         self._reading: dict[RunningStream, None] = {}
 
     @property
+    def is_over(self) -> bool:
+        """Whether they were stopped, and none is read any more: nothing new comes in this block."""
+        return self.is_stopped and not self._reading
+
+    @property
     def reading(self) -> list[StreamState]:
         """Those that are being read."""
         return [one.stream for one in self._reading]
@@ -43,6 +48,7 @@ class RunningStreams:
         """Record that a stream is read no more."""
         del self._reading[stream]
         self.stop_pacing()
+        self._end_iterators()
 
     def end(self, stream: RunningStream) -> None:
         """Record that what a stream did was delivered."""
@@ -56,7 +62,15 @@ class RunningStreams:
         for stream in list(self._reading):
             stream.stop()
         self.stop_pacing()
+        self._end_iterators()
         self.changed.notify()
+
+    def _end_iterators(self) -> None:
+        """Let iterators end with what they have, once nothing new comes: who reads one would wait for ever."""
+        if self.is_over:
+            for mailbox in self._routes.open:
+                if not mailbox.has_callback:
+                    mailbox.end()
 
     def stop_pacing(self) -> None:
         """Deliver what is held back, once the block has ended and nothing is read: no stream waits for time to pass."""

@@ -29,7 +29,7 @@ class WaitMethods(SubscriptionMethods):
         A step that its run left open, or that is not remembered any more, is waited for until `timeout`.
 
         Raises:
-            WaitAborted: the step ended with another status, or the processor was left before.
+            WaitAborted: the step ended with another status, or the processor was left or stopped before.
             ValueError: no step has that status.
             TimeoutError: that took longer than `timeout` seconds.
             RuntimeError: the processor is closed.
@@ -43,20 +43,20 @@ class WaitMethods(SubscriptionMethods):
                         return change.step
                     if change.terminal:
                         raise WaitAborted(f"expected step {step_id} to be {status}, it ended as {change.status}")
-        raise WaitAborted(f"expected step {step_id} to be {status or 'ended'}, the processor was left before")
+        raise WaitAborted(f"expected step {step_id} to be {status or 'ended'}, the processor was left or stopped")
 
     async def wait_for_run(self, run_id: str, *, timeout: float | None = None) -> Run:  # noqa: ASYNC109
         """Return a run as soon as it has ended, with whatever status. It may have already.
 
         Raises:
-            WaitAborted: the processor was left before.
+            WaitAborted: the processor was left or stopped before.
             TimeoutError: that took longer than `timeout` seconds.
         """
         with anyio.fail_after(timeout):
             async with self.subscribe(RunTransition, run_id=run_id, terminal=True, replay=True) as changes:
                 async for change in changes:
                     return change.run
-        raise WaitAborted(f"expected run {run_id} to end, the processor was left before")
+        raise WaitAborted(f"expected run {run_id} to end, the processor was left or stopped")
 
     @asynccontextmanager
     async def text_deltas(
