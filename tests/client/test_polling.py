@@ -254,7 +254,7 @@ async def test_run_whose_id_was_never_sent_is_said_to_be_unknown():
     assert ("before the run's id was known" in str(failure), peer.asked) == (True, [])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "told"),
     [
         (

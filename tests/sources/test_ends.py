@@ -153,6 +153,13 @@ async def test_get_that_breaks_after_the_end_of_its_run_is_not_taken_up_again(br
     assert len(script.requests) == 1
 
 
+async def test_error_that_was_cut_is_asked_for_again():
+    script = InTurn(streaming(b"id: 1\n" + BEGUN + NAMED[:-9]), streaming(NAMED))
+    async with serving(script) as url:
+        assert await how(connect(url)) == "StreamFailed busy server overloaded"
+    assert len(script.requests) == 2
+
+
 async def test_what_the_server_said_is_raised_where_the_source_fails_after_it():
     given = source(BEGUN, ERROR, OSError("reset"))
     assert await how(given) == "StreamFailed busy server overloaded"

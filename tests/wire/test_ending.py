@@ -60,3 +60,20 @@ def test_error_without_its_name_is_known_by_its_shape(data: bytes, expected: tup
 )
 def test_unknown_event_is_named_by_what_it_calls_itself(name: str, data: bytes, expected: str):
     assert kind_of(name, data) == expected
+
+
+@each_row(
+    ("data", "counts"),
+    [
+        (b'{"message": "busy"}', True),
+        (b"busy", True),
+        (b'"busy"', True),
+        (b'{"message": "bu', False),
+        (b"[", False),
+        (b" ", False),
+        (b"", False),
+        (b'{"message": "\xff"}', False),
+    ],
+)
+def test_error_that_lacks_its_blank_line_counts_unless_its_data_was_cut(data: bytes, counts: bool):
+    assert decides_end(Frame("error", data)) is counts

@@ -44,9 +44,23 @@ def unnamed_error(name: str, data: bytes) -> ErrorData | None:
 
 
 def decides_end(frame: Frame) -> bool:
-    """Return whether a block that lacks its blank line counts all the same: it says how the stream ended."""
+    """Return whether a block that lacks its blank line counts all the same: it says how the stream ended.
+
+    An error whose data was cut as well does not: what is left of it says nothing, and the whole of it may yet come.
+    """
     name, data = frame.event, frame.data
-    return name in ("done", "error") or is_unnamed_done(name, data) or unnamed_error(name, data) is not None
+    if name == "error":
+        return _is_whole(data)
+    return name == "done" or is_unnamed_done(name, data) or unnamed_error(name, data) is not None
+
+
+def _is_whole(data: bytes) -> bool:
+    """Return whether there is any data, and no JSON that was cut."""
+    text = data.strip()
+    try:
+        return bool(text) and (text[:1] not in (b"{", b"[") or msgspec.json.decode(text) is not None)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def kind_of(name: str, data: bytes) -> str:
