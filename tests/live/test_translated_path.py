@@ -1,6 +1,7 @@
 """The fast path of streams in a dialect: the same as the rules, for whatever comes in whatever chunks."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -10,7 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stepstream import Accumulator, Frame, MessageProgress, Processor, StepProgress, StepStreamError, encode_change
+from stepstream import (
+    Accumulator,
+    Frame,
+    FrameDecoder,
+    MessageProgress,
+    Processor,
+    StepProgress,
+    StepStreamError,
+    encode_change,
+    encode_frame,
+)
 from stepstream.dialects.state import DialectState
 from stepstream.dialects.translation import Translation
 from stepstream.fold.changes import Change
@@ -256,18 +267,71 @@ def learned(data: bytes) -> bool:
     ("data", "is_made"),
     [
         (b'{"delta":"a"}', True),
-        (b'{ "x" : {"delta":"b"}, "delta" : "a" }', True),
+        (b'{ "x" : {"delta":"b"}, "delta" : "a" }', False),
+        (b'{ "x" : null, "y":[], "z":"", "delta" : "a" }', True),
+        (b'{"x":[1],"delta":"a"}', False),
+        (b'{"x":1.5,"delta":"a"}', False),
+        (b'{"x":true,"delta":"a"}', False),
+        (b'{"x":99999999999999999999,"delta":"a"}', False),
         (b'{"obfuscation":5,"delta":"a"}', True),
         (b'{"obfuscation":"a\\n","delta":"a"}', True),
         (b'{"text":"a"}', False),
-        (b'{"\\u0064elta":"a"}', False),
-        (b'{"a":1,"a":2,"delta":"a"}', False),
+        (b'{"\\u0064elta":"a"}', True),
+        (b'{"a":1,"a":2,"delta":"a"}', True),
         (b"[1]", False),
         (b"{", False),
     ],
 )
-def test_pattern_is_made_of_data_whose_keys_are_written_plainly(data: bytes, is_made: bool):
+def test_pattern_is_made_of_data_with_a_piece_and_without_parts(data: bytes, is_made: bool):
     assert learned(data) is is_made
+
+
+DELTA = json.dumps(numbered(long_text(50))[-1], separators=(",", ":")).encode()
+HEAD = b"event: response.output_text.delta\ndata: "
+
+
+def numbers(data: bytes, number: int) -> bytes:
+    own = json.loads(DELTA)["sequence_number"]
+    return data.replace(b'"sequence_number":%d' % own, b'"sequence_number":%d' % number)
+
+
+ODD_BLOCKS: dict[str, list[bytes]] = {
+    "two in one": [HEAD + DELTA + b"," + DELTA],
+    "two in one, with what stands between": [HEAD + DELTA + b",0," + DELTA],
+    "one in two": [HEAD + DELTA[:20], HEAD + DELTA[20:]],
+    "a string over two": [HEAD + b'{"type":"response.output_text.delta","delta":"a', HEAD + b'b"}'],
+    "one in two, and two in one": [HEAD + DELTA[:20], HEAD + DELTA[20:], HEAD + DELTA + b",0," + DELTA],
+    "a number": [HEAD + b"0"],
+    "nothing": [HEAD + b" "],
+    "a list": [HEAD + b"[" + DELTA + b"]"],
+    "more lines": [HEAD + DELTA + b"\n: note", HEAD + DELTA + b"\n,", HEAD + DELTA + b"\nid: 7"],
+    "data in two lines": [HEAD + DELTA[:-1] + b"\ndata: }"],
+    "a line end within": [HEAD + DELTA[:1] + b"\r" + DELTA[1:]],
+    "another key": [HEAD + DELTA[:-1] + b',"text":"x"}'],
+    "a key twice": [HEAD + DELTA[:-1] + b',"delta":"twice"}'],
+    "another item": [HEAD + DELTA.replace(b'"output_index":0', b'"output_index":7')],
+    "a fraction": [HEAD + DELTA.replace(b'"output_index":0', b'"output_index":0.0')],
+    "not UTF-8": [HEAD + DELTA.replace(b'"delta":"w', b'"delta":"\xff')],
+    "half a surrogate": [HEAD + DELTA.replace(b'"delta":"w', b'"delta":"\\ud800')],
+    "no number": [HEAD + re.sub(rb'"sequence_number":\d+,', b"", DELTA)],
+    "another name": [HEAD.replace(b"output_text", b"refusal") + DELTA],
+    "a comment": [b": still there"],
+}
+
+
+@pytest.mark.parametrize("odd", ODD_BLOCKS.values(), ids=ODD_BLOCKS)
+def test_blocks_that_are_nearly_alike_are_folded_as_by_the_rules(odd: list[bytes]):
+    opening = frames(numbered(long_text(10)))
+    usual = [HEAD + DELTA] * 20
+    blocks = [numbers(block, 13 + place) for place, block in enumerate([*usual, *odd, *usual, *odd, *odd, *usual])]
+    data = b"".join(map(encode_frame, opening)) + b"".join(block + b"\n\n" for block in blocks)
+    plain = Accumulator()
+    for frame in FrameDecoder().feed(data):
+        plain.apply_frame(frame)
+    for size in (64, 700, 4096, len(data)):
+        assert ends(Read(chunks_of(data, size)).accumulator) == ends(plain), size
+    one_each = [b"".join(map(encode_frame, opening)), *(block + b"\n\n" for block in blocks)]
+    assert ends(Read(one_each).accumulator) == ends(plain)
 
 
 def test_nothing_is_learned_of_the_first_few_deltas_or_of_long_data():

@@ -1,47 +1,55 @@
-"""The data of a delta in a dialect as a regular expression: its bytes, but for what differs in the next one."""
+"""The data of a delta in a dialect as a struct: what may differ in the next one has a type, all else its one value."""
 
-import re
-from typing import Final, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from stepstream.dialects.translation import FastKeys
 
-_TEXT: Final = rb'("[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+")'
-_PADDING: Final = rb'"[^"\\\x00-\x1f]*+"'
-_NUMBER: Final = rb"(0|[1-9][0-9]{0,17})"
+_NOTHING: Final = Annotated[list[int], msgspec.Meta(max_length=0)]
+"""The type of an empty list."""
 
-_decode_raw: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class DeltaShape(NamedTuple):
-    """The data of a delta as a pattern: its expression, and the groups of the piece and of the number (0: none)."""
+    """What the deltas of one text have in common."""
 
-    data: bytes
-    piece: int
-    number: int
+    struct: type[Any]
+    """It has the fields `piece` and, where they are numbered, `number`. It refuses every key that the first delta did
+    not have, and every other value."""
+    is_numbered: bool
 
 
 def shape_of(data: bytes, keys: FastKeys) -> DeltaShape | None:
-    """Return the data of a delta as a pattern, None where its keys are not written plainly, or it has no piece."""
+    """Return the shape of data like this; None where it has no piece, or holds objects, lists or fractions."""
     try:
-        values = _decode_raw(data)
+        values = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    written, place, groups = b"", 0, list[str]()
-    for key, raw in values.items():
-        value = bytes(raw)
-        named = re.compile(rb'"%b"\s*:\s*' % re.escape(key.encode())).search(data, place)
-        if named is None or not data.startswith(value, named.end()):
+    if not isinstance(values.get(keys.piece), str):
+        return None
+    fields: list[Any] = []
+    rename = {}
+    for place, (key, value) in enumerate(values.items()):
+        name = {keys.piece: "piece", keys.number: "number"}.get(key, f"other_{place}")
+        kind = _type_of(key, value, keys)
+        if kind is None:
             return None
-        written += re.escape(data[place : named.end()])
-        place = named.end() + len(value)
-        if key in keys.padding:
-            written += _PADDING if value.startswith(b'"') else re.escape(value)
-        elif key == keys.piece or (key == keys.number and value.isdigit()):
-            groups.append(key)
-            written += _TEXT if key == keys.piece else _NUMBER
-        else:
-            written += re.escape(value)
-    piece, number = (groups.index(key) + 1 if key in groups else 0 for key in (keys.piece, keys.number))
-    return DeltaShape(written + re.escape(data[place:]), piece, number) if piece else None
+        rename[name] = key
+        fields.append((name, kind))
+    struct = msgspec.defstruct("Delta", fields, rename=rename, forbid_unknown_fields=True, gc=False)
+    return DeltaShape(struct, keys.number in values)
+
+
+def _type_of(key: str, value: Any, keys: FastKeys) -> Any:
+    """Return the type of a field; None where there is none for such a value."""
+    if key == keys.piece or (key in keys.padding and isinstance(value, str)):
+        return str
+    if key == keys.number and type(value) is int:
+        return int
+    if value == []:
+        return _NOTHING
+    if value is None:
+        return type(None)
+    return Literal[value] if type(value) in (str, int) and abs(value if type(value) is int else 0) < 2**62 else None

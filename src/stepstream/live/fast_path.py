@@ -94,6 +94,11 @@ class FastPath:
         self._tell(template, chunk, at + data_at)
         return True
 
+    @property
+    def take(self) -> Callable[[bytes], bool] | None:
+        """What can fold the blocks of a chunk together, where anything can."""
+        return self.translated.fold_all if self.translated.patterns else None
+
     def fold(self, blocks: Sequence[bytes]) -> int:
         """Fold blocks and return how many: fewer than all where a queue is full now, or `done` came.
 

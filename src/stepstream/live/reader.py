@@ -83,7 +83,7 @@ class Reader:
         if scanner.is_between_blocks and self._fast_path.fold_chunk(item):
             return ()
         try:
-            frames, blocks = scanner.feed(item)
+            frames, blocks = scanner.feed(item, self._fast_path.take)
         except FrameTooLarge as excess:
             return self._rest(excess.frames, [], excess)
         if frames or len(blocks) > EVENTS_BETWEEN_CHECKPOINTS:

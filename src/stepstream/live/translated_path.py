@@ -2,23 +2,29 @@
 
 Theory. In such a stream the deltas of one text differ in the piece, and in a few values that say nothing of it: their
 number, padding. A delta that was translated and folded by the rules that all go by, and was one event that did nothing
-but append its piece to one buffer (`StreamState.append`), is made a pattern: its bytes, where the translator says that
-the piece, the number and what is padding stand. The next data that the whole pattern matches says the same of another
-piece, provided that
+but append its piece to one buffer (`StreamState.append`), is made a pattern: a struct of which the piece, the number
+and the padding are free, and every other key has the one value that it had (`delta_shape`). The next data that decodes
+to that struct says the same of another piece, provided that
 
-1. the object has not changed otherwise since (`version`, as in `fast_path`);
-2. its number is higher than that of all before: else the rules say whether it came before;
-3. the translator has seen nothing else of the stream since: what goes by the rules and is not learned from drops all
+1. its block has the same lines around the data, and no others;
+2. the object has not changed otherwise since (`version`, as in `fast_path`);
+3. its number is higher than that of all before: else the rules say whether it came before;
+4. the translator has seen nothing else of the stream since: what goes by the rules and is not learned from drops all
    patterns (`learn`).
 
-So no pattern outlives what it was made from. Blocks are matched in the bytes of a chunk, one after another, where the
-chunk begins with one; a chunk that ends within a block leaves that to the scanner. A block with an id, or with other
-line ends, matches none.
+So no pattern outlives what it was made from. A chunk of many such blocks is decoded by one call, as one JSON array:
+
+    {"delta":"a",…}  {"delta":"b",…}   →   [{"delta":"a",…},0,\\n{"delta":"b",…}]
+
+There each block must be exactly one value. It is: no data holds a line end, so none of the separators can stand in a
+string, nor, since a struct refuses a 0 and an object a value without a key, inside a block's value; each block has a
+value, for JSON has none between two commas; so if there are as many values as blocks and separators together, no block
+has two. What would break this: a struct with a list that takes numbers.
 """
 
-import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from itertools import takewhile
+from typing import Any, Final
 
 import msgspec
 
@@ -42,28 +48,19 @@ MAX_DATA: Final = 4096
 ENOUGH: Final = 4
 """A pattern is made once an object has had so many deltas: short texts are not worth one."""
 
-LARGE: Final = 2048
-"""Bytes of a chunk whose blocks are looked at all at once."""
-
 MAX_MISSES: Final = 32
 """After so many patterns that matched nothing none is made any more: the stream has no like deltas."""
 
 _BLANK: Final = b"\n\n"
-
-_decode_text: Final = msgspec.json.Decoder(str).decode
-_decode_texts: Final = msgspec.json.Decoder(list[str]).decode
-
-
-_Match: TypeAlias = Callable[[bytes, int], re.Match[bytes] | None]
-"""Matches from a place on."""
+_SEPARATOR: Final = b",0,\n"
 
 
 class Pattern:
-    """The bytes of one delta but for its piece and what it is numbered and padded with, and what they stand for."""
+    """The deltas of one text: how their blocks begin, what their data decodes to, and what they stand for."""
 
     __slots__ = (
-        "after", "append", "before", "counter", "event", "every", "lines", "mailboxes", "next", "number", "only",
-        "piece", "progress", "routes_version", "version",
+        "after", "append", "before", "counter", "decode", "decode_all", "event", "head", "is_mixed", "mailboxes",
+        "progress", "routes_version", "shape", "version",
     )  # fmt: skip
 
     def __init__(self, event: Event, append: Append, counter: Counter, head: bytes, shape: DeltaShape) -> None:
@@ -72,12 +69,12 @@ class Pattern:
         self.append = append
         self.counter = counter
         self.version = append.builder.version
-        data, self.piece, self.number = shape
-        block = re.compile(re.escape(head) + data + rb"\n\n")
-        self.next: _Match = block.match
-        self.only = block.fullmatch
-        self.every = block.findall
-        self.lines = head.count(b"\n") + len(b"\n\n")  # of a block
+        self.head = head
+        self.shape = shape
+        self.is_mixed = False  # whether other blocks that begin alike were among those of this text
+        struct: Any = shape.struct
+        self.decode = msgspec.json.Decoder(struct).decode
+        self.decode_all = msgspec.json.Decoder(list[struct | int]).decode
         told, piece = msgspec.json.encode(event.data), msgspec.json.encode(append.piece)
         self.before, _, self.after = told.partition(b'"%b":%b' % (append.key.encode(), piece))
         self.before += b'"%b":' % append.key.encode()
@@ -105,108 +102,87 @@ class TranslatedDeltas:
     def fold_chunk(self, chunk: bytes) -> bool:
         """Fold a chunk that is one block like a delta before. Return whether it is."""
         for pattern in self.patterns:
-            found = pattern.only(chunk)
-            if found is not None:
-                return self._fold_one(pattern, found)
+            head = pattern.head
+            if chunk.startswith(head):
+                if not chunk.endswith(_BLANK) or chunk.find(b"\n", len(head)) != len(chunk) - 2 or b"\r" in chunk:
+                    return False
+                try:
+                    delta = pattern.decode(chunk[len(head) : -2])
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    continue
+                return self._fold_one(pattern, delta)
         return False
 
-    def _fold_one(self, pattern: Pattern, found: re.Match[bytes]) -> bool:
-        """Fold one block that matches. Return whether it is: it may have come before, or its piece be no text."""
-        builder, counter, number = pattern.append.builder, pattern.counter, 0
-        if pattern.version != builder.version:
+    def _fold_one(self, pattern: Pattern, delta: Any) -> bool:
+        """Fold one delta of a pattern. Return whether it was done: it may have come before."""
+        builder, counter, is_numbered = pattern.append.builder, pattern.counter, pattern.shape.is_numbered
+        if pattern.version != builder.version or (is_numbered and delta.number <= counter.number):
             return False
-        if pattern.number:
-            number = int(found[pattern.number])
-            if number <= counter.number:
-                return False
-        try:
-            piece = _decode_text(found[pattern.piece])
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return False
-        builder.append(pattern.append.buffer, piece)
+        builder.append(pattern.append.buffer, delta.piece)
         builder.deltas += 1
         self._stream.sequence += 1
         self._misses = 0
-        if number:
-            counter.number = number
+        if is_numbered:
+            counter.number = delta.number
         mailboxes = self._mailboxes(pattern)
         if mailboxes:
-            self._tell(pattern, mailboxes, found[pattern.piece], 0)
+            self._tell(pattern, mailboxes, delta.piece)
         return True
+
+    def fold_all(self, blocks: bytes) -> bool:
+        """Fold blocks that were not cut apart. Return whether it was done: where all are like deltas of one text."""
+        for pattern in self.patterns:
+            if blocks.startswith(pattern.head) and not pattern.is_mixed and not self._mailboxes(pattern):
+                return self._fold(pattern, blocks[len(pattern.head) :].split(_BLANK + pattern.head))[0] > 0
+        return False
 
     def fold_blocks(self, blocks: Sequence[bytes], start: int) -> tuple[int, bool]:
         """Fold blocks from `start` on, and return the place of the first that is like no delta before.
 
         Returns also whether it stopped there because the block before filled a queue.
         """
-        self._is_full = False
-        first = blocks[start] + _BLANK
         for pattern in self.patterns:
-            if pattern.next(first, 0) is not None:
-                chunk = _BLANK.join([*blocks[start:], b""])
-                folded = self._fold_every(pattern, chunk) or self._fold(pattern, chunk)
-                return start + chunk.count(_BLANK, 0, folded), self._is_full
+            head, size = pattern.head, len(pattern.head)
+            end = start + 1 if pattern.is_mixed else len(blocks)
+            data = [one[size:] for one in takewhile(lambda one: one.startswith(head), blocks[start:end])]  # noqa: B023
+            count, is_full = self._fold(pattern, data)
+            if not count and len(data) > 1:
+                pattern.is_mixed = True
+                count, is_full = self._fold(pattern, data[:1])
+            if count:
+                return start + count, is_full
         return start, False
 
-    def _fold_every(self, pattern: Pattern, chunk: bytes) -> int:
-        """Fold all blocks of a chunk at once, where all are alike and no subscriber wants to be told of each.
+    def _fold(self, pattern: Pattern, data: Sequence[bytes]) -> tuple[int, bool]:
+        """Fold the data of blocks that begin like those of a pattern: all, up to where a queue is full; or none.
 
-        A block that matches has so many lines, so they are all alike if together these are all the lines there are.
+        Returns how many, and whether a queue is full.
         """
-        if not pattern.number or pattern.version != pattern.append.builder.version:
-            return 0
-        if self._mailboxes(pattern):
-            return 0
-        found = pattern.every(chunk)
-        count = len(found)
-        if count * pattern.lines != chunk.count(b"\n"):
-            return 0
-        columns = tuple(zip(*found, strict=True))
-        numbers = [*map(int, columns[pattern.number - 1])]
-        first = numbers[0]
-        if first <= pattern.counter.number or numbers != [*range(first, first + count)]:
-            return 0
-        try:
-            pieces = _decode_texts(b"[%b]" % b",".join(columns[pattern.piece - 1]))
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return 0
-        pattern.append.buffer.append("".join(pieces))
-        self._note(pattern, count, numbers[-1])
-        return len(chunk)
+        if pattern.version != pattern.append.builder.version:
+            return 0, False
+        deltas = _decoded(pattern, data)
+        if not deltas or (pattern.shape.is_numbered and not _rises(pattern.counter.number, deltas)):
+            return 0, False
+        if not self._mailboxes(pattern):
+            pattern.append.buffer.append("".join([one.piece for one in deltas]))
+            self._note(pattern, deltas)
+            return len(deltas), False
+        for place, one in enumerate(deltas, 1):
+            pattern.append.buffer.append(one.piece)
+            self._note(pattern, (one,))
+            if self._tell(pattern, self._mailboxes(pattern), one.piece):
+                return place, True
+        return len(deltas), False
 
-    def _note(self, pattern: Pattern, count: int, number: int) -> None:
-        """Note that deltas were folded, the last of that number."""
+    def _note(self, pattern: Pattern, deltas: Sequence[Any]) -> None:
+        """Note that deltas were folded."""
         builder = pattern.append.builder
         builder.cached = None
-        builder.deltas += count
-        self._stream.sequence += count
+        builder.deltas += len(deltas)
+        self._stream.sequence += len(deltas)
         self._misses = 0
-        pattern.counter.number = number
-
-    def _fold(self, pattern: Pattern, chunk: bytes) -> int:
-        """Fold what matches from the beginning of a chunk on, and return where that ends."""
-        builder, text, match = pattern.append.builder, pattern.append.buffer, pattern.next
-        if pattern.version != builder.version:
-            return 0
-        place, count, number, groups = 0, 0, pattern.counter.number, (pattern.piece, pattern.number)
-        mailboxes, size = self._mailboxes(pattern), len(chunk)
-        try:
-            while place < size and (found := match(chunk, place)) is not None:
-                written, sent = found.group(*groups)
-                if pattern.number:
-                    if int(sent) <= number:
-                        break
-                    number = int(sent)
-                text.append(_decode_text(written))
-                place, count = found.end(), count + 1
-                if mailboxes and self._tell(pattern, mailboxes, written, count):
-                    self._is_full = True
-                    break
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            pass  # the rules report what is wrong with it
-        if count:
-            self._note(pattern, count, number)
-        return place
+        if pattern.shape.is_numbered:
+            pattern.counter.number = deltas[-1].number
 
     def learn(self, frame: Frame, events: Sequence[Event]) -> None:
         """Make a pattern of a frame that was just folded, where all it did was to append a piece; else drop all."""
@@ -217,7 +193,7 @@ class TranslatedDeltas:
         if append.builder.deltas < ENOUGH or self._misses >= MAX_MISSES or len(frame.data) > MAX_DATA:
             return
         shape, counter = shape_of(frame.data, self._translation.fast_keys), self._translation.counter
-        if shape is None or counter is None:
+        if shape is None or counter is None or b"\n" in frame.data:
             return
         self._misses += 1
         head = b"event: %b\ndata: " % frame.event.encode() if frame.event != "message" else b"data: "
@@ -231,11 +207,33 @@ class TranslatedDeltas:
             pattern.routes_version = self._routes.version
         return pattern.mailboxes
 
-    def _tell(self, pattern: Pattern, mailboxes: Sequence[Any], written: bytes, count: int) -> bool:
+    def _tell(self, pattern: Pattern, mailboxes: Sequence[Any], piece: str) -> bool:
         """Dispatch the progress of a delta, in the words of the fold. Return whether a queue is full now."""
-        stream, builder = self._stream, pattern.append.builder
-        builder.cached = None
+        stream = self._stream
         event_id = "" if self.scanner is None else self.scanner.last_event_id
-        cause = pattern.event, stream.sequence + count, stream.context, event_id, stream.received_at
-        told = pattern.before + written + pattern.after
-        return self._dispatch(pattern.progress(*cause, False, builder, told, 0), mailboxes)
+        cause = pattern.event, stream.sequence, stream.context, event_id, stream.received_at
+        told = pattern.before + msgspec.json.encode(piece) + pattern.after
+        return self._dispatch(pattern.progress(*cause, False, pattern.append.builder, told, 0), mailboxes)
+
+
+def _rises(number: int, deltas: Sequence[Any]) -> bool:
+    """Return whether the numbers of deltas rise from what was the highest before."""
+    numbers = [one.number for one in deltas]
+    first = numbers[0]
+    return first > number and (numbers == [*range(first, first + len(numbers))] or numbers == sorted(set(numbers)))
+
+
+def _decoded(pattern: Pattern, data: Sequence[bytes]) -> Sequence[Any]:
+    """Return the deltas that data are, one each; none where one of them is another, or has a line end in it."""
+    text = b"".join(data)
+    if not data or b"\n" in text or b"\r" in text:
+        return ()
+    try:
+        if len(data) == 1:
+            return (pattern.decode(text),)
+        values = pattern.decode_all(b"[%b]" % _SEPARATOR.join(data))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ()
+    deltas, zeros = values[::2], values[1::2]
+    is_one_each = len(deltas) == len(data) and set(map(type, deltas)) == {pattern.shape.struct} and not any(zeros)
+    return deltas if is_one_each else ()

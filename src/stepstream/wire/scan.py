@@ -20,6 +20,7 @@ here is searched again with every chunk.
 What would break it: a block that is passed over although it sets an id.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from stepstream.wire.events import TYPES
@@ -71,8 +72,11 @@ class Scanner:
             self.id_block = b""
         return self._decoder.last_event_id
 
-    def feed(self, chunk: bytes) -> tuple[list[Frame], list[bytes]]:
+    def feed(self, chunk: bytes, take: Callable[[bytes], bool] | None = None) -> tuple[list[Frame], list[bytes]]:
         """Take the next bytes and return what they complete, in order: frames, and the blocks after them.
+
+        `take` gets the blocks before they are cut apart, where all lines end with LF, without the blank line behind
+        them. Where it returns True, it has taken them.
 
         Raises:
             FrameTooLarge: as a `FrameDecoder` does; every further call raises too.
@@ -91,7 +95,9 @@ class Scanner:
             return self._decoded(data), []
         self._kept = data[-rest:] if rest and data != b"\n" else b""  # one more blank line ends nothing
         self.is_between_blocks = not self._kept
-        return [], data[:end].split(_BLANK) if end >= 0 else []
+        if end < 0 or (take is not None and take(data[:end])):
+            return [], []
+        return [], data[:end].split(_BLANK)
 
     def frame_of(self, block: bytes) -> Frame | None:
         """Return the frame of a block that `feed` returned, best one in order; None where it is none, as a comment."""
