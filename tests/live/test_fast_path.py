@@ -873,6 +873,31 @@ def test_take_is_for_one_whole_block(chunk: bytes) -> None:
     check([START, usual, usual, chunk, usual, usual])
 
 
+def with_id(line: bytes, end: bytes = b"\n") -> bytes:
+    """A usual delta after a line, or more than one, that begins with an id."""
+    return (line + b"\n" + block_of("arguments")).replace(b"\n", end)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"id: 2\rdata: x", b"id: 2\rfog", b"id: 2\r", b"id: 2\r\r", b"id: 2\rid: 3"],
+    ids=["data", "unknown", "cr", "crs", "id"],
+)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["lf", "crlf"])
+def test_line_that_ends_with_cr_after_an_id_is_read(line: bytes, end: bytes) -> None:
+    usual = with_id(b"id: 1", end)
+    check([START, usual, usual, with_id(line, end), usual, with_id(line, end), usual])
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["lf", "crlf"])
+def test_id_with_nul_leaves_the_one_before(end: bytes) -> None:
+    blocks = [with_id(line, end) for line in (b"id: 1", b"id: 2", b"id: 3", b"id: a\0b", b"id: 4", b"id: a\0b")]
+    odd = b"id: a\0b\n" + piece_in(grows(sail(), "step_nobody_knows"))
+    for wants in (True, False):  # an id is read only where something is told
+        check([START, *blocks, odd, DONE], wants=wants)
+        check([START, b"".join(blocks), odd, DONE], wants=wants)
+
+
 LEFT = [b"event: x\n", b"data: x", b"data\n", b": fog", b"fog\n", b"\n", b"i", block_of("arguments")[:-1], b"id: 5\n"]
 
 

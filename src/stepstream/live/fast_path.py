@@ -80,6 +80,8 @@ class FastPath:
         at = chunk.find(b"\n") + 1 if self._sets_ids and chunk.startswith(ID) else 0
         if not (chunk.startswith(prefix, at) and chunk.endswith(end)) or template.version != template.builder.version:
             return False
+        if at and chunk.find(b"\r", 0, at) not in (-1, at - len(CRLF)):
+            return False  # a line that ends with CR stands between
         try:
             piece = _decode_text(chunk[at + opens : closes])
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -89,7 +91,7 @@ class FastPath:
         builder.deltas += 1
         stream.sequence += 1
         self._last = template
-        if at:
+        if at and b"\0" not in chunk:
             scanner.id_block = chunk
         self._tell(template, chunk, at + data_at)
         return True
@@ -146,7 +148,7 @@ class FastPath:
                 template.text.append(piece)
                 place += 1
                 last = template
-                if at:
+                if at and b"\0" not in block:
                     scanner.id_block = block
                 if template.mailboxes or template.routes_version != routes.version:
                     stream.sequence = before + place

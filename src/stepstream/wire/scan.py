@@ -2,7 +2,7 @@ r"""Chunks cut into blocks that are not looked into, for a reader that may recog
 
 The invariant: what `feed` returns is, frame by frame, what a `FrameDecoder` would return at the same chunk, once each
 block in it was given to `frame_of`. The reader may do without that for a block that it recognises, if it leaves the
-block in `id_block` where that begins with an id.
+block in `id_block` where that begins with an id without NUL.
 
 How. Between two blocks a decoder holds nothing but the last event id, and "\n\n" holds an empty line whatever is before
 it. So one C call cuts the complete blocks of a chunk:
@@ -17,7 +17,8 @@ All else goes to the decoder, which is then inside of a block (`_is_inside`) unt
 the stream (a byte-order mark), bytes over the limit, and a block that is long and comes in pieces, since the part kept
 here is searched again with every chunk.
 
-What would break it: a block that is passed over although it sets an id.
+What would break it: a block that is passed over although it sets an id, or left in `id_block` although it sets none,
+since by the standard an id with NUL in it leaves the one before.
 """
 
 from collections.abc import Callable
@@ -111,7 +112,7 @@ class Scanner:
         if not between or not name.startswith(OPENING) or b"\n" in name or b"\n" in data:
             found = self._decoded_after_id(block + _BLANK)
             return found[0] if found else None
-        if at:
+        if at and block.find(b"\0", 0, at) < 0:
             self.id_block = block
         event = name[len(OPENING) :].decode("utf-8", "replace") or "message"
         return Frame(event, data if data.isascii() else valid(data), self.last_event_id)
