@@ -691,6 +691,18 @@ def test_step_that_does_not_go_by_a_shape_goes_the_plain_way(blocks: list[bytes]
     check([START, given, given, *blocks, like, like, given, like], looks=True)
 
 
+@pytest.mark.parametrize(
+    ("known", "sent"), [("step_\ufffd", b"step_\xff"), ("step_\t", b"step_\t")], ids=["utf_8", "tab"]
+)
+def test_id_that_is_no_json_goes_by_no_shape(known: str, sent: bytes) -> None:
+    opened = opening(known)
+    given, like = piece_in(grows(sail())), piece_in(grows(sail())).replace(b'"step_1"', b'"%b"' % sent)
+    learning = Learning()
+    learning.sees(given, *opened)
+    assert learning.folds(like) == 0
+    check([START, given, given, *opened, like, like, given, like], looks=True)
+
+
 def test_shapes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alike_module, "MAX_SHAPES", 2)
     learning = Learning()

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.tree import Indexed, Node, TextBuffer
 
-_LAYOUT: Final = re.compile(rb'(event: \S+\ndata: \{"id": ?)"([^"\\]+)"(.*?"index": ?)(0|[1-9]\d{0,3})(,.*)')
+_LAYOUT: Final = re.compile(rb'(event: \S+\ndata: \{"id": ?)"([ !#-\[\]-~]+)"(.*?"index": ?)(0|[1-9]\d{0,3})(,.*)')
 _KEYS: Final = re.compile(rb'"([^"]*)"[ \t]*:')
 
 
@@ -36,11 +36,14 @@ class Layout(NamedTuple):
 
 
 def layout_of(prefix: bytes) -> Layout | None:
-    """Return the bytes before a piece taken apart, None where they have no id first, or no index."""
+    """Return the bytes before a piece taken apart, None where they have no id first, or no index.
+
+    An id of other characters than ASCII has no layout: its bytes may be no JSON string, and nothing decodes them.
+    """
     found = _LAYOUT.fullmatch(prefix)
     if found is None:
         return None
-    return Layout(found.group(1, 3, 5), found[2].decode("utf-8", "replace"), int(found[4]), prefix)
+    return Layout(found.group(1, 3, 5), found[2].decode(), int(found[4]), prefix)
 
 
 class Shape(NamedTuple):
