@@ -290,6 +290,24 @@ def test_delta_that_replaces_a_value_beside_its_piece_is_not_learned() -> None:
     check([START, opened, one, one, one, other, one, other, other], looks=True)
 
 
+@pytest.mark.parametrize(("one", "other"), [(0.0, -0.0), (1, 1.0)], ids=["zeros", "ones"])
+def test_delta_that_replaces_a_value_by_an_equal_one_beside_its_piece_is_folded_as_by_the_plain_way(
+    one: Any, other: Any
+) -> None:
+    entries = ({"index": 0, "file_search": {"results": [{"score": score}]}, **sail()} for score in (one, other))
+    blocks = [piece_in(grows(entry)) for entry in entries]
+    check([START, *blocks, *blocks, *blocks, *blocks[::-1]], looks=True)
+
+
+def test_delta_that_takes_a_second_look_is_not_learned() -> None:
+    twice = block_of("arguments").replace(b'"type":"function"', b'"type":"dowsing_rod","type":"function"')
+    assert twice != block_of("arguments")
+    learning = Learning()
+    learning.sees(twice)
+    assert not learning.alike.table.templates
+    check([START, twice, twice, twice])
+
+
 def test_delta_of_an_unknown_tool_is_not_learned() -> None:
     opened, one = (
         piece_in(grows({"index": 5, "type": "dowsing_rod", "dowsing_rod": {"input": HOLE}}), text)

@@ -37,6 +37,9 @@ from stepstream.wire.objects import RunStep, StepDetails
 _HOLDERS: Final = frozenset({RunStep, Message, StepDetails})
 """What holds the lists that deltas build. A terminal object without such a list says nothing about it."""
 
+_SAME_IF_EQUAL: Final = frozenset({str, int, bool})
+"""The types of which equal values are written alike: 0.0 equals -0.0, and [1] equals [true]."""
+
 
 class Effect:
     """What a walk did."""
@@ -169,7 +172,7 @@ def _replace(node: Node, key: str, have: Any, value: Any, effect: Effect) -> Non
         effect.only_append = False
     elif is_object(value) or key not in ONCE:
         _add_up(value)
-        if type(have) is not type(value) or have != value:
+        if type(have) is not type(value) or type(value) not in _SAME_IF_EQUAL or have != value:
             effect.only_append = False
         node[key] = value
 

@@ -14,7 +14,7 @@ A template is of one text. Another text that is written alike gets one by its sh
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -24,6 +24,7 @@ from stepstream.fold.changes import MessageProgress, StepProgress
 from stepstream.fold.state import StreamState, touch
 from stepstream.fold.tree import TextBuffer
 from stepstream.live.shapes import Shape, layout_of, shape_of
+from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event
 from stepstream.wire.objects import RunStep
 from stepstream.wire.scan import DATA, OPENING
@@ -53,13 +54,18 @@ class _Kind(NamedTuple):
 
     name: bytes  # what the block begins with, up to its data
     progress: Any
+    decode: Callable[[bytes], Any]
 
 
 STEP_DELTA: Final = "thread.run.step.delta"
 
 _KINDS: Final[Mapping[str, _Kind]] = {
-    STEP_DELTA: _Kind(OPENING + b"thread.run.step.delta" + DATA, StepProgress),
-    "thread.message.delta": _Kind(OPENING + b"thread.message.delta" + DATA, MessageProgress),
+    STEP_DELTA: _Kind(
+        OPENING + b"thread.run.step.delta" + DATA, StepProgress, msgspec.json.Decoder(RunStepDelta).decode
+    ),
+    "thread.message.delta": _Kind(
+        OPENING + b"thread.message.delta" + DATA, MessageProgress, msgspec.json.Decoder(MessageDelta).decode
+    ),
 }
 """The events that have templates."""
 
@@ -157,6 +163,8 @@ class TemplateTable:
         if append is None or kind is None or self._misses >= MAX_MISSES or event.raw is None or b"\n" in event.raw:
             return
         self._misses += 1
+        if not _is_read_at_once(kind, event.raw):
+            return
         block = kind.name + event.raw
         for opening in _OPENINGS:
             begin = block.rfind(opening) + len(opening)
@@ -184,6 +192,15 @@ class TemplateTable:
             if len(self._shapes) >= MAX_SHAPES:
                 self._shapes.clear()
             self._shapes[layout.key] = shape
+
+
+def _is_read_at_once(kind: _Kind, data: bytes) -> bool:
+    """Return whether data needs no second look: a progress decodes its delta without, when that is asked for."""
+    try:
+        kind.decode(data)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _is_split(prefix: bytes, suffix: bytes, inside: bytes, append: Append) -> bool:
