@@ -218,6 +218,14 @@ def test_id_of_a_block_that_is_passed_over_is_read_when_it_is_needed() -> None:
     assert frames_of(scanner, scanner.feed(b"data: x\ndata: y\n\n")) == [Frame("message", b"x\ny", "8")]
 
 
+def test_blocks_of_a_chunk_with_nul_are_read_by_the_decoder() -> None:
+    scanner = Scanner()
+    scanner.feed(DONE)
+    expected = [Frame(STEP, b'{"a"}', "8"), Frame(STEP, b'{"bb"}', "8")]
+    assert scanner.feed(b"id: 8\n" + A + b"id: 9\0\n" + B) == (expected, [])
+    assert scanner.feed(C) == ([], cut(C))
+
+
 def test_last_event_id_is_that_of_a_decoder() -> None:
     for name, data in STREAMS.items():
         scanner, decoder = Scanner(), FrameDecoder()

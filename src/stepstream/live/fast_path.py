@@ -15,8 +15,8 @@ builder's tree without raising `version`; a second place in the block whose valu
 decoded from other bytes than its block.
 
 Texts that grow take turns in an order: each template keeps which one came after it last, so that the next is mostly
-found by one comparison. A block that matches no template takes the plain route. Only this module and `templates` rely
-on how both `wire` and `fold` work inside.
+found by one comparison. A block that matches no template takes the plain route. Only this module, `templates` and
+`shapes` rely on how both `wire` and `fold` work inside.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,12 +29,14 @@ from stepstream.live.plain_route import PlainRoute
 from stepstream.live.routing import Routes
 from stepstream.live.templates import NO_TEMPLATE, Template, TemplateTable
 from stepstream.live.translated_path import TranslatedDeltas
-from stepstream.wire.scan import CRLF, ID, Scanner, in_order
+from stepstream.wire.scan import CRLF, ID, NUL, Scanner, in_order
 from stepstream.wire.sse import Frame
 
 _DELTA: Final = b".delta\n"
 _LONGEST_HEAD: Final = 128
 """How far the name of an event is looked for in a block."""
+
+_CR: Final = ord("\r")
 
 _decode_text: Final = msgspec.json.Decoder(str).decode
 
@@ -80,8 +82,8 @@ class FastPath:
         at = chunk.find(b"\n") + 1 if self._sets_ids and chunk.startswith(ID) else 0
         if not (chunk.startswith(prefix, at) and chunk.endswith(end)) or template.version != template.builder.version:
             return False
-        if at and chunk.find(b"\r", 0, at) not in (-1, at - len(CRLF)):
-            return False  # a line that ends with CR stands between
+        if at and (NUL in chunk or (_CR in chunk and chunk.find(b"\r") != at - len(CRLF))):
+            return False  # an id that sets none, or more than one line: the scanner knows
         try:
             piece = _decode_text(chunk[at + opens : closes])
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -91,7 +93,7 @@ class FastPath:
         builder.deltas += 1
         stream.sequence += 1
         self._last = template
-        if at and b"\0" not in chunk:
+        if at:
             scanner.id_block = chunk
         self._tell(template, chunk, at + data_at)
         return True
@@ -148,7 +150,7 @@ class FastPath:
                 template.text.append(piece)
                 place += 1
                 last = template
-                if at and b"\0" not in block:
+                if at:
                     scanner.id_block = block
                 if template.mailboxes or template.routes_version != routes.version:
                     stream.sequence = before + place

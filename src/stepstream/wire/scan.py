@@ -2,7 +2,7 @@ r"""Chunks cut into blocks that are not looked into, for a reader that may recog
 
 The invariant: what `feed` returns is, frame by frame, what a `FrameDecoder` would return at the same chunk, once each
 block in it was given to `frame_of`. The reader may do without that for a block that it recognises, if it leaves the
-block in `id_block` where that begins with an id without NUL.
+block in `id_block` where that begins with an id.
 
 How. Between two blocks a decoder holds nothing but the last event id, and "\n\n" holds an empty line whatever is before
 it. So one C call cuts the complete blocks of a chunk:
@@ -14,11 +14,10 @@ has no empty line but its first or last, which end nothing, so it makes one fram
 of its lines and in the space after a colon; `in_order` gives all of them one form, that of the example.
 
 All else goes to the decoder, which is then inside of a block (`_is_inside`) until it holds nothing again: the start of
-the stream (a byte-order mark), bytes over the limit, and a block that is long and comes in pieces, since the part kept
-here is searched again with every chunk.
+the stream (a byte-order mark), bytes over the limit, a block that is long and comes in pieces, since the part kept here
+is searched again with every chunk, and bytes with NUL, since by the standard an id with it leaves the one before.
 
-What would break it: a block that is passed over although it sets an id, or left in `id_block` although it sets none,
-since by the standard an id with NUL in it leaves the one before.
+What would break it: a block that is passed over although it sets an id, or left in `id_block` although it sets none.
 """
 
 from collections.abc import Callable
@@ -38,6 +37,9 @@ CRLF: Final = b"\r\n"
 
 ID: Final = b"id: "
 """The beginning of a usual block that sets the last event id."""
+
+NUL: Final = ord("\0")
+"""The byte that an id must not hold: by the standard, one with it sets none."""
 
 MAX_KEPT: Final = 8192
 """Bytes of an unfinished block that are kept at most. More go to the decoder, which reads each byte once."""
@@ -92,7 +94,7 @@ class Scanner:
             data = b"\n".join([*data.splitlines(), b""] if data.endswith((b"\r", b"\n")) else data.splitlines())
         end = data.rfind(_BLANK)
         rest = len(data) - end - len(_BLANK) if end >= 0 else len(data)
-        if rest > MAX_KEPT or len(data) > self._limit:
+        if rest > MAX_KEPT or len(data) > self._limit or NUL in data:
             return self._decoded(data), []
         self._kept = data[-rest:] if rest and data != b"\n" else b""  # one more blank line ends nothing
         self.is_between_blocks = not self._kept
@@ -112,7 +114,7 @@ class Scanner:
         if not between or not name.startswith(OPENING) or b"\n" in name or b"\n" in data:
             found = self._decoded_after_id(block + _BLANK)
             return found[0] if found else None
-        if at and block.find(b"\0", 0, at) < 0:
+        if at:
             self.id_block = block
         event = name[len(OPENING) :].decode("utf-8", "replace") or "message"
         return Frame(event, data if data.isascii() else valid(data), self.last_event_id)
