@@ -34,11 +34,9 @@ from stepstream.fold.tree import DROPPED, Indexed, Node, TextBuffer, by_position
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RunStep, StepDetails
 
+_SAME_IF_EQUAL: Final = frozenset({str, int, bool})  # of others not: 0.0 equals -0.0, and [1] equals [true]
 _HOLDERS: Final = frozenset({RunStep, Message, StepDetails})
 """What holds the lists that deltas build. A terminal object without such a list says nothing about it."""
-
-_SAME_IF_EQUAL: Final = frozenset({str, int, bool})
-"""The types of which equal values are written alike: 0.0 equals -0.0, and [1] equals [true]."""
 
 
 class Effect:

@@ -7,8 +7,9 @@ another text, provided that the walk would take the same way and meet nothing el
 1. the object is known and has not ended, and its own field has the type that it had on the first way;
 2. the same keys lead to a text, with the other index in the place of the first, and every object on that way has the
    type that it had on the first way. So whatever the delta says of types contradicts nothing, as it did not before;
-3. the delta has no member that is not on the way, `type` aside. One that repeats what is set once, or is null, or
-   replaces a value does nothing only because of what was known.
+3. the delta has no member that is not on the way, `type` and `object` aside. One that repeats what is set once, or is
+   null, or replaces a value does nothing only because of what was known;
+4. it differs from the first in nothing that a decoder could refuse: an id that is plain ASCII, and an index.
 
 So the first delta of a text costs no walk. What would break this: a delta whose first index is not that of the outer
 list, which `shape_of` refuses, since it asks for all indexes before the piece, where an outer one comes first.
@@ -36,10 +37,7 @@ class Layout(NamedTuple):
 
 
 def layout_of(prefix: bytes) -> Layout | None:
-    """Return the bytes before a piece taken apart, None where they have no id first, or no index.
-
-    An id of other characters than ASCII has no layout: its bytes may be no JSON string, and nothing decodes them.
-    """
+    """Return the bytes before a piece taken apart, None where they have no id of printable ASCII first, or no index."""
     found = _LAYOUT.fullmatch(prefix)
     if found is None:
         return None

@@ -8,7 +8,8 @@ Theory. The block
 was folded by the rules that all events go by, and did nothing but append `Hel` to one buffer: the walk itself said so
 (`StreamState.append`). Its bytes before and after the piece are kept as a `Template`, if it is proven that they split
 the block where the piece stood, and not inside another string with the same text (`_is_split`): the key that the walk
-found the piece under must stand right before it, and nowhere else.
+found the piece under must stand right before it, and nowhere else. And the event's own decoder must read the data at
+once, for a progress decodes its delta from it, later and without a second look.
 
 A template is of one text. Another text that is written alike gets one by its shape (`shapes`).
 """
