@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stepstream.fold import state as stream_module
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.changes import MessageProgress, StepProgress
-from stepstream.live import templates as alike_module
+from stepstream.live import templates as templates_module
 from stepstream.live.fast_path import FastPath
 from stepstream.live.plain_route import PlainRoute
 from stepstream.live.reader import MAX_PIECE, Reader
@@ -73,8 +73,8 @@ def piece_in(body: JSON, piece: bytes = b"fog", name: str = STEP_DELTA) -> bytes
     return written(name, body, piece)
 
 
-class Templates(FastPath):
-    """Those of a stream whose plain route is closed while `folds` looks."""
+class ClosableFastPath(FastPath):
+    """The fast path of a stream whose plain route is closed while `folds` looks."""
 
     is_closed = False
     refused = 0
@@ -87,28 +87,28 @@ class Templates(FastPath):
 
 
 class Learning:
-    """One stream, of which some blocks go the plain way and are learned from, and some data shall go the short way."""
+    """One stream, of which some blocks go the plain route and are learned from, and some shall go the fast path."""
 
     def __init__(self, start: bytes = START, *, accumulator: Accumulator | None = None, **mood: Any) -> None:
         self.audience = Audience(**mood)
         self.accumulator = accumulator or Accumulator()
         plain = PlainRoute(self.accumulator, self.audience, self.audience.dispatch)
-        self.alike = Templates(Scanner(), plain, self.audience, self.audience.dispatch)
+        self.path = ClosableFastPath(Scanner(), plain, self.audience, self.audience.dispatch)
         self.sees(start)
 
     def sees(self, *blocks: bytes) -> None:
         for frame in FrameDecoder().feed(b"".join(blocks)):
-            self.alike.fold_frame(frame)
+            self.path.fold_frame(frame)
 
     def folds(self, *blocks: bytes, start: int = 0) -> int:
-        """How many of the blocks are folded the short way."""
-        self.alike.is_closed, self.alike.refused = True, 0
-        folded = self.alike.fold([cut(block) for block in blocks[start:]]) - self.alike.refused
-        self.alike.is_closed = False
+        """How many of the blocks are folded the fast path."""
+        self.path.is_closed, self.path.refused = True, 0
+        folded = self.path.fold([cut(block) for block in blocks[start:]]) - self.path.refused
+        self.path.is_closed = False
         return folded
 
-    def takes(self, block: bytes) -> bool:
-        return self.alike.fold_chunk(block)
+    def folds_chunk(self, block: bytes) -> bool:
+        return self.path.fold_chunk(block)
 
     def text(self) -> str:
         """The arguments of the first call."""
@@ -130,7 +130,7 @@ def test_usual_delta_is_learned_once_and_then_folded(kind: str, separators: tupl
     one, two = (block_of(kind, piece, separators=separators) for piece in (b"fog", b"bank"))
     before = learning.folds(one)
     learning.sees(one)
-    assert (before, learning.folds(one, two, one), learning.takes(two)) == (0, 3, True)
+    assert (before, learning.folds(one, two, one), learning.folds_chunk(two)) == (0, 3, True)
 
 
 @pytest.mark.parametrize("first", PIECES.values(), ids=PIECES)
@@ -139,21 +139,21 @@ def test_piece_is_learned_from_and_any_is_folded(first: bytes) -> None:
         learning = Learning()
         learning.sees(block_of("arguments", first, separators=separators))
         if first == separators[1].encode():  # in its quotes it looks like what is before a piece: the next one will do
-            assert not learning.alike.table.templates
+            assert not learning.path.table.templates
             learning.sees(block_of("arguments", separators=separators))
         blocks = [block_of("arguments", piece, separators=separators) for piece in PIECES.values()]
         assert learning.folds(*blocks) == len(blocks), separators
-        assert all(map(learning.takes, blocks)), separators
+        assert all(map(learning.folds_chunk, blocks)), separators
 
 
-def test_delta_folded_the_short_way_is_counted_with_those_of_its_step() -> None:
+def test_delta_folded_the_fast_path_is_counted_with_those_of_its_step() -> None:
     usual = block_of("arguments")
     learning = Learning()
     learning.sees(usual)
     builder = learning.accumulator.stream.steps.known["step_1"]
     before = builder.deltas
     assert (learning.folds(usual), builder.deltas - before) == (1, 1)
-    assert (learning.takes(usual), builder.deltas - before) == (True, 2)
+    assert (learning.folds_chunk(usual), builder.deltas - before) == (True, 2)
 
 
 @pytest.mark.parametrize("separators", [TIGHT, SPACED], ids=["tight", "spaced"])
@@ -167,12 +167,12 @@ def test_pieces_are_folded_as_by_the_plain_way(kind: str, separators: tuple[str,
 
 
 @pytest.mark.parametrize("piece", BROKEN.values(), ids=BROKEN)
-def test_piece_that_is_no_inside_of_a_string_goes_the_plain_way(piece: bytes) -> None:
+def test_piece_that_is_no_inside_of_a_string_goes_the_plain_route(piece: bytes) -> None:
     for kind, separators in product(USUAL, [TIGHT, SPACED]):
         usual, broken = (block_of(kind, one, separators=separators) for one in (b"fog", piece))
         learning = Learning()
         learning.sees(usual)
-        assert (learning.folds(usual, broken, usual), learning.takes(broken)) == (1, False), (kind, separators)
+        assert (learning.folds(usual, broken, usual), learning.folds_chunk(broken)) == (1, False), (kind, separators)
         check([START, *[usual] * 3, broken, usual, broken, broken, usual], looks=True)
         check([START + usual * 3 + broken + usual + broken + broken + usual], looks=True)
         check([START, broken, usual, broken, usual])
@@ -244,7 +244,7 @@ def test_delta_that_is_not_usual_is_not_learned(name: str, body: JSON, piece: by
     block = written(name, body, piece)
     learning = Learning()
     learning.sees(block)
-    assert not learning.alike.table.templates
+    assert not learning.path.table.templates
     again = written(name, body, b"bank")
     check([START, block, again, again, block], looks=True)
     check([START + block + again + again + block])
@@ -268,14 +268,14 @@ def test_delta_with_its_key_once_more_and_space_before_the_colon_is_not_learned(
     twice = data_of(piece_in({**grows(sail()), "note": {"arguments": HOLE}}))
     learning = Learning()
     learning.sees(whole(twice.replace(b'"arguments":', b'"arguments"%b:' % space, 1)))
-    assert not learning.alike.table.templates
+    assert not learning.path.table.templates
 
 
 def test_delta_with_its_key_once_more_in_escapes_is_not_learned() -> None:
     usual = block_of("arguments")
     learning = Learning()
     learning.sees(usual.replace(b'"fog"', rb'"fog","\u0061rguments": "fog"'))
-    assert not learning.alike.table.templates
+    assert not learning.path.table.templates
 
 
 def test_delta_that_replaces_a_value_beside_its_piece_is_not_learned() -> None:
@@ -286,7 +286,7 @@ def test_delta_that_replaces_a_value_beside_its_piece_is_not_learned() -> None:
     )
     learning = Learning()
     learning.sees(opened, one)
-    assert not learning.alike.table.templates
+    assert not learning.path.table.templates
     check([START, opened, one, one, one, other, one, other, other], looks=True)
 
 
@@ -304,7 +304,7 @@ def test_delta_that_takes_a_second_look_is_not_learned() -> None:
     assert twice != block_of("arguments")
     learning = Learning()
     learning.sees(twice)
-    assert not learning.alike.table.templates
+    assert not learning.path.table.templates
     check([START, twice, twice, twice])
 
 
@@ -315,7 +315,7 @@ def test_delta_of_an_unknown_tool_is_not_learned() -> None:
     )
     learning = Learning()
     learning.sees(opened, one)
-    assert not learning.alike.table.templates
+    assert not learning.path.table.templates
     check([START, opened, one, one, one], looks=True)
 
 
@@ -388,19 +388,19 @@ def whole(data: bytes) -> bytes:
         b"[DONE]",
     ],
 )
-def test_near_miss_goes_the_plain_way(data: bytes) -> None:
+def test_near_miss_goes_the_plain_route(data: bytes) -> None:
     usual = block_of("arguments")
     learning = Learning()
     learning.sees(usual)
     learning.folds(usual)
     before = learning.accumulator.stream.sequence
-    assert (learning.folds(whole(data)), learning.takes(whole(data))) == (0, False)
+    assert (learning.folds(whole(data)), learning.folds_chunk(whole(data))) == (0, False)
     assert (learning.accumulator.stream.sequence, learning.text()) == (before, "fogfog")
     check([START, usual, usual, whole(data), usual])
     check([START + usual * 2 + whole(data) + usual])
 
 
-def test_data_of_the_other_kind_goes_the_plain_way() -> None:
+def test_data_of_the_other_kind_goes_the_plain_route() -> None:
     usual, word = block_of("arguments"), block_of("word")
     disguised = word.replace(b"event: thread.message.delta", b"event: thread.run.step.delta")
     as_message = usual.replace(b"event: thread.run.step.delta", b"event: thread.message.delta")
@@ -419,7 +419,7 @@ def test_delta_of_several_lines_is_not_learned(end: bytes) -> None:
     torn = whole(data[:cut] + b"\n" + data[cut:])
     learning = Learning()
     learning.sees(in_two)
-    assert (learning.folds(torn), learning.takes(torn)) == (0, False)
+    assert (learning.folds(torn), learning.folds_chunk(torn)) == (0, False)
     check([START, in_two, torn, in_two, torn])
 
 
@@ -438,7 +438,7 @@ def test_event_without_its_bytes_is_not_learned() -> None:
     event = event_of(block_of("arguments"))
     learning = Learning()
     learning.accumulator.apply(event)
-    learning.alike.table.learn(Event(event.name, event.data))
+    learning.path.table.learn(Event(event.name, event.data))
     assert learning.folds(block_of("arguments")) == 0
 
 
@@ -465,7 +465,7 @@ def test_frames_and_events_among_the_bytes_are_folded_as_by_the_plain_way() -> N
     assert stream.accumulator.anomaly_count == by_hand.anomaly_count
 
 
-# What a head does not outlast
+# What a template does not outlast
 
 FULL_CALLS = [{**{key: value for key, value in call.items() if key != "index"}} for call in calls()]
 
@@ -482,13 +482,13 @@ INVALIDATING: dict[str, list[bytes]] = {
 
 
 @pytest.mark.parametrize("blocks", INVALIDATING.values(), ids=INVALIDATING)
-def test_head_does_not_outlast_what_happens_to_its_step(blocks: list[bytes]) -> None:
+def test_template_does_not_outlast_what_happens_to_its_step(blocks: list[bytes]) -> None:
     usual = block_of("arguments")
     learning = Learning()
     learning.sees(usual)
-    taken = learning.folds(usual), learning.takes(usual)
+    taken = learning.folds(usual), learning.folds_chunk(usual)
     learning.sees(*blocks)
-    assert (taken, learning.takes(usual)) == ((1, True), False)
+    assert (taken, learning.folds_chunk(usual)) == ((1, True), False)
     stream = [usual, usual, *blocks, usual, usual, *blocks, usual]
     check([START, *stream], looks=True)
     check([START + b"".join(stream)], looks=True)
@@ -503,13 +503,13 @@ def test_head_does_not_outlast_what_happens_to_its_step(blocks: list[bytes]) -> 
         piece_in(says(HOLE, annotations=[{"index": 0, "type": "file_path", "text": "x"}]), name=MESSAGE_DELTA),
     ],
 )
-def test_head_does_not_outlast_what_happens_to_its_message(block: bytes) -> None:
+def test_template_does_not_outlast_what_happens_to_its_message(block: bytes) -> None:
     usual = block_of("word")
     learning = Learning()
     learning.sees(usual)
-    taken = learning.folds(usual), learning.takes(usual)
+    taken = learning.folds(usual), learning.folds_chunk(usual)
     learning.sees(block)
-    assert (taken, learning.takes(usual)) == ((1, True), False)
+    assert (taken, learning.folds_chunk(usual)) == ((1, True), False)
     check([START, usual, usual, block, usual, usual, block, usual], looks=True)
 
 
@@ -525,7 +525,7 @@ def test_head_does_not_outlast_what_happens_to_its_message(block: bytes) -> None
     ],
     ids=["another_text", "message", "run", "another_step", "refused", "empty"],
 )
-def test_head_outlasts_what_happens_elsewhere(block: bytes) -> None:
+def test_template_outlasts_what_happens_elsewhere(block: bytes) -> None:
     usual = block_of("arguments")
     learning = Learning()
     learning.sees(usual, block)
@@ -535,7 +535,7 @@ def test_head_outlasts_what_happens_elsewhere(block: bytes) -> None:
     check([START, usual, usual, block, usual, usual])
 
 
-def test_head_holds_again_once_it_is_learned_again() -> None:
+def test_template_holds_again_once_it_is_learned_again() -> None:
     learning = Learning()
     odd = piece_in({"note": "x", **grows(sail())})  # of which no shape is kept
     learning.sees(odd, *INVALIDATING["new_call"])
@@ -544,39 +544,39 @@ def test_head_holds_again_once_it_is_learned_again() -> None:
     assert (before, learning.folds(odd)) == (0, 1)
 
 
-def test_head_holds_again_by_its_shape() -> None:
+def test_template_holds_again_by_its_shape() -> None:
     usual = block_of("arguments")
     learning = Learning()
     learning.sees(usual, *INVALIDATING["new_call"])
-    assert (learning.takes(usual), learning.folds(usual), learning.takes(usual)) == (False, 1, True)
+    assert (learning.folds_chunk(usual), learning.folds(usual), learning.folds_chunk(usual)) == (False, 1, True)
 
 
-def test_head_outlasts_a_delta_that_changes_nothing() -> None:
+def test_template_outlasts_a_delta_that_changes_nothing() -> None:
     usual = block_of("arguments")
     again = piece_in(grows({"index": 0, "type": "function", "function": {"name": "sail"}}))
     learning = Learning()
     learning.sees(usual)
     learning.sees(again)
-    assert (learning.folds(usual), learning.takes(usual)) == (1, True)
+    assert (learning.folds(usual), learning.folds_chunk(usual)) == (1, True)
     check([START, usual, again, usual, again, usual], looks=True)
 
 
-def test_head_does_not_outlast_what_another_stream_does_to_its_step() -> None:
+def test_template_does_not_outlast_what_another_stream_does_to_its_step() -> None:
     accumulator = Accumulator()
     learning = Learning(accumulator=accumulator)
     other = Accumulator(state=accumulator.state)
     usual = block_of("arguments")
     learning.sees(usual)
-    taken = learning.folds(usual), learning.takes(usual)
+    taken = learning.folds(usual), learning.folds_chunk(usual)
     other.apply(event_of(usual))
-    still_taken = learning.folds(usual), learning.takes(usual)
+    still_taken = learning.folds(usual), learning.folds_chunk(usual)
     other.apply(event_of(INVALIDATING["terminal_object_without_calls"][0]))
-    assert (taken, still_taken, learning.takes(usual), learning.folds(usual)) == ((1, True), (1, True), False, 0)
+    assert (taken, still_taken, learning.folds_chunk(usual), learning.folds(usual)) == ((1, True), (1, True), False, 0)
 
 
 @pytest.mark.parametrize("kind", ["arguments", "word"])
 @pytest.mark.parametrize("options", [{"max_open_runs": 1}, {"retain": 0}], ids=["open", "finished"])
-def test_head_does_not_outlast_the_run_of_its_object(kind: str, options: JSON) -> None:
+def test_template_does_not_outlast_the_run_of_its_object(kind: str, options: JSON) -> None:
     usual = block_of(kind)
     ends = [
         *opening("step_2", "run_2"),
@@ -585,24 +585,29 @@ def test_head_does_not_outlast_the_run_of_its_object(kind: str, options: JSON) -
     ]
     learning = Learning(accumulator=Accumulator(**options))
     learning.sees(usual)
-    taken = learning.folds(usual), learning.takes(usual)
+    taken = learning.folds(usual), learning.folds_chunk(usual)
     learning.sees(*ends)
-    assert (taken, learning.takes(usual), learning.folds(usual)) == ((1, True), False, 0)
+    assert (taken, learning.folds_chunk(usual), learning.folds(usual)) == ((1, True), False, 0)
     again = [*opening(), *greeting(), usual, usual]
     check([START, usual, usual, *ends, usual, usual, *again], options=options)
 
 
-def test_head_does_not_outlast_its_place_among_what_the_stream_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_template_does_not_outlast_its_place_among_what_the_stream_touched(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was dropped there is noted anew by the next delta."""
     monkeypatch.setattr(stream_module, "MAX_TOUCHED", 2)
     usual = block_of("arguments")
     others = [block for name in ("step_2", "step_3") for block in opening(name)]
     learning = Learning()
     learning.sees(usual)
-    taken = learning.folds(usual), learning.takes(usual)
+    taken = learning.folds(usual), learning.folds_chunk(usual)
     learning.sees(*others)
     left = [*learning.accumulator.stream.steps.touched]
-    assert (taken, left, learning.takes(usual), learning.folds(usual)) == ((1, True), ["step_2", "step_3"], False, 1)
+    assert (taken, left, learning.folds_chunk(usual), learning.folds(usual)) == (
+        (1, True),
+        ["step_2", "step_3"],
+        False,
+        1,
+    )
     assert [*learning.accumulator.stream.steps.touched] == ["step_3", "step_1"]
     check([START, usual, usual, *others, usual, usual])
 
@@ -617,7 +622,7 @@ def test_run_that_is_dropped_from_what_the_stream_touched_is_no_object_that_grow
 
 
 @pytest.mark.parametrize("kind", USUAL)
-def test_delta_after_the_end_of_its_object_goes_the_plain_way(kind: str) -> None:
+def test_delta_after_the_end_of_its_object_goes_the_plain_route(kind: str) -> None:
     ended = written("thread.run.step.completed", step("completed", calls=FULL_CALLS))
     over = written("thread.message.completed", message("completed", text="fog"))
     usual = block_of(kind)
@@ -625,7 +630,7 @@ def test_delta_after_the_end_of_its_object_goes_the_plain_way(kind: str) -> None
     check([START, ended + over + usual * 3], looks=True)
 
 
-def test_delta_before_its_object_goes_the_plain_way() -> None:
+def test_delta_before_its_object_goes_the_plain_route() -> None:
     usual = block_of("arguments")
     check([usual, usual, usual + usual, START, usual, usual])
 
@@ -682,7 +687,7 @@ UNLIKE: dict[str, tuple[JSON, JSON, list[JSON]]] = {
 
 
 @pytest.mark.parametrize(("one", "other", "between"), UNLIKE.values(), ids=UNLIKE)
-def test_delta_that_does_not_go_by_a_shape_goes_the_plain_way(one: JSON, other: JSON, between: list[JSON]) -> None:
+def test_delta_that_does_not_go_by_a_shape_goes_the_plain_route(one: JSON, other: JSON, between: list[JSON]) -> None:
     given, like = piece_in(grows(one)), piece_in(grows(other))
     opened = [piece_in(grows(entry)) for entry in between]
     learning = Learning()
@@ -701,7 +706,7 @@ def test_delta_that_does_not_go_by_a_shape_goes_the_plain_way(one: JSON, other: 
     ],
     ids=["unknown", "without_calls", "ended", "of_another_type"],
 )
-def test_step_that_does_not_go_by_a_shape_goes_the_plain_way(blocks: list[bytes]) -> None:
+def test_step_that_does_not_go_by_a_shape_goes_the_plain_route(blocks: list[bytes]) -> None:
     given, like = piece_in(grows(sail())), piece_in(grows(sail(), "step_2"))
     learning = Learning()
     learning.sees(given, *blocks)
@@ -722,34 +727,34 @@ def test_id_that_is_no_json_goes_by_no_shape(known: str, sent: bytes) -> None:
 
 
 def test_shapes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alike_module, "MAX_SHAPES", 2)
+    monkeypatch.setattr(templates_module, "MAX_SHAPES", 2)
     learning = Learning()
     learning.sees(*(block_of(kind) for kind in ("arguments", "input", "logs")))
-    assert len(learning.alike.table._shapes) == 1
+    assert len(learning.path.table._shapes) == 1
 
 
 # How much is kept
 
 
-def test_heads_are_forgotten_where_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alike_module, "MAX_TEMPLATES", 2)
+def test_templates_are_forgotten_where_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates_module, "MAX_TEMPLATES", 2)
     kinds = ["arguments", "input", "logs"]
     learning = Learning()
     counts = []
     for kind in kinds:
         learning.sees(block_of(kind))
-        counts.append(len(learning.alike.table.templates))
-    monkeypatch.setattr(alike_module, "layout_of", lambda prefix: None)  # else their shapes give them back
+        counts.append(len(learning.path.table.templates))
+    monkeypatch.setattr(templates_module, "layout_of", lambda prefix: None)  # else their shapes give them back
     found = [learning.folds(block_of(kind)) for kind in kinds]
     assert (counts, found) == ([1, 2, 1], [0, 0, 1])
 
 
-def test_heads_and_vain_ones_are_bounded() -> None:
+def test_templates_and_misses_are_bounded() -> None:
     assert (MAX_TEMPLATES, MAX_MISSES, MAX_TEMPLATE_BYTES) == (2048, 4096, 4096)
 
 
-def test_nothing_is_looked_for_after_many_heads_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alike_module, "MAX_MISSES", 3)
+def test_nothing_is_looked_for_after_many_misses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates_module, "MAX_MISSES", 3)
     odd = piece_in({**grows(sail()), "note": "x"})
     usual = block_of("arguments")
     patient, tired = Learning(), Learning()
@@ -758,8 +763,8 @@ def test_nothing_is_looked_for_after_many_heads_in_vain(monkeypatch: pytest.Monk
     assert (patient.folds(usual), tired.folds(usual)) == (1, 0)
 
 
-def test_head_that_is_found_again_makes_good_for_those_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alike_module, "MAX_MISSES", 3)
+def test_template_that_is_found_again_makes_good_for_misses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates_module, "MAX_MISSES", 3)
     odd = piece_in({**grows(sail()), "note": "x"})
     learning = Learning()
     for _ in range(5):
@@ -776,10 +781,10 @@ def test_progress_is_heard_with_its_ordinal_context_and_delta() -> None:
     learning = Learning(accumulator=Accumulator(context="tide"))
     usual = block_of("arguments", rb"\u00e9")
     learning.sees(usual)
-    learning.alike._dispatch = lambda change, *_: bool(heard.append(change))
+    learning.path._dispatch = lambda change, *_: bool(heard.append(change))
     sequence = learning.accumulator.stream.sequence
     learning.folds(usual, usual)
-    learning.takes(usual)
+    learning.folds_chunk(usual)
     delta = event_of(usual).data.delta
     assert [(type(one), one.event, one.sequence, one.context, one.late, one.delta) for one in heard] == [
         (StepProgress, STEP_DELTA, sequence + number, "tide", False, delta) for number in (1, 2, 3)
@@ -791,7 +796,7 @@ def test_progress_of_a_message_is_heard() -> None:
     heard: list[Any] = []
     learning = Learning()
     learning.sees(block_of("word"))
-    learning.alike._dispatch = lambda change, *_: bool(heard.append(change))
+    learning.path._dispatch = lambda change, *_: bool(heard.append(change))
     learning.folds(block_of("word", b"bank"))
     assert [(type(one), one.event, one.delta) for one in heard] == [
         (MessageProgress, MESSAGE_DELTA, event_of(block_of("word", b"bank")).data.delta)
@@ -803,7 +808,7 @@ def test_progress_that_nobody_wants_is_made_and_not_heard() -> None:
     usual = block_of("arguments")
     learning.sees(usual)
     before = len(learning.audience.heard)
-    assert (learning.folds(usual, usual), learning.takes(usual)) == (2, True)
+    assert (learning.folds(usual, usual), learning.folds_chunk(usual)) == (2, True)
     assert (len(learning.audience.heard), learning.text()) == (before, "fog" * 4)
 
 
@@ -811,13 +816,12 @@ def test_interest_is_asked_for_once_for_each_version(monkeypatch: pytest.MonkeyP
     asked: list[int] = []
     learning = Learning()
     monkeypatch.setattr(learning.audience, "mailboxes_for", lambda *_: asked.append(1) or [learning.audience])
-    monkeypatch.setattr(learning.audience, "is_wanted", lambda *_: bool(asked.append(1)) or True)
     usual = block_of("arguments")
     learning.sees(usual)
     learning.folds(usual, usual)
-    learning.takes(usual)
+    learning.folds_chunk(usual)
     learning.audience.version += 1
-    learning.takes(usual)
+    learning.folds_chunk(usual)
     learning.folds(usual, usual)
     assert len(asked) == 2
 
@@ -833,7 +837,7 @@ def test_interest_that_changes_is_asked_for_before_the_next_delta(way: str) -> N
         learning.audience.wants = wants
         learning.audience.version += 1
         before = len(learning.audience.heard)
-        learning.folds(usual) if way == "fold" else learning.takes(usual)
+        learning.folds(usual) if way == "fold" else learning.folds_chunk(usual)
         counts.append(len(learning.audience.heard) - before)
     assert counts == [1, 0, 1]
 
@@ -862,22 +866,27 @@ def test_fold_stops_at_done() -> None:
     learning = Learning()
     usual = block_of("arguments")
     learning.sees(usual)
-    assert learning.alike.fold([*map(cut, [usual, DONE, usual])]) == 2
-    assert learning.alike.fold([]) == 0
+    assert learning.path.fold([*map(cut, [usual, DONE, usual])]) == 2
+    assert learning.path.fold([]) == 0
 
 
 # Take
 
 
-def test_take_is_for_what_is_like_the_newest() -> None:
+def test_chunk_is_folded_where_it_is_like_the_newest() -> None:
     learning = Learning()
     arguments, source = block_of("arguments"), block_of("input")
     learning.sees(arguments, source)
-    at_first = learning.takes(arguments)
+    at_first = learning.folds_chunk(arguments)
     learning.folds(arguments)
-    taken = learning.takes(arguments), learning.takes(source)
+    taken = learning.folds_chunk(arguments), learning.folds_chunk(source)
     learning.folds(source)
-    assert (at_first, taken, learning.takes(arguments), learning.takes(source)) == (False, (True, False), False, True)
+    assert (at_first, taken, learning.folds_chunk(arguments), learning.folds_chunk(source)) == (
+        False,
+        (True, False),
+        False,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -894,11 +903,11 @@ def test_take_is_for_what_is_like_the_newest() -> None:
         DONE,
     ],
 )
-def test_take_is_for_one_whole_block(chunk: bytes) -> None:
+def test_chunk_is_folded_where_it_is_one_whole_block(chunk: bytes) -> None:
     learning = Learning()
     learning.sees(block_of("arguments"))
     learning.folds(block_of("arguments"))
-    assert not learning.takes(chunk)
+    assert not learning.folds_chunk(chunk)
     usual = block_of("arguments")
     check([START, usual, usual, chunk, usual, usual])
 
@@ -932,13 +941,13 @@ LEFT = [b"event: x\n", b"data: x", b"data\n", b": fog", b"fog\n", b"\n", b"i", b
 
 
 @pytest.mark.parametrize("left", [b"\r", *LEFT, *(b"\r" + one for one in LEFT)])
-def test_chunk_is_not_taken_where_something_is_left_of_the_one_before(left: bytes) -> None:
+def test_chunk_is_not_folded_where_something_is_left_of_the_one_before(left: bytes) -> None:
     usual = block_of("arguments")
     check([START, usual, usual, left, usual, usual, usual])
 
 
 @pytest.mark.parametrize("opening_bytes", [b"", b"\xef", b"\xef\xbb", b"\xef\xbb\xbf"])
-def test_chunk_is_taken_on_a_new_connection_as_on_the_first(opening_bytes: bytes) -> None:
+def test_chunk_is_folded_on_a_new_connection_as_on_the_first(opening_bytes: bytes) -> None:
     usual = block_of("arguments")
     stream = Stream(Reader, Audience())
     for item in [START, usual, usual, usual[:-1], Reconnected(), opening_bytes, usual, usual]:
@@ -1073,7 +1082,7 @@ def test_two_streams_are_folded_as_by_the_plain_way_in_the_long_run(
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_most_deltas_of_a_usual_server_go_the_short_way(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_most_deltas_of_a_usual_server_go_the_fast_path(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the properties above say nothing of it."""
     plain: list[Frame] = []
     decode = PlainRoute.decode

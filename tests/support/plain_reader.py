@@ -40,9 +40,6 @@ class Audience:
     def mailboxes_for(self, kind: object, growing: object) -> list[Any]:
         return [self] if self.wants else []
 
-    def is_wanted(self, kind: object, growing: object) -> bool:
-        return self.wants
-
     def dispatch(self, change: Any, listeners: Sequence[Any] | None = None) -> bool:
         if isinstance(change, StepProgress | MessageProgress):
             if not self.wants:
