@@ -226,6 +226,14 @@ def test_blocks_of_a_chunk_with_nul_are_read_by_the_decoder() -> None:
     assert scanner.feed(C) == ([], cut(C))
 
 
+def test_blocks_before_a_long_unfinished_one_are_cut_all_the_same() -> None:
+    scanner = Scanner()
+    scanner.feed(A)
+    frames, blocks = scanner.feed(B + C + block(b"x" * 3 * MAX_KEPT)[:-2])
+    assert (frames, blocks) == ([], [B[:-2], C[:-2]])
+    assert scanner.feed(b"\n\n" + A)[1][-1] == A[:-2]
+
+
 def test_last_event_id_is_that_of_a_decoder() -> None:
     for name, data in STREAMS.items():
         scanner, decoder = Scanner(), FrameDecoder()

@@ -42,7 +42,7 @@ NUL: Final = ord("\0")
 """The byte that an id must not hold: by the standard, one with it sets none."""
 
 MAX_KEPT: Final = 8192
-"""Bytes of an unfinished block that are kept at most. More go to the decoder, which reads each byte once."""
+"""Bytes of an unfinished block that are kept from chunk to chunk. More go to the decoder, and are read once."""
 
 _BLANK: Final = b"\n\n"
 _EVENTS: Final = {OPENING + name.encode(): name for name in TYPES}
@@ -94,7 +94,7 @@ class Scanner:
             data = b"\n".join([*data.splitlines(), b""] if data.endswith((b"\r", b"\n")) else data.splitlines())
         end = data.rfind(_BLANK)
         rest = len(data) - end - len(_BLANK) if end >= 0 else len(data)
-        if rest > MAX_KEPT or len(data) > self._limit or NUL in data:
+        if (rest > MAX_KEPT and end < 0) or len(data) > self._limit or NUL in data:
             return self._decoded(data), []
         self._kept = data[-rest:] if rest and data != b"\n" else b""  # one more blank line ends nothing
         self.is_between_blocks = not self._kept
