@@ -1,7 +1,7 @@
 """How the vocabulary of a stream is found out, and what the rooms to the right see of it."""
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -333,6 +333,13 @@ def test_translator_names_the_keys_that_differ_from_delta_to_delta():
     assert (plain.counter, plain.fast_keys.piece) == (None, "")
 
 
+class Counted(NamedTuple):
+    """A delta that was folded without the translator."""
+
+    number: int
+    piece: str
+
+
 def test_deltas_that_were_folded_without_the_translator_are_counted():
     translation = Translation(DialectState(), "responses")
     for frame in frames(RUN[:5]):
@@ -340,7 +347,7 @@ def test_deltas_that_were_folded_without_the_translator_are_counted():
     counter = translation.counter
     assert counter is not None
     assert counter.number == 4
-    counter.number = 6
+    counter.count([Counted(5, RUN[5]["delta"]), Counted(6, RUN[6]["delta"])])
     repeated, following = (frame for frame in frames(RUN[6:8]))
     assert [event.data.code for event in translation.feed(repeated) if isinstance(event.data, Malformed)] == [
         "replayed_event"

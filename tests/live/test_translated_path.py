@@ -152,6 +152,8 @@ STREAMS: dict[str, list[JSON]] = {
             *(piece("x", item()) | {"logprobs": [{"n": place}]} for place in range(50)),
         ]
     ),
+    "a number twice": [*numbered(long_text(60)), *numbered([piece("same", item()), *long_text(60)[2:]], 61)],
+    "numbers that begin again": [*numbered(long_text(60)), *numbered(long_text(120)[62:], 20)],
     "an odd piece": [*numbered(long_text(60)), {**numbered(long_text(61))[-1], "delta": None}],
 }
 

@@ -4,7 +4,7 @@ A dialect is a `Translator`, and a beginning of event names by which a stream te
 speaks the vocabulary of the fold itself has none: its frames are decoded, and nothing stands between.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -33,14 +33,14 @@ class FastKeys(NamedTuple):
 
 
 class Counter(Protocol):
-    """Counts the events of one run."""
+    """Counts the deltas of one text, which are events of one run."""
 
     @property
     def number(self) -> int:
         """The highest number of an event so far."""
 
-    @number.setter
-    def number(self, number: int) -> None: ...
+    def count(self, deltas: Sequence[Any]) -> None:
+        """Count deltas, each with a `number` and a `piece`. The numbers rise from the highest so far."""
 
 
 class Translator(Protocol):
@@ -52,7 +52,7 @@ class Translator(Protocol):
 
     @property
     def counter(self) -> Counter | None:
-        """What counts the events of the run at hand: who folds a delta without the translator counts it there."""
+        """What counts deltas like the event before: who folds one without the translator counts it there."""
 
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events that a frame is, maybe none. Whatever it holds, nothing is raised."""
@@ -164,7 +164,7 @@ class Translation:
 
     @property
     def counter(self) -> Counter | None:
-        """What counts the events of the run at hand; None where nothing is translated."""
+        """What counts deltas like the event before; None where nothing is translated."""
         return None if self._translator is None else self._translator.counter
 
     @property

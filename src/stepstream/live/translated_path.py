@@ -123,7 +123,7 @@ class TranslatedDeltas:
         self._stream.sequence += 1
         self._misses = 0
         if is_numbered:
-            counter.number = delta.number
+            counter.count((delta,))
         mailboxes = self._mailboxes(pattern)
         if mailboxes:
             self._tell(pattern, mailboxes, delta.piece)
@@ -182,7 +182,7 @@ class TranslatedDeltas:
         self._stream.sequence += len(deltas)
         self._misses = 0
         if pattern.shape.is_numbered:
-            pattern.counter.number = deltas[-1].number
+            pattern.counter.count(deltas)
 
     def learn(self, frame: Frame, events: Sequence[Event]) -> None:
         """Make a pattern of a frame that was just folded, where all it did was to append a piece; else drop all."""

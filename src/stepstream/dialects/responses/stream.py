@@ -8,7 +8,9 @@ was told before, by a stream that this one resumes, or by a gateway that repeats
 mean nothing: where one comes again with another event, none of that response counts any more.
 """
 
-from typing import Final
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
 from zlib import crc32
 
 import msgspec
@@ -45,22 +47,38 @@ class Stream(msgspec.Struct):
 
 
 class EventCounter:
-    """Counts the events of the response that a stream is at."""
+    """Counts the deltas of one text, which are events of the response that a stream is at.
 
-    __slots__ = ("_response", "_stream")
+    It adds itself to `counted` where it has counted what `settle` did not write down yet.
+    """
 
-    def __init__(self, stream: Stream, response: Response) -> None:
+    __slots__ = ("_counted", "_mark", "_newest", "_response", "_stream")
+
+    def __init__(self, stream: Stream, response: Response, mark: int, counted: "list[EventCounter]") -> None:
         self._stream = stream
         self._response = response
+        self._mark = mark
+        self._counted = counted
+        self._newest = deque[Any](maxlen=MARKS)
 
     @property
     def number(self) -> int:
         """The highest number of an event so far."""
         return self._response.number
 
-    @number.setter
-    def number(self, number: int) -> None:
-        self._response.number = self._stream.highest = number
+    def count(self, deltas: Sequence[Any]) -> None:
+        """Count deltas whose numbers rise."""
+        if not self._newest:
+            self._counted.append(self)
+        self._newest.extend(deltas)
+        self._response.number = self._stream.highest = deltas[-1].number
+        self._response.rises += len(deltas)
+
+    def settle(self) -> None:
+        """Write down the marks of what was counted: they are needed only where other events come."""
+        marks = [(one.number, crc32(one.piece.encode(), self._mark)) for one in self._newest]
+        self._response.marks = sorted([*self._response.marks, *marks])[-MARKS:]
+        self._newest.clear()
 
 
 # Which run
@@ -137,8 +155,13 @@ def is_replay(stream: Stream, turn: Turn) -> bool:
 def _mark(turn: Turn) -> int:
     """Return a checksum of what an event says, without what may differ where it is told again: ids and padding."""
     payload = turn.payload
-    said = turn.name, payload.output_index, payload.delta if isinstance(payload.delta, str) else ""
-    return crc32(repr(said).encode("utf-8", "replace"))
+    piece = payload.delta if isinstance(payload.delta, str) else ""
+    return crc32(piece.encode("utf-8", "replace"), mark_of(turn.name, payload.output_index))
+
+
+def mark_of(name: str, output_index: int | None) -> int:
+    """Return the checksum of an event without its piece."""
+    return crc32(f"{name} {output_index} ".encode("utf-8", "replace"))
 
 
 def report_once(stream: Stream, turn: Turn, code: str, expected: str, got: str) -> None:

@@ -16,7 +16,15 @@ from stepstream.dialects.responses.ends import end_response
 from stepstream.dialects.responses.payloads import JSON, Payload, Unreadable, read, text_of
 from stepstream.dialects.responses.rules import rule_of
 from stepstream.dialects.responses.runs import OPEN, UNEXPLAINED, learn, tell_error, tell_run
-from stepstream.dialects.responses.stream import EventCounter, Stream, current_of, is_replay, report_once, response_of
+from stepstream.dialects.responses.stream import (
+    EventCounter,
+    Stream,
+    current_of,
+    is_replay,
+    mark_of,
+    report_once,
+    response_of,
+)
 from stepstream.dialects.responses.turn import Turn
 from stepstream.dialects.state import DialectState, RunTold
 from stepstream.wire.ending import is_unnamed_done
@@ -45,6 +53,8 @@ class ResponsesTranslator:
         self._state = state
         self._max_depth = max_depth
         self._stream = Stream()
+        self._newest: tuple[str, int | None] = "", None
+        self._counted: list[EventCounter] = []
 
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events that a frame is, maybe none."""
@@ -67,6 +77,8 @@ class ResponsesTranslator:
     def _translated(self, frame: Frame, name: str, payload: Payload, misfits: list[str]) -> list[Event]:
         response = response_of(self._state, self._stream, name, payload)
         turn = Turn(frame, name, payload, self._state, response)
+        self._newest = name, payload.output_index
+        self._settle()
         if not is_replay(self._stream, turn):
             self._apply(turn)
         if misfits:
@@ -84,9 +96,9 @@ class ResponsesTranslator:
 
     @property
     def counter(self) -> EventCounter | None:
-        """What counts the events of the response at hand."""
+        """What counts deltas like the event before."""
         run = current_of(self._state, self._stream)
-        return None if run is None else EventCounter(self._stream, run)
+        return None if run is None else EventCounter(self._stream, run, mark_of(*self._newest), self._counted)
 
     @property
     def held(self) -> ErrorData | None:
@@ -108,6 +120,7 @@ class ResponsesTranslator:
 
     def save(self) -> Any:
         """Return what belongs to the stream, as JSON."""
+        self._settle()
         return msgspec.to_builtins(self._stream)
 
     def load(self, saved: Any) -> None:
@@ -117,6 +130,11 @@ class ResponsesTranslator:
             msgspec.ValidationError: it is something else.
         """
         self._stream = msgspec.convert(saved, Stream)
+
+    def _settle(self) -> None:
+        for counter in self._counted:
+            counter.settle()
+        self._counted.clear()
 
     def _apply(self, turn: Turn) -> None:
         rule = rule_of(turn.name)
