@@ -341,9 +341,10 @@ def test_run_may_wait_again_and_its_items_are_numbered_on():
 
 FLAT = {"type": "error", "code": "rate_limit_exceeded", "message": "slow down", "param": None, "sequence_number": 9}
 NESTED = {"type": "error", "error": {"type": "x", "code": "rate_limit_exceeded", "message": "slow down"}}
+UNTYPED = {"error": {"code": "rate_limit_exceeded", "message": "slow down"}}
 
 
-@pytest.mark.parametrize("error", [FLAT, NESTED], ids=["flat", "nested"])
+@pytest.mark.parametrize("error", [FLAT, NESTED, UNTYPED], ids=["flat", "nested", "untyped"])
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_error_beside_the_failure_of_its_response_explains_it(error: JSON, named: bool, order: str):
@@ -363,7 +364,7 @@ def test_error_of_the_response_itself_counts_more_than_one_beside_it():
 
 
 @pytest.mark.parametrize("rest", [[], [lifecycle("completed")]], ids=["cut", "completed"])
-@pytest.mark.parametrize("error", [FLAT, NESTED], ids=["flat", "nested"])
+@pytest.mark.parametrize("error", [FLAT, NESTED, UNTYPED], ids=["flat", "nested", "untyped"])
 def test_error_that_no_failure_goes_with_is_told_at_the_end(error: JSON, rest: list[JSON]):
     accumulator = Accumulator()
     fold([CREATED], accumulator)

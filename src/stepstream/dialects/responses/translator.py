@@ -27,7 +27,7 @@ from stepstream.dialects.responses.stream import (
 )
 from stepstream.dialects.responses.turn import Turn
 from stepstream.dialects.state import DialectState, RunTold
-from stepstream.wire.ending import is_unnamed_done
+from stepstream.wire.ending import is_unnamed_done, unnamed_error
 from stepstream.wire.events import DEFAULT_MAX_DEPTH, Done, ErrorData, Event, Malformed, UnknownData, decode_event
 from stepstream.wire.objects import LastError
 from stepstream.wire.sse import Frame
@@ -69,7 +69,7 @@ class ResponsesTranslator:
                 return [Event(frame.event, UnknownData(frame.data), frame.data, frame.id)]
             malformed = Malformed(frame.data, exc.expected, exc.got, exc.code)
             return [Event(frame.event, malformed, frame.data, frame.id, is_translated=True)]
-        name = frame.event if _is_ours(frame.event) else payload.type or frame.event
+        name = _name_of(frame, payload)
         if name not in RUN_EVENTS and name != "error" and rule_of(name) is None:
             return [Event(name, UnknownData(frame.data), frame.data, frame.id)]
         return self._translated(frame, name, payload, misfits)
@@ -209,6 +209,12 @@ def _status_of(raw: JSON, implied: str) -> str:
     """Return the status of a response: its own, where it fits the event that implies one."""
     sent = text_of(raw, "status")
     return sent if sent in (OPEN if implied in OPEN else RUN_TERMINAL) else implied
+
+
+def _name_of(frame: Frame, payload: Payload) -> str:
+    """Return the name of an event, by its data where it has none: an error need not have a type that says so."""
+    name = frame.event if _is_ours(frame.event) else payload.type or frame.event
+    return name if _is_ours(name) or unnamed_error(frame.event, frame.data) is None else "error"
 
 
 def _is_ours(name: str) -> bool:
