@@ -1,5 +1,6 @@
 """Streams that are told again, cut, resumed, mixed: each thing is told once, and the end is the same."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -290,3 +291,14 @@ def test_items_of_a_run_that_is_never_named_are_not_kept():
         "response:2:1",
         "response:3:1",
     ]
+
+
+def test_deltas_that_were_counted_elsewhere_are_known_when_they_come_again():
+    accumulator = fold(numbered([lifecycle("created"), added(item()), piece("a", item())])).accumulator
+    counter = accumulator.translation.counter
+    for number, word in ((3, "b"), (4, "c")):
+        counter.count([SimpleNamespace(number=number, piece=word)])
+    assert counter.number == 4
+    again, more = ({**piece(word, item()), "sequence_number": number} for number, word in ((4, "c"), (5, "d")))
+    told = [event.name for frame in frames([again, more]) for event in accumulator.translation.feed(frame)]
+    assert told.count("thread.message.delta") == 1

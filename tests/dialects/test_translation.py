@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from stepstream import Accumulator, DecodeError, Event, Frame, Malformed, RunStep, accumulate
 from stepstream.dialects.state import DialectState
 from stepstream.dialects.translation import DIALECTS, Translation, frame_of_event, run_told, says_end
+from stepstream.wire.events import read_again
 from tests.support.json_values import JSON
 from tests.support.places import ROOT
 from tests.support.response_streams import encoded, fold, frames, lifecycle, whole, writing
@@ -353,3 +354,14 @@ def test_deltas_that_were_folded_without_the_translator_are_counted():
         "replayed_event"
     ]
     assert len(translation.feed(following)) == 1
+
+
+def test_error_that_explains_nothing_is_the_last_event_of_what_is_accumulated():
+    error = {"type": "error", "code": "busy", "message": "Later."}
+    whole_stream = accumulate([encoded([lifecycle("created"), error])])
+    assert whole_stream.stream.sequence == accumulate([encoded([lifecycle("created")])]).stream.sequence + 1
+
+
+def test_event_of_a_dialect_is_not_read_again():
+    translated = Event("thread.run.step.created", RunStep("step_1"), b"{}", is_translated=True)
+    assert read_again(translated) is translated

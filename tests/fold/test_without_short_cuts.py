@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from stepstream.fold import builder
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.encoding import encode_change
+from stepstream.fold.matching import covers
 from stepstream.wire.events import Event
 from stepstream.wire.objects import RunStep
 from stepstream.wire.sse import Frame, FrameDecoder
@@ -136,3 +137,7 @@ def test_full_objects_that_leave_nothing_out_have_no_tree() -> None:
         accumulator.apply_frame(frame)
     ended = [*accumulator.state.steps.values(), *accumulator.state.messages.values()]
     assert [growing.is_grown for growing in ended].count(True) < len(ended) / 2
+
+
+def test_text_covers_no_object() -> None:
+    assert (covers("moss", {"a": 1}), covers({"a": 1}, {"a": 1}), covers(None, {"a": 1})) == (False, True, False)

@@ -26,7 +26,7 @@ from stepstream.dialects.state import DialectState
 from stepstream.dialects.translation import Translation
 from stepstream.fold.changes import Change
 from stepstream.live import translated_path
-from stepstream.live.delta_shape import shape_of
+from stepstream.live.delta_struct import struct_of
 from stepstream.live.reader import Reader
 from stepstream.live.routing import Routes
 from stepstream.live.translated_path import ENOUGH, MAX_MISSES, TranslatedDeltas
@@ -231,8 +231,8 @@ def test_deltas_of_every_usual_text_take_it(kind: str, name: str, fields: JSON, 
 
 def test_texts_that_are_never_alike_are_not_learned_for_ever(monkeypatch: pytest.MonkeyPatch):
     made: list[Any] = []
-    original = translated_path.shape_of
-    monkeypatch.setattr(translated_path, "shape_of", lambda *sent: (made.append(sent), original(*sent))[1])
+    original = translated_path.struct_of
+    monkeypatch.setattr(translated_path, "struct_of", lambda *sent: (made.append(sent), original(*sent))[1])
     Read([dump(STREAMS["ids that rotate"])])
     assert len(made) == MAX_MISSES
 
@@ -262,7 +262,7 @@ async def test_progress_of_the_fast_path_says_what_the_rules_say(size: int):
 
 def learned(data: bytes) -> bool:
     """Whether a pattern is made of such data."""
-    return shape_of(data, Translation(DialectState(), "responses").fast_keys) is not None
+    return struct_of(data, Translation(DialectState(), "responses").fast_keys) is not None
 
 
 @pytest.mark.parametrize(

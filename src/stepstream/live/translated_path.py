@@ -3,7 +3,7 @@
 Theory. In such a stream the deltas of one text differ in the piece, and in a few values that say nothing of it: their
 number, padding. A delta that was translated and folded by the rules that all go by, and was one event that did nothing
 but append its piece to one buffer (`StreamState.append`), is made a pattern: a struct of which the piece, the number
-and the padding are free, and every other key has the one value that it had (`delta_shape`). The next data that decodes
+and the padding are free, and every other key has the one value that it had (`delta_struct`). The next data that decodes
 to that struct says the same of another piece, provided that
 
 1. its block has the same lines around the data, and no others;
@@ -32,7 +32,7 @@ from stepstream.dialects.translation import Counter
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.builder import Append
 from stepstream.fold.changes import MessageProgress, StepProgress
-from stepstream.live.delta_shape import DeltaShape, shape_of
+from stepstream.live.delta_struct import DeltaStruct, struct_of
 from stepstream.live.routing import Routes
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event
@@ -59,20 +59,20 @@ class Pattern:
     """The deltas of one text: how their blocks begin, what their data decodes to, and what they stand for."""
 
     __slots__ = (
-        "after", "append", "before", "counter", "decode", "decode_all", "event", "head", "is_mixed", "mailboxes",
-        "progress", "routes_version", "shape", "version",
+        "after", "append", "before", "counter", "decode", "decode_all", "event", "head", "is_mixed", "like",
+        "mailboxes", "progress", "routes_version", "version",
     )  # fmt: skip
 
-    def __init__(self, event: Event, append: Append, counter: Counter, head: bytes, shape: DeltaShape) -> None:
+    def __init__(self, event: Event, append: Append, counter: Counter, head: bytes, like: DeltaStruct) -> None:
         self.event = event.name
         self.progress: Any = MessageProgress if isinstance(event.data, MessageDelta) else StepProgress
         self.append = append
         self.counter = counter
         self.version = append.builder.version
         self.head = head
-        self.shape = shape
+        self.like = like
         self.is_mixed = False  # whether other blocks that begin alike were among those of this text
-        struct: Any = shape.struct
+        struct: Any = like.struct
         self.decode = msgspec.json.Decoder(struct).decode
         self.decode_all = msgspec.json.Decoder(list[struct | int]).decode
         told, piece = msgspec.json.encode(event.data), msgspec.json.encode(append.piece)
@@ -115,7 +115,7 @@ class TranslatedDeltas:
 
     def _fold_one(self, pattern: Pattern, delta: Any) -> bool:
         """Fold one delta of a pattern. Return whether it was done: it may have come before."""
-        builder, counter, is_numbered = pattern.append.builder, pattern.counter, pattern.shape.is_numbered
+        builder, counter, is_numbered = pattern.append.builder, pattern.counter, pattern.like.is_numbered
         if pattern.version != builder.version or (is_numbered and delta.number <= counter.number):
             return False
         builder.append(pattern.append.buffer, delta.piece)
@@ -161,7 +161,7 @@ class TranslatedDeltas:
         if pattern.version != pattern.append.builder.version:
             return 0, False
         deltas = _decoded(pattern, data)
-        if not deltas or (pattern.shape.is_numbered and not _rises(pattern.counter.number, deltas)):
+        if not deltas or (pattern.like.is_numbered and not _rises(pattern.counter.number, deltas)):
             return 0, False
         if not self._mailboxes(pattern):
             pattern.append.buffer.append("".join([one.piece for one in deltas]))
@@ -181,7 +181,7 @@ class TranslatedDeltas:
         builder.deltas += len(deltas)
         self._stream.sequence += len(deltas)
         self._misses = 0
-        if pattern.shape.is_numbered:
+        if pattern.like.is_numbered:
             pattern.counter.count(deltas)
 
     def learn(self, frame: Frame, events: Sequence[Event]) -> None:
@@ -192,13 +192,13 @@ class TranslatedDeltas:
             return
         if append.builder.deltas < ENOUGH or self._misses >= MAX_MISSES or len(frame.data) > MAX_DATA:
             return
-        shape, counter = shape_of(frame.data, self._translation.fast_keys), self._translation.counter
-        if shape is None or counter is None or b"\n" in frame.data:
+        like, counter = struct_of(frame.data, self._translation.fast_keys), self._translation.counter
+        if like is None or counter is None or b"\n" in frame.data:
             return
         self._misses += 1
         head = b"event: %b\ndata: " % frame.event.encode() if frame.event != "message" else b"data: "
         others = [one for one in self.patterns if one.append.buffer is not append.buffer]
-        self.patterns = [Pattern(events[0], append, counter, head, shape), *others[: MAX_PATTERNS - 1]]
+        self.patterns = [Pattern(events[0], append, counter, head, like), *others[: MAX_PATTERNS - 1]]
 
     def _mailboxes(self, pattern: Pattern) -> Sequence[Any]:
         """Return the mailboxes that may want the progress of a pattern, looked up again where the routes changed."""
@@ -235,5 +235,5 @@ def _decoded(pattern: Pattern, data: Sequence[bytes]) -> Sequence[Any]:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ()
     deltas, zeros = values[::2], values[1::2]
-    is_one_each = len(deltas) == len(data) and set(map(type, deltas)) == {pattern.shape.struct} and not any(zeros)
+    is_one_each = len(deltas) == len(data) and set(map(type, deltas)) == {pattern.like.struct} and not any(zeros)
     return deltas if is_one_each else ()

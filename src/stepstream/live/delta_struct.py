@@ -12,7 +12,7 @@ _NOTHING: Final = Annotated[list[int], msgspec.Meta(max_length=0)]
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class DeltaShape(NamedTuple):
+class DeltaStruct(NamedTuple):
     """What the deltas of one text have in common."""
 
     struct: type[Any]
@@ -21,8 +21,8 @@ class DeltaShape(NamedTuple):
     is_numbered: bool
 
 
-def shape_of(data: bytes, keys: FastKeys) -> DeltaShape | None:
-    """Return the shape of data like this; None where it has no piece, or holds objects, lists or fractions."""
+def struct_of(data: bytes, keys: FastKeys) -> DeltaStruct | None:
+    """Return the struct for data like this; None where it has no piece, or holds objects, lists or fractions."""
     try:
         values = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -39,7 +39,7 @@ def shape_of(data: bytes, keys: FastKeys) -> DeltaShape | None:
         rename[name] = key
         fields.append((name, kind))
     struct = msgspec.defstruct("Delta", fields, rename=rename, forbid_unknown_fields=True, gc=False)
-    return DeltaShape(struct, keys.number in values)
+    return DeltaStruct(struct, keys.number in values)
 
 
 def _type_of(key: str, value: Any, keys: FastKeys) -> Any:
