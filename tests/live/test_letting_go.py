@@ -89,7 +89,9 @@ async def replayed_meanwhile(processor: Processor, channel: Channel) -> None:
 
 
 async def started(processor: Processor, channel: Channel, sent: Any = tuple(WHOLE)) -> Any:
-    return processor.start(played(sent), context=channel)  # the handle is kept
+    handle = processor.start(played(sent), context=channel)
+    del handle.context  # a handle is its caller's, and says what the caller gave: nothing else of it may
+    return handle
 
 
 WAYS: list[Callable[[Processor, Channel], Awaitable[Any]]] = [

@@ -8,17 +8,17 @@ newest object wins (`runs`). What is known lives in a `State`, which several str
 what belongs to one stream.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, cast
 
 from stepstream.dialects.translation import AUTO, Translation, says_end
 from stepstream.errors import DecodeError
 from stepstream.fold.anomalies import Anomaly, AnomalyCode
-from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import Change
 from stepstream.fold.export import load_into, save
 from stepstream.fold.runs import apply_run
+from stepstream.fold.snapshots import messages_of, runs_of, steps_of
 from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State, StreamState
 from stepstream.fold.updates import apply_delta, apply_object
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
@@ -26,39 +26,6 @@ from stepstream.wire.events import DEFAULT_MAX_DEPTH, Event, Malformed, UnknownD
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep, Thread
 from stepstream.wire.sse import Frame, FrameDecoder
-
-V = TypeVar("V")
-W = TypeVar("W")
-
-
-class _View(Mapping[str, W], Generic[V, W]):
-    """A live mapping by id whose values are made when they are read."""
-
-    __slots__ = ("_inner", "_make")
-
-    def __init__(self, inner: Mapping[str, V], make: Callable[[V], W]) -> None:
-        self._inner = inner
-        self._make = make
-
-    def __getitem__(self, key: str) -> W:
-        return self._make(self._inner[key])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._inner)
-
-    def __len__(self) -> int:
-        return len(self._inner)
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} by id>"
-
-    def __reduce__(self) -> tuple[type[dict[str, W]], tuple[dict[str, W]]]:
-        """Pickle the values as of now: what they are made from belongs to an accumulator."""
-        return dict, (dict(self),)
-
-
-def _snapshot(builder: SnapshotBuilder[Any]) -> Any:
-    return builder.snapshot()
 
 
 def _malformed(stream: StreamState, event: Event) -> list[Change]:
@@ -119,17 +86,17 @@ class Accumulator:
     @property
     def steps(self) -> Mapping[str, RunStep]:
         """The snapshots of all steps known, by id, each built when it is read."""
-        return _View(self.state.steps, _snapshot)
+        return steps_of(self.state)
 
     @property
     def runs(self) -> Mapping[str, Run]:
         """The newest objects of all runs known, by id."""
-        return _View(self.state.runs, lambda run: run)
+        return runs_of(self.state)
 
     @property
     def messages(self) -> Mapping[str, Message]:
         """The snapshots of all messages known, by id, each built when it is read."""
-        return _View(self.state.messages, _snapshot)
+        return messages_of(self.state)
 
     @property
     def anomalies(self) -> list[Anomaly]:

@@ -25,6 +25,9 @@ class StreamHandle:
     def __init__(self, stream: LiveStream) -> None:
         self._stream: LiveStream | None = stream  # until it has ended: nothing of it is kept then
         self._lifetime = stream.lifetime
+        self._run_id: str | None = None
+        self.context = stream.stream.context
+        """What `start` was given."""
         self._outcome: Outcome | None = None
         self._error: Exception | None = None
         self._waiting = 0  # tasks in `outcome`
@@ -33,6 +36,13 @@ class StreamHandle:
     def __repr__(self) -> str:
         state = "failed" if self._error else self._outcome or "running"
         return f"<StreamHandle {state}>"
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the newest run of the stream; None while no event has named one."""
+        if self._stream is not None:
+            self._run_id = next(reversed(self._stream.stream.runs), None)
+        return self._run_id
 
     @property
     def is_finished(self) -> bool:
@@ -93,7 +103,7 @@ class StreamHandle:
             if not self.is_finished:
                 self._error = StreamTruncated("the stream was cancelled before it ended")
                 self._error.outcome = outcome_of(stream.stream, None)
-            self._stream = None
+            self._run_id, self._stream = self.run_id, None
             self._ended.notify()
 
     def _fail(self, error: Exception, stream: LiveStream) -> None:

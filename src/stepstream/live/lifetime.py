@@ -48,7 +48,7 @@ _log = logging.getLogger("stepstream.live")
 class Lifetime:
     """The task groups of one block. `routes` has its subscribers, `failure_routes` its `on_failure` callbacks."""
 
-    def __init__(self, routes: Routes, failure_routes: Routes, drain_timeout: float) -> None:
+    def __init__(self, routes: Routes, failure_routes: Routes, drain_timeout: float, max_streams: int | None) -> None:
         self.routes = routes
         self.failure_routes = failure_routes
         self.is_closed = False
@@ -60,7 +60,7 @@ class Lifetime:
         """The mailboxes that the end of the block closed: those open when the third phase began, those that were too
         slow before, and the one whose failure ended it."""
         self.deadlines = SubscriberDeadlines(self.last)
-        self.running = RunningStreams(routes, self.deadlines)
+        self.running = RunningStreams(routes, self.deadlines, max_streams)
         self._drain_timeout = drain_timeout
         self._served: set[Mailbox] = set()  # those that have a task
         self._reported: list[Mailbox] = []
@@ -81,7 +81,7 @@ class Lifetime:
     def renewed(self) -> "Lifetime":
         """Return the lifetime of the next block: what the end of this one closed is open again, iterators excepted."""
         routes, failure_routes = self.routes.reopened(self.last), self.failure_routes.reopened(self._reported)
-        return Lifetime(routes, failure_routes, self._drain_timeout)
+        return Lifetime(routes, failure_routes, self._drain_timeout, self.running.max_streams)
 
     async def enter(self) -> None:
         """Enter the task groups, and begin to deliver."""

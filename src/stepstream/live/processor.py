@@ -18,6 +18,7 @@ from stepstream.live.mailbox import Mailbox
 from stepstream.live.opening import OpeningMethods
 from stepstream.live.options import Delivery, Filter
 from stepstream.live.pending import PendingCount
+from stepstream.live.reading import ReadingMethods
 from stepstream.live.replaying import replay_into
 from stepstream.live.routing import Routes
 from stepstream.live.source import Source
@@ -33,7 +34,7 @@ OnFailure: TypeAlias = Callable[[Failure], Awaitable[object]]
 _log = logging.getLogger("stepstream.live")
 
 
-class Processor(OpeningMethods, WaitMethods):
+class Processor(OpeningMethods, WaitMethods, ReadingMethods):
     """Read streams, fold them, and deliver what they do to subscribers.
 
     Subscribers may be registered before the `async with` block and at any time in it; streams are read inside it.
@@ -49,7 +50,8 @@ class Processor(OpeningMethods, WaitMethods):
 
     With `strict`, the first exception of a subscriber ends the block and leaves it; else it is logged and counted.
     `max_event_bytes` and `max_depth` bound one event. `retain` bounds the finished runs that are remembered from
-    stream to stream, `max_open_runs` the unfinished ones. `clock` returns Unix seconds, the `received_at` of changes;
+    stream to stream, `max_open_runs` the unfinished ones. So many as `max_streams` are read at a time: others wait,
+    and are opened in the order of their `run` or `start`. `clock` returns Unix seconds, the `received_at` of changes;
     without one that is None. `dialect` names the vocabulary of all streams; "auto" finds it out.
     """
 
@@ -62,6 +64,7 @@ class Processor(OpeningMethods, WaitMethods):
         max_depth: int = DEFAULT_MAX_DEPTH,
         retain: int = DEFAULT_RETAIN,
         max_open_runs: int = DEFAULT_MAX_OPEN_RUNS,
+        max_streams: int | None = None,
         dialect: str = AUTO,
         clock: Callable[[], float] | None = time.time,
     ) -> None:
@@ -69,13 +72,13 @@ class Processor(OpeningMethods, WaitMethods):
         _check_numbers(0, int | float, drain_timeout=drain_timeout)
         _check_numbers(0, int, retain=retain)
         _check_numbers(1, int, max_event_bytes=max_event_bytes, max_depth=max_depth, max_open_runs=max_open_runs)
+        _check_numbers(1, int, **({} if max_streams is None else {"max_streams": max_streams}))
         self._strict = strict
         self._folding: Any = {"max_depth": max_depth, "dialect": check_dialect(dialect)}
         self._reading: Any = {"max_event_bytes": max_event_bytes, "clock": clock}
-        self._new_state = partial(State, retain=retain, max_open_runs=max_open_runs)
-        self._state = self._new_state()
+        ReadingMethods.__init__(self, partial(State, retain=retain, max_open_runs=max_open_runs))
         self._events = self._anomalies = 0  # of the streams that have ended
-        OpeningMethods.__init__(self, Lifetime(Routes(), Routes(), drain_timeout), self._begin_again)
+        OpeningMethods.__init__(self, Lifetime(Routes(), Routes(), drain_timeout, max_streams), self._begin_again)
 
     def __repr__(self) -> str:
         events, anomalies = self._counts()
@@ -84,14 +87,6 @@ class Processor(OpeningMethods, WaitMethods):
     @property
     def _routes(self) -> Routes:
         return self._lifetime.routes
-
-    @property
-    def state(self) -> State:
-        """What the streams have folded into, as of now: to be read only, neither changed nor kept.
-
-        Reading it is no subscription: nothing is called or built for an event, so streams do not slow down.
-        """
-        return self._state
 
     async def run(self, source: Source, context: object = None) -> Outcome:
         """Read `source` to its end and return how it ended, when the callbacks have had all of its changes.
@@ -138,7 +133,8 @@ class Processor(OpeningMethods, WaitMethods):
         return Statistics(
             events=events,
             anomalies=anomalies,
-            streams=len(self._lifetime.running.reading),
+            streams=self._lifetime.running.read_now,
+            waiting_streams=self._lifetime.running.waiting,
             open_runs=len(opened),
             finished_runs=len(finished),
             unreported=sum(one.dropped for one in self._lifetime.failure_routes.newest),
@@ -176,7 +172,7 @@ class Processor(OpeningMethods, WaitMethods):
 
     def _begin_again(self) -> None:
         """Forget what is known, and let subscribers take changes again."""
-        self._state = self._new_state()
+        self._forget()
         self._lifetime = self._lifetime.renewed()
 
     def _admit(self, subscription: Subscription) -> None:

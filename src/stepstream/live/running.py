@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
+import anyio
+
 from stepstream.fold.state import StreamState
 from stepstream.live.deadlines import SubscriberDeadlines
 from stepstream.live.pending import Signal
@@ -19,16 +21,29 @@ class RunningStream(Protocol):
 
 
 class RunningStreams:
-    """All streams of a block. `changed` is notified whenever one has ended."""
+    """All streams of a block, of which at most `max_streams` are read at a time. `changed` is notified whenever one has
+    ended."""
 
-    def __init__(self, routes: Routes, deadlines: SubscriberDeadlines) -> None:
+    def __init__(self, routes: Routes, deadlines: SubscriberDeadlines, max_streams: int | None) -> None:
+        self.max_streams = max_streams
         self.is_stopped = False
         """Whether they were stopped: no other may begin."""
         self.changed = Signal()
         self._routes = routes
         self._deadlines = deadlines
         self._running: dict[RunningStream, None] = {}
-        self._reading: dict[RunningStream, None] = {}
+        self._reading: dict[RunningStream, None] = {}  # those that wait for their turn too
+        self._line: dict[RunningStream, anyio.Event] = {}  # those, the next one first
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn to be read."""
+        return len(self._line)
+
+    @property
+    def read_now(self) -> int:
+        """How many are being read."""
+        return len(self._reading) - len(self._line)
 
     @property
     def is_over(self) -> bool:
@@ -37,16 +52,26 @@ class RunningStreams:
 
     @property
     def reading(self) -> list[StreamState]:
-        """Those that are being read."""
+        """Those that are being read, or soon will be."""
         return [one.stream for one in self._reading]
 
     def begin(self, stream: RunningStream) -> None:
-        """Record that a stream is being read."""
+        """Record that a stream is being read, or waits for its turn, which comes in the order of these calls."""
+        if self.max_streams is not None and self.read_now >= self.max_streams:
+            self._line[stream] = anyio.Event()
         self._running[stream] = self._reading[stream] = None
+
+    async def turn(self, stream: RunningStream) -> None:
+        """Return when a stream may be read."""
+        turn = self._line.get(stream)
+        if turn is not None:
+            await turn.wait()
 
     def end_reading(self, stream: RunningStream) -> None:
         """Record that a stream is read no more."""
         del self._reading[stream]
+        if self._line.pop(stream, None) is None and self._line:
+            self._line.pop(next(iter(self._line))).set()
         self.stop_pacing()
         self._end_iterators()
 

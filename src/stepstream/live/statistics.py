@@ -54,6 +54,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     anomalies: int
     streams: int
     """Those being read now."""
+    waiting_streams: int
+    """Those that wait until fewer than `max_streams` are read."""
     open_runs: int
     """Those that are kept; a step or message that names no run counts as one."""
     finished_runs: int

@@ -70,6 +70,7 @@ class LiveStream:
         try:
             with self._scope:
                 if not self._is_stopped:
+                    await self.lifetime.running.turn(self)
                     await read_source(self._reader, source, self._fanout, self.lifetime)
                     is_whole = True
         except StepStreamError as exc:
