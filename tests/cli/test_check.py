@@ -14,6 +14,8 @@ from stepstream.cli.request_options import RequestOptions
 from stepstream.conformance.deviation import CODES
 from stepstream.errors import TransportError
 from stepstream.wire.sse import Frame, FrameDecoder, encode_frame
+from tests.support.conforming_responses import STREAM
+from tests.support.conforming_streams import frames as response_frames
 
 LEFT_OUT = ("incomplete_details", "max_prompt_tokens", "max_completion_tokens", "truncation_strategy")
 """What the runs of our own streams lack, and may have null."""
@@ -252,3 +254,23 @@ async def test_pings_after_done_do_not_keep_the_stream_open(
     monkeypatch.setattr(checking, "TRAILING_TIME", 0.05)
     with anyio.fail_after(10):
         assert await checked(*map(encode_frame, frames), *[soon, b": ping\n\n"] * 10_000) == 0
+
+
+def test_stream_of_responses_is_checked_by_its_own_protocol(run: Callable[..., Any], stored: Any):
+    sent = response_frames(STREAM)
+    assert run("check", stored(sent)) == (0, b"26 events, no deviations\n", b"")
+    got = run("check", stored([one for one in sent if b'"delta": "n"' not in one.data]))
+    assert (got.status, got.out.decode().splitlines()) == (
+        7,
+        [
+            "event 16  response.output_text.delta  sequence_gap  (message_1): expected sequence_number 15, got 16",
+            "25 events, 1 deviation: sequence_gap 1",
+        ],
+    )
+
+
+def test_error_that_ends_a_stream_of_responses_is_status_4(run: Callable[..., Any], stored: Any):
+    error = {"type": "error", "sequence_number": 9, "code": "sunk", "message": "The ferry sank.", "param": None}
+    got = run("check", stored([*response_frames(STREAM[:9]), Frame("error", json.dumps(error).encode())]))
+    assert (got.status, got.out) == (4, b"10 events, no deviations\n")
+    assert b"The ferry sank." in got.err

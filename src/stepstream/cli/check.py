@@ -9,11 +9,10 @@ import anyio
 from stepstream.cli.output import counted, write_line
 from stepstream.cli.request_options import RequestOptions
 from stepstream.cli.source import named
-from stepstream.conformance.checker import Checker
 from stepstream.conformance.deviation import Deviation
+from stepstream.conformance.stream import StreamChecker
 from stepstream.errors import FrameTooLarge, StepStreamError, StreamFailed
 from stepstream.live.source import END, ItemDecoder, next_item, open_source
-from stepstream.wire.events import ErrorData, decode_event
 from stepstream.wire.sse import Frame
 
 DEVIATING: Final = 7
@@ -82,22 +81,23 @@ class _Report:
     """The deviations of one stream, written as they come."""
 
     def __init__(self) -> None:
-        self.checker = Checker()
+        self.checker = StreamChecker()
         self.tally: Counter[str] = Counter()
-        self.failure: StreamFailed | None = None
-        """What the first `error` event said."""
+
+    @property
+    def failure(self) -> StreamFailed | None:
+        """What the first `error` event said, where that is how the stream ended."""
+        data = self.checker.failure
+        return None if data is None else StreamFailed(data.code, data.message, data.type, data.param)
 
     def take(self, frames: Sequence[Frame]) -> None:
         """Check frames."""
         for frame in frames:
             self.write(self.checker.feed(frame))
-            self._note_failure(frame)
 
     def finish(self, pending: Frame | None) -> None:
         """Check the end of the stream, and the block that it left unfinished."""
         self.write(self.checker.finish(pending))
-        if pending is not None:
-            self._note_failure(pending)
 
     def write(self, deviations: Iterable[Deviation]) -> None:
         """Write each deviation as a line."""
@@ -112,9 +112,3 @@ class _Report:
         found = counted(self.tally.total(), "deviation") if self.tally else "no deviations"
         codes = ", ".join(f"{code} {count:,}" for code, count in self.tally.most_common())
         write_line(f"{counted(self.checker.sequence, 'event')}, {found}{codes and ': '}{codes}")
-
-    def _note_failure(self, frame: Frame) -> None:
-        if frame.event == "error" and self.failure is None:
-            data = decode_event(frame).data
-            if isinstance(data, ErrorData):
-                self.failure = StreamFailed(data.code, data.message, data.type, data.param)

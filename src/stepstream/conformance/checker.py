@@ -26,6 +26,7 @@ from stepstream.conformance.tracks import MAX_TRACKED, Track, Tracks
 from stepstream.conformance.values import check_by_status, check_status, check_values, ends
 from stepstream.errors import FrameTooLarge
 from stepstream.fold.anomalies import Anomaly
+from stepstream.wire.events import ErrorData, decode_event
 from stepstream.wire.sse import Frame
 
 Raw: TypeAlias = Mapping[str, Any]
@@ -45,6 +46,8 @@ class Checker:
         """How many events came."""
         self.is_done = False
         """Whether `done` came."""
+        self.failure: ErrorData | None = None
+        """What the first `error` event said."""
         self._is_excused = False  # after an error event, or where the rest is not read, no done has to come
         self._event = ""
         self._once_reported: set[str] = set()
@@ -112,6 +115,9 @@ class Checker:
     def _error(self, frame: Frame) -> list[Finding]:
         self._is_excused = True
         self._folded.apply(frame)  # the fold counts it, so that the numbers of its anomalies stay those of the events
+        data = decode_event(frame).data
+        if self.failure is None and isinstance(data, ErrorData):
+            self.failure = data
         raw = read(frame.data).raw
         return [Finding("undecodable_event", "an object", "other data")] if raw is None else list(check_error(raw))
 

@@ -36,6 +36,11 @@ def check_fields(kind: Kind, raw: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("wrong_object", f"object {kind.constant!r}", repr(shown(constant)))
 
 
+def check_shape(shape: Shape, raw: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what is wrong with the fields of an object, by its table."""
+    return _object(shape, raw, ())
+
+
 def check_error(raw: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what is wrong with the data of `error`, in either of its shapes."""
     inner = raw.get("error")

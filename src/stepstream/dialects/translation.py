@@ -150,7 +150,7 @@ class Translation:
             DecodeError: it speaks the vocabulary of the fold, and its data cannot be decoded.
         """
         if self.dialect == AUTO:
-            told = _told(frame)
+            told = dialect_of(frame)
             if told is not None:
                 self._decide(told)
         if self._translator is None:
@@ -229,7 +229,7 @@ RUN_NAMES: Final = frozenset(RUN_EVENTS)
 """The events of all dialects that carry runs."""
 
 
-def _told(frame: Frame) -> str | None:
+def dialect_of(frame: Frame) -> str | None:
     """Return the dialect that an event tells by its name or, where it has none, by the type in its data."""
     name = frame.event
     if name in ("message", "error"):

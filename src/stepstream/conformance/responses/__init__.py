@@ -1,0 +1,1 @@
+"""Every deviation of a stream from the Responses protocol."""
