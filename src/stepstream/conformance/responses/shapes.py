@@ -138,7 +138,9 @@ EVENTS: Final[Mapping[str, Shape]] = {
     "response.content_part.done": Shape({**_ABOUT_PART, **_PART}),
     "response.reasoning_summary_part.added": Shape({**_ABOUT_SUMMARY, **_PART}),
     "response.reasoning_summary_part.done": Shape({**_ABOUT_SUMMARY, **_PART}),
-    "response.output_text.annotation.added": Shape({**_ABOUT_PART, "annotation_index": INTEGER, "annotation": Field(("object",), required=False)}),
+    "response.output_text.annotation.added": Shape(
+        {**_ABOUT_PART, "annotation_index": INTEGER, "annotation": Field(("object",), required=False)}
+    ),
     "response.shell_call_command.added": Shape(_ABOUT_COMMAND),
     "response.shell_call_output_content.delta": Shape({**_ABOUT_ITEM, "command_index": INTEGER, "delta": OBJECT}),
     "response.shell_call_output_content.done": Shape({**_ABOUT_ITEM, "command_index": INTEGER, "output": LIST}),
