@@ -26,7 +26,8 @@ from stepstream.errors import (
 __version__ = "0.1.0"
 if TYPE_CHECKING:
     from stepstream.client.runs import RunsClient
-    from stepstream.client.tools import Toolbox
+    from stepstream.client.tools.context import ToolContext, ToolResult
+    from stepstream.client.tools.toolbox import Toolbox
     from stepstream.fold.accumulator import Accumulator, accumulate
     from stepstream.fold.anomalies import Anomaly
     from stepstream.fold.changes import (
@@ -117,7 +118,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "stepstream.client.runs": "RunsClient",
-    "stepstream.client.tools": "Toolbox",
+    "stepstream.client.tools.context": "ToolContext ToolResult",
+    "stepstream.client.tools.toolbox": "Toolbox",
     "stepstream.fold.accumulator": "Accumulator accumulate",
     "stepstream.fold.anomalies": "Anomaly",
     "stepstream.fold.changes": (
@@ -170,9 +172,10 @@ __all__ = [
     "ShellCommand", "ShellCommandDelta", "ShellDelta", "ShellOutput", "ShellOutputDelta", "Statistics", "StepDetails",
     "StepDetailsDelta", "StepProgress", "StepStreamError", "StepTransition", "StreamFailed", "StreamHandle",
     "StreamStopped", "StreamTruncated", "SubscriberStatistics", "SubscriberTooSlow", "Subscription", "Text",
-    "TextDelta", "Thread", "ToolCall", "ToolCallDelta", "ToolCallFinished", "ToolCallStarted", "ToolFailed",
-    "Toolbox", "TransportError", "Unknown", "UnknownData", "UrlCitation", "Usage", "WaitAborted", "accumulate",
-    "connect", "decode_change", "decode_event", "encode_change", "encode_comment", "encode_frame", "record", "replay",
+    "TextDelta", "Thread", "ToolCall", "ToolCallDelta", "ToolCallFinished", "ToolCallStarted", "ToolContext",
+    "ToolFailed", "ToolResult", "Toolbox", "TransportError", "Unknown", "UnknownData", "UrlCitation", "Usage",
+    "WaitAborted", "accumulate", "connect", "decode_change", "decode_event", "encode_change", "encode_comment",
+    "encode_frame", "record", "replay",
 ]  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from msgspec.structs import replace
 
 from stepstream.client.polling import RunKey, RunPoller
-from stepstream.client.tools import Toolbox
+from stepstream.client.tools.toolbox import Toolbox
 from stepstream.errors import APIError, ProtocolError, StepStreamError, ToolFailed, TransportError
 from stepstream.fold.outcome import Outcome, usage_of
 from stepstream.live.log_ids import ids_of
@@ -139,7 +139,7 @@ async def drive(
             key = _waiting_run(outcome, thread_id, whole)
             thread_id = key.thread_id
             try:
-                submission = _Submission(client, await _run_tools(outcome, tools, key))
+                submission = _Submission(client, await _run_tools(outcome, tools, key, whole, context))
             except ToolFailed as failure:
                 rest = await _cancel(client, processor, key, context)
                 # `rest` is reconciled, since it was polled; but no stream broke.
@@ -166,8 +166,8 @@ def _resubmission(lost: _Submission, whole: Outcome) -> _Submission:
     return _Submission(lost.client, lost.results, lost.number + 1)
 
 
-async def _run_tools(outcome: Outcome, tools: Toolbox, key: RunKey) -> _Results:
-    """Return the results of the calls that a run waits for.
+async def _run_tools(outcome: Outcome, tools: Toolbox, key: RunKey, whole: Outcome, context: object) -> _Results:
+    """Return the results of the calls that a run waits for. `whole` has the steps of all streams so far.
 
     Raises:
         ToolFailed: a tool failed, and the toolbox cancels the run then.
@@ -175,7 +175,10 @@ async def _run_tools(outcome: Outcome, tools: Toolbox, key: RunKey) -> _Results:
     calls, action = _required_calls(outcome), outcome.required_action
     if isinstance(action, RequiredAction) and action.submit_tool_approval:
         return _Results(key, True, await tools.approvals(calls))
-    return _Results(key, False, await tools.outputs(calls))
+    outputs = await tools.outputs(
+        calls, run_id=key.run_id, thread_id=key.thread_id, steps=whole.steps.values(), context=context
+    )
+    return _Results(key, False, outputs)
 
 
 async def _cancel(client: RunCalls, processor: Processor, key: RunKey, context: object) -> Outcome | None:

@@ -14,7 +14,7 @@ from stepstream.client.endpoint import Auth, Endpoint
 from stepstream.client.parameters import RunParameters, ThreadAndRunParameters, body_of, include_of
 from stepstream.client.polling import RunKey, RunPoller
 from stepstream.client.reconciliation import RunStream
-from stepstream.client.tools import Toolbox
+from stepstream.client.tools.toolbox import Toolbox
 from stepstream.errors import StepStreamError, TransportError
 from stepstream.fold.outcome import Outcome
 from stepstream.fold.reconcile import ServerAnswer

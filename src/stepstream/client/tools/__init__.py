@@ -1,0 +1,1 @@
+"""The tools of a run: functions that a model may call."""
