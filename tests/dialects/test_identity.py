@@ -279,6 +279,14 @@ def test_last_object_with_another_index_ends_the_item_that_has_its_id(index: int
     assert len(folded.accumulator.steps) == 1
 
 
+@pytest.mark.parametrize(("index", "count"), [(0, 1), (None, 2)])
+def test_request_for_approval_that_ends_with_another_id_is_found_by_its_index(index: int | None, count: int):
+    """It was whole when it was added, so that it has ended by then."""
+    one = item("mcp_approval_request", status=None, name="ask", arguments="{}")
+    events = [CREATED, added(one), {**done({**one, "id": "another"}), "output_index": index}]
+    assert len(fold(events).accumulator.steps) == count
+
+
 def test_last_object_of_another_type_is_another_item():
     folded = fold([CREATED, added(item()), done(ended({**item("reasoning"), "id": "message_1"}))])
     assert {one: step.type for one, step in folded.accumulator.steps.items()} == {

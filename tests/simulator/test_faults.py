@@ -21,7 +21,9 @@ from stepstream import (
     TransportError,
 )  # fmt: skip
 from stepstream.simulator.application import app
+from stepstream.simulator.event_faults import EVENT_FAULTS
 from stepstream.simulator.faults import FAULTS
+from stepstream.simulator.responses.item_faults import ITEM_FAULTS
 from stepstream.simulator.scenarios import SCENARIOS
 from stepstream.simulator.serving import serve
 from tests.support.json_values import JSON
@@ -118,9 +120,14 @@ LONG = ("giant", "one-byte", "shuffle,unknown,one-byte")
 ANSWERED_LATER = {"rate-limit", "server-error"}
 """These end well in the end: they have tests of their own."""
 
+OF_RESPONSES = ITEM_FAULTS.keys() - EVENT_FAULTS.keys()
+"""These concern streams of the other API, whose tests are in `test_item_faults`."""
+
 
 def test_every_fault_is_declared():
-    assert {text.partition("=")[0] for text in DECLARED if "," not in text} | ANSWERED_LATER == set(FAULTS)
+    assert {text.partition("=")[0] for text in DECLARED if "," not in text} | ANSWERED_LATER | OF_RESPONSES == set(
+        FAULTS
+    )
 
 
 async def ended(play: Awaitable[Folded]) -> Folded | StepStreamError:
@@ -348,7 +355,7 @@ async def test_run_goes_on_where_its_reader_left_after_some_events(
 @pytest.fixture
 def _impatient_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock goes on almost at once where a reader does not read."""
-    monkeypatch.setattr("stepstream.simulator.runs.LAG", 0.05)
+    monkeypatch.setattr("stepstream.simulator.course.LAG", 0.05)
 
 
 @pytest.mark.usefixtures("_impatient_clock")

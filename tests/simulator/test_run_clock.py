@@ -6,10 +6,11 @@ from itertools import pairwise
 import pytest
 
 from stepstream import accumulate
-from stepstream.simulator.event_writer import TimedEvent
+from stepstream.simulator.course import LAG, Stream
 from stepstream.simulator.pace import FAST, REAL, Pace, pace_of
-from stepstream.simulator.runs import LAG, Run, Stream
+from stepstream.simulator.runs import Run
 from stepstream.simulator.scenarios import SCENARIOS
+from stepstream.simulator.timed_event import TimedEvent
 from stepstream.wire.sse import encode_frame
 from tests.support.json_values import JSON
 from tests.support.simulator_runs import AT, a_run, answer, asked_calls, beats, decoded

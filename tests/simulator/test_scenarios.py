@@ -135,6 +135,7 @@ STORIES: dict[str, list[list[str]]] = {
         [*BEGIN, "run.step.created", "run.step.in_progress", "run.step.completed", *CALLING, *ASK],
         [*BEGIN, "run.step.created", "run.step.in_progress", "run.step.completed", "run.step.delta", *SAY, *END],
     ],
+    "reasoning": [[*BEGIN, *SAY, *END]],
     "connected-agent": [[*BEGIN, *TOOL, *SAY, *END]],
     "step-failed": [[*BEGIN, *CALLING, "run.step.failed", *SAY, *END]],
     "run-failed": [[*BEGIN, *TOOL, *CUT, "run.step.failed", "run.failed", "done"]],

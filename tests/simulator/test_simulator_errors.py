@@ -11,7 +11,7 @@ import pytest
 
 from stepstream.asgi.http import Message, Receive, Scope, Send
 from stepstream.simulator.application import app
-from stepstream.simulator.responses import BrokenOff
+from stepstream.simulator.sending import BrokenOff
 from stepstream.simulator.serving import serve
 from tests.support.simulator_runs import RUN_BODY, RUN_BYTES, RUNS, Caller, RaisingCaller, answer, calling, events_of
 from tests.support.stored_runs import THREAD, stored_run

@@ -9,7 +9,6 @@ import pytest
 
 from stepstream.simulator.delta_merge import merge_deltas
 from stepstream.simulator.event_faults import EVENT_FAULTS, with_event_faults
-from stepstream.simulator.event_writer import TimedEvent
 from stepstream.simulator.faults import FAULTS, faults_of
 from stepstream.simulator.pace import FAST, REAL, Pace, pace_of
 from stepstream.simulator.pagination import page
@@ -17,6 +16,7 @@ from stepstream.simulator.request_faults import MAX_KNOWN, RequestFaults
 from stepstream.simulator.requests import Refusal
 from stepstream.simulator.scenario import Scenario
 from stepstream.simulator.scenarios import SCENARIOS
+from stepstream.simulator.timed_event import TimedEvent
 from stepstream.simulator.writes import Stop, Write, writes
 from stepstream.wire.sse import Frame, FrameDecoder, encode_frame
 from tests.support.json_values import JSON

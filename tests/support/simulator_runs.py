@@ -12,11 +12,12 @@ import httpx
 
 from stepstream import Outcome, Processor, connect
 from stepstream.asgi.http import Application, Message, Scope
-from stepstream.simulator.event_writer import TimedEvent
+from stepstream.simulator.course import Stream
 from stepstream.simulator.pace import FAST, Pace
-from stepstream.simulator.runs import Run, Stream, new_run
+from stepstream.simulator.runs import Run, new_run
 from stepstream.simulator.scenario import Scenario
 from stepstream.simulator.scenarios import SCENARIOS
+from stepstream.simulator.timed_event import TimedEvent
 from stepstream.wire.sse import Frame, FrameDecoder
 from tests.support.json_values import JSON, plain
 from tests.support.stored_runs import THREAD

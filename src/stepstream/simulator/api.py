@@ -9,6 +9,7 @@ from stepstream.simulator.bodies import NewMessage, NewRun
 from stepstream.simulator.objects import JSON
 from stepstream.simulator.pace import Pace, pace_of
 from stepstream.simulator.requests import ApiRequest, Refusal
+from stepstream.simulator.responses.store import Responses
 from stepstream.simulator.runs import Run, new_run
 from stepstream.simulator.scenario import Scenario
 from stepstream.simulator.scenarios import SCENARIOS
@@ -29,18 +30,27 @@ class Defaults(NamedTuple):
 
 
 class Api:
-    """The API's state. `wall` gives the Unix time, `clock` a time that only goes forward."""
+    """The state of both APIs. `wall` gives the Unix time, `clock` a time that only goes forward."""
 
     def __init__(self, defaults: Defaults, wall: Callable[[], float], clock: Callable[[], float]) -> None:
         self.defaults = defaults
         self.threads = Threads()
+        self.responses = Responses()
         self.clock = clock
         self._wall = wall
         self._runs = count(1)
-        self._messages = count(1)
+        self._items = count(1)
 
     def __repr__(self) -> str:
-        return f"<Api {self.threads!r}>"
+        return f"<Api {self.threads!r}, {self.responses!r}>"
+
+    def next_run(self) -> int:
+        """Return the number of the next run, in either API."""
+        return next(self._runs)
+
+    def next_item(self) -> int:
+        """Return the number of the next message or item that the client sends."""
+        return next(self._items)
 
     def at(self, seed: int | None) -> float:
         """Return the Unix time, which a seed sets."""
@@ -73,7 +83,7 @@ class Api:
         parts = [{"type": "text", "text": new.content}] if isinstance(new.content, str) else new.content
         content = [nested.text(part["text"]) if isinstance(part.get("text"), str) else part for part in parts]
         message = objects.message(
-            f"msg_sim_{next(self._messages)}",
+            f"msg_sim_{self.next_item()}",
             thread.id,
             int(at),
             content,
@@ -99,7 +109,7 @@ class Api:
             **{name: default if given.get(name) is None else given[name] for name, default in objects.SETTINGS.items()},
         }
         run = new_run(
-            next(self._runs),
+            self.next_run(),
             scenario,
             thread_id=thread.id,
             assistant_id=new.assistant_id,

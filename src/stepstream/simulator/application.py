@@ -4,9 +4,10 @@ import hmac
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
-from random import Random
 from typing import Final
 from urllib.parse import quote, urlencode
+
+import anyio
 
 from stepstream.asgi.http import (
     Application,
@@ -20,33 +21,25 @@ from stepstream.asgi.http import (
     read_body,
 )
 from stepstream.simulator.api import MAX_SEED, Api, Defaults
-from stepstream.simulator.endpoints import ROUTES, Endpoint
+from stepstream.simulator.course import Stream
+from stepstream.simulator.endpoints import ROUTES as ASSISTANTS_ROUTES
 from stepstream.simulator.event_faults import with_event_faults
-from stepstream.simulator.event_writer import TimedEvent
 from stepstream.simulator.faults import NONE, Faults, faults_of
 from stepstream.simulator.pace import PaceLike, pace_of
 from stepstream.simulator.request_faults import HTML, RequestFaults
 from stepstream.simulator.requests import ApiRequest, Refusal
-from stepstream.simulator.responses import send_html, send_object, send_refusal, send_writes
-from stepstream.simulator.runs import Stream
+from stepstream.simulator.responses.endpoints import ROUTES as RESPONSES_ROUTES
+from stepstream.simulator.routing import Awaited, find_route
 from stepstream.simulator.scenario import Scenario
 from stepstream.simulator.scenarios import DEFAULT, SCENARIOS
+from stepstream.simulator.sending import send_html, send_object, send_refusal, send_writes
+from stepstream.simulator.timed_event import TimedEvent
 from stepstream.simulator.writes import writes
 
 MAX_BODY_BYTES: Final = 2**20
 MAX_PARAMETERS: Final = 100
 
-
-def _route(method: str, path: str) -> tuple[Endpoint, Mapping[str, str]]:
-    """Return what answers the path, and the ids in it."""
-    for pattern, endpoints in ROUTES.items():
-        found = pattern.fullmatch(path)
-        if found is not None and method in endpoints:
-            return endpoints[method], found.groupdict()
-        if found is not None:
-            allowed = ", ".join(endpoints)
-            raise Refusal(405, f"expected {allowed} {path}, got {method}", headers={"allow": allowed})
-    raise Refusal(404, f"no such path: {method} {path}")
+ROUTES: Final = {**ASSISTANTS_ROUTES, **RESPONSES_ROUTES}
 
 
 async def _body(receive: Receive) -> bytes | None:
@@ -95,7 +88,7 @@ class _Simulator:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = f"req_sim{next(self._requests)}"
         try:
-            endpoint, ids = _route(scope["method"], scope["path"])
+            endpoint, ids = find_route(ROUTES, scope["method"], scope["path"])
             body = await _body(receive)
             if body is None:
                 return
@@ -112,6 +105,10 @@ class _Simulator:
             await send_html(send, HTML, request_id)
         elif isinstance(reply, Stream):
             await self._send_stream(scope, receive, send, reply, faults, request_id)
+        elif isinstance(reply, Awaited):
+            for event in _paced(reply.stream):
+                await anyio.sleep(event.delay)
+            await send_object(send, reply.object(), request_id)
         else:
             await send_object(send, reply, request_id)
 
@@ -137,9 +134,9 @@ class _Simulator:
     async def _send_stream(
         self, scope: Scope, receive: Receive, send: Send, stream: Stream, faults: Faults, request_id: str
     ) -> None:
-        writer = stream.run.writer
-        events = with_event_faults(_paced(stream), faults, writer.random or Random(0))
-        data = writes(events, stream.run.scenario, faults, writer.now())
+        course = stream.course
+        events = with_event_faults(_paced(stream), faults, course.chance, course.event_faults)
+        data = writes(events, course.scenario, faults, course.stamps.now())
         try:
             await send_writes(scope, receive, send, data, gzipped="gzip" in faults, request_id=request_id)
         finally:
@@ -149,7 +146,7 @@ class _Simulator:
 def _paced(stream: Stream) -> Iterator[TimedEvent]:
     """Yield the events of a stream, each with the seconds to wait before it."""
     while (event := stream.next_event(time.monotonic())) is not None:
-        yield event._replace(delay=stream.run.pace.seconds(event.delay))
+        yield event._replace(delay=stream.course.pace.seconds(event.delay))
 
 
 def app(
@@ -162,9 +159,10 @@ def app(
 ) -> Application:
     """Return a new simulator as an ASGI application, with threads and runs of its own.
 
-    It answers the calls of the Assistants API around threads, messages, runs and steps, with or without `/v1` or
-    `/openai` before the path. Runs stream where the body says `"stream": true`. They go on whatever becomes of the
-    connection, so that `GET …/runs/{run}` and `GET …/steps` show afterwards how they went.
+    It answers the calls of the Assistants API around threads, messages, runs and steps, and those of the Responses API
+    around responses and conversations, with or without `/v1` or `/openai` before the path. Runs and responses stream
+    where the body says `"stream": true`. They go on whatever becomes of the connection, so that `GET …/runs/{run}`,
+    `GET …/steps` and `GET /responses/{response}` show afterwards how they went.
 
     `scenario` is what runs do: a name out of `SCENARIOS`, or a `Scenario` of your own. With a `seed`, the same requests
     in the same order give the same bytes, ids and timestamps too. `pace` is "real", "fast" (no pauses) or a number of

@@ -1,26 +1,24 @@
-"""The calls of the API: each takes a request and returns an object, or the stream that the request asked for."""
+"""The calls of the Assistants API: each takes a request and returns an object, or the stream that was asked for."""
 
-import re
-from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from collections.abc import Mapping
+from typing import Final
 
 from stepstream.simulator.api import Api
 from stepstream.simulator.bodies import Answers, NewMessage, NewRun, NewThread
-from stepstream.simulator.objects import JSON
+from stepstream.simulator.course import Stream
 from stepstream.simulator.pagination import page
 from stepstream.simulator.requests import ApiRequest, Refusal
-from stepstream.simulator.runs import Stream
+from stepstream.simulator.routing import Reply, Routes, pattern
+from stepstream.simulator.runs import Run
 from stepstream.simulator.threads import Thread
 
-Reply: TypeAlias = JSON | Stream
 
-
-def _stream_or_run(stream: Stream, *, is_wanted: bool | None) -> Reply:
+def _stream_or_run(run: Run, stream: Stream, *, is_wanted: bool | None) -> Reply:
     """Return a stream, or where none was asked for, its run, which goes on alone."""
     if is_wanted:
         return stream
     stream.leave()
-    return stream.run.object()
+    return run.object()
 
 
 def create_thread(api: Api, request: ApiRequest) -> Reply:
@@ -73,7 +71,7 @@ def create_run(api: Api, request: ApiRequest) -> Reply:
     new, options = request.decode(NewRun), api.options(request)
     thread = api.threads.use(request.ids["thread"], api.at(options.seed))
     run = api.open_run(request, new, options, thread)
-    return _stream_or_run(run.begin(api.clock()), is_wanted=new.stream)
+    return _stream_or_run(run, run.begin(api.clock()), is_wanted=new.stream)
 
 
 def create_thread_and_run(api: Api, request: ApiRequest) -> Reply:
@@ -81,7 +79,7 @@ def create_thread_and_run(api: Api, request: ApiRequest) -> Reply:
     new, options = request.decode(NewRun), api.options(request)
     thread = _thread(api, new.thread or NewThread(), api.at(options.seed))
     run = api.open_run(request, new, options, thread)
-    return _stream_or_run(run.begin(api.clock(), new_thread=thread.object), is_wanted=new.stream)
+    return _stream_or_run(run, run.begin(api.clock(), new_thread=thread.object), is_wanted=new.stream)
 
 
 def list_runs(api: Api, request: ApiRequest) -> Reply:
@@ -121,7 +119,7 @@ def submit_tool_outputs(api: Api, request: ApiRequest) -> Reply:
         stream = run.submit(given, api.now, api.clock())
     except ValueError as exc:
         raise Refusal(400, str(exc), param=param) from exc
-    return _stream_or_run(stream, is_wanted=answers.stream)
+    return _stream_or_run(run, stream, is_wanted=answers.stream)
 
 
 def list_steps(api: Api, request: ApiRequest) -> Reply:
@@ -137,27 +135,18 @@ def retrieve_step(api: Api, request: ApiRequest) -> Reply:
     raise Refusal(404, f"no run step found with id {request.ids['step']!r:.80}", param="step_id")
 
 
-Endpoint: TypeAlias = Callable[[Api, ApiRequest], Reply]
-
-
-def _pattern(path: str) -> re.Pattern[str]:
-    """Return what matches a path, with the prefixes that OpenAI's clients and those for Azure put before it."""
-    return re.compile(r"(?:/openai)?(?:/v1)?" + re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path) + "/?")
-
-
 _RUN: Final = "/threads/{thread}/runs/{run}"
 
-ROUTES: Final[Mapping[re.Pattern[str], Mapping[str, Endpoint]]] = {
-    _pattern("/threads"): {"POST": create_thread},
-    _pattern("/threads/runs"): {"POST": create_thread_and_run},
-    _pattern("/threads/{thread}"): {"GET": retrieve_thread},
-    _pattern("/threads/{thread}/messages"): {"POST": create_message, "GET": list_messages},
-    _pattern("/threads/{thread}/messages/{message}"): {"GET": retrieve_message},
-    _pattern("/threads/{thread}/runs"): {"POST": create_run, "GET": list_runs},
-    _pattern(_RUN): {"GET": retrieve_run},
-    _pattern(f"{_RUN}/cancel"): {"POST": cancel_run},
-    _pattern(f"{_RUN}/submit_tool_outputs"): {"POST": submit_tool_outputs},
-    _pattern(f"{_RUN}/steps"): {"GET": list_steps},
-    _pattern(f"{_RUN}/steps/{{step}}"): {"GET": retrieve_step},
+ROUTES: Final[Routes] = {
+    pattern("/threads"): {"POST": create_thread},
+    pattern("/threads/runs"): {"POST": create_thread_and_run},
+    pattern("/threads/{thread}"): {"GET": retrieve_thread},
+    pattern("/threads/{thread}/messages"): {"POST": create_message, "GET": list_messages},
+    pattern("/threads/{thread}/messages/{message}"): {"GET": retrieve_message},
+    pattern("/threads/{thread}/runs"): {"POST": create_run, "GET": list_runs},
+    pattern(_RUN): {"GET": retrieve_run},
+    pattern(f"{_RUN}/cancel"): {"POST": cancel_run},
+    pattern(f"{_RUN}/submit_tool_outputs"): {"POST": submit_tool_outputs},
+    pattern(f"{_RUN}/steps"): {"GET": list_steps},
+    pattern(f"{_RUN}/steps/{{step}}"): {"GET": retrieve_step},
 }
-"""The paths, and what answers each method there. The first that fits counts."""

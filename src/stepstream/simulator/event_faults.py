@@ -7,11 +7,14 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from stepstream.simulator.event_writer import TimedEvent
 from stepstream.simulator.faults import Faults
+from stepstream.simulator.timed_event import TimedEvent
 from stepstream.wire.sse import Frame
 
-_ERROR: Final = {
+EventFault: TypeAlias = Callable[[Iterable[TimedEvent], int, Random], Iterator[TimedEvent]]
+"""Takes events, the fault's number and a source of chance, and gives other events."""
+
+ERROR: Final = {
     "message": "The server had an error while processing your request.",
     "type": "server_error",
     "param": None,
@@ -24,13 +27,14 @@ _GARBAGE: Final = Frame("thread.run.step.delta", b'{"id": "step_sim", "delta": {
 _GIANT_AFTER: Final = 5
 
 
-def _duplicated(events: Iterable[TimedEvent], times: int, random: Random) -> Iterator[TimedEvent]:
+def duplicated(events: Iterable[TimedEvent], times: int, random: Random) -> Iterator[TimedEvent]:
+    """Yield every event so many times."""
     for event in events:
         yield event
         yield from repeat(TimedEvent(0, event.frame, event.about), times - 1)
 
 
-def _shuffled(events: Iterable[TimedEvent], number: int, random: Random) -> Iterator[TimedEvent]:
+def shuffled(events: Iterable[TimedEvent], number: int, random: Random) -> Iterator[TimedEvent]:
     """Yield the events between two events of the run in another order. Those of one step or message keep theirs."""
     queues: dict[str, list[TimedEvent]] = {}
     for event in events:
@@ -55,52 +59,59 @@ def _without_done(events: Iterable[TimedEvent], number: int, random: Random) -> 
 
 
 def _with_flat_error(events: Iterable[TimedEvent], after: int, random: Random) -> Iterator[TimedEvent]:
-    return _ended_by(events, after, _ERROR)
+    return ended_by(events, after, ERROR)
 
 
 def _with_nested_error(events: Iterable[TimedEvent], after: int, random: Random) -> Iterator[TimedEvent]:
-    return _ended_by(events, after, {"error": _ERROR})
+    return ended_by(events, after, {"error": ERROR})
 
 
-def _ended_by(events: Iterable[TimedEvent], after: int, error: object) -> Iterator[TimedEvent]:
+def ended_by(events: Iterable[TimedEvent], after: int, error: object) -> Iterator[TimedEvent]:
+    """Yield so many events, then the error."""
     for _, event in zip(range(after), events, strict=False):
         yield event
     yield TimedEvent(0, Frame("error", msgspec.json.encode(error)))
 
 
 def _with_garbage(events: Iterable[TimedEvent], after: int, random: Random) -> Iterator[TimedEvent]:
-    return _inserted(events, lambda: _GARBAGE, after)
+    return inserted(events, lambda: _GARBAGE, after)
 
 
-def _with_giant(events: Iterable[TimedEvent], megabytes: int, random: Random) -> Iterator[TimedEvent]:
-    def giant() -> Frame:
-        return Frame("thread.run.step.delta", b'{"id": "%b"}' % (b"~" * (megabytes * 10**6)))
+def with_giant(name: str) -> EventFault:
+    """Return the fault that adds an event of that name, so many megabytes long."""
 
-    return _inserted(events, giant, _GIANT_AFTER)
+    def apply(events: Iterable[TimedEvent], megabytes: int, random: Random) -> Iterator[TimedEvent]:
+        return inserted(events, lambda: Frame(name, b'{"id": "%b"}' % (b"~" * (megabytes * 10**6))), _GIANT_AFTER)
+
+    return apply
 
 
-def _inserted(events: Iterable[TimedEvent], frame: Callable[[], Frame], after: int) -> Iterator[TimedEvent]:
+def inserted(events: Iterable[TimedEvent], frame: Callable[[], Frame], after: int) -> Iterator[TimedEvent]:
+    """Yield the events, and after so many of them one more."""
     for number, event in enumerate(events):
         if number == after:
             yield TimedEvent(0, frame())
         yield event
 
 
-def _with_unknown(events: Iterable[TimedEvent], every: int, random: Random) -> Iterator[TimedEvent]:
-    for number, event in enumerate(events, 1):
-        yield event
-        if number % every == 0 and event.frame.event != "done":
-            yield TimedEvent(0, _UNKNOWN)
+def with_unknown(frame: Frame) -> EventFault:
+    """Return the fault that adds an event after every so many."""
 
+    def apply(events: Iterable[TimedEvent], every: int, random: Random) -> Iterator[TimedEvent]:
+        for number, event in enumerate(events, 1):
+            yield event
+            if number % every == 0 and event.frame.event != "done":
+                yield TimedEvent(0, frame)
 
-EventFault: TypeAlias = Callable[[Iterable[TimedEvent], int, Random], Iterator[TimedEvent]]
+    return apply
+
 
 EVENT_FAULTS: Final[Mapping[str, EventFault]] = {
-    "shuffle": _shuffled,
-    "duplicate": _duplicated,
-    "unknown": _with_unknown,
+    "shuffle": shuffled,
+    "duplicate": duplicated,
+    "unknown": with_unknown(_UNKNOWN),
     "garbage": _with_garbage,
-    "giant": _with_giant,
+    "giant": with_giant("thread.run.step.delta"),
     "error-flat": _with_flat_error,
     "error-nested": _with_nested_error,
     "drop-done": _without_done,
@@ -108,9 +119,11 @@ EVENT_FAULTS: Final[Mapping[str, EventFault]] = {
 """By the fault's name, in the order in which they are applied, whatever order they are asked for in."""
 
 
-def with_event_faults(events: Iterator[TimedEvent], faults: Faults, random: Random) -> Iterator[TimedEvent]:
-    """Return the events with every fault that concerns events."""
-    for name, apply in EVENT_FAULTS.items():
+def with_event_faults(
+    events: Iterator[TimedEvent], faults: Faults, random: Random, table: Mapping[str, EventFault] = EVENT_FAULTS
+) -> Iterator[TimedEvent]:
+    """Return the events with every fault of the table that is asked for."""
+    for name, apply in table.items():
         if name in faults:
             events = apply(events, faults[name], random)
     return events

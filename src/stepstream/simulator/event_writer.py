@@ -1,13 +1,8 @@
-"""The writer of one run's events: it gives ids and times, and keeps the steps and messages as the events leave them.
+"""The writer of one run's events: it keeps the steps and messages as the events leave them."""
 
-Its clock is the scenario's own: each event's delay at real pace moves it, whatever pace the stream is sent at. So the
-timestamps of a run are the same at every pace.
-"""
-
-from collections.abc import Callable, Generator, Mapping, Sequence
-from itertools import count, cycle
+from collections.abc import Callable, Generator, Mapping
 from random import Random
-from typing import Final, NamedTuple, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -15,9 +10,9 @@ from stepstream.simulator import nested, objects
 from stepstream.simulator.delta_merge import merge_deltas
 from stepstream.simulator.objects import JSON, Owner
 from stepstream.simulator.scenario import Failure, Usage
+from stepstream.simulator.stamps import Stamps
+from stepstream.simulator.timed_event import TimedEvent
 from stepstream.wire.sse import Frame
-
-T = TypeVar("T")
 
 DELAYS: Final[Mapping[str, float]] = {
     "thread.created": 0.0,
@@ -37,15 +32,6 @@ OTHER_DELAY: Final = 0.1
 """Seconds before all other events."""
 
 _OF_MEMBERS: Final = ("thread.run.step.", "thread.message.")
-
-
-class TimedEvent(NamedTuple):
-    """One event of a stream, and the seconds that pass before it at real pace."""
-
-    delay: float
-    frame: Frame
-    about: str | None = None
-    """The id of the step or message that it is about."""
 
 
 class MessageState:
@@ -76,15 +62,12 @@ class StepState:
         return merge_deltas(self.sent) if self.sent else self.initial
 
 
-class EventWriter:
-    """Write the events of one run. `tag` keeps its ids apart from those of other runs, `at` is Unix time.
-
-    With a `random`, steps that go on together take turns by chance, in the order that its seed gives.
-    """
+class EventWriter(Stamps):
+    """Write the events of one run, with the ids and times of `Stamps`."""
 
     def __init__(self, owner: Owner, tag: str, at: float, random: Random | None, *, float_times: bool = False) -> None:
+        super().__init__(tag, at, random, float_times=float_times)
         self.owner = owner
-        self.random = random
         self.steps: dict[str, StepState] = {}
         self.kept_bytes = 0
         """Bytes of the full objects written of steps and messages: about what is remembered of them."""
@@ -92,47 +75,18 @@ class EventWriter:
         """The tokens of the steps that have ended."""
         self.on_message: Callable[[MessageState], None] = lambda message: None
         """Called with every message that begins."""
-        self._tag = tag
-        self._count = count(1)
-        self._clock = at
-        self._float_times = float_times
 
     def __repr__(self) -> str:
         return f"<EventWriter {self.owner.run_id} at {self.now()}>"
 
-    def now(self) -> int:
-        """Return the Unix time in the scenario."""
-        return int(self._clock)
-
-    def advance_clock(self, at: float) -> None:
-        """Move the clock to `at`, unless it is past that already."""
-        self._clock = max(self._clock, at)
-
-    def new_id(self, kind: str) -> str:
-        """Return an id that no other object of the application has."""
-        return f"{kind}_{self._tag}_{next(self._count)}"
-
-    def alternate(self, members: Sequence[T]) -> Generator[T]:
-        """Yield one of `members` after the other for ever: in turns, or by chance where the run has a seed."""
-        if self.random is None:
-            yield from cycle(members)
-        while self.random is not None and members:
-            yield self.random.choice(members)
-
     def event(self, name: str, data: JSON, delay: float | None = None) -> TimedEvent:
         """Return the event, and let its delay pass on the clock: that of `DELAYS` unless given."""
         seconds = DELAYS.get(name, OTHER_DELAY) if delay is None else delay
-        self._clock += seconds
+        self.pass_time(seconds)
         about = data["id"] if name.startswith(_OF_MEMBERS) else None
         payload = msgspec.json.encode(self.with_times(data))
         self.kept_bytes += len(payload) if about is not None and not name.endswith(".delta") else 0
         return TimedEvent(seconds, Frame(name, payload), about)
-
-    def with_times(self, data: JSON) -> JSON:
-        """Return an object with its timestamps as this server writes them."""
-        if not self._float_times:
-            return data
-        return {key: float(value) if key.endswith("_at") and value else value for key, value in data.items()}
 
     def step_object(self, step: StepState) -> JSON:
         """Return a step as it stands."""

@@ -1,7 +1,7 @@
 """Faults by name: what a server, or a proxy before it, can do to a stream. A table, and how a fault is asked for.
 
-What each does is in `request_faults` (instead of an answer), `event_faults` (whole events), `writes` (bytes) and
-`responses` (compression, and breaking connections).
+What each does is in `request_faults` (instead of an answer), `event_faults` and `responses.item_faults` (whole events),
+`writes` (bytes) and `sending` (compression, and breaking connections).
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,13 +37,22 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "garbage": Fault("after N events comes one that is no JSON", 5),
     "giant": Fault("after 5 events comes one of N megabytes", 17, 1, 256),
     "unknown": Fault("after every N events comes one that nobody knows", 3, 1),
+    "no-added": Fault("Responses: no item and no part is announced"),
+    "no-done": Fault("Responses: no item, part or text says that it is done"),
+    "no-output": Fault("Responses: the end of the response lists no items"),
+    "no-terminal": Fault("Responses: the stream lacks the end of the response"),
+    "ids-rotate": Fault("Responses: the ids of items and response are others with every event"),
+    "replay": Fault("Responses: after N events all that came comes again", 5, 1),
+    "error-failed": Fault("Responses: after N events an error, then the response's failure", 5, 1),
+    "unnamed": Fault("Responses: events have no name beside the type in their data"),
+    "done-mark": Fault("Responses: [DONE] ends the stream"),
     "html": Fault("a page of HTML with status 200, as proxies send it"),
     "gzip": Fault("the response is compressed, asked for or not"),
     "redirect": Fault("status 307, to the same path without faults"),
     "rate-limit": Fault("status 429 with Retry-After, until N seconds have passed", 1, 0, 3_600),
     "server-error": Fault("N times status 500, then the answer", 1, 1),
 }
-"""What `stepstream simulate --fault` and the query parameter `fault` name."""
+"""What `stepstream simulate --fault` and the query parameter `fault` name. Those of Responses do nothing elsewhere."""
 
 NONE: Final = "none"
 """Asks for no fault, whatever the application was started with."""

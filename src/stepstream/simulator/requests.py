@@ -63,7 +63,9 @@ class ApiRequest:
 
     @property
     def wants_stream(self) -> bool:
-        """Whether the body asks for a stream."""
+        """Whether the body, or the query of a GET, asks for a stream."""
+        if self.method == "GET":
+            return self.query.get("stream") == "true"
         try:
             return self.method == "POST" and bool(msgspec.json.decode(self._body, type=_Streaming).stream)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

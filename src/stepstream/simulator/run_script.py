@@ -8,9 +8,10 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from stepstream.simulator import nested, objects, step_events
-from stepstream.simulator.event_writer import EventWriter, StepState, TimedEvent
+from stepstream.simulator.event_writer import EventWriter, StepState
 from stepstream.simulator.objects import JSON
 from stepstream.simulator.scenario import Act, Ending, FunctionCalls, McpCall, Scenario
+from stepstream.simulator.timed_event import TimedEvent
 from stepstream.wire.sse import Frame
 from stepstream.wire.statuses import RUN_TERMINAL
 

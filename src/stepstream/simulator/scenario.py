@@ -108,6 +108,13 @@ class McpCall(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = Usage(288, 37)
 
 
+class Reasoning(msgspec.Struct, frozen=True, kw_only=True):
+    """A summary of what the model thought. The Assistants API does not tell it: there, nothing is sent."""
+
+    summary: str
+    usage: Usage = Usage(0, 64)
+
+
 class Citation(msgspec.Struct, frozen=True):
     """A mark in an answer's text that points to a file."""
 
@@ -122,7 +129,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = Usage(1_140, 88, 640)
 
 
-Hosted: TypeAlias = CodeInterpreter | FileSearch | ConnectedAgent | ListTools | Answer
+Hosted: TypeAlias = CodeInterpreter | FileSearch | ConnectedAgent | ListTools | Reasoning | Answer
 """Acts that need no answer of the client."""
 
 
@@ -148,7 +155,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """A run from its first event to its last. Each act becomes one step, or as many as go on together."""
+    """A run from its first event to its last, in either API. Each act becomes one step, or several at once."""
 
     summary: str
     """What happens, in a few words."""

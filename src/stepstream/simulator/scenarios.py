@@ -15,6 +15,7 @@ from stepstream.simulator.scenario import (
     FunctionCalls,
     ListTools,
     McpCall,
+    Reasoning,
     Scenario,
     SearchResult,
     Together,
@@ -137,6 +138,10 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
             ),
             Answer(parts=("Berth N4 is free until Sunday.",)),
         ),
+    ),
+    "reasoning": Scenario(
+        summary="a summary of reasoning, which only the Responses API tells, then a message",
+        acts=(Reasoning(summary="The ferry draws four metres.\n\nSo it needs the north pier."), _LONG_ANSWER),
     ),
     "connected-agent": Scenario(
         summary="another agent answers, as Azure does it",

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 from typing import Final, TypeAlias, assert_never
 
 from stepstream.simulator import nested, objects
-from stepstream.simulator.event_writer import EventWriter, StepState, TimedEvent
+from stepstream.simulator.event_writer import EventWriter, StepState
 from stepstream.simulator.objects import JSON
 from stepstream.simulator.scenario import (
     Answer,
@@ -17,8 +17,11 @@ from stepstream.simulator.scenario import (
     Hosted,
     ListTools,
     McpCall,
+    Reasoning,
     Together,
 )
+from stepstream.simulator.stamps import Stamps
+from stepstream.simulator.timed_event import TimedEvent
 
 StepWithCalls: TypeAlias = tuple[StepState, list[JSON]]
 """An open step, and its calls in full."""
@@ -45,14 +48,15 @@ def hosted_events(writer: EventWriter, act: Hosted | Together) -> Iterator[Timed
         case Answer():
             return answer_events(writer, act)
         case Together():
-            return together_events(writer, act)
+            return taking_turns(writer, [hosted_events(writer, one) for one in act.acts])
+        case Reasoning():
+            return iter(())  # this API does not tell it
         case _:
             assert_never(act)
 
 
-def together_events(writer: EventWriter, act: Together) -> Iterator[TimedEvent]:
-    """Yield the events of several acts in turns, until all are over."""
-    running = [hosted_events(writer, one) for one in act.acts]
+def taking_turns(writer: Stamps, running: list[Iterator[TimedEvent]]) -> Iterator[TimedEvent]:
+    """Yield events of several origins in turns, until all are over."""
     for one in writer.alternate(tuple(running)):
         if not running:
             return

@@ -37,7 +37,7 @@ class Thread:
 
     def add_message(self, message: JSON) -> None:
         """Keep a message that nothing changes any more."""
-        _keep(self.messages, message["id"], lambda: message, MAX_MESSAGES)
+        keep_newest(self.messages, message["id"], lambda: message, MAX_MESSAGES)
 
     def add_run(self, run: Run) -> None:
         """Keep a run, and the messages that it will write."""
@@ -45,7 +45,9 @@ class Thread:
         writer = run.writer
 
         def keep(message: MessageState) -> None:
-            _keep(self.messages, message.id, lambda: writer.with_times(writer.message_object(message)), MAX_MESSAGES)
+            keep_newest(
+                self.messages, message.id, lambda: writer.with_times(writer.message_object(message)), MAX_MESSAGES
+            )
 
         writer.on_message = keep
         self.runs[run.owner.run_id] = run
@@ -76,7 +78,7 @@ class Threads:
         fresh = (f"thread_sim{number}" for number in self._numbers)
         name = identifier or next(name for name in fresh if name not in self._threads)
         thread = Thread(name, int(at), metadata, resources)
-        _keep(self._threads, name, thread, MAX_THREADS)
+        keep_newest(self._threads, name, thread, MAX_THREADS)
         return thread
 
     def use(self, identifier: str, at: float) -> Thread:
@@ -99,7 +101,8 @@ class Threads:
         return sum(run.writer.kept_bytes for _, run in self._runs.values())
 
 
-def _keep(kept: dict[str, V], key: str, value: V, limit: int) -> None:
+def keep_newest(kept: dict[str, V], key: str, value: V, limit: int) -> None:
+    """Keep a value, and so many of the newest."""
     kept[key] = value
     if len(kept) > limit:
         del kept[next(iter(kept))]

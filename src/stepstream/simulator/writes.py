@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Final, NamedTuple
 
-from stepstream.simulator.event_writer import TimedEvent
 from stepstream.simulator.faults import Faults
 from stepstream.simulator.scenario import Scenario
+from stepstream.simulator.timed_event import TimedEvent
 from stepstream.wire.sse import encode_frame
 
 DRIP_PAUSE: Final = 0.01

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from stepstream.dialects.responses.contents import text_or_json
-from stepstream.dialects.responses.identity import by_id, find_announced, find_done
+from stepstream.dialects.responses.identity import by_id, find_announced, find_done, find_whole
 from stepstream.dialects.responses.items import call_type_of, error_of, step_type_of
 from stepstream.dialects.responses.payloads import JSON, objects_of, text_of
 from stepstream.dialects.responses.runs import UNEXPLAINED, learn, tell_run, tools_of
@@ -44,7 +44,10 @@ def end_item(turn: Turn) -> None:
     if raw is None or not text_of(raw, "type"):
         turn.report("undecodable_event", None, "an object with a type as its item", "none")
         return
-    settle(turn, find_done(turn, raw), raw, "completed")
+    known = find_done(turn, raw)
+    if known is None and text_of(raw, "type") in ENDS_AT_ONCE:
+        known = find_whole(turn, raw)
+    settle(turn, known, raw, "completed")
 
 
 def settle(turn: Turn, known: Item | None, raw: JSON, otherwise: str) -> None:

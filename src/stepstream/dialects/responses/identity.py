@@ -68,6 +68,13 @@ def find_done(turn: Turn, raw: JSON) -> Item | None:
     return called or here or (known if is_open else None) or _at(can_be, index)
 
 
+def find_whole(turn: Turn, raw: JSON) -> Item | None:
+    """Return the item at the index of a `done` that was whole when it was added, and has another id now."""
+    index, item_type = turn.payload.output_index, text_of(raw, "type")
+    found = (item for item in reversed(turn.items) if item.type == item_type and item.output_index == index)
+    return next(found, None) if index is not None else None
+
+
 def by_id(turn: Turn, identifier: object) -> Item | None:
     """Return the item of the newest response that was announced by an id."""
     response = turn.response
