@@ -19,34 +19,33 @@ def advised(error: msgspec.ValidationError, schema: Mapping[str, Any]) -> msgspe
     """Return a refusal of arguments that also says what there is to choose from."""
     text = str(error)
     found = PLACE.search(text)
-    place = _at(schema, found[1] if found else "", schema)
+    places = _at(schema, found[1] if found else "")
+    names = [name for place in places for name in place.get("properties", ())]
+    values = [msgspec.json.encode(value).decode() for place in places for value in place.get("enum", ())]
     choices = ""
-    if text.startswith("Invalid enum value") and place.get("enum"):
-        choices = "expected one of " + ", ".join(msgspec.json.encode(one).decode() for one in place["enum"])
+    if values and text.startswith(("Invalid enum value", "Invalid value")):
+        choices = f"one of {', '.join(values)}"
     elif text.startswith("Object contains unknown field"):
-        choices = "expected " + (", ".join(place.get("properties", ())) or "none")
-    return msgspec.ValidationError(f"{text}: {choices[:MAX_LENGTH]}") if choices else error
+        choices = ", ".join(dict.fromkeys(names)) or "none"
+    return msgspec.ValidationError(f"{text}: expected {choices[:MAX_LENGTH]}") if choices else error
 
 
-def _at(schema: Mapping[str, Any], path: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the part of a schema that a path of msgspec leads to; an empty one where it is not clear."""
+def _at(root: Mapping[str, Any], path: str) -> list[Mapping[str, Any]]:
+    """Return the parts of a schema that a path of msgspec leads to: several where it goes through a union."""
+    found = _resolved(root, root)
     for step in STEP.finditer(path):
-        schema = _resolved(schema, root)
         if step[1] is not None:
-            schema = schema.get("properties", {}).get(step[1], {})
+            inner = [one.get("properties", {}).get(step[1]) for one in found]
         else:
-            inner = schema.get("items", schema.get("additionalProperties"))
-            schema = inner if isinstance(inner, Mapping) else {}
-    return _resolved(schema, root)
+            inner = [one.get("items", one.get("additionalProperties")) for one in found]
+        found = [part for one in inner if isinstance(one, Mapping) for part in _resolved(one, root)]
+    return found
 
 
-def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a schema refers to; of several choices the one beside null."""
-    while True:
-        choices = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
-        if "$ref" in schema:
-            schema = root.get("$defs", {}).get(schema["$ref"].rpartition("/")[2], {})
-        elif len(choices) == 1:
-            schema = choices[0]
-        else:
-            return schema
+def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what a schema refers to, and what it is a choice of."""
+    if "$ref" in schema:
+        return _resolved(root["$defs"][schema["$ref"].rpartition("/")[2]], root)
+    if "anyOf" in schema:
+        return [part for one in schema["anyOf"] for part in _resolved(one, root)]
+    return [schema]

@@ -13,12 +13,16 @@ for tools, and are passed over, as the language wants it.
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import is_dataclass
+from datetime import datetime, time
 from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import msgspec
 
 CONSTRAINTS: Final = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length")
 """The constraints that `Meta` has, by names that annotated-types has too."""
+
+TIMES: Final = {datetime: "date-time", time: "time"}
+"""The formats that msgspec does not name, as it takes times without a zone too. A model should know them."""
 
 UNIONS: Final = (Union, types.UnionType)
 
@@ -53,6 +57,8 @@ def readable(hint: Any) -> Any:
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _annotated(readable(parts[0]), hint.__metadata__)
+    if origin is None and hint in TIMES:
+        return marked(hint, msgspec.Meta(extra_json_schema={"format": TIMES[hint]}))
     if origin is None or origin is Literal or not parts:
         return hint
     read = tuple([*map(readable, one)] if isinstance(one, list) else readable(one) for one in parts)

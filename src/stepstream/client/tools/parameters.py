@@ -10,6 +10,7 @@ from stepstream.client.tools import pydantic_types
 from stepstream.client.tools.annotations import classes_in, descriptions_of, marked, readable
 
 REF_TEMPLATE: Final = "#/$defs/{name}"
+NULL: Final = msgspec.Raw(b"null")
 
 
 class Parameter(NamedTuple):
@@ -35,10 +36,11 @@ class Parameter(NamedTuple):
     @property
     def field(self) -> Any:
         """The field of the struct that arguments are decoded to. Null for one with a default means: its default."""
-        kind = self.hint if self.adapter is None else msgspec.Raw
+        raw = msgspec.Raw  # not decoded: null is null in it
         if self.is_required:
-            return (self.name, kind)
-        return (self.name, Union.__getitem__((kind, None, msgspec.UnsetType)), msgspec.UNSET)
+            return (self.name, self.hint if self.adapter is None else raw)
+        kind = Union.__getitem__((self.hint, None, msgspec.UnsetType)) if self.adapter is None else raw
+        return (self.name, kind, msgspec.UNSET)
 
     def value(self, decoded: Any) -> Any:
         """Return the value from what msgspec decoded; UNSET where the parameter keeps its default.
@@ -46,10 +48,9 @@ class Parameter(NamedTuple):
         Raises:
             msgspec.ValidationError: it does not fit.
         """
-        if decoded is not None and decoded is not msgspec.UNSET:
+        is_null = decoded is None or (self.adapter is not None and decoded == NULL)
+        if decoded is not msgspec.UNSET and (not is_null or self.is_required or self.takes_null()):
             return decoded if self.adapter is None else pydantic_types.read(self.adapter, self.name, decoded)
-        if decoded is None and (self.is_required or self.takes_null()):
-            return None
         return msgspec.UNSET if self.make_default is None else self.make_default()
 
     def takes_null(self) -> bool:
@@ -77,8 +78,12 @@ def parameter_of(parameter: inspect.Parameter, annotation: Any) -> Parameter:
         if not field.is_required():
             make_default = lambda: field.get_default(call_default_factory=True)  # noqa: E731 - a new one for each call
             default = field.default
-    adapter = pydantic_types.adapter_of(annotation) if pydantic_types.is_pydantic(annotation) else None
-    hint = annotation if adapter is not None else readable(annotation)
+    try:
+        adapter = pydantic_types.adapter_of(annotation) if pydantic_types.is_pydantic(annotation) else None
+        hint = annotation if adapter is not None else readable(annotation)
+        msgspec.json.schema_components([] if adapter is not None else [hint])
+    except TypeError as exc:
+        raise TypeError(f"{parameter.name}: {str(exc).splitlines()[-1]}") from exc  # msgspec begins with other advice
     is_positional = parameter.kind is parameter.POSITIONAL_ONLY
     if is_positional and make_default is None and default is not parameter.empty:
         make_default = lambda: default  # noqa: E731 - one after it may be given
@@ -149,7 +154,7 @@ JSON_TYPES: Final = {bool: "boolean", int: "integer", float: "number", str: "str
 
 
 def typed(schema: Any) -> Any:
-    """Return a schema in which values that are enumerated have their type, which some servers demand."""
+    """Return a schema that says what some servers demand: the type of what is enumerated, the items of an array."""
     if isinstance(schema, list):
         return [typed(one) for one in schema]
     if not isinstance(schema, dict):
@@ -159,6 +164,8 @@ def typed(schema: Any) -> Any:
     if isinstance(values, list) and "type" not in copy:
         kinds = list(dict.fromkeys(JSON_TYPES[type(value)] for value in values if type(value) in JSON_TYPES))
         copy["type"] = kinds[0] if len(kinds) == 1 else kinds
+    if copy.get("type") == "array" and "prefixItems" not in copy:
+        copy.setdefault("items", {})
     return copy
 
 
