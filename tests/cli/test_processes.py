@@ -161,6 +161,32 @@ def test_interrupt_ends_a_program_that_waits(process: Process, command: tuple[st
 
 DEMO = [
     "simulator at http://127.0.0.1:*",
+    "POST /v1/responses",
+    "run      resp_sim1  · → in_progress",
+    "step     ci_sim1_2  code_interpreter  · → in_progress",
+    "call     ci_sim1_2  code_interpreter",
+    "step     ci_sim1_2  code_interpreter  in_progress → completed",
+    "step     fc_sim1_4  get_weather  · → in_progress",
+    "call     call_sim1_3  function get_weather",
+    "step     fc_sim1_6  get_weather  · → in_progress",
+    "call     call_sim1_5  function get_weather",
+    "step     fc_sim1_4  get_weather  in_progress → completed",
+    "step     fc_sim1_6  get_weather  in_progress → completed",
+    "run      resp_sim1  in_progress → requires_action",
+    "POST /v1/responses",
+    "run      resp_sim1  requires_action → in_progress",
+    "step     fs_sim2_1  file_search  · → in_progress",
+    "call     fs_sim2_1  file_search",
+    "step     fs_sim2_1  file_search  in_progress → completed",
+    "step     msg_sim2_2  message_creation  · → in_progress",
+    "message  msg_sim2_2  · → in_progress",
+    "message  msg_sim2_2  in_progress → completed",
+    "step     msg_sim2_2  message_creation  in_progress → completed",
+    "run      resp_sim1  in_progress → completed",
+]
+
+ASSISTANTS_DEMO = [
+    "simulator at http://127.0.0.1:*",
     "POST /v1/threads/thread_demo/runs",
     "run      run_sim1  · → queued",
     "run      run_sim1  queued → in_progress",
@@ -189,14 +215,23 @@ DEMO = [
 def told(screen: str) -> list[str]:
     """The lines of a demo up to the answer, without their times and without the port."""
     lines = [re.sub(r"^\d\d:\d\d:\d\d\.\d{3}  ", "", line) for line in screen.splitlines()]
-    return [re.sub(r"(?<=127\.0\.0\.1:)\d+$", "*", line) for line in lines[: len(DEMO)]]
+    return [re.sub(r"(?<=127\.0\.0\.1:)\d+$", "*", line) for line in lines[: lines.index("")]]
 
 
-def test_demo_shows_every_transition_and_the_answer(process: Process):
-    one = process("demo", "--fast")
+@pytest.mark.parametrize(
+    ("options", "shown", "totals"),
+    [
+        ([], DEMO, r"ended: \d+ events, 5 steps, 4 tool calls, [\d,]+ tokens in 2 streams"),
+        (["--assistants"], ASSISTANTS_DEMO, r"done: \d+ events, 4 steps, 4 tool calls, [\d,]+ tokens in 2 streams"),
+    ],
+)
+def test_demo_shows_every_transition_and_the_answer(
+    process: Process, options: list[str], shown: list[str], totals: str
+):
+    one = process("demo", "--fast", *options)
     out, err = one.communicate(timeout=WITHIN)
     lines = out.decode().splitlines()
     assert (one.returncode, err) == (0, b"")
-    assert told(out.decode()) == DEMO
-    assert lines[len(DEMO) + 1].startswith("Restock **Bergen** and **Kraków**")
-    assert re.fullmatch(r"done: \d+ events, 4 steps, 4 tool calls, [\d,]+ tokens in 2 streams", lines[-1])
+    assert told(out.decode()) == shown
+    assert lines[len(shown) + 1].startswith("Restock **Bergen** and **Kraków**")
+    assert re.fullmatch(totals, lines[-1])

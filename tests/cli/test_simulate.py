@@ -65,10 +65,13 @@ def test_options_are_those_of_the_application(process: Process):
 def test_commands_to_try_work(process: Process):
     one = process("simulate", "--port", 0, "--pace", "fast")
     url = base_url(one)
-    lines = [next_line(one.stdout).decode() for _ in range(12)]
+    lines = [next_line(one.stdout).decode() for _ in range(14)]
     posts = [line for line in lines if "curl -sN" in line]
-    assert len(posts) == 3
-    assert all(f"{url}/v1/threads/thread_1/runs" in line for line in posts)
+    paths = [line.split(url)[1].split("?")[0].strip() for line in posts]
+    assert paths == ["/v1/responses", *["/v1/threads/thread_1/runs"] * 3]
+        "/v1/responses",
+        *["/v1/threads/thread_1/runs"] * 3,
+    ]
     with opened(f"{url}/v1/threads/thread_1/runs?scenario=message&fault=cut-event=20") as response:
         assert response.read().count(b"event: ") == 20
     assert any(line.startswith("scenarios: umbrellas, message") for line in lines)
@@ -122,7 +125,7 @@ def test_key_is_required_and_never_shown(process: Process):
 @each_row("keyed", [True, False])
 def test_guide_names_the_key_only_where_there_is_one(keyed: bool):
     lines = guide("http://127.0.0.1:1", "code", keyed=keyed)
-    assert [("KEY" in line) == keyed for line in lines if "curl" in line] == [True] * 4
+    assert [("KEY" in line) == keyed for line in lines if "curl" in line] == [True] * 5
     assert "scenario=umbrellas" in "".join(lines)
 
 

@@ -152,7 +152,8 @@ def test_summary_stays_below_what_was_there_before(screen: Screen, pipe: Pipe):
 def test_demo_draws_and_leaves_a_table_and_the_answer(tmux: Tmux, tmp_path: Path):
     screen = Screen(tmux, tmp_path, "demo", "--fast", size=(80, 50))
     lines = screen.over().rstrip().splitlines()
-    assert [line.split()[1] for line in lines[1:5]] == ["code_interpreter", "get_weather", "file_search", "message"]
+    shown = ["code_interpreter", "get_weather", "get_weather", "file_search", "message"]
+    assert [line.split()[1] for line in lines[1:6]] == shown
     assert "Restock **Bergen** and **Kraków**; Porto can wait." in lines
     assert lines[-1] == "status 0"
     assert screen.is_restored

@@ -17,13 +17,16 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from stepstream import Accumulator, Frame, decode_event
+from stepstream import Accumulator, Frame
 from stepstream.cli.demo import WEATHER
 from stepstream.cli.screen.paint import Painter
 from stepstream.cli.screen.render import render
 from stepstream.cli.screen.summary import summary
 from stepstream.fold.anomalies import Anomaly
 from stepstream.simulator.pace import REAL
+from stepstream.simulator.responses.objects import SETTINGS
+from stepstream.simulator.responses.response import Asked, new_response
+from stepstream.simulator.responses.script import Start
 from stepstream.simulator.runs import Run, new_run
 from stepstream.simulator.scenarios import SCENARIOS
 from stepstream.views.builder import ViewBuilder
@@ -50,6 +53,7 @@ class Scene(NamedTuple):
     selected: str | None = None
     is_paused: bool = False
     answers: bool = True
+    is_response: bool = False
 
 
 class Seen(NamedTuple):
@@ -99,6 +103,25 @@ def played(scenario: str, number: int, *, answers: bool = True) -> Iterator[tupl
         stream = run.submit(outputs(run), AT + at, at)
 
 
+def played_responses(scenario: str) -> Iterator[tuple[float, Frame]]:
+    """Yield the frames of the same in the other API, its functions answered."""
+    at, start, number, settings = 0.0, Start(), 1, {**SETTINGS, "model": "sim-large"}
+    while True:
+        response = new_response(
+            number, SCENARIOS[scenario], Asked(settings, [], True), start, at=AT + at, seed=7, pace=REAL
+        )
+        stream = response.begin(at)
+        while (beat := stream.next_event(at)) is not None:
+            at += beat.delay
+            yield at, beat.frame
+        waiting = response.script.waiting
+        if waiting is None:
+            return
+        at += THINKING
+        number, start = number + 1, waiting.start({})
+        settings = {**settings, "previous_response_id": response.id}
+
+
 def outputs(run: Run) -> dict[str, str | bool | None]:
     """Return what the demo answers."""
     action = run.object()["required_action"]
@@ -107,10 +130,14 @@ def outputs(run: Run) -> dict[str, str | bool | None]:
     return {identifier: WEATHER.get(city, "calm") for identifier, city in cities.items()}
 
 
+def frames_of(scene: Scene, scenario: str, number: int) -> Iterator[tuple[float, Frame]]:
+    return played_responses(scenario) if scene.is_response else played(scenario, number, answers=scene.answers)
+
+
 def seen(scene: Scene) -> Seen:
     """Play a scene, and look at it as often as the view does."""
     streams = [
-        [(begin + at, number, frame) for at, frame in played(scenario, number, answers=scene.answers)]
+        [(begin + at, number, frame) for at, frame in frames_of(scene, scenario, number)]
         for number, (scenario, begin) in enumerate(scene.scenarios, 1)
     ]
     accumulator = Accumulator()
@@ -123,7 +150,7 @@ def seen(scene: Scene) -> Seen:
             now = look / LOOKS
             builder.build(AT + now)
             look += 1
-        for change in accumulator.apply(decode_event(frame)):
+        for change in accumulator.apply_frame(frame):
             if isinstance(change, Anomaly):
                 builder.anomalies[change.code] += 1
     picture = builder.build(AT + now + 1 / LOOKS, selected=scene.selected)
@@ -163,7 +190,7 @@ def screens() -> dict[str, str]:
 
 def readme_lines() -> list[Text]:
     """Return the lines of the README's picture: the demo, in the middle of its answer."""
-    picture, now, _ = seen(Scene((("umbrellas", 0.0),), 7.7))
+    picture, now, _ = seen(Scene((("umbrellas", 0.0),), 7.2, is_response=True))
     return render(picture, 80, 14, now)
 
 

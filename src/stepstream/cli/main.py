@@ -107,7 +107,7 @@ def _command(options: argparse.Namespace) -> Callable[[], Awaitable[int | None]]
         case _:
             from stepstream.cli.demo import demo
 
-            return partial(demo, fast=options.fast, plain=options.plain)
+            return partial(demo, fast=options.fast, plain=options.plain, assistants=options.assistants)
 
 
 def _reading(options: argparse.Namespace) -> dict[str, Any]:
@@ -138,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", parents=[common], help="show a run in an embedded simulator, over real HTTP")
     demo.add_argument("--fast", action="store_true", help="without the pauses of a real run")
     demo.add_argument("--plain", action="store_true", help=PLAIN)
+    demo.add_argument("--assistants", action="store_true", help="in the Assistants API, not the Responses API")
     watch = commands.add_parser("watch", parents=[common], help="draw a stream live")
     cat = commands.add_parser("cat", parents=[common], help="write a stream as JSON lines")
     cat.add_argument("--as", dest="what", choices=FORMS, default="steps", help="what a line is (default: %(default)s)")

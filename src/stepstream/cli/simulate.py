@@ -52,6 +52,8 @@ def guide(base_url: str, scenario: str, *, keyed: bool) -> list[str]:
     return [
         f"simulator at {base_url}, scenario {scenario}: Ctrl-C ends it",
         "",
+        "  # open a response",
+        f'  {post} -d \'{{"input": "Which shops?", "stream": true}}\' {base_url}/v1/responses',
         "  # open a run",
         f"  {post} {body} {runs}",
         "  # show one that needs no answers",
