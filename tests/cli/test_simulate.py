@@ -69,9 +69,6 @@ def test_commands_to_try_work(process: Process):
     posts = [line for line in lines if "curl -sN" in line]
     paths = [line.split(url)[1].split("?")[0].strip() for line in posts]
     assert paths == ["/v1/responses", *["/v1/threads/thread_1/runs"] * 3]
-        "/v1/responses",
-        *["/v1/threads/thread_1/runs"] * 3,
-    ]
     with opened(f"{url}/v1/threads/thread_1/runs?scenario=message&fault=cut-event=20") as response:
         assert response.read().count(b"event: ") == 20
     assert any(line.startswith("scenarios: umbrellas, message") for line in lines)
