@@ -11,12 +11,14 @@ from stepstream.wire.objects import Run, RunStep
 class StreamOrigin:
     """The context of one stream, shared by the runs that it named last. It is emptied when the stream is over."""
 
-    __slots__ = ("context", "variables")
+    __slots__ = ("context", "settling", "variables")
 
-    def __init__(self, context: Any = None, variables: Any = None) -> None:
+    def __init__(self, context: Any = None, variables: Any = None, settling: Any = None) -> None:
         self.context = context
         self.variables = variables
         """Of the reader of the stream: what calls for its changes run in."""
+        self.settling = settling
+        """Of the reader too: how far its changes were dealt with. It outlasts the stream."""
 
 
 class RunEntry:

@@ -162,7 +162,7 @@ class StreamState:
 
     def release(self) -> None:
         """Let go of the context, now that the stream is over. Only runs that wait for action keep it, to go on."""
-        kept = StreamOrigin(self.origin.context, self.origin.variables)
+        kept = StreamOrigin(self.origin.context, self.origin.variables, self.origin.settling)
         for identifier in self.runs:
             entry = self.state.find(run_key(identifier, ""))
             if entry is not None and entry.waits and entry.origin is self.origin:

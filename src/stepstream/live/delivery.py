@@ -81,18 +81,20 @@ class CallbackRunner:
         self._task = 0
         self._timeout = math.inf if mailbox.delivery.timeout is None else mailbox.delivery.timeout
         self._state = RunnerState.IDLE
-        self._entry: Entry | None = None  # the one being delivered
+        self.entry: Entry | None = None
+        """The one being delivered."""
         self._attempt = 1
         self._scope = anyio.CancelScope()  # of the calls, or of the pause
 
     def detach(self) -> None:
         """Let nothing wait any more for the change being delivered, so that its callback may wait for streams."""
         self._callback_tasks.discard(self._task)
-        if self._entry is not None and self._state in (RunnerState.CALLING, RunnerState.PAUSING):
+        if self.entry is not None and self._state in (RunnerState.CALLING, RunnerState.PAUSING):
             if self._state is RunnerState.PAUSING:
                 self._scope.cancel()
             self._state = RunnerState.DETACHED
-            self._mailbox.release(self._entry)
+            self._mailbox.lose(self.entry)
+            self._mailbox.release(self.entry)
 
     def cancel(self) -> None:
         """Cancel the call, and make no other."""
@@ -107,7 +109,7 @@ class CallbackRunner:
         try:
             await self._run()
         finally:
-            if self._entry is not None:
+            if self.entry is not None:
                 self._drop()
             self._callback_tasks.discard(self._task)
             self._mailbox.runners.remove(self)
@@ -119,13 +121,13 @@ class CallbackRunner:
                 failure = await self._call_until_failure(self._scope)
             if self._scope.cancelled_caught:
                 failure = TimeoutError(f"the callback took longer than {self._timeout:g} s")
-            if failure is None or self._entry is None:
+            if failure is None or self.entry is None:
                 continue
             if self._state is not RunnerState.CANCELLED:
-                await self._failed(self._entry, failure)
+                await self._failed(self.entry, failure)
             elif not self._scope.cancelled_caught:  # it raised when it was cancelled
                 self._mailbox.failed += 1
-                self._report(self._entry, failure, is_final=True)
+                self._report(self.entry, failure, is_final=True)
 
     async def _call_until_failure(self, scope: anyio.CancelScope) -> Exception | None:
         """Call until the end, or until a call fails: return how. A call that takes too long cancels `scope`."""
@@ -133,13 +135,13 @@ class CallbackRunner:
         take_now, idle, calling = mailbox.take_now, RunnerState.IDLE, RunnerState.CALLING
         variables: Context | None
         while True:
-            entry = self._entry
+            entry = self.entry
             if entry is None:
                 try:
-                    entry = self._entry = take_now()
+                    entry = self.entry = take_now()
                 except IndexError:
                     started = variables = None  # nothing of the last call is kept while there is no other
-                    entry = self._entry = await self._next()
+                    entry = self.entry = await self._next()
                 if entry is None:
                     self._state = RunnerState.OVER
                     return None
@@ -157,7 +159,7 @@ class CallbackRunner:
             elif self._state is not calling or self._attempt > 1:
                 self._delivered()
             else:
-                self._entry, self._state = None, idle
+                self.entry, self._state = None, idle
                 mailbox.complete(entry)
 
     async def _finish(self, started: StartedCall, scope: anyio.CancelScope) -> Exception | None:
@@ -181,7 +183,7 @@ class CallbackRunner:
         self._done()
 
     def _done(self) -> None:
-        entry, self._entry, self._attempt = self._entry, None, 1
+        entry, self.entry, self._attempt = self.entry, None, 1
         keeps_room = self._state in (RunnerState.CALLING, RunnerState.PAUSING)
         if self._state is not RunnerState.CANCELLED:
             self._state = RunnerState.IDLE
@@ -190,7 +192,8 @@ class CallbackRunner:
 
     def _drop(self) -> None:
         """Count the change being delivered as lost."""
-        self._mailbox.dropped += 1
+        if self.entry is not None:
+            self._mailbox.drop(self.entry)
         self._done()
 
     async def _failed(self, entry: Entry, failure: Exception) -> None:
@@ -228,7 +231,7 @@ class CallbackRunner:
         try:
             return delivery.pause(self._attempt, failure)
         except Exception as exc:  # noqa: BLE001 - the user's function: its trouble costs a pause as usual
-            ids = ids_of(self._entry and self._entry[0])
+            ids = ids_of(self.entry and self.entry[0])
             _log.error("the backoff of the subscriber %s failed", self._mailbox.name, exc_info=exc, extra=ids)
             return 1.0
 
@@ -237,7 +240,7 @@ class CallbackRunner:
         mailbox.failed += 1
         mailbox.delivered += 1
         mailbox.failures_in_a_row += 1
-        ids = ids_of(self._entry and self._entry[0])
+        ids = ids_of(self.entry and self.entry[0])
         self._done()
         if mailbox.failures_in_a_row == mailbox.delivery.max_failures:
             mailbox.failure = mailbox.failure or without_locals(failure)

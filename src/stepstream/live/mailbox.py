@@ -12,8 +12,8 @@ all that was known before.
 """
 
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, Protocol, cast
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, Final, cast
 
 import anyio
 
@@ -21,25 +21,17 @@ from stepstream.errors import SubscriberTooSlow
 from stepstream.fold.changes import Change
 from stepstream.fold.retelling import REPLAYED
 from stepstream.live.callbacks import Callback, name_of
+from stepstream.live.coalescing import PROGRESS
 from stepstream.live.failure_log import FailureLog
 from stepstream.live.options import Delivery, Filter
 from stepstream.live.pending import CapacityGate, PendingCount, Signal
-from stepstream.live.queues import PROGRESS, Entry, FifoQueue, queue_for
+from stepstream.live.queues import Entry, FifoQueue, queue_for
+from stepstream.live.runner import Runner
 
 MAX_WAITING: Final = 100_000
 """A subscriber that no stream waits for is closed when so many changes wait that must not be dropped."""
 
 _log = logging.getLogger("stepstream.live")
-
-
-class Runner(Protocol):
-    """What makes the calls of a callback, one at a time."""
-
-    def detach(self) -> None:
-        """Let nothing wait any more for the change being delivered, and make no further attempt."""
-
-    def cancel(self) -> None:
-        """Cancel the call."""
 
 
 class Mailbox:
@@ -105,13 +97,28 @@ class Mailbox:
             self.on_close()
         self.is_closed = self.is_ending = True
         for entry in self.queue.clear():
-            self.dropped += 1
+            self.drop(entry)
             self.release(entry)
         for runner in self.runners:
             runner.detach()
         self.arrived.notify()
         self.gate.close()
         self.failure_log.end(self.name)
+
+    def drop(self, entry: Entry) -> None:
+        """Count a change as dropped: nobody deals with it any more."""
+        self.dropped += 1
+        self.lose(entry)
+
+    def lose(self, entry: Entry) -> None:
+        """Tell the stream of a change that it may be lost, unless the user closed the subscription."""
+        if not self.is_dismissed and entry[1].stream is not None:
+            entry[1].stream.lose(entry[0])
+
+    def unsettled(self) -> Iterator[Entry]:
+        """Give what waits, and what is being delivered; of a closed one nothing, since all that is settled, or lost."""
+        if not self.is_closed:
+            yield from (*self.queue, *(runner.entry for runner in self.runners if runner.entry is not None))
 
     def reopen(self) -> None:
         """Take changes again, in the next block of the processor. The counters go on."""
@@ -141,12 +148,6 @@ class Mailbox:
         self.is_ending = True
         self.queue.hurry()
         self.arrived.notify()
-
-    def may_want(self, change: Change) -> bool:
-        """Return whether a change is of its classes, and passes the filter by which it is looked up."""
-        if type(change) not in self.classes:
-            return False
-        return self.key is None or getattr(change, self.key[0]) in self.key[1]
 
     def offer(self, change: Any, pending: PendingCount) -> bool:
         """Queue `change` if it passes the filters. Return whether its stream must wait for room now."""

@@ -6,7 +6,7 @@ another task, and need no lock.
 
 from collections import deque
 from contextvars import Context, copy_context
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import anyio
 
@@ -14,11 +14,14 @@ MAX_HELD: Final = 50_000
 """So many changes that may be held back are not counted."""
 
 
-class WakeRecorder(Protocol):
-    """A stream that records whether it woke a subscriber."""
+class ChangeOrigin(Protocol):
+    """A stream, as those know it that have its changes."""
 
     has_woken: bool
     """Whether a subscriber slept until a change of the stream came."""
+
+    def lose(self, change: Any) -> None:
+        """Record that a subscriber was closed before it had dealt with a change."""
 
 
 class PendingCount:
@@ -29,7 +32,7 @@ class PendingCount:
 
     __slots__ = ("_caught_up", "count", "stream", "variables")
 
-    def __init__(self, stream: WakeRecorder | None = None, variables: Context | None = None) -> None:
+    def __init__(self, stream: ChangeOrigin | None = None, variables: Context | None = None) -> None:
         self.count = 0
         self.variables = copy_context() if variables is None else variables
         self.stream = stream

@@ -10,7 +10,7 @@ from stepstream.dialects.translation import AUTO, check_dialect
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.changes import Change
 from stepstream.fold.outcome import Outcome
-from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State, StreamState
+from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State, StreamState, run_key
 from stepstream.live.callbacks import checked_callback
 from stepstream.live.handle import StreamHandle
 from stepstream.live.lifetime import Lifetime
@@ -21,6 +21,7 @@ from stepstream.live.pending import PendingCount
 from stepstream.live.reading import ReadingMethods
 from stepstream.live.replaying import replay_into
 from stepstream.live.routing import Routes
+from stepstream.live.settling import Settled
 from stepstream.live.source import Source
 from stepstream.live.statistics import Failure, Statistics, statistics_of
 from stepstream.live.stream import LiveStream
@@ -88,12 +89,13 @@ class Processor(OpeningMethods, WaitMethods, ReadingMethods):
     def _routes(self) -> Routes:
         return self._lifetime.routes
 
-    async def run(self, source: Source, context: object = None) -> Outcome:
+    async def run(self, source: Source, context: object = None, *, deliver_after: int = 0) -> Outcome:
         """Read `source` to its end and return how it ended, when the callbacks have had all of its changes.
 
         A source is an async iterable of bytes, `Frame`s, `Event`s or SSE messages, or an async context manager that
         gives one, such as `connect(...)`. Every change of the stream carries `context`. Reading stops at `done`.
-        Each `StepStreamError` has `.outcome`: everything folded before.
+        Each `StepStreamError` has `.outcome`: everything folded before. What the events up to the one with the ordinal
+        `deliver_after` did is folded, and delivered to nobody: so a stream goes on that was `settled` up to there.
 
         Raises:
             StreamFailed: the stream carried an `error` event, or ended with an error without its name.
@@ -107,7 +109,7 @@ class Processor(OpeningMethods, WaitMethods, ReadingMethods):
         """
         self._lifetime.streams()
         self._lifetime.check_outside_callbacks("run()", "use start(), which returns at once")
-        return await self._stream(context).read(source)
+        return await self._stream(context, deliver_after).read(source)
 
     def on_failure(self, callback: OnFailure) -> OnFailure:
         """Register the decorated async function to be called with each `Failure` of a subscriber.
@@ -147,7 +149,7 @@ class Processor(OpeningMethods, WaitMethods, ReadingMethods):
         events = self._events + sum(stream.sequence for stream in reading)
         return events, self._anomalies + sum(stream.anomaly_count for stream in reading)
 
-    def start(self, source: Source, context: object = None) -> StreamHandle:
+    def start(self, source: Source, context: object = None, *, deliver_after: int = 0) -> StreamHandle:
         """Read `source` in a task of the processor and return at once. The handle's `outcome()` is what `run` gives.
 
         A failure of the stream is logged where no task waits for its outcome.
@@ -156,15 +158,26 @@ class Processor(OpeningMethods, WaitMethods, ReadingMethods):
             RuntimeError: outside of the processor's block, or after `stop`.
         """
         streams = self._lifetime.streams()
-        stream = self._stream(context)
+        stream = self._stream(context, deliver_after)
         handle = StreamHandle(stream)
         streams.start_soon(handle.follow, stream, source)
         return handle
 
-    def _stream(self, context: object) -> LiveStream:
+    def settled(self, run_id: str) -> Settled:
+        """Return the newest event whose changes, and those before, every subscriber has settled: its ordinal in the
+        stream of the run.
+
+        It is an integer that can be awaited too, for what came so far. A subscriber has settled a change that it took,
+        failed at for the last time, or got newer progress for. What one was closed with before it had that stays
+        unsettled, unless it was closed by `close`. 0 where the run is not known.
+        """
+        return Settled.of(self._state.origin_of(run_key(run_id, "")).settling, run_id, self._lifetime)
+
+    def _stream(self, context: object, deliver_after: int) -> LiveStream:
         """Begin a stream, which is to be read at once."""
+        _check_numbers(0, int, deliver_after=deliver_after)
         accumulator = Accumulator(**self._folding, context=context, state=self._state)
-        return LiveStream(accumulator, self._lifetime, self._count, **self._reading)
+        return LiveStream(accumulator, self._lifetime, self._count, deliver_after=deliver_after, **self._reading)
 
     def _count(self, stream: StreamState) -> None:
         self._events += stream.sequence

@@ -24,15 +24,11 @@ import heapq
 import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
-from stepstream.fold.changes import Change, MessageProgress, MessageTransition, StepProgress, StepTransition
+from stepstream.live.coalescing import PROGRESS, about_of
 from stepstream.live.options import Delivery
 from stepstream.live.pending import PendingCount
-
-_STEP: Final = (StepProgress, StepTransition)
-_MESSAGE: Final = (MessageProgress, MessageTransition)
-PROGRESS: Final = (StepProgress, MessageProgress)
 
 Entry: TypeAlias = tuple[Any, PendingCount]
 """A change that waits, and the count that it is part of."""
@@ -52,6 +48,10 @@ class FifoQueue:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Give everything that waits, in order."""
+        return iter(self._entries)
 
     def take(self, now: float) -> Entry | None:
         """Return the first entry, or None."""
@@ -117,7 +117,7 @@ class PacedQueue:
         """Append an entry, and return the one that it replaces, if any."""
         change, replaced = entry[0], None
         run = getattr(change, "run_id", None) if self._by_run else None  # those that name no run count as of one run
-        about, is_progress = _about(change) if self._coalesces else "", isinstance(change, PROGRESS)
+        about, is_progress = about_of(change) if self._coalesces else "", isinstance(change, PROGRESS)
         is_held = about in self._held
         if not (is_progress and is_held):
             self._join(entry, run)
@@ -140,7 +140,7 @@ class PacedQueue:
         while self._ready:
             run, line = self._ready.popitem(last=False)
             _, entry = line.popitem(last=False)
-            about = _about(entry[0]) if self._coalesces else ""
+            about = about_of(entry[0]) if self._coalesces else ""
             if self._next_call.get(about, now) <= now or not isinstance(entry[0], PROGRESS):
                 self._busy[run] = line
                 self._taken_runs[id(entry)] = run
@@ -173,15 +173,15 @@ class PacedQueue:
 
     def has_newer(self, entry: Entry) -> bool:
         """Return whether newer progress waits that makes another attempt at `entry` needless."""
-        return isinstance(entry[0], PROGRESS) and _about(entry[0]) in self._progress
+        return isinstance(entry[0], PROGRESS) and about_of(entry[0]) in self._progress
 
     def again_at(self, entry: Entry) -> float:
         """Return when another attempt at an entry that was taken may be made."""
-        return self._next_call.get(_about(entry[0]), -math.inf) if self._min_interval else -math.inf
+        return self._next_call.get(about_of(entry[0]), -math.inf) if self._min_interval else -math.inf
 
     def count_call(self, entry: Entry, now: float) -> None:
         """Note another attempt at an entry that was taken. Progress of the same waits from now on."""
-        about = _about(entry[0])
+        about = about_of(entry[0])
         if about and self._min_interval:
             self._count_call(about, now)
 
@@ -240,10 +240,3 @@ def queue_for(delivery: Delivery) -> FifoQueue | PacedQueue:
         by_run = delivery.concurrency > 1
         return PacedQueue(coalesces=delivery.coalesces, min_interval=delivery.min_interval, by_run=by_run)
     return FifoQueue()
-
-
-def _about(change: Change) -> str:
-    """Return the step or message that a change is about; an empty string for all other changes."""
-    if isinstance(change, _STEP):
-        return f"step {change.step_id}"
-    return f"message {change.message_id}" if isinstance(change, _MESSAGE) else ""

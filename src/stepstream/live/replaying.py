@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stepstream.fold.changes import RunTransition, StepProgress, StepTransition
+from stepstream.fold.changes import Change, RunTransition, StepProgress, StepTransition
 from stepstream.fold.retelling import retell
 from stepstream.fold.state import State, run_key
 from stepstream.live.mailbox import Mailbox
@@ -15,9 +15,16 @@ def replay_into(mailbox: Mailbox, state: State) -> None:
     Where that stream is over they see those of now, when the subscriber is added.
     """
     for change in retell(state, mailbox.classes, mailbox.key):
-        if mailbox.may_want(change):
+        if _may_want(mailbox, change):
             pending = PendingCount(variables=state.origin_of(_key_of(change, state)).variables)
             pending.variables.copy().run(mailbox.offer, change, pending)
+
+
+def _may_want(mailbox: Mailbox, change: Change) -> bool:
+    """Return whether a change is of a mailbox's classes, and passes the filter by which it is looked up."""
+    if type(change) not in mailbox.classes:
+        return False
+    return mailbox.key is None or getattr(change, mailbox.key[0]) in mailbox.key[1]
 
 
 def _key_of(change: Any, state: State) -> str:

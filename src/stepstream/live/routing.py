@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import NO_DELTA, Change
+from stepstream.live.coalescing import PROGRESS
 from stepstream.live.mailbox import Mailbox
 from stepstream.live.pending import PendingCount
-from stepstream.live.queues import PROGRESS
 from stepstream.live.run_ends import RunEnds
 
 MAX_FOUND: Final = 256
@@ -162,7 +162,10 @@ class StreamFanout:
     It is made where the stream is started: callbacks see the contextvars of that moment.
     """
 
-    __slots__ = ("_by_class", "_forget_at", "_woken_at", "full", "has_woken", "pending", "variables")
+    __slots__ = (
+        "__weakref__", "_by_class", "_earlier", "_forget_at", "_woken_at", "full", "has_woken", "lost", "pending",
+        "variables",
+    )  # fmt: skip
 
     def __init__(self, routes: Routes) -> None:
         self._by_class = routes.by_class
@@ -170,7 +173,10 @@ class StreamFanout:
         self.full: list[Mailbox] = []
         """Those that the stream must wait for now."""
         self.pending: dict[Mailbox, PendingCount] = {}
-        """How many changes of the stream each of them has not had."""
+        """How many changes of the stream each of them has not had, those of `_earlier` not counted."""
+        self._earlier: list[tuple[Mailbox, PendingCount]] = []
+        self.lost: dict[str | None, int] = {}
+        """The event of the first change of each run that a subscriber was closed with."""
         self._forget_at = MAX_FOUND  # so many in `pending` are looked through for closed ones
         self.has_woken = False
         self._woken_at = -math.inf
@@ -184,6 +190,18 @@ class StreamFanout:
         self.has_woken = False
         before, self._woken_at = self._woken_at, now
         return now - before > SLOW_STREAM_GAP
+
+    def until_now(self) -> list[tuple[Mailbox, PendingCount]]:
+        """Return the counts of what has come so far, as far as it was not delivered: what comes now is counted anew."""
+        late = [(mailbox, pending) for mailbox, pending in self.pending.items() if pending.count]
+        self._earlier = [*(one for one in self._earlier if one[1].count), *late]
+        self.pending.update((mailbox, PendingCount(self, self.variables)) for mailbox, _ in late)
+        return self._earlier
+
+    def lose(self, change: Any) -> None:
+        """Record that a subscriber was closed before it had dealt with a change."""
+        run_id = change.run_id
+        self.lost[run_id] = min(change.sequence, self.lost.get(run_id, change.sequence))
 
     def _forget_closed(self) -> None:
         """Keep no closed mailbox that has had everything: a long stream may meet any number of them.

@@ -12,22 +12,31 @@ from stepstream.fold.state import StreamState
 from stepstream.live.lifetime import Lifetime
 from stepstream.live.reader import Reader, read_source
 from stepstream.live.routing import StreamFanout
+from stepstream.live.settling import LateFanout, Settling
 from stepstream.live.source import Source
 
 
 class LiveStream:
     """A stream that is read, or soon will be, and can be stopped from any task. `on_end` gets its state once it is read
-    no more."""
+    no more. The changes up to the event `deliver_after` are delivered to nobody."""
 
     def __init__(
-        self, accumulator: Accumulator, lifetime: Lifetime, on_end: Callable[[StreamState], None], **limits: Any
+        self,
+        accumulator: Accumulator,
+        lifetime: Lifetime,
+        on_end: Callable[[StreamState], None],
+        *,
+        deliver_after: int,
+        **limits: Any,
     ) -> None:
         self.stream = accumulator.stream
         self.lifetime = lifetime
         self._on_end = on_end
         self._is_stopped = False
-        self._fanout = StreamFanout(lifetime.routes)
-        self.stream.origin.variables = self._fanout.variables
+        routes = lifetime.routes
+        self._fanout = LateFanout(routes, deliver_after) if deliver_after else StreamFanout(routes)
+        self._settling = Settling(self.stream, self._fanout, deliver_after)
+        self.stream.origin.variables, self.stream.origin.settling = self._fanout.variables, self._settling
         self._reader = Reader(accumulator, lifetime.routes, self._fanout.dispatch, **limits)
         self._scope = anyio.CancelScope()
         lifetime.running.begin(self)
@@ -62,6 +71,7 @@ class LiveStream:
             return outcome
         finally:
             self.stream.release()
+            self._settling.end()
             self.lifetime.running.end(self)
 
     async def _read(self, source: Source) -> None:
@@ -82,8 +92,8 @@ class LiveStream:
 
     async def _delivered(self) -> None:
         """Return when the callbacks have had every change."""
-        for mailbox, pending in self._fanout.pending.items():
-            if mailbox.has_callback and pending.count:
+        for mailbox, pending in self._fanout.until_now():
+            if mailbox.has_callback:
                 await self.lifetime.deadlines.wait(mailbox, pending.wait)
 
 
