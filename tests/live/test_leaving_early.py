@@ -13,7 +13,7 @@ from stepstream.live.mailbox import Mailbox
 from stepstream.live.options import Delivery, Filter
 from stepstream.live.reader import EVENTS_BETWEEN_CHECKPOINTS
 from stepstream.live.routing import MAX_FOUND, Routes, StreamFanout
-from tests.support.run_streams import DONE, grows, opens, run, sse, step
+from tests.support.run_streams import DONE, events, grows, opens, run, sse, step
 from tests.support.suspensions import quiet
 
 
@@ -100,11 +100,11 @@ async def test_exception_that_leaves_the_block_keeps_its_cause():
 
 
 def test_stream_does_not_keep_the_subscribers_that_it_has_met():
-    routes, transition = Routes(), run("in_progress")
+    routes, begun = Routes(), events([run("in_progress")])[0].data
     fanout = StreamFanout(routes)
     for number in range(5 * MAX_FOUND):
         mailbox = Mailbox((RunTransition,), Filter(), Delivery(), None)
         routes.add(mailbox)
-        fanout.dispatch(RunTransition("x", number, None, "", None, None, "in_progress", False, "", transition))
+        fanout.dispatch(RunTransition("x", number, None, "", None, None, "in_progress", False, "", begun))
         mailbox.close()
     assert len(fanout.pending) <= MAX_FOUND

@@ -117,8 +117,9 @@ class Mailbox:
 
     def unsettled(self) -> Iterator[Entry]:
         """Give what waits, and what is being delivered; of a closed one nothing, since all that is settled, or lost."""
-        if not self.is_closed:
-            yield from (*self.queue, *(runner.entry for runner in self.runners if runner.entry is not None))
+        yield from (
+            () if self.is_closed else (*self.queue, *(one.entry for one in self.runners if one.entry is not None))
+        )
 
     def reopen(self) -> None:
         """Take changes again, in the next block of the processor. The counters go on."""
