@@ -40,8 +40,7 @@ class Mailbox:
     def __init__(
         self, classes: Sequence[type[Any]], wanted: Filter, delivery: Delivery, callback: Callback | None
     ) -> None:
-        self.classes = tuple(classes)
-        self.key, self.tests = wanted.key, wanted.tests
+        self.classes, self.key, self.tests = tuple(classes), wanted.key, wanted.tests
         self.callback = cast(Callable[[Any], Coroutine[Any, Any, object]] | None, callback)  # None: an iterator
         self.delivery = delivery
         self.run_ids = wanted.run_ids if callback is None or delivery.replay else None
@@ -116,10 +115,9 @@ class Mailbox:
             entry[1].stream.lose(entry[0])
 
     def unsettled(self) -> Iterator[Entry]:
-        """Give what waits, and what is being delivered; of a closed one nothing, since all that is settled, or lost."""
-        yield from (
-            () if self.is_closed else (*self.queue, *(one.entry for one in self.runners if one.entry is not None))
-        )
+        """Give what waits, and what is being delivered. Of a closed one all is settled, or lost."""
+        in_hand = (runner.entry for runner in self.runners if runner.entry is not None)
+        yield from () if self.is_closed else (*self.queue, *in_hand)
 
     def reopen(self) -> None:
         """Take changes again, in the next block of the processor. The counters go on."""
