@@ -264,6 +264,40 @@ async def test_ready_returns_when_it_is_open():
     assert order == ["not yet", "ready"]
 
 
+async def test_stop_before_the_first_step_of_keep_open_counts(caplog: pytest.LogCaptureFixture):
+    processor, order = Processor(), []
+
+    async def wait() -> None:
+        with pytest.raises(RuntimeError, match="stopped before it was open"):
+            await processor.ready()
+        order.append("not ready")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await quiet()
+        keeping = processor.keep_open()
+        await processor.stop()
+        await keeping
+        await quiet()
+        order.append("stopped")
+        await tasks.start(processor.keep_open)  # a stop counts once
+        assert (await processor.run(played(play()))).reason == "done"
+        await processor.stop()
+    assert (order, caplog.records) == (["not ready", "stopped"], [])
+
+
+def test_stop_hook_that_follows_the_start_hook_at_once_leaves_no_task():
+    processor = Processor()
+
+    async def both() -> set[Any]:
+        task = asyncio.create_task(processor.keep_open())
+        await processor.stop()
+        await asyncio.wait_for(task, 5)
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert asyncio.run(both()) == set()
+
+
 async def test_keep_open_that_is_cancelled_closes_at_once():
     gate, processor = anyio.Event(), Processor()
     processor.add(RunTransition, Audience(gate))

@@ -112,6 +112,17 @@ async def test_what_ends_after_its_run_is_given_too():
         handle.cancel()
 
 
+async def test_step_that_begins_after_its_run_ended_goes_to_callbacks_and_no_iterator_of_the_run():
+    audience, sent = Audience(), [run("queued"), run("completed"), step("created"), step("completed"), DONE]
+    async with Processor() as processor, anyio.create_task_group() as tasks:
+        processor.add(CLASSES, audience, run_id="run_1")
+        got = await in_background(tasks, processor, run_id="run_1")
+        await processor.run(played(sent))
+        await quiet()
+    assert [getattr(change, "status", None) for change in got] == ["queued", "completed", None]
+    assert [change.status for change in audience] == ["queued", "completed", "in_progress", "completed"]
+
+
 @pytest.mark.parametrize("how", ["done", "broken"])
 async def test_steps_that_a_run_left_open_keep_no_iterator_after_its_stream(how: str):
     sent = [run("queued"), step("created"), run("failed"), *([DONE] if how == "done" else [])]

@@ -1,5 +1,6 @@
 import itertools
 import json
+from asyncio import CancelledError, create_task  # noqa: TID251 - users cancel its tasks by hand
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -361,6 +362,68 @@ async def test_source_whose_own_task_fails_is_a_transport_error():
 
     error = await failure_of(tasked())
     assert (type(error), error.outcome.events) == (TransportError, 3)
+
+
+@asynccontextmanager
+async def cancelled_while_opened(kind: type[BaseException]) -> AsyncIterator[AsyncIterator[bytes]]:
+    raise kind
+    yield source()
+
+
+@asynccontextmanager
+async def cancelled_while_read(kind: type[BaseException]) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def items() -> AsyncIterator[bytes]:
+        yield sse(play()[:3])
+        raise kind
+
+    yield items()
+
+
+@asynccontextmanager
+async def cancelled_while_closed(kind: type[BaseException]) -> AsyncIterator[AsyncIterator[bytes]]:
+    yield source(sse(play()[:3]))
+    raise kind
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio cancels by scopes only
+@each_row(("opened", "events"), [(cancelled_while_opened, 0), (cancelled_while_read, 3), (cancelled_while_closed, 3)])
+async def test_source_that_was_cancelled_by_what_it_awaits_is_a_transport_error(opened: Any, events: int):
+    error = await failure_of(opened(anyio.get_cancelled_exc_class()))
+    assert str(error) == "the source was cancelled by what it awaited (CancelledError)"
+    assert (type(error), type(error.__cause__), error.outcome.events) == (TransportError, CancelledError, events)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_task_that_is_cancelled_by_hand_is_cancelled_whatever_its_source_does(fails: bool):
+    @asynccontextmanager
+    async def stubborn() -> AsyncIterator[AsyncIterator[bytes]]:
+        try:
+            yield source(sse(play()[:3]), anyio.Event())
+        finally:
+            if fails:
+                raise OSError("of the closing")
+
+    async with Processor() as processor:
+        task = create_task(processor.run(stubborn()))
+        await quiet()
+        task.cancel()
+        with pytest.raises(CancelledError):
+            await task
+
+
+async def test_response_that_refuses_to_be_read_at_once_is_a_transport_error():
+    def refuse() -> Any:
+        raise OSError(5, "Input/output error")
+
+    closed = anyio.Event()
+
+    async def aclose() -> None:
+        closed.set()
+
+    error = await failure_of(SimpleNamespace(aiter_bytes=refuse, aclose=aclose, stream=source()))
+    assert (type(error), str(error)) == (TransportError, "the source failed: Input/output error")
+    assert closed.is_set()
 
 
 DATA = sse(play())

@@ -4,12 +4,10 @@ import logging
 from collections.abc import Awaitable, Generator
 from typing import Any, cast
 
-import anyio
 import anyio.lowlevel
 
-from stepstream.errors import StreamStopped, StreamTruncated, TransportError
+from stepstream.errors import StreamStopped, StreamTruncated
 from stepstream.fold.outcome import Outcome, outcome_of
-from stepstream.live.cancellation import is_cancelled_from_outside
 from stepstream.live.log_ids import ids_of_stream
 from stepstream.live.pending import Signal
 from stepstream.live.source import Source
@@ -88,13 +86,6 @@ class StreamHandle:
         """Read the stream; for the processor. A failure is kept for `outcome`, and logged if no task is there."""
         try:
             self._outcome = await stream.read(source)
-        except anyio.get_cancelled_exc_class() as exc:
-            if is_cancelled_from_outside():
-                raise
-            # not this task, but something that the source awaited was cancelled: the source failed
-            error = TransportError(f"the source was cancelled by what it awaited ({type(exc).__name__})")
-            error.outcome = outcome_of(stream.stream, None)
-            self._fail(error, stream)
         except Exception as exc:  # noqa: BLE001 - raised by `outcome`
             self._fail(exc, stream)
             here = exc.__traceback__

@@ -1,8 +1,8 @@
 """Opening and closing a processor: as a block, or in a task of its own between a start hook and a stop hook."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 from anyio.abc import TaskStatus
@@ -18,6 +18,7 @@ class OpeningMethods:
         self._lifetime = lifetime
         self._begin_again = begin_again
         self._is_kept_open = False
+        self._stops = 0  # how often `stop` was called
         self._opened = Signal()
 
     async def __aenter__(self) -> Self:
@@ -37,25 +38,38 @@ class OpeningMethods:
     ) -> bool | None:
         return await self._lifetime.leave(exc_type, exc, traceback)
 
-    async def keep_open(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    def keep_open(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> Coroutine[Any, Any, None]:
         """Open the processor, and close it at `stop`: for a task of its own, where hooks open and close it.
 
         `await tasks.start(processor.keep_open)` returns when it is open; after
         `asyncio.create_task(processor.keep_open())` does `await processor.ready()`. A cancellation of the task closes
-        it at once.
+        it at once. A `stop` that comes before the first step of the task counts: nothing is opened then.
 
         Raises:
             RuntimeError: it is open already.
             Exception: the first of a subscriber, with `strict`.
         """
+        return self._keep_open(self._stops, task_status)
+
+    async def _keep_open(self, stops: int, task_status: TaskStatus[None]) -> None:
+        if self._stops != stops:
+            task_status.started()
+            return
         async with self:
             self._is_kept_open = True
             task_status.started()
             await self._lifetime.running.until_stopped()
 
     async def ready(self) -> None:
-        """Return when the processor is open. It may be already."""
+        """Return when the processor is open. It may be already.
+
+        Raises:
+            RuntimeError: it was stopped instead.
+        """
+        stops = self._stops
         while not self._lifetime.is_open:
+            if self._stops != stops:
+                raise RuntimeError("the Processor was stopped before it was open")
             await self._opened.wait()
 
     async def stop(self) -> None:
@@ -66,6 +80,8 @@ class OpeningMethods:
         In a callback it returns at once, since it would wait for that callback. Where nothing is open it does nothing.
         It may be called again while it waits: all calls wait for the same.
         """
+        self._stops += 1
+        self._opened.notify()
         lifetime = self._lifetime
         if lifetime.is_left or not (lifetime.is_open or lifetime.is_closed):
             return

@@ -1,7 +1,9 @@
 """The end of subscriptions that are about certain runs: when all of these have ended, and their changes were handed on.
 
 A run has ended with its terminal object. But a stream may bring the end of a step or message of it later, out of order.
-So while one of those is open, its subscriptions end with the stream; else there and then.
+So while one of those is open, its subscriptions end with the stream; else there and then. A step that only begins after
+its run has ended, which no protocol has, comes too late for them: to wait for one would keep every reader waiting for
+the end of a stream that a server may leave open. Who wants it too asks for all runs, or takes a callback.
 """
 
 from collections.abc import Iterable

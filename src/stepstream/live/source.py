@@ -12,7 +12,7 @@ import anyio
 from stepstream.dialects.translation import frame_of_event
 from stepstream.errors import StepStreamError, TransportError
 from stepstream.fold.reconcile import ServerAnswer
-from stepstream.live.cancellation import is_cancelled_from_outside
+from stepstream.live.cancellation import is_task_cancelled
 from stepstream.live.refusals import check_status, refusal_in
 from stepstream.live.sdk_events import sdk_frame
 from stepstream.live.source_kinds import recognised, refused
@@ -80,7 +80,7 @@ async def open_source(source: Source) -> AsyncIterator[AsyncIterator[Any]]:
             raise refused(source, kind)
         if kind.close:
             stack.push_async_callback(_close, getattr(found, kind.close))
-        items = kind.items(found)
+        items = _iterated(kind.items, found)
         if hasattr(items, "aclose"):
             stack.push_async_callback(items.aclose)
         if kind.close:
@@ -92,29 +92,32 @@ class _Closing(AsyncExitStack):
     """Close what a source opened, whatever became of the stream.
 
     A source neither sees nor replaces an exception of the stream: it did not cause it. It does see a cancellation: that
-    may come from a scope of its own, and must end there.
+    may come from a scope of its own, and must end there. One that does not end there, while the task is not cancelled,
+    is of something that the source awaited, and a failure of the source.
     """
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        has_failed = isinstance(exc, Exception)
+        cancelled = anyio.get_cancelled_exc_class()
+        seen = (None, None, None) if isinstance(exc, Exception) else (exc_type, exc, traceback)
         try:
-            if has_failed:
-                await super().__aexit__(None, None, None)
-                return False
-            return bool(await super().__aexit__(exc_type, exc, traceback))
-        except Exception as failure:
-            if exc is not None and repr(failure) == repr(exc):
-                return False  # it failed at the same thing twice
-            # a cancellation of the task must reach its scope; one by a scope of the source's own ends here
-            is_own = isinstance(exc, anyio.get_cancelled_exc_class()) and not is_cancelled_from_outside()
-            if exc is not None and not is_own:
-                _log.warning("a source failed when it was closed", exc_info=failure)
-                return False
-            if isinstance(failure, StepStreamError):
+            is_handled = bool(await super().__aexit__(*seen))
+            if is_handled or not isinstance(exc, cancelled) or is_task_cancelled():
+                return is_handled
+            failure: BaseException = exc
+        except (Exception, cancelled) as raised:
+            if isinstance(raised, cancelled) and is_task_cancelled():
                 raise
+            failure = raised
+        # a cancellation of the task must reach its scope; one by a scope of the source's own ends here
+        if exc is None or (isinstance(exc, cancelled) and not is_task_cancelled()):
+            if isinstance(failure, StepStreamError):
+                raise failure
             raise translate_source_error(failure) from failure
+        if repr(failure) != repr(exc):  # else it failed at the same thing twice
+            _log.warning("a source failed when it was closed", exc_info=failure)
+        return False
 
 
 async def _entered(stack: AsyncExitStack, source: Any) -> Any:
@@ -123,6 +126,16 @@ async def _entered(stack: AsyncExitStack, source: Any) -> Any:
     try:
         return await stack.enter_async_context(source)
     except StepStreamError:
+        raise
+    except Exception as exc:
+        raise translate_source_error(exc) from exc
+
+
+def _iterated(items: Callable[[Any], AsyncIterator[Any]], found: Any) -> AsyncIterator[Any]:
+    """Return what is read of a source, which it may refuse at once."""
+    try:
+        return items(found)
+    except (StepStreamError, TypeError):
         raise
     except Exception as exc:
         raise translate_source_error(exc) from exc
@@ -149,8 +162,13 @@ async def next_item(items: AsyncIterator[Any]) -> Any:
         raise translate_source_error(exc) from exc
 
 
-def translate_source_error(exc: Exception) -> StepStreamError:
-    """Return the error that a foreign exception becomes. Its own text may quote keys, and stays in the cause."""
+def translate_source_error(exc: BaseException) -> StepStreamError:
+    """Return the error that a foreign exception becomes. Its own text may quote keys, and stays in the cause.
+
+    A cancellation is one too, where the task itself is not cancelled.
+    """
+    if not isinstance(exc, Exception):
+        return TransportError(f"the source was cancelled by what it awaited ({type(exc).__name__})")
     refusal = refusal_in(exc)
     if refusal is not None:
         return refusal

@@ -212,7 +212,8 @@ class SubscriptionMethods:
 
         `buffer`, `overflow`, `min_interval` and `replay` are as in `add` too. It holds the changes since the block was
         entered. It ends when the processor is left, or all runs that `run_id` names have ended, and its changes have
-        been taken. `run` does not wait until they are taken; but when 256 of them wait, the streams do.
+        been taken: a step that begins after the end of its run is not among them. `run` does not wait until they are
+        taken; but when 256 of them wait, the streams do.
 
         Raises:
             TypeError: a class is none of changes, one of them has no field for a filter, or an option is not for

@@ -9,7 +9,7 @@ import anyio.to_thread
 import msgspec
 
 from stepstream.client.tools.pydantic_types import plain
-from stepstream.live.cancellation import is_cancelled_from_outside
+from stepstream.live.cancellation import is_task_cancelled
 
 MAX_CAUSES: Final = 10
 """So many causes of an exception are logged."""
@@ -26,7 +26,7 @@ async def call_in_time(call: Callable[[], Any], seconds: float, *, is_async: boo
         with anyio.move_on_after(seconds):
             return await _run(call, is_async)
     except anyio.get_cancelled_exc_class() as exc:
-        if is_cancelled_from_outside():
+        if is_task_cancelled():
             raise
         raise RuntimeError(f"it was cancelled by what it awaited ({type(exc).__name__})") from exc
     raise TimeoutError(f"it took longer than {seconds:g} s")
