@@ -92,6 +92,25 @@ def test_empty_stream_has_no_done(run: Callable[..., Any], stored: Any):
     )
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b'{"error": {"message": "No such run."}}', "got JSON: No such run."),
+        (b"<html><title>502 Bad Gateway</title></html>", "got HTML: 502 Bad Gateway"),
+        (b"\x1f\x8b\x08\x00\x00", "got binary data"),
+    ],
+)
+@pytest.mark.parametrize("size", ["3", "65536"])
+def test_file_that_is_no_stream_is_3_and_told_as_what_it_is(
+    run: Callable[..., Any], tmp_path: Path, data: bytes, told: str, size: str
+):
+    path = tmp_path / "stream.sse"
+    path.write_bytes(data)
+    got = run("check", "--chunk-size", size, path)
+    assert (got.status, got.out) == (3, b"")
+    assert got.error == f"stepstream: {path}: the stream ended without a single event: {told}"
+
+
 def test_error_event_is_4_where_the_stream_deviates_in_nothing(
     run: Callable[..., Any], frames: list[Frame], stored: Any
 ):

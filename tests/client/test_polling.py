@@ -143,7 +143,8 @@ async def test_run_that_never_ends_is_given_up_after_reconcile_timeout():
     failure = await failed(peer)
     assert type(failure) is StreamTruncated
     assert str(failure) == (
-        "the stream ended without done, and for 100 s the server did not say that the run is over or waits"
+        "the stream ended without done, and for 100 s (reconcile_timeout) "
+        "the server did not say that the run is over or waits"
     )
     assert peer.times[-1] == 97.75
     assert failure.outcome is not None
@@ -186,7 +187,7 @@ async def test_stalled_stream_is_given_up_as_an_idle_timeout():
     assert isinstance(failure, IdleTimeout)
     expected = (
         "http://peer/threads/thread_1/runs was silent for 7 s, "
-        "and for 100 s the server did not say that the run is over or waits"
+        "and for 100 s (reconcile_timeout) the server did not say that the run is over or waits"
     )
     assert (failure.seconds, str(failure)) == (7, expected)
 
@@ -339,7 +340,7 @@ async def test_total_timeout_ends_the_asking():
     start = anyio.current_time()
     failure = await failed(peer, idle_timeout=30, total_timeout=50)
     assert isinstance(failure, IdleTimeout)
-    assert "silent for 30 s, and for 20 s the server did not say" in str(failure)
+    assert "silent for 30 s, and for 20 s (total_timeout) the server did not say" in str(failure)
     assert anyio.current_time() - start == pytest.approx(50, abs=0.1)
 
 

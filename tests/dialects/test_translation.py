@@ -58,6 +58,13 @@ def test_dialect_once_told_stays():
     assert told(frames([CREATED])[0], STEP) == "responses"
 
 
+@pytest.mark.parametrize(
+    ("dialect", "last_event"), [("auto", "done"), ("assistants", "done"), ("responses", "response.completed")]
+)
+def test_last_event_has_the_name_that_its_dialect_has_for_it(dialect: str, last_event: str):
+    assert Translation(DialectState(), dialect).last_event == last_event
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 def test_name_forces_a_dialect(name: str):
     assert told(STEP, frames([CREATED])[0], dialect=name) == name

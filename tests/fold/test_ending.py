@@ -93,6 +93,13 @@ def test_what_the_bytes_were_like_is_said_where_no_event_came():
         ending.reason(": got JSON")
 
 
+def test_event_that_is_missing_is_that_of_the_dialect():
+    accumulator = Accumulator()
+    accumulator.apply(decode_event(_frame(RUN)))
+    with pytest.raises(StepStreamError, match=r"after 1 event without response\.completed, its run unfinished$"):
+        StreamEnding(accumulator.stream).reason("", "response.completed")
+
+
 @each_row(
     ("statuses", "or_waiting", "expected"),
     [

@@ -140,7 +140,7 @@ async def test_error_beside_a_failed_response_is_why_the_run_failed(events: list
 
 async def test_stream_that_is_cut_is_truncated():
     async with Processor() as processor:
-        with pytest.raises(StreamTruncated):
+        with pytest.raises(StreamTruncated, match=r"without response\.completed, its run unfinished$"):
             await processor.run(source(encoded(RUN[:9])))
 
 

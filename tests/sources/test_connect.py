@@ -3,6 +3,7 @@ import json
 import socket
 import struct
 import threading
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -99,6 +100,22 @@ async def test_key_is_sent_as_a_bearer_token_unless_an_authorization_is_given():
         await read(url, api_key="k")
         await read(url, api_key="k", headers={"authorization": "Basic x"}, json={})
     assert [request.values("authorization") for request in script.requests] == [["Bearer k"], ["Basic x"]]
+
+
+@both_clients
+async def test_key_and_authorization_win_over_the_user_in_the_url_and_the_auth_of_a_client(new_client: Any):
+    script = InTurn(whole)
+    async with serving(script) as url, new_client(auth=("client", "word")) as client, new_client() as plain:
+        named = url.replace("//", "//user:word@")
+        await read(named, api_key="k")
+        await read(named, headers={"authorization": "Basic x"})
+        await read(url, api_key="k", client=client)
+        await read(named, client=plain)
+        await read(url, client=client)
+    user, own = (f"Basic {b64encode(one).decode()}" for one in (b"user:word", b"client:word"))
+    assert [request.values("authorization") for request in script.requests] == [
+        ["Bearer k"], ["Basic x"], ["Bearer k"], [user], [own],
+    ]  # fmt: skip
 
 
 async def test_callable_gives_a_fresh_key_for_each_connection(clock: Clock):

@@ -71,6 +71,19 @@ def test_failure_is_told_by_its_cause(exc: BaseException, is_final: bool, text: 
     assert connection_failure(exc) == (is_final, text)
 
 
+@each_row(
+    ("exc", "told"),
+    [
+        (caused(httpx.ConnectError("x"), REFUSED), "the connection to the proxy p:1 was refused (ConnectError)"),
+        (caused(httpx.ConnectError("x"), UNKNOWN), "the host name of the proxy p:1 could not be resolved (ConnectE"),
+        (httpx.ConnectTimeout("x"), "no connection to the proxy p:1 was made within 3 s"),
+        (httpx.ReadError("x"), "the connection failed (ReadError)"),
+    ],
+)
+def test_proxy_that_cannot_be_reached_is_named(exc: Exception, told: str):
+    assert str(translate_http_error(exc, "https://x", 3, "p:1")).startswith(f"https://x: {told}")
+
+
 def test_exception_that_the_caller_was_handling_is_no_cause():
     exc = OSError("mine")
     exc.__context__ = UNTRUSTED

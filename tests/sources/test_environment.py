@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from stepstream import RunsClient, TransportError, connect
+from stepstream import Processor, RunsClient, TransportError, connect
 from stepstream.sources import environment
 from stepstream.sources.environment import is_loopback
 from tests.support.scripted_server import CREATED, DONE, Exchange, serving, streaming
-from tests.support.stream_reads import read
+from tests.support.stream_reads import both_clients, read
 from tests.support.tables import each_row
 
 NOBODY = "http://127.0.0.1:9"
@@ -159,6 +159,35 @@ def test_certificates_of_the_environment_are_used(monkeypatch: pytest.MonkeyPatc
     assert environment.ssl_context(verify=False).check_hostname is False
 
 
+@pytest.mark.parametrize("road", [by_connect, by_call, by_stream])
+@pytest.mark.parametrize("url", ["http://example.invalid/runs", FAR])
+async def test_proxy_that_refuses_the_connection_is_named_without_its_password(
+    url: str, road: Road, closed_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("ALL_PROXY", closed_url.replace("//", "//u:SECRET@"))
+    place = closed_url.removeprefix("http://")
+    with pytest.raises(TransportError, match=f"the connection to the proxy {place} was refused") as caught:
+        await road(url)
+    assert "SECRET" not in str(caught.value)
+
+
+@on_asyncio
+async def test_proxy_that_refuses_the_fast_client_is_named_too(closed_url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ALL_PROXY", closed_url)
+    with pytest.raises(TransportError, match=f"the connection to the proxy {closed_url[7:]} was refused"):
+        await by_connect("http://example.invalid/runs", fast=True)
+
+
+@both_clients
+async def test_proxy_of_the_callers_client_is_named_and_no_server(new_client: Any, closed_url: str):
+    async with new_client(proxy=closed_url) as client:
+        with pytest.raises(TransportError, match=f"the connection to the proxy {closed_url[7:]} was refused"):
+            await by_connect("http://example.invalid/runs", client=client)
+    async with new_client() as client:
+        with pytest.raises(TransportError, match=r"runs: the connection was refused"):
+            await by_connect(f"{closed_url}/runs", client=client)
+
+
 async def test_proxy_of_the_system_is_named_as_such(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(environment, "getproxies", lambda: {"http": "socks4://h"})
     with pytest.raises(TransportError, match=r"^the system's http proxy: expected the URL"):
@@ -170,6 +199,14 @@ async def test_proxy_of_the_system_is_named_as_such(monkeypatch: pytest.MonkeyPa
 async def test_url_that_has_no_form_on_the_wire_is_a_transport_error(url: str, road: Road):
     with pytest.raises(TransportError):
         await road(url)
+
+
+@on_asyncio
+@pytest.mark.parametrize("fast", [False, True])
+async def test_port_out_of_range_is_told_and_not_tried_again(fast: bool):
+    async with Processor() as processor:
+        with pytest.raises(TransportError, match=r"^http://127\.0\.0\.1:99999/: the port is out of range \("):
+            await processor.run(connect("http://127.0.0.1:99999/", fast=fast, attempts=1_000))
 
 
 async def test_url_that_is_none_is_told_without_its_secrets():

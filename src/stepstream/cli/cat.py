@@ -17,7 +17,6 @@ from stepstream.fold.outcome import Outcome
 from stepstream.live.processor import Processor
 from stepstream.live.registration import CLASSES
 from stepstream.live.source import ItemDecoder, open_source
-from stepstream.wire.error_body import ENOUGH
 from stepstream.wire.sse import Frame
 
 RETAINED: Final = 10**9
@@ -66,21 +65,17 @@ async def _write_change(change: Change) -> None:
 async def _tee(source: object, what: str) -> AsyncIterator[Frame | bytes]:
     """Yield the frames of `source`, each after it was written: as it came, or as the events that it is."""
     decoder, translation = ItemDecoder(), Translation(DialectState())
-    opening, is_empty = b"", True
     async with open_source(source) as items:
         async for item in items:
-            if is_empty and isinstance(item, bytes) and len(opening) < ENOUGH:
-                opening += item[:ENOUGH]
             for frame in _frames(decoder, item):
-                is_empty = False
                 for told in _events(translation, frame) if what == "events" else [frame]:
                     write_object(FRAMES[what](told))
                 yield frame
     pending = decoder.pending()
     if pending is not None and says_end(pending):
         yield pending  # no frame by the standard, but it says how the stream ended
-    elif is_empty:
-        yield opening  # it says what the bytes are, which are no events
+    elif decoder.is_empty:
+        yield decoder.opening  # it says what the bytes are, which are no events
     for event in translation.finish() if what == "events" else ():
         write_object(_event_line(frame_of_event(event)))
 

@@ -11,8 +11,9 @@ from stepstream.cli.request_options import RequestOptions
 from stepstream.cli.source import named
 from stepstream.conformance.deviation import Deviation
 from stepstream.conformance.stream import StreamChecker
-from stepstream.errors import FrameTooLarge, StepStreamError, StreamFailed
+from stepstream.errors import FrameTooLarge, StepStreamError, StreamFailed, StreamTruncated
 from stepstream.live.source import END, ItemDecoder, next_item, open_source
+from stepstream.wire.error_body import foreign_text
 from stepstream.wire.sse import Frame
 
 DEVIATING: Final = 7
@@ -28,6 +29,7 @@ async def check(source: str, *, chunk_size: int, speed: float, request: RequestO
     Reading goes on after `done`, for nothing may follow it: to the end, but waiting at most `TRAILING_TIME`.
 
     Raises:
+        StreamTruncated: it is no event stream: the text says what it is.
         StreamFailed: the stream carried an `error` event, and deviates in nothing.
         UsageError: `request` cannot be sent.
         StepStreamError: it could not be opened, or broke; what was found is written before, and a summary.
@@ -61,6 +63,9 @@ async def _read(chunks: AsyncIterator[Any], report: "_Report") -> None:
         report.take(excess.frames)
         report.write(report.checker.reject(excess))
     else:
+        foreign = foreign_text(decoder.opening) if decoder.is_empty else ""
+        if foreign:
+            raise StreamTruncated(f"the stream ended without a single event: {foreign}")
         report.finish(decoder.pending())
 
 

@@ -23,7 +23,8 @@ from stepstream.sources.response_body import (
     read_error_body,
 )
 from stepstream.sources.retry_log import log_retry
-from stepstream.sources.url_redaction import UrlRedactingClient, redact_url
+from stepstream.sources.sending import RequestSender
+from stepstream.sources.url_redaction import redact_url
 from stepstream.wire.error_body import foreign_fields
 
 MAX_BODY_BYTES: Final = 32 * 2**20
@@ -89,9 +90,10 @@ async def _exchange(call: ApiCall) -> bytearray:
     body = {} if call.json is None else {"json": call.json}
     timeout = (call.connect_timeout, None, None, call.connect_timeout)  # connect, read, write, pool
     options = {"headers": headers, "timeout": timeout, "follow_redirects": False, **body}
+    sender = RequestSender(call.client)
     try:
         with anyio.fail_after(call.timeout):  # over everything: a body that comes byte by byte must end too
-            async with UrlRedactingClient(call.client).stream(call.method, call.url, **options) as response:
+            async with sender.stream(call.method, call.url, **options) as response:
                 if 200 <= response.status_code < 300:
                     return await _read_object(response, where)
                 data = await read_error_body(response)
@@ -100,7 +102,7 @@ async def _exchange(call: ApiCall) -> bytearray:
     except StepStreamError:
         raise
     except Exception as exc:
-        raise translate_http_error(exc, where, call.connect_timeout) from exc
+        raise translate_http_error(exc, where, call.connect_timeout, sender.proxy) from exc
     status = response.status_code
     raise refusal(f"{where} answered {status}", status, response.reason_phrase, response.headers, data)
 

@@ -21,6 +21,9 @@ MAX_NOT_FOUND: Final = 4
 """So many responses that there is no such run are believed: servers behind one address may know of a new run later
 than the one that opened it."""
 
+OWN_LIMIT: Final = "reconcile_timeout"
+"""The option that bounds the asking, unless one for everything does before."""
+
 T = TypeVar("T")
 
 _log = logging.getLogger("stepstream.client")
@@ -40,11 +43,21 @@ Fetch: TypeAlias = Callable[[RunKey], Awaitable[ServerAnswer]]
 class RetryUntil:
     """Repeats a request until it succeeds, with growing delays, for `timeout` seconds from `began_at`.
 
-    Then it raises an error of the kind of `failure`, the failure for which the server is asked at all.
+    Then it raises an error of the kind of `failure`, the failure for which the server is asked at all. It names the
+    `limit`, an option, that was the timeout.
     """
 
-    def __init__(self, timeout: float, failure: TransportError, began_at: float, key: RunKey | None = None) -> None:
+    def __init__(
+        self,
+        timeout: float,
+        failure: TransportError,
+        began_at: float,
+        key: RunKey | None = None,
+        *,
+        limit: str = OWN_LIMIT,
+    ) -> None:
         self._timeout = timeout
+        self._limit = limit
         self._key = key
         self._failure = failure
         self._deadline = began_at + timeout
@@ -78,8 +91,8 @@ class RetryUntil:
                 run_id = self._key.run_id if self._key else "unknown"
                 _log.info("asking for the run %s once more, for %s", run_id, exc, extra=ids_of(self._key))
         await anyio.sleep(max(0.0, left))
-        text = f"{self._failure}, and for {self._timeout:g} s the server did not say that the run is over or waits"
-        raise reworded(self._failure, text) from self._last
+        late = f"for {self._timeout:g} s ({self._limit}) the server did not say that the run is over or waits"
+        raise reworded(self._failure, f"{self._failure}, and {late}") from self._last
 
     def _may_appear(self, failure: StepStreamError) -> bool:
         """Return whether the object was not found, but may be soon."""
@@ -93,11 +106,19 @@ class RunPoller:
     """A source of what the server says about a run, until it has ended or waits for action. It yields changes only."""
 
     def __init__(
-        self, fetch: Fetch, key: RunKey, *, timeout: float, failure: TransportError, began_at: float | None = None
+        self,
+        fetch: Fetch,
+        key: RunKey,
+        *,
+        timeout: float,
+        failure: TransportError,
+        began_at: float | None = None,
+        limit: str = OWN_LIMIT,
     ) -> None:
         self._fetch = partial(fetch, key)
         self._key = key
-        self._retry = RetryUntil(timeout, failure, anyio.current_time() if began_at is None else began_at, key)
+        began_at = anyio.current_time() if began_at is None else began_at
+        self._retry = RetryUntil(timeout, failure, began_at, key, limit=limit)
         self._last: ServerAnswer | None = None
         self._is_settled = False
 

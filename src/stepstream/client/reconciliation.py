@@ -30,13 +30,13 @@ from typing import Final, TypeAlias
 
 import anyio
 
-from stepstream.client.polling import Fetch, RetryUntil, RunKey, RunPoller, reworded
+from stepstream.client.polling import OWN_LIMIT, Fetch, RetryUntil, RunKey, RunPoller, reworded
 from stepstream.errors import FrameTooLarge, StepStreamError, StreamTruncated, TransportError
 from stepstream.fold.reconcile import ServerAnswer
 from stepstream.live.log_ids import ids_of
 from stepstream.live.source import ItemDecoder, Reconnected
 from stepstream.sources.event_stream import EventStream
-from stepstream.wire.error_body import ENOUGH, foreign_text
+from stepstream.wire.error_body import foreign_text
 from stepstream.wire.events import RUN_EVENTS, TYPES, decode_event
 from stepstream.wire.objects import Run, Thread
 from stepstream.wire.sse import Frame
@@ -75,8 +75,7 @@ class RunStream:
         self._key = key = RunKey(thread_id, run_id) if thread_id and run_id else None
         self._timeout = timeout
         self._decoder = ItemDecoder() if key is None else None  # until the ids are known
-        self._opening = b""  # the first bytes, likewise
-        self._has_events = self._is_known = False  # whether events came, and one of a known name; likewise
+        self._is_known = False  # whether an event of a known name came; likewise
         self._poller: RunPoller | None = None
 
     def __repr__(self) -> str:
@@ -122,7 +121,7 @@ class RunStream:
         """Whether what came is of no protocol that is read here."""
         if self._decoder is None or self._is_known:
             return False
-        return self._has_events or bool(foreign_text(self._opening))
+        return not self._decoder.is_empty or bool(foreign_text(self._decoder.opening))
 
     def _read_key(self, decoder: ItemDecoder, item: bytes | Reconnected) -> None:
         """Read the run's ids from the first event that has them."""
@@ -130,9 +129,6 @@ class RunStream:
             frames = decoder.feed(item)
         except FrameTooLarge as excess:
             frames, self._decoder = excess.frames, None
-        if isinstance(item, bytes) and len(self._opening) < ENOUGH:
-            self._opening += item[:ENOUGH]
-        self._has_events = self._has_events or bool(frames)
         self._is_known = self._is_known or any(frame.event in TYPES for frame in frames)
         for data in map(_identifying_object, frames):
             if isinstance(data, Thread):
@@ -148,15 +144,18 @@ class RunStream:
         await self._stream.aclose()
         if self._stream.time_left <= 0:
             raise failure
-        began_at, timeout = anyio.current_time(), min(self._timeout, self._stream.time_left)
+        began_at, left = anyio.current_time(), self._stream.time_left
+        timeout, limit = (left, "total_timeout") if left < self._timeout else (self._timeout, OWN_LIMIT)
         if self._key is None and self._new_thread_id is not None:
-            retry = RetryUntil(timeout, failure, began_at)
+            retry = RetryUntil(timeout, failure, began_at, limit=limit)
             self._key = await retry.call(partial(self._find_run, self._new_thread_id))
         if self._key is None:
             text = f"{failure}, before the run's id was known: the server cannot be asked what became of it"
             raise reworded(failure, text) from failure
         _log.info("the stream of run %s broke (%s): asking for it", self._key.run_id, failure, extra=ids_of(self._key))
-        self._poller = RunPoller(self._fetch, self._key, timeout=timeout, failure=failure, began_at=began_at)
+        self._poller = RunPoller(
+            self._fetch, self._key, timeout=timeout, failure=failure, began_at=began_at, limit=limit
+        )
         return Reconnected()
 
 

@@ -51,6 +51,10 @@ class Translator(Protocol):
         """The fields of `FastKeys`, as of now."""
 
     @property
+    def last_event(self) -> str:
+        """The event with which a stream ends well."""
+
+    @property
     def counter(self) -> Counter | None:
         """What counts deltas like the event before: who folds one without the translator counts it there."""
 
@@ -92,7 +96,6 @@ class _Named(msgspec.Struct):
 
 
 _named: Final = msgspec.json.Decoder(_Named).decode
-
 
 ANOMALY: Final = "stepstream.anomaly"
 """The event that an anomaly of a dialect is in the words of the fold."""
@@ -161,6 +164,11 @@ class Translation:
     def fast_keys(self) -> FastKeys:
         """The keys that may differ between two deltas of one text."""
         return FastKeys(*self._translator.fast_keys) if self._translator is not None else FastKeys("", "", frozenset())
+
+    @property
+    def last_event(self) -> str:
+        """The event with which a stream ends that ends well, by its name in the dialect."""
+        return "done" if self._translator is None else self._translator.last_event
 
     @property
     def counter(self) -> Counter | None:

@@ -65,8 +65,10 @@ class StreamEnding:
         """Return the error that came without its name, where no run went on after it."""
         return failure_of(self._error) if self._error is not None and self._known == self._known_before else None
 
-    def reason(self, opening: str = "") -> Literal["done", "ended"]:
-        """Return how the stream ended, now that its bytes have. `opening` says what they were like if no event came.
+    def reason(self, opening: str = "", last_event: str = "done") -> Literal["done", "ended"]:
+        """Return how the stream ended, now that its bytes have.
+
+        `opening` says what they were like if no event came, `last_event` which event would have been the end.
 
         Raises:
             StreamFailed: with an error that came without its name.
@@ -86,7 +88,7 @@ class StreamEnding:
             raise StreamTruncated(f"the stream ended without a single event{opening}")
         if not self._known:
             raise StreamTruncated(f"none of {events} is of a protocol that stepstream reads (first: {self._first})")
-        raise StreamTruncated(f"the stream ended after {events} without done, its run unfinished")
+        raise StreamTruncated(f"the stream ended after {events} without {last_event}, its run unfinished")
 
 
 def failure_of(data: ErrorData) -> StreamFailed:

@@ -20,12 +20,20 @@ from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.ending import failure_of
 from stepstream.fold.outcome import Outcome, outcome_of
 from stepstream.fold.reconcile import ServerAnswer, missed_events
+from stepstream.live.closing import translate_source_error
 from stepstream.live.fast_path import FastPath
 from stepstream.live.lifetime import Lifetime
 from stepstream.live.log_ids import ids_of_stream
 from stepstream.live.plain_route import PlainRoute
 from stepstream.live.routing import Routes, StreamFanout
-from stepstream.live.source import Reconnected, Source, encoded, frame_of, open_source, translate_source_error
+from stepstream.live.source import (
+    Reconnected,
+    Source,
+    beginning_of_bytes,
+    encoded,
+    frame_of,
+    open_source,
+)
 from stepstream.wire.error_body import ENOUGH, foreign_text
 from stepstream.wire.events import Event
 from stepstream.wire.scan import Scanner
@@ -145,17 +153,17 @@ class Reader:
         pending = None if self.is_done else self._scanner.pending()
         if pending is not None and says_end(pending):
             self._fold_frame(pending)
-        for event in self.accumulator.translation.finish():
+        translation = self.accumulator.translation
+        for event in translation.finish():
             self.plain.fold(event)
         foreign = foreign_text(self._opening)
-        reason = self.plain.ending.reason(f": {foreign}" if foreign else "")
+        reason = self.plain.ending.reason(f": {foreign}" if foreign else "", translation.last_event)
         return outcome_of(self._stream, reason)
 
     def note_opening(self, item: Any) -> None:
         """Keep the beginning of bytes in which no event came yet: it says what they are, if none comes."""
-        if isinstance(item, bytes | bytearray | memoryview | str) and len(self._opening) < ENOUGH:
-            start = item[:ENOUGH]
-            self._opening += encoded(start) if isinstance(start, str) else bytes(start)
+        if len(self._opening) < ENOUGH:
+            self._opening += beginning_of_bytes(item)
 
     def failure(self) -> StepStreamError | None:
         """Return the error that came without its name, or in a dialect, and that no event of a run followed."""

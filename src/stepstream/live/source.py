@@ -1,21 +1,18 @@
 """Sources: whatever yields bytes, frames, events or SSE messages asynchronously, opened and closed in one place."""
 
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from inspect import isawaitable
-from types import TracebackType
 from typing import Any, Final, Protocol, TypeAlias, cast, runtime_checkable
 
-import anyio
-
 from stepstream.dialects.translation import frame_of_event
-from stepstream.errors import StepStreamError, TransportError
+from stepstream.errors import StepStreamError
 from stepstream.fold.reconcile import ServerAnswer
-from stepstream.live.cancellation import is_task_cancelled
-from stepstream.live.refusals import check_status, refusal_in
+from stepstream.live.closing import SourceStack, translate_source_error
+from stepstream.live.refusals import check_status
 from stepstream.live.sdk_events import sdk_frame
 from stepstream.live.source_kinds import recognised, refused
+from stepstream.wire.error_body import ENOUGH
 from stepstream.wire.events import Event
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder
 
@@ -58,8 +55,6 @@ Source: TypeAlias = Any
 END: Final = object()
 """What `next_item` returns at the end of a source."""
 
-_log = logging.getLogger("stepstream.live")
-
 
 @asynccontextmanager
 async def open_source(source: Source) -> AsyncIterator[AsyncIterator[Any]]:
@@ -71,7 +66,7 @@ async def open_source(source: Source) -> AsyncIterator[AsyncIterator[Any]]:
         APIError: it is a response whose status is no success.
         TransportError: it could not be opened. What stepstream itself raises passes as it is.
     """
-    async with _Closing() as stack:
+    async with SourceStack() as stack:
         kind, found = recognised(source)
         if kind.is_entered:
             source = await _entered(stack, source)
@@ -86,38 +81,6 @@ async def open_source(source: Source) -> AsyncIterator[AsyncIterator[Any]]:
         if kind.close:
             await check_status(found, items)
         yield items
-
-
-class _Closing(AsyncExitStack):
-    """Close what a source opened, whatever became of the stream.
-
-    A source neither sees nor replaces an exception of the stream: it did not cause it. It does see a cancellation: that
-    may come from a scope of its own, and must end there. One that does not end there, while the task is not cancelled,
-    is of something that the source awaited, and a failure of the source.
-    """
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        cancelled = anyio.get_cancelled_exc_class()
-        seen = (None, None, None) if isinstance(exc, Exception) else (exc_type, exc, traceback)
-        try:
-            is_handled = bool(await super().__aexit__(*seen))
-            if is_handled or not isinstance(exc, cancelled) or is_task_cancelled():
-                return is_handled
-            failure: BaseException = exc
-        except (Exception, cancelled) as raised:
-            if isinstance(raised, cancelled) and is_task_cancelled():
-                raise
-            failure = raised
-        # a cancellation of the task must reach its scope; one by a scope of the source's own ends here
-        if exc is None or (isinstance(exc, cancelled) and not is_task_cancelled()):
-            if isinstance(failure, StepStreamError):
-                raise failure
-            raise translate_source_error(failure) from failure
-        if repr(failure) != repr(exc):  # else it failed at the same thing twice
-            _log.warning("a source failed when it was closed", exc_info=failure)
-        return False
 
 
 async def _entered(stack: AsyncExitStack, source: Any) -> Any:
@@ -162,23 +125,16 @@ async def next_item(items: AsyncIterator[Any]) -> Any:
         raise translate_source_error(exc) from exc
 
 
-def translate_source_error(exc: BaseException) -> StepStreamError:
-    """Return the error that a foreign exception becomes. Its own text may quote keys, and stays in the cause.
-
-    A cancellation is one too, where the task itself is not cancelled.
-    """
-    if not isinstance(exc, Exception):
-        return TransportError(f"the source was cancelled by what it awaited ({type(exc).__name__})")
-    refusal = refusal_in(exc)
-    if refusal is not None:
-        return refusal
-    reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else type(exc).__name__
-    return TransportError(f"the source failed: {reason}")
-
-
 def encoded(text: str) -> bytes:
     """Return a chunk of text as bytes. What has no form in UTF-8, half of a surrogate pair, becomes "?"."""
     return text.encode("utf-8", "replace")
+
+
+def beginning_of_bytes(item: object) -> bytes:
+    """Return the first bytes of a chunk, enough to tell what begins with them; of any other item nothing."""
+    if isinstance(item, str):
+        return encoded(item[:ENOUGH])
+    return bytes(item[:ENOUGH]) if isinstance(item, bytes | bytearray | memoryview) else b""
 
 
 def frame_of(item: object) -> Frame:
@@ -204,11 +160,14 @@ class ItemDecoder:
 
     Bytes, and text as bytes, are decoded as those of one connection, and after `Reconnected` as those of a new one. The
     answer of a server is no frame: only the fold knows which events it stands for.
+
+    `opening` is what bytes began with, as long as `is_empty`: no frame has come. It says what they are, if none comes.
     """
 
     def __init__(self, *, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES) -> None:
         self._limit = max_event_bytes
         self._decoder = FrameDecoder(max_event_bytes=max_event_bytes)
+        self.opening, self.is_empty = b"", True
 
     def __repr__(self) -> str:
         return f"<ItemDecoder {self._decoder!r}>"
@@ -220,6 +179,13 @@ class ItemDecoder:
             FrameTooLarge: as `FrameDecoder.feed` does, with the frames before it.
             TypeError: the item is of no kind that a source may yield.
         """
+        if self.is_empty and len(self.opening) < ENOUGH:
+            self.opening += beginning_of_bytes(item)
+        frames = self._decoded(item)
+        self.is_empty = self.is_empty and not frames
+        return frames
+
+    def _decoded(self, item: Item) -> list[Frame]:
         match item:
             case bytes() | bytearray() | memoryview():
                 return self._decoder.feed(item)

@@ -26,9 +26,11 @@ class ConnectionFailure(NamedTuple):
     text: str
 
 
-def connection_failure(exc: BaseException) -> ConnectionFailure:
+def connection_failure(exc: BaseException, proxy: str = "") -> ConnectionFailure:
     """Return what failed where a client raised `exc`. A certificate that is refused will be refused again, and a port
     that there is not will not be there.
+
+    `proxy` is the host and port of the proxy that was to be connected to, empty where it was the server itself.
     """
     causes = list(_causes(exc))
     for one in causes:
@@ -39,9 +41,9 @@ def connection_failure(exc: BaseException) -> ConnectionFailure:
         if isinstance(one, ssl.SSLError):
             return ConnectionFailure(False, f"TLS failed: {getattr(one, 'reason', None) or type(one).__name__}")
         if isinstance(one, socket.gaierror):
-            return ConnectionFailure(False, "the host name could not be resolved")
+            return ConnectionFailure(False, f"the host name{proxy and f' of the proxy {proxy}'} could not be resolved")
         if isinstance(one, ConnectionRefusedError):
-            return ConnectionFailure(False, "the connection was refused")
+            return ConnectionFailure(False, f"the connection{proxy and f' to the proxy {proxy}'} was refused")
         if isinstance(one, OverflowError):
             return ConnectionFailure(True, "the port is out of range")
         if any("ProxyError" in base.__name__ for base in type(one).__mro__):

@@ -67,6 +67,7 @@ class FastTransport(AiohttpTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and give the response to it, its body unread."""
         session = self._session()
+        await self._trace_proxy(request)
         url, content = _url(request.url), await request.aread()
         timeout = request.extensions.get("timeout", {})
         try:
@@ -96,6 +97,13 @@ class FastTransport(AiohttpTransport):
             stream=_Body(response),
             extensions={"http_version": b"HTTP/1.1", "reason_phrase": (response.reason or "").encode()},
         )
+
+    async def _trace_proxy(self, request: httpx.Request) -> None:
+        """Report that a proxy is asked, as httpcore does."""
+        trace = request.extensions.get("trace")
+        if self.proxy is not None and trace is not None:
+            url = self.proxy.url
+            await trace("proxy.connect_tcp.started", {"host": url.host, "port": url.port or 80})
 
     def _session(self) -> aiohttp.ClientSession:
         if not isinstance(self.client, aiohttp.ClientSession):
@@ -159,7 +167,13 @@ def _remaining(content: aiohttp.StreamReader) -> bytes:
 
 
 def _url(url: httpx.URL) -> URL:
-    """Return a URL as it is written, without its fragment and its user, of which httpx has made a header."""
+    """Return a URL as it is written, without its fragment and its user, of which httpx has made a header.
+
+    Raises:
+        OverflowError: there is no such port, which the default transport says so too.
+    """
+    if url.port is not None and not 0 <= url.port < 2**16:
+        raise OverflowError("expected a port from 0 to 65535")
     return URL(str(url.copy_with(userinfo=b"", fragment=None)), encoded=True)
 
 

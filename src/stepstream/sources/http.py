@@ -47,7 +47,8 @@ def connect(
     """Open `url` and give its stream of events. With `json` it is a POST of that, otherwise a GET, or as `method` says.
 
     `api_key` is sent as a bearer token, unless `headers` have an authorization: a key, or a callable that returns a
-    fresh token for each request, or an awaitable of one. `client` is an `httpx.AsyncClient` or `httpx2.AsyncClient` to
+    fresh token for each request, or an awaitable of one. Either wins over `user:password@` in the URL, and over the
+    `auth` of a client, as `auth=` does in httpx. `client` is an `httpx.AsyncClient` or `httpx2.AsyncClient` to
     use; it stays open. With `fast`, aiohttp speaks HTTP instead of httpcore: with the same behaviour, on asyncio only,
     and cheaper per event. Timeouts are in seconds: to connect, until the response begins, between two chunks of it,
     from one event to the next, whatever comments come between, and for everything. An event that has begun has 300.

@@ -54,10 +54,10 @@ def is_unprocessed(failure: StepStreamError) -> bool:
     return isinstance(failure, Unsent) or (isinstance(failure, APIError) and failure.status_code in TRANSIENT)
 
 
-def translate_http_error(exc: Exception, where: str, seconds: float) -> TransportError:
+def translate_http_error(exc: Exception, where: str, seconds: float, proxy: str = "") -> TransportError:
     """Return the error for an exception of httpx, httpx2 or httpcore, which name them alike.
 
-    `where` is a redacted URL, `seconds` the limit in force.
+    `where` is a redacted URL, `seconds` the limit in force, `proxy` the host and port of a proxy that was asked.
     """
     names = {base.__name__ for base in type(exc).__mro__}
     kind = type(exc).__name__
@@ -66,8 +66,9 @@ def translate_http_error(exc: Exception, where: str, seconds: float) -> Transpor
     if UNSENDABLE & {*names, type(exc.__context__).__name__}:
         return Unsendable(f"{where}: expected an http or https URL ({kind})")
     if UNSENT & names and is_late:
-        return UnsentTimeout(f"{where}: no connection was made within {seconds:g} s", seconds)
-    is_final, what = connection_failure(exc)
+        to = f" to the proxy {proxy}" if proxy else ""
+        return UnsentTimeout(f"{where}: no connection{to} was made within {seconds:g} s", seconds)
+    is_final, what = connection_failure(exc, proxy)
     if is_final:
         return Unsendable(f"{where}: {what} ({kind})")
     if UNSENT & names:

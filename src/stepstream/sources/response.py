@@ -31,7 +31,8 @@ from stepstream.live.refusals import refusal
 from stepstream.sources.http_errors import translate_http_error, unexpected_response
 from stepstream.sources.options import ApiKey, bearer, check_seconds, fresh_key
 from stepstream.sources.response_body import IDENTITY, content_encoding, read_error_body
-from stepstream.sources.url_redaction import UrlRedactingClient, redact_url
+from stepstream.sources.sending import RequestSender
+from stepstream.sources.url_redaction import redact_url
 
 MAX_REDIRECTS: Final = 5
 
@@ -104,9 +105,9 @@ async def _send(request: StreamRequest, url: str, last_event_id: str) -> AsyncIt
     body = {} if request.json is None else {"json": request.json}
     timeout = (request.connect_timeout, None, None, request.connect_timeout)  # connect, read, write, pool
     options = {"headers": headers, "timeout": timeout, "follow_redirects": False, **body}
-    client: Any = UrlRedactingClient(request.client)
+    sender: Any = RequestSender(request.client)
     # `Accept` and `Cache-Control` are set by httpx-sse. Its decoder is not used: the reader of the stream decodes.
-    exchange = httpx_sse.aconnect_sse(client, request.method, url, **options)
+    exchange = httpx_sse.aconnect_sse(sender, request.method, url, **options)
     try:
         with anyio.fail_after(request.first_byte_timeout):
             response: Any = (await exchange.__aenter__()).response
@@ -114,7 +115,7 @@ async def _send(request: StreamRequest, url: str, last_event_id: str) -> AsyncIt
         text = f"{where} did not answer within {request.first_byte_timeout:g} s"
         raise IdleTimeout(text, request.first_byte_timeout) from exc
     except Exception as exc:
-        raise translate_http_error(exc, where, request.connect_timeout) from exc
+        raise translate_http_error(exc, where, request.connect_timeout, sender.proxy) from exc
     try:
         yield response
     finally:

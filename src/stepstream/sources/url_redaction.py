@@ -14,8 +14,6 @@ What would break it: a handler that makes its text of `record.args` by itself, b
 """
 
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,22 +49,3 @@ def _unlogged_kind(kind: Any) -> Any:
         return f"URL({redact_url(kind.__str__(self))!r})"
 
     return type("UnloggedURL", (kind,), {"__str__": text, "__repr__": representation})
-
-
-class UrlRedactingClient:
-    """Wraps a client of httpx or httpx2: its `stream` keeps query, user and fragment of the URL out of logs."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    @asynccontextmanager
-    async def stream(self, method: str, url: str, *, follow_redirects: bool, **options: Any) -> AsyncIterator[Any]:
-        """Send a request and give the response to it, as the client's own `stream` does."""
-        request = self._client.build_request(method, url, **options)
-        request.url = unlogged(request.url)
-        response = await self._client.send(request, stream=True, follow_redirects=follow_redirects)
-        request.url = request.url.copy_with(userinfo=b"", query=None, fragment=None)
-        try:
-            yield response
-        finally:
-            await response.aclose()

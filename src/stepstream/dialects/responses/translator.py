@@ -95,6 +95,11 @@ class ResponsesTranslator:
         return "delta", "sequence_number", frozenset({"obfuscation"})
 
     @property
+    def last_event(self) -> str:
+        """The event with which a stream ends that ends well: `done` belongs to another vocabulary."""
+        return "response.completed"
+
+    @property
     def counter(self) -> EventCounter | None:
         """What counts deltas like the event before."""
         run = current_of(self._state, self._stream)
