@@ -209,7 +209,7 @@ async def test_page_that_fails_in_the_middle_is_asked_for_again(failing: Any):
 
 @pytest.mark.parametrize("failing", [500, {"data": [{}], "has_more": True}], ids=["refused", "no-id-to-ask-after"])
 async def test_page_that_fails_for_ever_ends_in_time_with_an_error(failing: Any):
-    with pytest.raises(StreamTruncated, match="for 60 s the server did not say") as caught:
+    with pytest.raises(StreamTruncated, match=r"for 60 s \(reconcile_timeout\) the server did not say") as caught:
         await Server(failing, listed(MESSAGES)).reconciled()
     assert isinstance(caught.value.__cause__, APIError) == (failing == 500)
     assert caught.value.outcome is not None

@@ -603,7 +603,7 @@ async def test_timeouts_of_streams_are_those_of_the_client():
     async with noting(begins, attempts=1, **timeouts) as client, Processor() as processor:
         with pytest.raises(IdleTimeout) as caught:
             await processor.run(client.stream_run("t"))
-    assert "for 0.1 s the server did not say" in str(caught.value)
+    assert "for 0.1 s (reconcile_timeout) the server did not say" in str(caught.value)
 
 
 async def test_stream_shows_its_response(base_url: str):
