@@ -1,3 +1,4 @@
+import gc
 import os
 from importlib.util import find_spec
 
@@ -14,6 +15,12 @@ BACKENDS = [
 def pytest_xdist_auto_num_workers() -> int:
     """One worker more than there are processors: at any time some test waits for a socket or a process."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    """What importing and collecting made stays to the end: no collection of garbage walks it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=BACKENDS)
