@@ -3,6 +3,11 @@ import os
 from importlib.util import find_spec
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("usual", max_examples=40)
+settings.register_profile("thorough", max_examples=400)  # asked for by .ci/run
+settings.load_profile("usual")
 
 WITHOUT_UVLOOP = pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed")
 BACKENDS = [

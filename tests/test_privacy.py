@@ -155,7 +155,7 @@ async def shown_of(chunks: list[Any], *, strict: bool) -> list[str]:
     return shown
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(sent=st.lists(blocks(), max_size=8), end=st.sampled_from(ENDS), strict=st.booleans())
 def test_payload_is_in_no_log_repr_or_exception(sent: list[bytes], end: Any, strict: bool):
     with listening("stepstream") as records:

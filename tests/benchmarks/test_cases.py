@@ -76,6 +76,7 @@ def test_rows_that_share_a_process_take_turns() -> None:
     assert samples["bare_split"]["passes"] == samples["naive_json"]["passes"]
 
 
+@pytest.mark.slow
 def test_memory_is_told_for_open_kept_and_released_runs() -> None:
     sample = Memory(5, is_heap=True)()
     assert sample[OPEN] > sample[RELEASED]

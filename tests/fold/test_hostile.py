@@ -36,7 +36,7 @@ from tests.support.server_events import (
 )
 from tests.support.tables import each_row
 
-some = settings(max_examples=100, deadline=None)
+some = settings(deadline=None)
 
 SEEDS = st.integers(0, 2**32)
 
@@ -189,7 +189,7 @@ def check_that_nothing_raises(seed: int) -> None:
     check_that_everything_can_be_read(accumulator, changes)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(deadline=None)
 @given(SEEDS)
 def test_damaged_events_raise_nothing_and_are_refused_as_a_whole(seed: int) -> None:
     check_that_nothing_raises(seed)

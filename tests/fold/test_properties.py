@@ -30,7 +30,7 @@ from tests.support.server_events import (
     step_of,
 )
 
-some = settings(max_examples=100, deadline=None)
+some = settings(deadline=None)
 
 
 WORDS = st.sampled_from(["", "a", "b\r\n", "{", '"fog"', "\u00e5"])

@@ -584,7 +584,7 @@ def test_every_cut_of_our_own_streams_is_made_good(streams: Sequence[str]):
 
 
 @given(data=st.data(), end=st.sampled_from(["completed", "incomplete", "failed", "cancelled", "expired"]))
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 def test_whatever_is_asked_on_the_way_is_told_once(data: st.DataObject, end: str):
     events = sailing(end)
     cut = data.draw(st.integers(0, len(events)), "cut")
@@ -593,7 +593,7 @@ def test_whatever_is_asked_on_the_way_is_told_once(data: st.DataObject, end: str
 
 
 @given(data=st.data())
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 def test_answers_that_are_older_than_the_stream_change_nothing(data: st.DataObject):
     events = sailing()
     cut = data.draw(st.integers(1, len(events)), "cut")

@@ -22,7 +22,7 @@ from tests.support.server_events import (
     step_of,
 )
 
-some = settings(max_examples=100, deadline=None)
+some = settings(deadline=None)
 many = settings(max_examples=1_000, deadline=None)
 
 

@@ -100,7 +100,7 @@ def check(seed: int) -> None:
     assert told(seed, by_the_long_way=False) == expected, seed
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_any_stream_is_folded_as_by_the_long_way(seed: int) -> None:
     check(seed)

@@ -401,7 +401,7 @@ def _longest(options: dict[str, Any]) -> float:
 casts = st.integers(1, 3).flatmap(lambda count: st.tuples(*(streams(number) for number in range(count))).map(list))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(cast=casts, actors=st.lists(parts, max_size=4))
 def test_every_subscriber_gets_what_it_is_promised(cast: list[Stream], actors: list[Part]):
     virtually(Stage(cast, actors).play)

@@ -1023,7 +1023,7 @@ BOUNDED = st.sampled_from([{}, {}, {"retain": 1, "max_open_runs": 1}, {"retain":
 SEEDS = st.integers(0, 2**32)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(SEEDS, st.integers(0, 60), SEEDS, moods(), LIMITED, BOUNDED)
 def test_any_stream_in_any_chunks_is_folded_as_by_the_plain_way(
     seed: int, length: int, cuts: int, mood: JSON, limits: JSON, options: JSON

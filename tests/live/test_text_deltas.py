@@ -108,7 +108,7 @@ def tellings(draw: st.DrawFn) -> list[Sent]:
     return [*events, *draw(st.lists(ends, max_size=1)), *draw(st.lists(deltas, max_size=2))]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=tellings(), filtered=st.booleans())
 async def test_pieces_joined_are_the_text_or_the_message_is_named_whatever_comes(events: list[Sent], filtered: bool):
     filters = {"run_id": "run_1"} if filtered else {}

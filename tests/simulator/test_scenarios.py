@@ -76,7 +76,7 @@ async def test_folding_its_streams_gives_what_the_server_says(client: httpx.Asyn
     assert [code for code, _ in groupby(codes)] == ANOMALIES.get(name, [])
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("anyio_backend", ["asyncio", pytest.param("trio", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", BIG)
 async def test_folding_big_streams_gives_what_the_server_says(client: httpx.AsyncClient, name: str):
     got = await told(client, name)

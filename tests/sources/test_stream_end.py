@@ -54,7 +54,7 @@ def by_the_connection(data: bytes, size: int) -> bool:
     return position.is_over(or_waiting=True)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(deadline=None)
 @given(STREAMS, st.integers(1, 90), st.integers(0, 2))
 @example([*frames([run("queued")]), ERROR, Frame("keepalive", b"{}")], 9, 0)
 @example([*frames([run("queued")]), ERROR, Frame("message", b"x")], 9, 0)

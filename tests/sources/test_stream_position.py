@@ -48,7 +48,6 @@ def of_the_decoder(data: bytes, last_event_id: str = "0") -> tuple[str, int | No
     return decoder.last_event_id, decoder.retry
 
 
-@settings(max_examples=400)
 @given(STREAMS, PLACES)
 @example(BOM + b"id: 1\n\n", [1])
 @example(BOM + b"id: 1\n\n", [2])

@@ -11,7 +11,7 @@ from stepstream.wire.depth import is_deeper
 from stepstream.wire.events import TYPES, decode_event
 from stepstream.wire.sse import Frame, FrameDecoder, encode_comment, encode_frame
 
-some = settings(max_examples=100, deadline=None)
+some = settings(deadline=None)
 many = settings(max_examples=2_000, deadline=None)
 
 TOKENS = [

@@ -383,7 +383,7 @@ def streams(draw: st.DrawFn) -> list[bytes]:
     return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(deadline=None)
 @given(streams(), st.sampled_from([2**20, 2**20, 90, 64, 40]))
 def test_any_blocks_in_any_chunks_give_the_frames_of_a_decoder_at_the_same_chunk(
     chunks: list[bytes], limit: int
