@@ -13,7 +13,7 @@ from stepstream.dialects.responses.translator import RUN_EVENTS, ResponsesTransl
 from stepstream.dialects.responses.translator import run_told as responses_run
 from stepstream.dialects.state import DialectState, RunTold
 from stepstream.wire.ending import decides_end
-from stepstream.wire.events import DEFAULT_MAX_DEPTH, ErrorData, Event, Malformed, decode_event
+from stepstream.wire.events import DEFAULT_MAX_DEPTH, OPENING_EVENTS, ErrorData, Event, Malformed, decode_event
 from stepstream.wire.sse import Frame
 from stepstream.wire.statuses import RUN_TERMINAL
 
@@ -133,18 +133,16 @@ class Translation:
         self._max_depth = max_depth
         self._translator: Translator | None = None
         self._continued = ""
+        self._opened: Event | None = None  # the newest event, where its object may come again under another name
         self.dialect = AUTO
         """The name of the dialect; "auto" until the stream has told."""
+        self.is_plain = False
+        """Whether the stream is known to speak the vocabulary of the fold."""
         if dialect != AUTO:
             self._decide(dialect)
 
     def __repr__(self) -> str:
         return f"<Translation {self.dialect}>"
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the stream is known to speak the vocabulary of the fold."""
-        return self.dialect != AUTO and self._translator is None
 
     def feed(self, frame: Frame) -> list[Event]:
         """Return the events that a frame is: itself, decoded, or what its dialect makes of it.
@@ -156,9 +154,11 @@ class Translation:
             told = dialect_of(frame)
             if told is not None:
                 self._decide(told)
-        if self._translator is None:
-            return [decode_event(frame, max_depth=self._max_depth)]
-        return self._translator.feed(frame)
+        if self._translator is not None:
+            return self._translator.feed(frame)
+        event = decode_event(frame, max_depth=self._max_depth, before=self._opened)
+        self._opened = event if event.name in OPENING_EVENTS else None
+        return [event]
 
     @property
     def fast_keys(self) -> FastKeys:
@@ -216,6 +216,7 @@ class Translation:
         make = DIALECTS[dialect]
         self.dialect = dialect
         self._translator = None if make is None else make(self._state, max_depth=self._max_depth)
+        self.is_plain = make is None
         if self._continued:
             self.continue_run(self._continued)
 

@@ -53,48 +53,49 @@ class Append(NamedTuple):
     """The key of the delta under which the piece stood."""
 
 
-class SnapshotBuilder(Generic[Obj]):
+class ToldCall(msgspec.Struct, gc=False):
+    """A tool call that was reported as started: the index, type and name that it had then."""
+
+    index: int
+    type: str
+    name: str | None
+    is_finished: bool = False
+    """Whether it was reported as finished, too."""
+
+
+class SnapshotBuilder(msgspec.Struct, Generic[Obj], eq=False):
     """A step or message, and what deltas have added to it."""
 
-    __slots__ = (
-        "_tree", "base", "cached", "created", "deltas", "ended", "finished", "run_key",
-        "sent", "started", "taken", "version",
-    )  # fmt: skip
+    base: Obj
+    run_key: str
+    """What it is kept and dropped with: the id of its run, where it has one."""
+    deltas: int = 0
+    """How many deltas came for it."""
+    created: bool = False
+    """Whether its `created` event came."""
+    ended: bool = False
+    sent: Obj | None = None
+    """The terminal object as it was sent."""
+    told: dict[str, ToldCall] = {}
+    """The tool calls reported as started, by id."""
+    taken: TakenStatuses | None = None
+    """The statuses it took, once it took another than the first and the last."""
+    version: int = 0
+    """Rises with every change but `append`."""
+    grown: Node | None = None
+    """The tree, where there is one; else `base` holds everything."""
+    cached: Obj | None = None
+    """The snapshot built last; None once something grew."""
 
-    def __init__(self, base: Obj, run_key: str) -> None:
-        self.base: Obj = base
-        self.run_key = run_key
-        """What it is kept and dropped with: the id of its run, where it has one."""
-        self.deltas = 0
-        """How many deltas came for it."""
-        self.created = False
-        """Whether its `created` event came."""
-        self.ended = False
-        self.sent: Obj | None = None
-        """The terminal object as it was sent."""
-        self.started: dict[str, tuple[int, str, str | None]] = {}
-        """The tool calls reported as started, by id: the index, type and name each had then."""
-        self.finished: set[str] = set()
-        """The ids of the tool calls reported as finished."""
-        self.taken: TakenStatuses | None = None
-        """The statuses it took, once it took another than the first and the last."""
-        self.version = 0
-        """Rises with every change but `append`."""
-        self._tree: Node | None = None
-        self.cached: Obj | None = base
-        """The snapshot built last; None once something grew."""
+    def __repr__(self) -> str:
+        return f"<SnapshotBuilder {self.base!r} {self.deltas:,} deltas>"
 
     @property
     def tree(self) -> Node:
         """The fields that grow, to be read."""
-        if self._tree is None:
-            self._tree = _load(self.base)
-        return self._tree
-
-    @property
-    def is_grown(self) -> bool:
-        """Whether there is a tree; else `base` holds everything."""
-        return self._tree is not None
+        if self.grown is None:
+            self.grown = _load(self.base)
+        return self.grown
 
     def take_status(self, previous: str | None, status: str, *, ends: bool) -> str:
         """Record that its status is another one now, and return what stands behind that in the key of the transition.
@@ -109,7 +110,7 @@ class SnapshotBuilder(Generic[Obj]):
 
     def set_tree(self, tree: Node) -> None:
         """Replace the fields that grow by `tree`."""
-        self._tree = tree
+        self.grown = tree
         self._changed()
 
     def merge(self, delta: Node, *, has_repetitions: bool = False) -> Effect:
@@ -141,7 +142,7 @@ class SnapshotBuilder(Generic[Obj]):
 
     def snapshot(self) -> Obj:
         """Return the object as of now."""
-        if self.cached is None and self._tree is None:
+        if self.cached is None and self.grown is None:
             self.cached = self.base
         elif self.cached is None:
             grown = {field: freeze(value) for field, value in self.tree.items()}
@@ -155,10 +156,10 @@ class SnapshotBuilder(Generic[Obj]):
         """
         base, added = self.base, False
         grown = _grown_of(base)
-        if self._tree is None and full == base:
+        if self.grown is None and full == base:
             self.base = msgspec.structs.replace(full, **grown)  # the newest number of two that are equal, 1 and 1.0
         else:
-            if self._tree is not None or any(getattr(full, field) != known for field, known in grown.items()):
+            if self.grown is not None or any(getattr(full, field) != known for field, known in grown.items()):
                 added = combine(self.tree, _load(full), SUPPLY, Effect()).added
             pairs = zip(full.__struct_fields__, msgspec.structs.astuple(full), strict=True)
             unsaid = {field: getattr(base, field) for field, value in pairs if value is UNSET}
@@ -171,19 +172,20 @@ class SnapshotBuilder(Generic[Obj]):
 
         `is_odd`: some of it did not fit and was left out, which says no more than null does.
         """
-        before, self._tree = self._tree, None
-        grown = _grown_of(self.base) if before is None else before
-        pairs = [(getattr(full, field), known) for field, known in grown.items()]
-        is_covered = all(value == known or covers(value, known) for value, known in pairs)
+        before, self.grown, base = self.grown, None, self.base
+        is_covered = True
+        for field in GROWN_FIELDS[type(full)]:
+            value, known = getattr(full, field), getattr(base, field) if before is None else before.get(field)
+            is_covered = is_covered and (value == known or covers(value, known))
         if before is None and not is_covered:
-            before = _load(self.base)
+            before = _load(base)
         self.sent = full
-        self.base = self.cached = self._of_run(identified(full, self.base) if is_odd else full)
+        self.base = self.cached = self._of_run(identified(full, base) if is_odd else full)
         self.ended = True
         self.version += 1
         if before is not None and not is_covered:
-            self._tree = _load(full)
-            if combine(self._tree, before, SETTLE_ODD if is_odd else SETTLE, Effect()).added:
+            self.grown = _load(full)
+            if combine(self.grown, before, SETTLE_ODD if is_odd else SETTLE, Effect()).added:
                 self.cached = None
 
     def _of_run(self, full: Obj) -> Obj:

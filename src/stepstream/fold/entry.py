@@ -24,10 +24,12 @@ class StreamOrigin:
 class RunEntry:
     """A run with its steps and messages."""
 
-    __slots__ = ("asked", "key", "messages", "origin", "run", "steps", "taken")
+    __slots__ = ("asked", "is_run", "key", "messages", "origin", "run", "steps", "taken")
 
     def __init__(self, key: str) -> None:
         self.key = key
+        self.is_run = key.startswith("run:")
+        """Whether it is of a run; else of a step or message that names none."""
         self.run: Run | None = None
         self.origin = StreamOrigin()
         """That of the stream which named the run last."""
@@ -41,7 +43,7 @@ class RunEntry:
     @property
     def is_finished(self) -> bool:
         """Whether its run ended; without a run id, whether its only member did."""
-        if self.key.startswith("run:"):
+        if self.is_run:
             return self.run is not None and self.run.is_terminal
         return all(step.ended for step in self.steps.values()) and all(one.ended for one in self.messages.values())
 

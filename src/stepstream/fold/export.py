@@ -11,7 +11,7 @@ from stepstream.dialects.state import DialectState
 from stepstream.dialects.translation import Translation, frame_of_event
 from stepstream.errors import DecodeError
 from stepstream.fold.anomalies import Anomaly, AnomalyCode
-from stepstream.fold.builder import SnapshotBuilder
+from stepstream.fold.builder import SnapshotBuilder, ToldCall
 from stepstream.fold.cause import TakenStatuses
 from stepstream.fold.orphans import EventRef
 from stepstream.fold.state import State, StreamState, run_key
@@ -145,7 +145,7 @@ def _load(stream: StreamState, saved: _Saved) -> None:
     for delta in saved.waiting:
         frame = Frame(delta.event, delta.payload.encode(), delta.id)
         event = decode_event(frame, max_depth=len(frame.data))
-        _wait_again(stream, EventRef(event, delta.sequence, delta.received_at))
+        _wait_again(stream, EventRef.of(event, delta.sequence, stream.context, delta.received_at))
 
 
 def _load_state(state: State, saved: _Saved) -> None:
@@ -174,7 +174,7 @@ def _wait_again(stream: StreamState, ref: EventRef) -> None:
 
 
 def _saved(builder: SnapshotBuilder[Any]) -> _SavedObject:
-    grown = tree_as_json(builder.tree) if builder.is_grown else None
+    grown = None if builder.grown is None else tree_as_json(builder.grown)
     return _SavedObject(
         builder.base,
         builder.run_key,
@@ -182,8 +182,8 @@ def _saved(builder: SnapshotBuilder[Any]) -> _SavedObject:
         builder.ended,
         grown,
         builder.sent,
-        builder.started,
-        sorted(builder.finished),
+        {identifier: (call.index, call.type, call.name) for identifier, call in builder.told.items()},
+        sorted(identifier for identifier, call in builder.told.items() if call.is_finished),
         None if builder.taken is None else _SavedStatuses(builder.taken.counts, builder.taken.again),
     )
 
@@ -197,7 +197,8 @@ def _taken(saved: _SavedStatuses) -> TakenStatuses:
 def _grown(kind: type[Obj], saved: _SavedObject) -> SnapshotBuilder[Obj]:
     builder: SnapshotBuilder[Obj] = SnapshotBuilder(build(kind, saved.object), saved.group)
     builder.created, builder.ended = saved.created, saved.ended
-    builder.started, builder.finished = saved.started, set(saved.finished)
+    finished = set(saved.finished)
+    builder.told = {one: ToldCall(*call, one in finished) for one, call in saved.started.items()}
     if saved.taken is not None:
         builder.taken = _taken(saved.taken)
     if saved.sent is not None:

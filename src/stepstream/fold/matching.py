@@ -19,6 +19,8 @@ from stepstream.wire.base import WireObject
 ONCE: Final[Mapping[str, AnomalyCode]] = {"id": "id_conflict", "type": "type_conflict", "name": "id_conflict"}
 """What is set once, and the anomaly that another value is."""
 
+_IDENTIFYING: Final = frozenset({"id", "type"})
+
 
 def is_not_another(node: Node, other: Node) -> bool:
     """Return whether nothing that is set once differs between the two."""
@@ -65,23 +67,29 @@ def covers(full: Any, known: Any) -> bool:
     """
     if full is None or full is UNSET:
         return known is None or known is UNSET
-    if isinstance(known, Indexed | tuple):
-        return _covers_entries(full, known)
-    if not isinstance(known, dict | WireObject):
-        return True  # null, a text, or a plain value: the terminal object's own stays
-    if not isinstance(full, dict | WireObject):
+    kind = type(known)
+    if kind is str or kind is TextBuffer:
+        return True  # the terminal object's own stays, as it does of any other plain value
+    if kind is Indexed or kind is tuple:
+        return not known or _covers_entries(full, known)
+    is_struct = isinstance(full, WireObject)
+    if isinstance(known, dict):
+        pairs = known.items()
+    elif isinstance(known, WireObject):
+        pairs = fields(known)
+    else:
+        return True
+    if not is_struct and not isinstance(full, dict):
         return False
-    for key, value in known.items() if isinstance(known, dict) else fields(known):
+    for key, value in pairs:
         if value is not None:
-            own = full.get(key) if isinstance(full, dict) else getattr(full, key, None)
-            if (own != value) if key in ("id", "type") else not covers(own, value):
+            own = getattr(full, key, None) if is_struct else full.get(key)
+            if (own != value) if key in _IDENTIFYING else not covers(own, value):
                 return False
     return True
 
 
 def _covers_entries(full: Any, known: Indexed | tuple[Any, ...]) -> bool:
-    if not known:
-        return True
     entries = known if isinstance(known, Indexed) else dict(enumerate(known))
     if not isinstance(full, tuple) or max(entries) >= len(full) or len(entries) <= max(entries):
         return False

@@ -11,6 +11,7 @@ from stepstream.fold.changes import (
     StepProgress,
     StepTransition,
 )
+from stepstream.fold.entry import RunEntry
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RunStep
 
@@ -28,7 +29,7 @@ class ObjectTable(Generic[Obj]):
         transition: type[StepTransition | MessageTransition],
         progress: type[StepProgress | MessageProgress],
         known: dict[str, SnapshotBuilder[Obj]],
-        add: Callable[[SnapshotBuilder[Obj]], None],
+        add: Callable[[SnapshotBuilder[Obj]], RunEntry],
     ) -> None:
         self.name = name
         self.is_steps = name == "step"
@@ -36,7 +37,7 @@ class ObjectTable(Generic[Obj]):
         self.progress: Callable[..., Change] = progress
         self.known: dict[str, SnapshotBuilder[Obj]] = known
         """All that are known to the state, by id."""
-        self.add: Callable[[SnapshotBuilder[Obj]], None] = add
-        """Keeps a new one with its run."""
+        self.add: Callable[[SnapshotBuilder[Obj]], RunEntry] = add
+        """Keeps a new one with its run, and returns the entry of that."""
         self.touched: dict[str, SnapshotBuilder[Obj]] = {}
         """Those that this stream touched, in order of first sight."""

@@ -44,9 +44,9 @@ def apply_run(stream: StreamState, event: Event) -> list[Change]:
     previous = (before.status or None) if before is not None else None
     if run.status and run.status != previous:
         again = entry.taken.take(run.status, entry.asked if run.status in ASKING else "")
-        cause = ref.cause(stream.context)
-        changes.append(RunTransition(*cause, previous, run.status, run.is_terminal, again, run))
-    return changes + cast(list[Change], stream.bound(ref, run_key(run.id, "")))
+        changes.append(RunTransition(*ref.cause, previous, run.status, run.is_terminal, again, run))
+    changes += stream.bound(ref, entry)
+    return changes
 
 
 def _refusal(ended: Run, run: Run) -> tuple[AnomalyCode, str] | None:
@@ -71,13 +71,14 @@ def _asked_for(stream: StreamState, ref: EventRef, run: Run) -> list[Change]:
     mine, touched = stream.state.entry(run_key(run.id, "")).steps, stream.steps.touched
     steps = [*mine.values(), *(step for one, step in touched.items() if not step.ended and one not in mine)]
     own = [step for step in steps if not step.ended and step.base.run_id in (run.id, None, UNSET)]
-    return [change for step in own for change in _finish(stream, ref, step, asked)]
+    return [change for step in own for change in _finish(ref, step, asked)]
 
 
-def _finish(stream: StreamState, ref: EventRef, step: SnapshotBuilder[RunStep], asked: list[str]) -> list[Change]:
+def _finish(ref: EventRef, step: SnapshotBuilder[RunStep], asked: list[str]) -> list[Change]:
     calls = {index: call for index, call in calls_of(step).items() if value_of(call, "id") in asked}
-    changes = started_calls(stream, ref, step, calls, at_end=True)
+    changes = started_calls(ref, step, calls, at_end=True)
     for identifier, call in by_id(calls).items():
-        if identifier in step.started and identifier not in step.finished:
-            changes.append(finished_call(stream, ref, step, identifier, snapshot_of(call)))
+        told = step.told.get(identifier)
+        if told is not None and not told.is_finished:
+            changes.append(finished_call(ref, step, identifier, snapshot_of(call)))
     return changes

@@ -52,19 +52,23 @@ class State:
 
     def entry(self, key: str) -> RunEntry:
         """Return the entry of `key`, a new one where it is not known."""
-        return self.find(key) or self._open.setdefault(key, RunEntry(key))
+        return self._open.get(key) or self._finished.get(key) or self._open.setdefault(key, RunEntry(key))
 
     def find(self, key: str) -> RunEntry | None:
         """Return the entry of `key`, or None where it is not known."""
         return self._open.get(key) or self._finished.get(key)
 
-    def add_step(self, step: SnapshotBuilder[RunStep]) -> None:
-        """Keep a new step with its run."""
-        self.steps[step.base.id] = self.entry(step.run_key).steps[step.base.id] = step
+    def add_step(self, step: SnapshotBuilder[RunStep]) -> RunEntry:
+        """Keep a new step with its run, and return the entry of that."""
+        entry = self.entry(step.run_key)
+        self.steps[step.base.id] = entry.steps[step.base.id] = step
+        return entry
 
-    def add_message(self, message: SnapshotBuilder[Message]) -> None:
-        """Keep a new message with its run."""
-        self.messages[message.base.id] = self.entry(message.run_key).messages[message.base.id] = message
+    def add_message(self, message: SnapshotBuilder[Message]) -> RunEntry:
+        """Keep a new message with its run, and return the entry of that."""
+        entry = self.entry(message.run_key)
+        self.messages[message.base.id] = entry.messages[message.base.id] = message
+        return entry
 
     def set_run(self, run: Run) -> RunEntry:
         """Keep the newest object of a run, and return its entry."""
@@ -158,7 +162,7 @@ class StreamState:
 
     def ref(self, event: Event) -> EventRef:
         """Return the newest event as what changes come from."""
-        return EventRef(event, self.sequence, self.received_at)
+        return EventRef(event, (event.name, self.sequence, self.context, event.id, self.received_at))
 
     def release(self) -> None:
         """Let go of the context, now that the stream is over. Only runs that wait for action keep it, to go on."""
@@ -180,7 +184,7 @@ class StreamState:
     ) -> Anomaly:
         """Record an anomaly, keep it while there is room, and return it. `whose` are its run and thread."""
         words = code, identifier, expected, got
-        anomaly = Anomaly(*ref.cause(self.context), *words, *(whose or self._run_and_thread_of(identifier)))
+        anomaly = Anomaly(*ref.cause, *words, *(whose or self._run_and_thread_of(identifier)))
         self.anomaly_count += 1
         if len(self.anomalies) < MAX_ANOMALIES:
             self.anomalies.append(anomaly)
@@ -195,14 +199,12 @@ class StreamState:
         run = state.runs.get(one) or next(reversed(self.runs.values()), None)
         return (run.id, run.thread_id or None) if run is not None else (None, None)
 
-    def bound(self, ref: EventRef, key: str) -> list[Anomaly]:
-        """Keep the state within its bounds after the entry of `key` changed; each open run dropped is an anomaly."""
-        state = self.state
-        entry = state.entry(key)
+    def bound(self, ref: EventRef, entry: RunEntry) -> list[Anomaly]:
+        """Keep the state within its bounds after an entry changed; each open run dropped is an anomaly."""
         entry.origin = self.origin
-        if state.is_within_bounds and not entry.is_finished:
+        if self.state.is_within_bounds and not entry.is_finished:
             return []
-        dropped = state.bound(key)
+        dropped = self.state.bound(entry.key)
         expected, got = f"at most {self.state.max_open_runs:,} open runs", "more: the oldest is forgotten"
         return [self._evicted(ref, evicted, expected, got) for evicted in dropped]
 

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from stepstream.fold.builder import SnapshotBuilder
+from stepstream.fold.builder import SnapshotBuilder, ToldCall
 from stepstream.fold.changes import Change, ToolCallFinished, ToolCallStarted
 from stepstream.fold.orphans import EventRef
-from stepstream.fold.state import StreamState
 from stepstream.fold.tree import Indexed, Node, freeze
 from stepstream.wire.base import Unknown
 from stepstream.wire.objects import RunStep
@@ -21,10 +20,7 @@ Identity: TypeAlias = tuple[str, str, str | None]
 
 def identity_of(call: Call, *, at_end: bool) -> Identity | None:
     """Return the identity of a call, None while it is unknown: a kind with a name needs the name, unless `at_end`."""
-    if isinstance(call, dict):
-        identifier, kind = call.get("id"), call.get("type")
-    else:
-        identifier, kind = call.id, call.type
+    identifier, kind = (call.get("id"), call.get("type")) if isinstance(call, dict) else (call.id, call.type)
     if not isinstance(identifier, str) or not isinstance(kind, str):
         return None
     key = NAMED.get(kind)
@@ -41,11 +37,11 @@ def value_of(holder: object, key: str) -> Any:
 
 def calls_of(step: SnapshotBuilder[RunStep]) -> Mapping[int, Call]:
     """Return the tool calls of a step by index."""
-    if not step.is_grown:
+    if step.grown is None:
         own = getattr(step.base.step_details, "tool_calls", None)
         return dict(enumerate(own)) if own else {}
-    details = step.tree.get("step_details")
-    calls = details.get("tool_calls") if isinstance(details, Node) else None
+    details = step.grown.get("step_details")
+    calls = details.get("tool_calls") if type(details) is Node else None
     return calls if type(calls) is Indexed else {}
 
 
@@ -63,52 +59,48 @@ def by_id(calls: Mapping[int, Call]) -> dict[str, Call]:
 
 
 def started_calls(
-    stream: StreamState,
-    ref: EventRef,
-    step: SnapshotBuilder[RunStep],
-    calls: Mapping[int, Call],
-    *,
-    at_end: bool = False,
+    ref: EventRef, step: SnapshotBuilder[RunStep], calls: Mapping[int, Call], *, at_end: bool = False
 ) -> list[Change]:
     """Record those of `calls` whose identity is known now and was not before, and return that they started."""
     changes: list[Change] = []
     for index, call in calls.items():
         identity = identity_of(call, at_end=at_end)
-        if identity is not None and identity[0] not in step.started:
-            step.started[identity[0]] = index, *identity[1:]
-            cause = ref.cause(stream.context)
-            changes.append(ToolCallStarted(*cause, index, *identity, *ids_of(step.base), snapshot_of(call)))
+        if identity is not None and identity[0] not in step.told:
+            step.told[identity[0]] = ToldCall(index, identity[1], identity[2])
+            frozen = freeze(call) if type(call) is Node else call
+            changes.append(ToolCallStarted(*ref.cause, index, *identity, *ids_of(step.base), frozen))
     return changes
 
 
-def finished_calls(
-    stream: StreamState, ref: EventRef, step: SnapshotBuilder[RunStep], before: Mapping[int, Call]
-) -> list[Change]:
-    """Return a `ToolCallFinished` for each call of an ended step that has had none, those it dropped included."""
-    due = [identifier for identifier in step.started if identifier not in step.finished]
+def ended_calls(ref: EventRef, step: SnapshotBuilder[RunStep], before: Mapping[int, Call]) -> list[Change]:
+    """Return what the end of a step tells of its calls: that they started, where that was not known; then that they
+    finished, where that was not told, those included that it has dropped since `before`.
+    """
+    calls = calls_of(step)
+    changes = started_calls(ref, step, calls, at_end=True)
+    due = [identifier for identifier, told in step.told.items() if not told.is_finished]
     if not due:
-        return []
+        return changes
     known = {call.id: call for call in step.snapshot().tool_calls}
-    dropped = {} if known.keys() >= set(due) else by_id(before) | by_id(calls_of(step))
-    changes: list[Change] = []
+    dropped = {} if known.keys() >= set(due) else by_id(before) | by_id(calls)
     for identifier in due:
         call = known.get(identifier)
         if call is None and identifier in dropped:
             call = snapshot_of(dropped[identifier])
-        # neither: its list was replaced by something that is no list of calls
-        lost = Unknown({"id": identifier, "type": step.started[identifier][1]})
-        changes.append(finished_call(stream, ref, step, identifier, lost if call is None else call))
+        if call is None:  # its list was replaced by something that is no list of calls
+            call = Unknown({"id": identifier, "type": step.told[identifier].type})
+        changes.append(finished_call(ref, step, identifier, call))
     return changes
 
 
 def finished_call(
-    stream: StreamState, ref: EventRef, step: SnapshotBuilder[RunStep], identifier: str, call: AnyToolCall
+    ref: EventRef, step: SnapshotBuilder[RunStep], identifier: str, call: AnyToolCall
 ) -> ToolCallFinished:
     """Record and return that a started call is finished."""
-    step.finished.add(identifier)
-    index, kind, name = step.started[identifier]
-    named = identifier, kind, call.tool_name or name
-    return ToolCallFinished(*ref.cause(stream.context), index, *named, *ids_of(step.base), call)
+    told = step.told[identifier]
+    told.is_finished = True
+    name = call.tool_name or told.name
+    return ToolCallFinished(*ref.cause, told.index, identifier, told.type, name, *ids_of(step.base), call)
 
 
 def ids_of(step: RunStep) -> tuple[str, str | None, str | None]:

@@ -13,8 +13,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
-from msgspec import UNSET
-from msgspec.structs import astuple
 
 from stepstream.wire.base import Unknown, WireObject
 from stepstream.wire.messages import Content, Text
@@ -92,12 +90,21 @@ class Indexed(dict[int, Node]):
         return found
 
 
+def sent_fields(value: Any) -> list[tuple[str, Any]]:
+    """Return the names and values of the fields of a struct that were sent.
+
+    That is what msgspec makes for pretty printers, where defaults are left out (`repr_omit_defaults`): a tool call has
+    some thirty fields, of which four are sent, and this looks at the others in C.
+    """
+    found: list[tuple[str, Any]] = value.__rich_repr__()
+    return found
+
+
 def fields(value: Any) -> Collection[tuple[str, Any]]:
     """Return the keys and values of an object as they came, without `index`, which is a place in a list."""
     if isinstance(value, dict):
         return value.items()
-    pairs = zip(value.__struct_fields__, astuple(value), strict=True)
-    return [(name, found) for name, found in pairs if found is not UNSET and name != "index"]
+    return [pair for pair in sent_fields(value) if pair[0] != "index"]
 
 
 def is_object(value: object) -> bool:

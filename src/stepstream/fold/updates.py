@@ -17,7 +17,7 @@ from stepstream.fold.lifecycle import CREATING_EVENTS, ENDING_EVENTS
 from stepstream.fold.object_table import ObjectTable
 from stepstream.fold.orphans import EventRef
 from stepstream.fold.state import StreamState, run_key, touch
-from stepstream.fold.tool_calls import Call, calls_of, finished_calls, started_calls, touched_calls
+from stepstream.fold.tool_calls import Call, calls_of, ended_calls, started_calls, touched_calls
 from stepstream.fold.tree import Node
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event, read_again, with_status
@@ -37,22 +37,22 @@ class _Update(msgspec.Struct, frozen=True, gc=False):
         return self.stream.anomaly(self.ref, code, self.builder.base.id, expected, got)
 
     def transition(self, previous: str | None, *, ends: bool) -> Change:
-        builder, cause = self.builder, self.ref.cause(self.stream.context)
+        builder = self.builder
         status = str(builder.base.status or "")
         again = builder.take_status(previous, status, ends=ends)
-        return self.table.transition(*cause, previous, status, ends, again, builder.snapshot())
+        return self.table.transition(*self.ref.cause, previous, status, ends, again, builder.snapshot())
 
     def progress(self, body: Any = None, *, late: bool = False) -> Change:
         """Return the progress that a delta made; without a body, that of a full object."""
         event = self.ref.event
         raw, offset = (b"", NO_DELTA) if body is None or event.is_translated else (event.payload, 0)
-        return self.table.progress(*self.ref.cause(self.stream.context), late, self.builder, raw, offset, body)
+        return self.table.progress(*self.ref.cause, late, self.builder, raw, offset, body)
 
     def calls(self) -> Mapping[int, Call]:
         return calls_of(self.builder) if self.table.is_steps else {}
 
-    def started(self, calls: Mapping[int, Call], *, at_end: bool = False) -> list[Change]:
-        return started_calls(self.stream, self.ref, self.builder, calls, at_end=at_end) if calls else []
+    def started(self, calls: Mapping[int, Call]) -> list[Change]:
+        return started_calls(self.ref, self.builder, calls) if calls else []
 
 
 def apply_object(stream: StreamState, table: ObjectTable[Any], event: Event) -> list[Change]:
@@ -60,12 +60,12 @@ def apply_object(stream: StreamState, table: ObjectTable[Any], event: Event) -> 
     full: Any = event.data
     if not full.status:  # an event made by hand did not come through `decode_event`
         full = with_status(event.name, full)
-    ref = stream.ref(event)
     builder = table.known.get(full.id)
-    ends = event.name in ENDING_EVENTS or full.is_terminal
+    ref, ends = stream.ref(event), event.name in ENDING_EVENTS or full.is_terminal
     if builder is None:
         return _open(stream, ref, table, full, ends=ends)
-    touch(table.touched, full.id, builder)
+    if table.touched.get(full.id) is not builder:
+        touch(table.touched, full.id, builder)
     update = _Update(stream, ref, table, builder)
     if builder.ended:
         return _repeat(update, full, ends=ends)
@@ -76,22 +76,22 @@ def _open(
     stream: StreamState, ref: EventRef, table: ObjectTable[Any], full: RunStep | Message, *, ends: bool
 ) -> list[Change]:
     """Begin to build an object, from the deltas that waited for it too."""
-    waited = stream.orphans.take((table.name, full.id))
+    waited = stream.orphans.take((table.name, full.id)) if stream.orphans.count else []
     key = run_key(full.run_id, f"{table.name}:{full.id}")
     builder: SnapshotBuilder[Any] = SnapshotBuilder(_without_grown(full) if ends and waited else full, key)
     builder.created = ref.event.name in CREATING_EVENTS
-    table.add(builder)
+    entry = table.add(builder)
     touch(table.touched, full.id, builder)
     update = _Update(stream, ref, table, builder)
     if ends:  # the transition carries the whole object: the progress that led there is left out
         added = [change for delta in waited for change in _add(_Update(stream, delta, table, builder))]
         kept = [change for change in added if not isinstance(change, StepProgress | MessageProgress)]
-        return kept + _end(update, full, None)
+        return [*kept, *_end(update, full, None), *stream.bound(ref, entry)]
     changes = [update.transition(None, ends=False)]
     changes += update.started(update.calls())
     for delta in waited:
         changes += _add(_Update(stream, delta, table, builder))
-    changes += stream.bound(ref, key)
+    changes += stream.bound(ref, entry)
     return changes
 
 
@@ -103,7 +103,10 @@ def _without_grown(full: Any) -> Any:
 def _update(update: _Update, full: Any) -> list[Change]:
     """Take a full object on the way."""
     table, builder, changes = update.table, update.builder, list[Change]()
-    if update.ref.event.name in CREATING_EVENTS:
+    is_creating = update.ref.event.name in CREATING_EVENTS
+    if full is builder.base and builder.grown is None and not is_creating:
+        return []  # the object of the event before: `decode_event` saw the same bytes
+    if is_creating:
         if builder.created:
             changes.append(update.anomaly("duplicate_created", f"one created event for the {table.name}", "another"))
         builder.created = True
@@ -119,15 +122,16 @@ def _update(update: _Update, full: Any) -> list[Change]:
 
 def _end(update: _Update, full: Any, previous: str | None) -> list[Change]:
     """Take the terminal object."""
-    stream, ref, table, builder = update.stream, update.ref, update.table, update.builder
-    before, changes = update.calls(), list[Change]()
+    stream, ref, builder = update.stream, update.ref, update.builder
+    before = update.calls()
     builder.settle(full, is_odd=bool(ref.event.bad_fields))
-    if table.is_steps:
-        changes += update.started(update.calls(), at_end=True)
-        if builder.started:
-            changes += finished_calls(stream, ref, builder, before)
+    changes = ended_calls(ref, builder, before) if update.table.is_steps else []
     changes.append(update.transition(previous, ends=True))
-    changes += stream.bound(ref, builder.run_key)
+    entry = stream.state.entry(builder.run_key)
+    if entry.is_run:
+        entry.origin = stream.origin  # a run ends with its own object, and nothing is dropped before
+    else:
+        changes += stream.bound(ref, entry)
     return changes
 
 

@@ -29,7 +29,7 @@ from stepstream.live.plain_route import PlainRoute
 from stepstream.live.routing import Routes
 from stepstream.live.templates import NO_TEMPLATE, Template, TemplateTable
 from stepstream.live.translated_path import TranslatedDeltas
-from stepstream.wire.scan import CRLF, ID, NUL, Scanner, in_order
+from stepstream.wire.scan import CRLF, ID, NUL, OPENING, Scanner, in_order
 from stepstream.wire.sse import Frame
 
 _DELTA: Final = b".delta\n"
@@ -188,16 +188,18 @@ class FastPath:
             is_full = self._plain.fold(event)
         if not self._plain.accumulator.translation.is_plain:
             self.translated.learn(frame, events)
-        elif events:
+        elif events and self._stream.append is not None:
             self.table.learn(events[0])
         return is_full
 
     def _fold_plainly(self, block: bytes) -> bool:
         """Fold a block that matches no template. Return whether a queue is full now."""
-        if not block or (block.startswith(b":") and b"\n" not in block):
-            return False  # a comment, which servers may send between any two events
-        ordered = in_order(block)
-        self._sets_ids = self._sets_ids or ordered.startswith(ID)
-        self._reorders = self._reorders or ordered is not block
-        frame = self._scanner.frame_of(ordered)
+        if not block.startswith(OPENING) or block.count(b"\n") != 1:
+            if not block or (block.startswith(b":") and b"\n" not in block):
+                return False  # a comment, which servers may send between any two events
+            ordered = in_order(block)
+            self._sets_ids = self._sets_ids or ordered.startswith(ID)
+            self._reorders = self._reorders or ordered is not block
+            block = ordered
+        frame = self._scanner.frame_of(block)
         return frame is not None and self.fold_frame(frame)

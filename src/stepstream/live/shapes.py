@@ -58,9 +58,9 @@ class Shape(NamedTuple):
 
     def text_in(self, builder: SnapshotBuilder[Any], index: int) -> TextBuffer | None:
         """Return the text that a delta of the shape with that first index appends to, None where it may do more."""
-        if builder.ended or not builder.is_grown or _own_type(builder) != self.base_type:
+        if builder.ended or builder.grown is None or _own_type(builder) != self.base_type:
             return None
-        place: Any = builder.tree
+        place: Any = builder.grown
         types, is_first = iter(self.types), True
         for key in self.path:
             if isinstance(key, int) and is_first:

@@ -24,7 +24,7 @@ Seconds: TypeAlias = Annotated[int, Meta(le=MAX_SECONDS)] | Annotated[float, Met
 """Unix seconds. Most servers send integers, some send floats."""
 
 
-class WireObject(msgspec.Struct, frozen=True, gc=False):
+class WireObject(msgspec.Struct, frozen=True, gc=False, repr_omit_defaults=True):
     """An object of the API, immutable and equal by value. Encoding it gives the wire object back.
 
     Its `repr` names the object and leaves out its content, so that prompts and outputs do not reach logs.

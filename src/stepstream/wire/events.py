@@ -124,6 +124,16 @@ MESSAGE_EVENTS: Final[Mapping[str, str]] = {
 
 IMPLIED_STATUS: Final[Mapping[str, str]] = {**STEP_EVENTS, **RUN_EVENTS, **MESSAGE_EVENTS}
 
+_REPEATS: Final[Mapping[str, str]] = {
+    "thread.run.queued": "thread.run.created",
+    "thread.run.step.in_progress": "thread.run.step.created",
+    "thread.message.in_progress": "thread.message.created",
+}
+"""Events that mostly come right after another one with the same object, byte for byte, and imply the same status."""
+
+OPENING_EVENTS: Final = frozenset(_REPEATS.values())
+"""The events whose object may come again under another name."""
+
 TYPES: Final[Mapping[str, type[WireObject]]] = {
     "thread.created": Thread,
     **dict.fromkeys(RUN_EVENTS, Run),
@@ -140,17 +150,20 @@ _DECODE: Final[Mapping[str, Callable[[bytes], Any]]] = {
 }
 
 
-def decode_event(frame: Frame, *, max_depth: int = DEFAULT_MAX_DEPTH) -> Event:
+def decode_event(frame: Frame, *, max_depth: int = DEFAULT_MAX_DEPTH, before: Event | None = None) -> Event:
     """Return the event of a frame. An unknown name gives `UnknownData`, JSON of the wrong shape gives `Malformed`.
 
     A status that the object lacks is taken from the event's name. Data that is a JSON string with JSON in it, as Azure
-    was seen to send, is decoded once more.
+    was seen to send, is decoded once more. `before` is an event decoded with the same limit: its object is given again
+    where this event's data is the same bytes.
 
     Raises:
         DecodeError: the data of a known event is not JSON, or nests deeper than `max_depth`, which is at most 128.
     """
-    decode = _DECODE.get(name := frame.event)
-    payload = frame.data
+    name, payload = frame.event, frame.data
+    if before is not None and payload == before.raw and _REPEATS.get(name) == before.name:
+        return Event(name, before.data, payload, frame.id, before.bad_fields)
+    decode = _DECODE.get(name)
     if decode is None:
         return Event(name, _special(name, payload), payload, frame.id)
     if is_deeper(payload, max_depth):

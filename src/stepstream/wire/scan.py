@@ -104,11 +104,14 @@ class Scanner:
 
     def frame_of(self, block: bytes) -> Frame | None:
         """Return the frame of a block that `feed` returned, best one in order; None where it is none, as a comment."""
+        name, between, data = block.partition(DATA)
+        known = _EVENTS.get(name)
+        if known is not None and data and b"\n" not in data:  # nearly all
+            event_id = self.last_event_id if self.id_block else self._decoder.last_event_id
+            return Frame(known, data if data.isascii() else valid(data), event_id)
         at = block.find(b"\n") + 1 if block.startswith(ID) else 0
-        name, between, data = block[at:].partition(DATA) if at else block.partition(DATA)
-        event = _EVENTS.get(name)
-        if between and event is not None and not at and b"\n" not in data:  # nearly all
-            return Frame(event, data if data.isascii() else valid(data), self.last_event_id)
+        if at:
+            name, between, data = block[at:].partition(DATA)
         if not between and name.startswith(_UNNAMED):
             name, between, data = OPENING, DATA, name[len(_UNNAMED) :]
         if not between or not name.startswith(OPENING) or b"\n" in name or b"\n" in data:
