@@ -73,15 +73,11 @@ def covers(full: Any, known: Any) -> bool:
     if kind is Indexed or kind is tuple:
         return not known or _covers_entries(full, known)
     is_struct = isinstance(full, WireObject)
-    if isinstance(known, dict):
-        pairs = known.items()
-    elif isinstance(known, WireObject):
-        pairs = fields(known)
-    else:
+    if not isinstance(known, dict | WireObject):
         return True
     if not is_struct and not isinstance(full, dict):
         return False
-    for key, value in pairs:
+    for key, value in fields(known):
         if value is not None:
             own = getattr(full, key, None) if is_struct else full.get(key)
             if (own != value) if key in _IDENTIFYING else not covers(own, value):

@@ -67,8 +67,7 @@ def started_calls(
         identity = identity_of(call, at_end=at_end)
         if identity is not None and identity[0] not in step.told:
             step.told[identity[0]] = ToldCall(index, identity[1], identity[2])
-            frozen = freeze(call) if type(call) is Node else call
-            changes.append(ToolCallStarted(*ref.cause, index, *identity, *ids_of(step.base), frozen))
+            changes.append(ToolCallStarted(*ref.cause, index, *identity, *ids_of(step.base), snapshot_of(call)))
     return changes
 
 
