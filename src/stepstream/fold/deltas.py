@@ -18,9 +18,6 @@ the known object is of none of these kinds, that was wrong, and `Unclear` asks f
 from copy import deepcopy
 from typing import Any, Final
 
-from msgspec import UNSET
-from msgspec.structs import astuple
-
 from stepstream.fold.anomalies import AnomalyCode
 from stepstream.fold.combining import MERGE, Effect, combine
 from stepstream.fold.matching import ONCE
@@ -29,10 +26,11 @@ from stepstream.fold.tree import (
     Node,
     Struct,
     TextBuffer,
+    TEXTS,
     goes_by_index,
-    is_text,
     load_value,
     part_of,
+    sent_fields,
 )
 from stepstream.wire.base import WireObject
 from stepstream.wire.deltas import MAX_INDEX
@@ -119,17 +117,15 @@ class DeltaTree:
             self._untyped = untyped
 
     def _node(self, struct: Struct, value: Any) -> Node:
-        node = Node(struct)
-        kind = type(value)
+        node, kind, texts = Node(struct), type(value), TEXTS[struct]
         if kind in KINDS and not value.type:
             self._untyped.add(id(node))
-        for key, found in zip(kind.__struct_fields__, astuple(value), strict=True) if kind in FIELDS else value.items():
-            if found is UNSET:
-                continue
-            if type(found) is str:
-                node[key] = TextBuffer((found,)) if is_text(struct, key) else found
-            elif type(found) in FULL:
-                node[key] = self._node(FULL[type(found)], found)
+        for key, found in sent_fields(value) if kind in FIELDS else value.items():
+            found_kind = type(found)
+            if found_kind is str:
+                node[key] = TextBuffer((found,)) if key in texts else found
+            elif found_kind in FULL:
+                node[key] = self._node(FULL[found_kind], found)
             elif key != "index" or kind not in FIELDS:
                 node[key] = self._value(node, key, found)
         return node

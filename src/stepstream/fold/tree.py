@@ -35,6 +35,12 @@ APPENDED_IN: Final[Mapping[Any, frozenset[str]]] = {
 
 Struct: TypeAlias = type[WireObject] | None
 
+TEXTS: Final[Mapping[Struct, frozenset[str]]] = {
+    None: APPENDED,
+    **{struct: APPENDED | APPENDED_IN.get(struct, frozenset()) for struct in FIELDS},
+}
+"""The texts that deltas append to, of every kind of object."""
+
 
 DROPPED: Final = -1
 """No place in a list."""
@@ -112,11 +118,6 @@ def is_object(value: object) -> bool:
     return isinstance(value, (WireObject, dict))
 
 
-def is_text(struct: Struct, key: str) -> bool:
-    """Return whether the string under `key` is a text that deltas append to."""
-    return key in APPENDED or (struct in APPENDED_IN and key in APPENDED_IN[struct])
-
-
 def part_of(struct: Struct, key: str) -> Struct:
     """Return the struct of the objects under `key`, where it is one that may come in unknown kinds."""
     return PARTS.get(struct, {}).get(key) if struct else None
@@ -148,7 +149,7 @@ def load(struct: Struct, value: Any) -> Node:
 def load_value(node: Node, key: str, value: Any) -> Any:
     """Return a value of a full object as the part of a tree that it is under `key` of `node`."""
     if isinstance(value, str):
-        return TextBuffer([value]) if is_text(node.struct, key) else value
+        return TextBuffer([value]) if key in TEXTS[node.struct] else value
     if value is None:
         return None
     if isinstance(value, WireObject):

@@ -110,7 +110,7 @@ NO_TEMPLATE.version = -1
 class TemplateTable:
     """The templates of one stream, found by the bytes of their prefix: so how many texts grow at once costs nothing."""
 
-    __slots__ = ("_misses", "_opening", "_shapes", "_stream", "templates")
+    __slots__ = ("_misses", "_opening", "_shapes", "_stream", "_suffixes", "templates")
 
     def __init__(self, stream: StreamState) -> None:
         self._stream = stream
@@ -118,6 +118,7 @@ class TemplateTable:
         self.templates: dict[bytes, Template] = {}
         """By prefix."""
         self._shapes: dict[tuple[bytes, ...], Shape] = {}
+        self._suffixes: tuple[bytes, ...] = ()  # those of the shapes
         self._misses = 0  # templates learned since one was found
 
     def find(self, block: bytes, at: int, last: Template) -> Template:
@@ -132,7 +133,8 @@ class TemplateTable:
             earlier = block.rfind(self._opening, 0, begin - 1) + size
             template = self.templates.get(block[at:earlier])
         if template is None or template.version != template.builder.version:
-            template = self._derived(block[at:begin] if template is None else template.prefix)
+            prefix = block[at:begin] if template is None else template.prefix
+            template = self._derived(prefix) if block.endswith(self._suffixes) else NO_TEMPLATE
         if template is not NO_TEMPLATE:
             self._misses = 0
             if last is not NO_TEMPLATE:
@@ -193,6 +195,7 @@ class TemplateTable:
             if len(self._shapes) >= MAX_SHAPES:
                 self._shapes.clear()
             self._shapes[layout.key] = shape
+            self._suffixes = tuple({one.suffix for one in self._shapes.values()})
 
 
 def _is_read_at_once(kind: _Kind, data: bytes) -> bool:
