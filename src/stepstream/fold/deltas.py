@@ -22,11 +22,11 @@ from stepstream.fold.anomalies import AnomalyCode
 from stepstream.fold.combining import MERGE, Effect, combine
 from stepstream.fold.matching import ONCE
 from stepstream.fold.tree import (
+    TEXTS,
     Indexed,
     Node,
     Struct,
     TextBuffer,
-    TEXTS,
     goes_by_index,
     load_value,
     part_of,

@@ -11,7 +11,7 @@ from stepstream.fold.changes import Change, RunTransition
 from stepstream.fold.lifecycle import names_another_status
 from stepstream.fold.orphans import EventRef
 from stepstream.fold.state import StreamState, run_key, touch
-from stepstream.fold.tool_calls import by_id, calls_of, finished_call, snapshot_of, started_calls, value_of
+from stepstream.fold.tool_calls import by_id, calls_of, finished_call, started_calls, value_of
 from stepstream.wire.events import Event, with_status
 from stepstream.wire.objects import RequiredAction, Run, RunStep
 
@@ -44,7 +44,8 @@ def apply_run(stream: StreamState, event: Event) -> list[Change]:
     previous = (before.status or None) if before is not None else None
     if run.status and run.status != previous:
         again = entry.taken.take(run.status, entry.asked if run.status in ASKING else "")
-        changes.append(RunTransition(*ref.cause, previous, run.status, run.is_terminal, again, run))
+        if RunTransition in stream.wanted:
+            changes.append(RunTransition(*ref.cause, previous, run.status, run.is_terminal, again, run))
     changes += stream.bound(ref, entry)
     return changes
 
@@ -71,14 +72,14 @@ def _asked_for(stream: StreamState, ref: EventRef, run: Run) -> list[Change]:
     mine, touched = stream.state.entry(run_key(run.id, "")).steps, stream.steps.touched
     steps = [*mine.values(), *(step for one, step in touched.items() if not step.ended and one not in mine)]
     own = [step for step in steps if not step.ended and step.base.run_id in (run.id, None, UNSET)]
-    return [change for step in own for change in _finish(ref, step, asked)]
+    return [change for step in own for change in _finish(stream, ref, step, asked)]
 
 
-def _finish(ref: EventRef, step: SnapshotBuilder[RunStep], asked: list[str]) -> list[Change]:
+def _finish(stream: StreamState, ref: EventRef, step: SnapshotBuilder[RunStep], asked: list[str]) -> list[Change]:
     calls = {index: call for index, call in calls_of(step).items() if value_of(call, "id") in asked}
-    changes = started_calls(ref, step, calls, at_end=True)
+    changes = started_calls(stream, ref, step, calls, at_end=True)
     for identifier, call in by_id(calls).items():
         told = step.told.get(identifier)
         if told is not None and not told.is_finished:
-            changes.append(finished_call(ref, step, identifier, snapshot_of(call)))
+            changes += finished_call(stream, ref, step, identifier, call)
     return changes

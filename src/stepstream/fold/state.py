@@ -8,12 +8,13 @@ that names no run has an entry of its own.
 A builder that is dropped gets another `version`: code that kept it for later (the fast path) sees that it is gone.
 """
 
-from typing import Any, Final, TypeVar
+from collections.abc import Container
+from typing import Any, Final, TypeVar, get_args
 
 from stepstream.dialects.state import DialectState
 from stepstream.fold.anomalies import Anomaly, AnomalyCode
 from stepstream.fold.builder import Append, SnapshotBuilder
-from stepstream.fold.changes import MessageProgress, MessageTransition, StepProgress, StepTransition
+from stepstream.fold.changes import Change, MessageProgress, MessageTransition, StepProgress, StepTransition
 from stepstream.fold.entry import RunEntry, StreamOrigin
 from stepstream.fold.object_table import ObjectTable
 from stepstream.fold.orphans import EventRef, OrphanDeltas
@@ -31,6 +32,8 @@ MAX_ANOMALIES: Final = 1_000
 
 MAX_TOUCHED: Final = 100_000
 """How many runs, steps and messages, each, a stream keeps for its outcome."""
+
+_ALL_CHANGES: Final[frozenset[type[Any]]] = frozenset(get_args(Change))
 
 
 class State:
@@ -127,7 +130,7 @@ class StreamState:
 
     __slots__ = (
         "anomalies", "anomaly_count", "append", "context", "is_reconciled", "messages", "origin", "orphans",
-        "received_at", "runs", "sequence", "state", "steps",
+        "received_at", "runs", "sequence", "state", "steps", "wanted",
     )  # fmt: skip
 
     def __init__(self, state: State, context: object) -> None:
@@ -153,6 +156,8 @@ class StreamState:
         self.append: Append | None = None
         """What the last event did, where that was only an append."""
         self.orphans = OrphanDeltas()
+        self.wanted: Container[type[Any]] = _ALL_CHANGES
+        """The classes of changes that anyone wants. No others are made, except anomalies, which are kept."""
 
     def touch_run(self, identifier: str) -> None:
         """Record that the stream named a run, maybe without anything new."""

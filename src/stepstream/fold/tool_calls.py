@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 from stepstream.fold.builder import SnapshotBuilder, ToldCall
 from stepstream.fold.changes import Change, ToolCallFinished, ToolCallStarted
 from stepstream.fold.orphans import EventRef
+from stepstream.fold.state import StreamState
 from stepstream.fold.tree import Indexed, Node, freeze
 from stepstream.wire.base import Unknown
 from stepstream.wire.objects import RunStep
@@ -59,7 +60,12 @@ def by_id(calls: Mapping[int, Call]) -> dict[str, Call]:
 
 
 def started_calls(
-    ref: EventRef, step: SnapshotBuilder[RunStep], calls: Mapping[int, Call], *, at_end: bool = False
+    stream: StreamState,
+    ref: EventRef,
+    step: SnapshotBuilder[RunStep],
+    calls: Mapping[int, Call],
+    *,
+    at_end: bool = False,
 ) -> list[Change]:
     """Record those of `calls` whose identity is known now and was not before, and return that they started."""
     changes: list[Change] = []
@@ -67,39 +73,45 @@ def started_calls(
         identity = identity_of(call, at_end=at_end)
         if identity is not None and identity[0] not in step.told:
             step.told[identity[0]] = ToldCall(index, identity[1], identity[2])
-            changes.append(ToolCallStarted(*ref.cause, index, *identity, *ids_of(step.base), snapshot_of(call)))
+            if ToolCallStarted in stream.wanted:
+                changes.append(ToolCallStarted(*ref.cause, index, *identity, *ids_of(step.base), snapshot_of(call)))
     return changes
 
 
-def ended_calls(ref: EventRef, step: SnapshotBuilder[RunStep], before: Mapping[int, Call]) -> list[Change]:
-    """Return what the end of a step tells of its calls: that they started, where that was not known; then that they
-    finished, where that was not told, those included that it has dropped since `before`.
+def ended_calls(
+    stream: StreamState, ref: EventRef, step: SnapshotBuilder[RunStep], before: Mapping[int, Call]
+) -> list[Change]:
+    """Record that the calls of an ended step are over, and return what is news of that.
+
+    Calls that were not known yet start; then all that had not finished do, even those that were there `before` and that
+    the terminal object dropped.
     """
     calls = calls_of(step)
-    changes = started_calls(ref, step, calls, at_end=True)
+    changes = started_calls(stream, ref, step, calls, at_end=True)
     due = [identifier for identifier, told in step.told.items() if not told.is_finished]
     if not due:
         return changes
     known = {call.id: call for call in step.snapshot().tool_calls}
     dropped = {} if known.keys() >= set(due) else by_id(before) | by_id(calls)
     for identifier in due:
-        call = known.get(identifier)
-        if call is None and identifier in dropped:
-            call = snapshot_of(dropped[identifier])
-        if call is None:  # its list was replaced by something that is no list of calls
-            call = Unknown({"id": identifier, "type": step.told[identifier].type})
-        changes.append(finished_call(ref, step, identifier, call))
+        call = known.get(identifier) or dropped.get(identifier)
+        # neither: its list was replaced by something that is no list of calls
+        lost = Unknown({"id": identifier, "type": step.told[identifier].type})
+        changes += finished_call(stream, ref, step, identifier, lost if call is None else call)
     return changes
 
 
 def finished_call(
-    ref: EventRef, step: SnapshotBuilder[RunStep], identifier: str, call: AnyToolCall
-) -> ToolCallFinished:
-    """Record and return that a started call is finished."""
+    stream: StreamState, ref: EventRef, step: SnapshotBuilder[RunStep], identifier: str, call: Call
+) -> list[Change]:
+    """Record that a started call is finished, and return that."""
     told = step.told[identifier]
     told.is_finished = True
-    name = call.tool_name or told.name
-    return ToolCallFinished(*ref.cause, told.index, identifier, told.type, name, *ids_of(step.base), call)
+    if ToolCallFinished not in stream.wanted:
+        return []
+    frozen = snapshot_of(call)
+    named = identifier, told.type, frozen.tool_name or told.name
+    return [ToolCallFinished(*ref.cause, told.index, *named, *ids_of(step.base), frozen)]
 
 
 def ids_of(step: RunStep) -> tuple[str, str | None, str | None]:

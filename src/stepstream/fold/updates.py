@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
-from stepstream.fold.anomalies import Anomaly, AnomalyCode
+from stepstream.fold.anomalies import AnomalyCode
 from stepstream.fold.builder import GROWN_FIELDS, Append, SnapshotBuilder
 from stepstream.fold.changes import NO_DELTA, Change, MessageProgress, StepProgress
 from stepstream.fold.deltas import Conflict, DeltaTree, Unclear
@@ -25,34 +25,41 @@ from stepstream.wire.messages import Message
 from stepstream.wire.objects import RunStep
 
 
-class _Update(msgspec.Struct, frozen=True, gc=False):
-    """One event about one object, and the changes it can make."""
+class _Update(msgspec.Struct, gc=False):
+    """One event about one object, and the changes it makes."""
 
     stream: StreamState
     ref: EventRef
     table: ObjectTable[Any]
     builder: SnapshotBuilder[Any]
+    changes: list[Change] = []
 
-    def anomaly(self, code: AnomalyCode, expected: str, got: str) -> Anomaly:
-        return self.stream.anomaly(self.ref, code, self.builder.base.id, expected, got)
+    def anomaly(self, code: AnomalyCode, expected: str, got: str) -> None:
+        """Note an anomaly."""
+        self.changes.append(self.stream.anomaly(self.ref, code, self.builder.base.id, expected, got))
 
-    def transition(self, previous: str | None, *, ends: bool) -> Change:
-        builder = self.builder
-        status = str(builder.base.status or "")
+    def transition(self, previous: str | None, *, ends: bool) -> None:
+        """Note that the object has another status than the `previous` one."""
+        builder, make = self.builder, self.table.transition
+        status: Any = builder.base.status or ""
         again = builder.take_status(previous, status, ends=ends)
-        return self.table.transition(*self.ref.cause, previous, status, ends, again, builder.snapshot())
+        if make in self.stream.wanted:
+            self.changes.append(make(*self.ref.cause, previous, status, ends, again, builder.snapshot()))
 
-    def progress(self, body: Any = None, *, late: bool = False) -> Change:
-        """Return the progress that a delta made; without a body, that of a full object."""
-        event = self.ref.event
-        raw, offset = (b"", NO_DELTA) if body is None or event.is_translated else (event.payload, 0)
-        return self.table.progress(*self.ref.cause, late, self.builder, raw, offset, body)
+    def progress(self, body: Any = None, *, late: bool = False) -> None:
+        """Note the progress that a delta made; without a body, that of a full object."""
+        event, make = self.ref.event, self.table.progress
+        if make in self.stream.wanted:
+            raw, offset = (b"", NO_DELTA) if body is None or event.is_translated else (event.payload, 0)
+            self.changes.append(make(*self.ref.cause, late, self.builder, raw, offset, body))
+
+    def started(self, calls: Mapping[int, Call]) -> None:
+        """Note which of some calls are known to have started now."""
+        if calls:
+            self.changes += started_calls(self.stream, self.ref, self.builder, calls)
 
     def calls(self) -> Mapping[int, Call]:
         return calls_of(self.builder) if self.table.is_steps else {}
-
-    def started(self, calls: Mapping[int, Call]) -> list[Change]:
-        return started_calls(self.ref, self.builder, calls) if calls else []
 
 
 def apply_object(stream: StreamState, table: ObjectTable[Any], event: Event) -> list[Change]:
@@ -87,12 +94,11 @@ def _open(
         added = [change for delta in waited for change in _add(_Update(stream, delta, table, builder))]
         kept = [change for change in added if not isinstance(change, StepProgress | MessageProgress)]
         return [*kept, *_end(update, full, None), *stream.bound(ref, entry)]
-    changes = [update.transition(None, ends=False)]
-    changes += update.started(update.calls())
+    update.transition(None, ends=False)
+    update.started(update.calls())
     for delta in waited:
-        changes += _add(_Update(stream, delta, table, builder))
-    changes += stream.bound(ref, entry)
-    return changes
+        update.changes += _add(_Update(stream, delta, table, builder))
+    return [*update.changes, *stream.bound(ref, entry)]
 
 
 def _without_grown(full: Any) -> Any:
@@ -102,22 +108,22 @@ def _without_grown(full: Any) -> Any:
 
 def _update(update: _Update, full: Any) -> list[Change]:
     """Take a full object on the way."""
-    table, builder, changes = update.table, update.builder, list[Change]()
+    table, builder = update.table, update.builder
     is_creating = update.ref.event.name in CREATING_EVENTS
     if full is builder.base and builder.grown is None and not is_creating:
         return []  # the object of the event before: `decode_event` saw the same bytes
     if is_creating:
         if builder.created:
-            changes.append(update.anomaly("duplicate_created", f"one created event for the {table.name}", "another"))
+            update.anomaly("duplicate_created", f"one created event for the {table.name}", "another")
         builder.created = True
     previous = builder.base.status
     added = builder.update(full)
     if previous != builder.base.status:
-        changes.append(update.transition(previous, ends=False))
-    changes += update.started(update.calls())
+        update.transition(previous, ends=False)
+    update.started(update.calls())
     if added:
-        changes.append(update.progress())
-    return changes
+        update.progress()
+    return update.changes
 
 
 def _end(update: _Update, full: Any, previous: str | None) -> list[Change]:
@@ -125,32 +131,33 @@ def _end(update: _Update, full: Any, previous: str | None) -> list[Change]:
     stream, ref, builder = update.stream, update.ref, update.builder
     before = update.calls()
     builder.settle(full, is_odd=bool(ref.event.bad_fields))
-    changes = ended_calls(ref, builder, before) if update.table.is_steps else []
-    changes.append(update.transition(previous, ends=True))
+    if update.table.is_steps:
+        update.changes += ended_calls(stream, ref, builder, before)
+    update.transition(previous, ends=True)
     entry = stream.state.entry(builder.run_key)
     if entry.is_run:
-        entry.origin = stream.origin  # a run ends with its own object, and nothing is dropped before
+        entry.origin = stream.origin  # a run ends with its own object: there is nothing to drop before
     else:
-        changes += stream.bound(ref, entry)
-    return changes
+        update.changes += stream.bound(ref, entry)
+    return update.changes
 
 
 def _repeat(update: _Update, full: Any, *, ends: bool) -> list[Change]:
     """Take an object after the terminal one: what it fills is progress, what it contradicts an anomaly."""
     name, builder = update.table.name, update.builder
     if not ends:
-        expected = f"nothing but repetitions after the {name} ended"
-        return [update.anomaly("status_regression", expected, "an earlier status")]
+        update.anomaly("status_regression", f"nothing but repetitions after the {name} ended", "an earlier status")
+        return update.changes
     filled, against = False, False
     if full not in (builder.sent, builder.snapshot()):
         filled, against = builder.complete(full) if full.status == builder.base.status else (False, True)
-    changes = [update.progress(late=True)] if filled else []
+    if filled:
+        update.progress(late=True)
     if against:
-        expected = f"what the first terminal object of the {name} said"
-        changes.append(update.anomaly("conflicting_terminal", expected, "something else"))
+        update.anomaly("conflicting_terminal", f"what the first terminal object of the {name} said", "something else")
     elif not filled:
-        changes.append(update.anomaly("duplicate_terminal", f"one terminal event for the {name}", "another"))
-    return changes
+        update.anomaly("duplicate_terminal", f"one terminal event for the {name}", "another")
+    return update.changes
 
 
 def apply_delta(stream: StreamState, table: ObjectTable[Any], event: Event) -> list[Change]:
@@ -187,18 +194,19 @@ def _add(update: _Update) -> list[Change]:
         body, tree = _checked(builder, update.ref.event, body)
     except Conflict as conflict:
         if not builder.ended:
-            return [update.anomaly(conflict.code, conflict.expected, conflict.got)]
+            update.anomaly(conflict.code, conflict.expected, conflict.got)
         tree = None
     if builder.ended:
         return _fill(update, body)
     if tree is None or all(value is None for value in tree.root.values()):
-        return []
+        return update.changes
     effect = builder.merge(tree.root, has_repetitions=tree.has_odd_lists)
     if not effect.only_append:
-        return [*update.started(touched_calls(update.calls(), tree.root)), update.progress(body)]
-    if effect.appended is not None and tree.is_typed:
+        update.started(touched_calls(update.calls(), tree.root))
+    elif effect.appended is not None and tree.is_typed:
         update.stream.append = Append(builder, *effect.appended)
-    return [update.progress(body)]
+    update.progress(body)
+    return update.changes
 
 
 def _body(event: Event) -> Any:
@@ -234,8 +242,9 @@ def _check_type(builder: SnapshotBuilder[Any], delta: Node) -> None:
 def _fill(update: _Update, body: Any) -> list[Change]:
     """Add a late delta: what the terminal object left null is filled, all else lost."""
     effect = update.builder.fill(DeltaTree(type(update.builder.base), body).root)
-    changes = [update.progress(body, late=True)] if effect.added else []
+    if effect.added:
+        update.progress(body, late=True)
     if effect.lost:
         expected = f"no more than what the ended {update.table.name} left null"
-        changes.append(update.anomaly("delta_after_terminal", expected, "something else, which is dropped"))
-    return changes
+        update.anomaly("delta_after_terminal", expected, "something else, which is dropped")
+    return update.changes

@@ -18,6 +18,7 @@ class PlainRoute:
 
     def __init__(self, accumulator: Accumulator, routes: Routes, dispatch: Callable[..., bool]) -> None:
         self.accumulator = accumulator
+        accumulator.stream.wanted = routes.wanted
         self.ending = StreamEnding(accumulator.stream)
         """What the events say of the end of the stream."""
         self.is_done = False

@@ -18,11 +18,14 @@ from functools import partial
 from typing import Any, Final
 
 from stepstream.fold.builder import SnapshotBuilder
-from stepstream.fold.changes import NO_DELTA, Change
+from stepstream.fold.changes import NO_DELTA, Change, MessageTransition, RunTransition, StepTransition
 from stepstream.live.coalescing import PROGRESS
 from stepstream.live.mailbox import Mailbox
 from stepstream.live.pending import PendingCount
 from stepstream.live.run_ends import RunEnds
+
+_ENDS: Final = (StepTransition, RunTransition, MessageTransition)
+"""What `RunEnds` looks at."""
 
 MAX_FOUND: Final = 256
 """For so many steps or messages that grow a route keeps which mailboxes want their progress."""
@@ -100,6 +103,8 @@ class Routes:
         self._closed = 0
         self.failed: deque[Mailbox] = deque(failed, maxlen=MAX_FAILED)
         """The newest that were closed because of a failure."""
+        self.wanted: set[type[Any]] = set()
+        """The classes of changes that were ever wanted here. It grows while streams are read."""
         self.run_ends = RunEnds()
         self.version = 0
         """Rises with every mailbox that comes or goes."""
@@ -125,6 +130,7 @@ class Routes:
             for one in self._all:
                 self._route(one)
         self.version += 1
+        self.wanted.update(mailbox.classes, () if mailbox.run_ids is None else _ENDS)
         self._all.append(mailbox)
         mailbox.on_close = partial(self._on_close, mailbox)
         self.run_ends.add(mailbox)
