@@ -154,11 +154,17 @@ class Translation:
             told = dialect_of(frame)
             if told is not None:
                 self._decide(told)
-        if self._translator is not None:
-            return self._translator.feed(frame)
+        return [self.decode(frame)] if self._translator is None else self._translator.feed(frame)
+
+    def decode(self, frame: Frame) -> Event:
+        """Return the event of a frame that is in the vocabulary of the fold.
+
+        Raises:
+            DecodeError: its data cannot be decoded.
+        """
         event = decode_event(frame, max_depth=self._max_depth, before=self._opened)
         self._opened = event if event.name in OPENING_EVENTS else None
-        return [event]
+        return event
 
     @property
     def fast_keys(self) -> FastKeys:

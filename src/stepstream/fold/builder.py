@@ -77,7 +77,7 @@ class SnapshotBuilder(msgspec.Struct, Generic[Obj], eq=False):
     sent: Obj | None = None
     """The terminal object as it was sent."""
     told: dict[str, ToldCall] = {}
-    """The tool calls reported as started, by id."""
+    """The tool calls reported as started, by id, until the object ends."""
     taken: TakenStatuses | None = None
     """The statuses it took, once it took another than the first and the last."""
     version: int = 0

@@ -118,21 +118,20 @@ class DeltaTree:
 
     def _node(self, struct: Struct, value: Any) -> Node:
         node, kind, texts = Node(struct), type(value), TEXTS[struct]
+        is_struct = kind in FIELDS
         if kind in KINDS and not value.type:
             self._untyped.add(id(node))
-        for key, found in sent_fields(value) if kind in FIELDS else value.items():
+        for key, found in sent_fields(value) if is_struct else value.items():
             found_kind = type(found)
             if found_kind is str:
                 node[key] = TextBuffer((found,)) if key in texts else found
             elif found_kind in FULL:
                 node[key] = self._node(FULL[found_kind], found)
-            elif key != "index" or kind not in FIELDS:
-                node[key] = self._value(node, key, found)
+            elif found is None or key != "index" or not is_struct:
+                node[key] = found if found is None else self._value(node, key, found)
         return node
 
     def _value(self, node: Node, key: str, value: Any) -> Any:
-        if value is None:
-            return None
         if isinstance(value, dict):
             self.is_typed = False
             return self._node(part_of(node.struct, key), value)

@@ -163,7 +163,9 @@ def _load_state(state: State, saved: _Saved) -> None:
     for run in saved.runs:
         state.set_run(build(Run, run))
     for key in keys:
-        state.bound(key)
+        kept = state.find(key)
+        if kept is not None:
+            state.bound(kept)
 
 
 def _wait_again(stream: StreamState, ref: EventRef) -> None:

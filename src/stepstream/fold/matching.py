@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from stepstream.fold.anomalies import AnomalyCode
-from stepstream.fold.tree import Indexed, Node, TextBuffer, fields
+from stepstream.fold.tree import Indexed, Node, TextBuffer, sent_fields
 from stepstream.wire.base import WireObject
 
 ONCE: Final[Mapping[str, AnomalyCode]] = {"id": "id_conflict", "type": "type_conflict", "name": "id_conflict"}
@@ -77,7 +77,7 @@ def covers(full: Any, known: Any) -> bool:
         return True
     if not is_struct and not isinstance(full, dict):
         return False
-    for key, value in fields(known):
+    for key, value in known.items() if isinstance(known, dict) else sent_fields(known):
         if value is not None:
             own = getattr(full, key, None) if is_struct else full.get(key)
             if (own != value) if key in _IDENTIFYING else not covers(own, value):

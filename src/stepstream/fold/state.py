@@ -8,7 +8,7 @@ that names no run has an entry of its own.
 A builder that is dropped gets another `version`: code that kept it for later (the fast path) sees that it is gone.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any, Final, TypeVar, get_args
 
 from stepstream.dialects.state import DialectState
@@ -89,18 +89,15 @@ class State:
         """The keys of the open entries and of the finished ones, each in the order in which they are dropped."""
         return list(self._open), list(self._finished)
 
-    @property
-    def is_within_bounds(self) -> bool:
-        """Whether there is nothing to drop, unless an open entry is found to be finished."""
-        return len(self._open) <= self.max_open_runs and len(self._finished) <= self.retain
-
-    def bound(self, key: str) -> list[str]:
-        """Drop what exceeds the bounds after the entry of `key` changed; return the keys of open entries dropped."""
-        entry = self._open.get(key)
-        if entry is not None and entry.is_finished:
-            self._finished[key] = self._open.pop(key)
-        while len(self._finished) > self.retain:
-            self._drop(self._finished.pop(next(iter(self._finished))))
+    def bound(self, entry: RunEntry) -> Sequence[str]:
+        """Drop what exceeds the bounds after an entry changed; return the keys of open entries dropped."""
+        if entry.is_finished:
+            if entry.key in self._open:
+                self._finished[entry.key] = self._open.pop(entry.key)
+            while len(self._finished) > self.retain:
+                self._drop(self._finished.pop(next(iter(self._finished))))
+        elif len(self._open) <= self.max_open_runs:
+            return ()
         dropped = []
         while len(self._open) > self.max_open_runs:
             oldest = self._open.pop(next(iter(self._open)))
@@ -207,9 +204,9 @@ class StreamState:
     def bound(self, ref: EventRef, entry: RunEntry) -> list[Anomaly]:
         """Keep the state within its bounds after an entry changed; each open run dropped is an anomaly."""
         entry.origin = self.origin
-        if self.state.is_within_bounds and not entry.is_finished:
+        dropped = self.state.bound(entry)
+        if not dropped:
             return []
-        dropped = self.state.bound(entry.key)
         expected, got = f"at most {self.state.max_open_runs:,} open runs", "more: the oldest is forgotten"
         return [self._evicted(ref, evicted, expected, got) for evicted in dropped]
 

@@ -81,11 +81,13 @@ def started_calls(
 def ended_calls(
     stream: StreamState, ref: EventRef, step: SnapshotBuilder[RunStep], before: Mapping[int, Call]
 ) -> list[Change]:
-    """Record that the calls of an ended step are over, and return what is news of that.
+    """Return what is news of the calls of an ended step.
 
-    Calls that were not known yet start; then all that had not finished do, even those that were there `before` and that
-    the terminal object dropped.
+    Those that were not known yet have started; then all that had not finished have, even those that were there `before`
+    and that the terminal object dropped.
     """
+    if ToolCallFinished not in stream.wanted and ToolCallStarted not in stream.wanted:
+        return []
     calls = calls_of(step)
     changes = started_calls(stream, ref, step, calls, at_end=True)
     due = [identifier for identifier, told in step.told.items() if not told.is_finished]

@@ -127,12 +127,12 @@ def _update(update: _Update, full: Any) -> list[Change]:
 
 
 def _end(update: _Update, full: Any, previous: str | None) -> list[Change]:
-    """Take the terminal object."""
-    stream, ref, builder = update.stream, update.ref, update.builder
-    before = update.calls()
+    """Take the terminal object. After it nothing is told of calls, so what was told is forgotten."""
+    stream, ref, builder, before = update.stream, update.ref, update.builder, update.calls()
     builder.settle(full, is_odd=bool(ref.event.bad_fields))
     if update.table.is_steps:
         update.changes += ended_calls(stream, ref, builder, before)
+        builder.told.clear()
     update.transition(previous, ends=True)
     entry = stream.state.entry(builder.run_key)
     if entry.is_run:
@@ -148,7 +148,7 @@ def _repeat(update: _Update, full: Any, *, ends: bool) -> list[Change]:
     if not ends:
         update.anomaly("status_regression", f"nothing but repetitions after the {name} ended", "an earlier status")
         return update.changes
-    filled, against = False, False
+    filled = against = False
     if full not in (builder.sent, builder.snapshot()):
         filled, against = builder.complete(full) if full.status == builder.base.status else (False, True)
     if filled:

@@ -24,6 +24,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from stepstream.errors import DecodeError
 from stepstream.fold.changes import Change
 from stepstream.live.plain_route import PlainRoute
 from stepstream.live.routing import Routes
@@ -48,14 +49,15 @@ class FastPath:
     """Folds the blocks of one stream, all it can by templates."""
 
     __slots__ = (
-        "_dispatch", "_last", "_plain", "_reorders", "_routes", "_scanner", "_sets_ids", "_stream", "table",
-        "translated",
+        "_dispatch", "_last", "_plain", "_reorders", "_routes", "_scanner", "_sets_ids", "_stream", "_translation",
+        "table", "translated",
     )  # fmt: skip
 
     def __init__(self, scanner: Scanner, plain: PlainRoute, routes: Routes, dispatch: Dispatch) -> None:
         self._scanner = scanner
         self._plain = plain
         self._stream = plain.accumulator.stream
+        self._translation = plain.accumulator.translation
         self._routes = routes
         self._dispatch = dispatch
         self.table = TemplateTable(self._stream)
@@ -183,13 +185,25 @@ class FastPath:
         Raises:
             StreamFailed: it is an `error` event.
         """
+        if not self._translation.is_plain:
+            return self._fold_translated(frame)
+        try:
+            event = self._translation.decode(frame)
+        except DecodeError as error:
+            self._plain.reject(error, frame)
+            return False
+        is_full = self._plain.fold(event)
+        if self._stream.append is not None:
+            self.table.learn(event)
+        return is_full
+
+    def _fold_translated(self, frame: Frame) -> bool:
+        """Fold a frame that may be in a dialect, as all are until the stream has told."""
         is_full, events = False, self._plain.decode(frame)
         for event in events:
             is_full = self._plain.fold(event)
-        if not self._plain.accumulator.translation.is_plain:
+        if not self._translation.is_plain:
             self.translated.learn(frame, events)
-        elif events and self._stream.append is not None:
-            self.table.learn(events[0])
         return is_full
 
     def _fold_plainly(self, block: bytes) -> bool:

@@ -18,7 +18,6 @@ class PlainRoute:
 
     def __init__(self, accumulator: Accumulator, routes: Routes, dispatch: Callable[..., bool]) -> None:
         self.accumulator = accumulator
-        accumulator.stream.wanted = routes.wanted
         self.ending = StreamEnding(accumulator.stream)
         """What the events say of the end of the stream."""
         self.is_done = False
@@ -31,8 +30,12 @@ class PlainRoute:
         try:
             return self.accumulator.translation.feed(frame)
         except DecodeError as error:
-            self._dispatch(self.accumulator.reject(error, frame.id))
+            self.reject(error, frame)
             return []
+
+    def reject(self, error: DecodeError, frame: Frame) -> None:
+        """Report a frame that cannot be decoded."""
+        self._dispatch(self.accumulator.reject(error, frame.id))
 
     def fold(self, event: Event) -> bool:
         """Fold an event and dispatch its changes. Return whether a queue is full now.

@@ -37,6 +37,7 @@ class LiveStream:
         self._fanout = LateFanout(routes, deliver_after) if deliver_after else StreamFanout(routes)
         self._settling = Settling(self.stream, self._fanout, deliver_after)
         self.stream.origin.variables, self.stream.origin.settling = self._fanout.variables, self._settling
+        self.stream.wanted = routes.wanted
         self._reader = Reader(accumulator, lifetime.routes, self._fanout.dispatch, **limits)
         self._scope = anyio.CancelScope()
         lifetime.running.begin(self)
