@@ -6,7 +6,7 @@ The long way has a tree of every object that is known, and settles each terminal
 import json
 import random
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from stepstream.fold import builder
 from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.anomalies import Anomaly
+from stepstream.fold.changes import Change
 from stepstream.fold.encoding import encode_change
 from stepstream.fold.matching import covers
 from stepstream.wire.events import Event
@@ -24,6 +26,8 @@ from tests.support.delta_streams import Server
 from tests.support.json_values import plain
 from tests.support.legal_runs import legal_run
 
+ALL = frozenset(get_args(Change))
+STEP = RunStep("step_x", run_id="run_x", type="tool_calls", status="in_progress")
 BOUNDS = [{}, {}, {}, {"retain": 0}, {"retain": 1, "max_open_runs": 1}, {"max_open_runs": 2}]
 
 
@@ -64,18 +68,23 @@ def frames_of(seed: int) -> list[Frame]:
             return [frame for frame in written(seed) if chance.random() < 0.95]
 
 
-def told(seed: int, *, by_the_long_way: bool) -> list[Any]:
-    """Return everything that comes of a stream: each change and anomaly, the snapshots, what an export restores."""
+def told(seed: int, *, by_the_long_way: bool = False, wanted: frozenset[type[Any]] = ALL) -> list[Any]:
+    """Return everything that comes of a stream: each change and anomaly, the snapshots, what an export restores.
+
+    Of the changes, only those that are `wanted` are made.
+    """
     chance = random.Random(seed)
     accumulator, found = Accumulator(context="tide", **chance.choice(BOUNDS)), list[Any]()
+    accumulator.stream.wanted = wanted
     cut = chance.randrange(40)
     for place, frame in enumerate(frames_of(seed)):
         changes = accumulator.apply_frame(frame)
-        found.append([(encode_change(change), repr(change), snapshot_in(change)) for change in changes])
+        found.append([(type(change), encode_change(change), repr(change), snapshot_in(change)) for change in changes])
         if place % 7 == 0:
             found.append(known(accumulator))
         if place == cut:
             accumulator = Accumulator.restore(accumulator.export(), context="tide")
+            accumulator.stream.wanted = wanted
         if by_the_long_way:
             for growing in (*accumulator.state.steps.values(), *accumulator.state.messages.values()):
                 _ = growing.tree
@@ -97,7 +106,18 @@ def check(seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(builder, "covers", lambda full, known: False)
         expected = told(seed, by_the_long_way=True)
-    assert told(seed, by_the_long_way=False) == expected, seed
+    assert told(seed) == expected, seed
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32), st.frozensets(st.sampled_from(sorted(ALL, key=repr))))
+def test_changes_that_nobody_wants_are_not_made_and_all_else_is_the_same(seed: int, wanted: frozenset[type]) -> None:
+    kept = wanted | {Anomaly}
+    expected = [
+        [one for one in some if not isinstance(one, tuple) or one[0] in kept] if isinstance(some, list) else some
+        for some in told(seed)
+    ]
+    assert told(seed, wanted=wanted) == expected
 
 
 @settings(deadline=None)
@@ -137,6 +157,21 @@ def test_full_objects_that_leave_nothing_out_have_no_tree() -> None:
         accumulator.apply_frame(frame)
     ended = [*accumulator.state.steps.values(), *accumulator.state.messages.values()]
     assert [growing.grown is None for growing in ended].count(True) > len(ended) / 2
+
+
+def test_object_that_comes_again_byte_for_byte_is_folded_once() -> None:
+    accumulator = Accumulator()
+    message = json.dumps({"id": "msg_x", "content": []}).encode()
+    told = [accumulator.apply_frame(Frame(f"thread.message.{name}", message)) for name in ("created", "in_progress")]
+    growing = accumulator.state.messages["msg_x"]
+    assert ([len(changes) for changes in told], growing.version, accumulator.stream.sequence) == ([1, 0], 0, 2)
+
+
+def test_event_made_by_hand_that_comes_twice_is_told() -> None:
+    accumulator = Accumulator()
+    for name in ("created", "created", "completed", "completed"):
+        accumulator.apply(Event(f"thread.run.step.{name}", STEP))
+    assert [one.code for one in accumulator.anomalies] == ["duplicate_created", "duplicate_terminal"]
 
 
 def test_text_covers_no_object() -> None:

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from stepstream.fold import state as stream_module
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.changes import MessageProgress, StepProgress
+from stepstream.live import shapes as shapes_module
 from stepstream.live import templates as templates_module
 from stepstream.live.fast_path import FastPath
 from stepstream.live.plain_route import PlainRoute
 from stepstream.live.reader import MAX_PIECE, Reader
+from stepstream.live.shapes import ShapeTable
 from stepstream.live.source import Reconnected
 from stepstream.live.templates import MAX_MISSES, MAX_TEMPLATE_BYTES, MAX_TEMPLATES
 from stepstream.wire.events import Event, decode_event
@@ -89,11 +91,18 @@ class ClosableFastPath(FastPath):
 class Learning:
     """One stream, of which some blocks go the plain route and are learned from, and some shall go the fast path."""
 
-    def __init__(self, start: bytes = START, *, accumulator: Accumulator | None = None, **mood: Any) -> None:
+    def __init__(
+        self,
+        start: bytes = START,
+        *,
+        accumulator: Accumulator | None = None,
+        shapes: ShapeTable | None = None,
+        **mood: Any,
+    ) -> None:
         self.audience = Audience(**mood)
         self.accumulator = accumulator or Accumulator()
         plain = PlainRoute(self.accumulator, self.audience, self.audience.dispatch)
-        self.path = ClosableFastPath(Scanner(), plain, self.audience, self.audience.dispatch)
+        self.path = ClosableFastPath(Scanner(), plain, self.audience, self.audience.dispatch, shapes)
         self.sees(start)
 
     def sees(self, *blocks: bytes) -> None:
@@ -667,6 +676,13 @@ def test_first_delta_of_a_text_like_another_is_folded_by_its_shape(
     check([START + one, *between, other + other + one], looks=True)
 
 
+@pytest.mark.parametrize("separators", [TIGHT, SPACED], ids=["tight", "spaced"])
+def test_shapes_are_known_to_the_next_stream(separators: tuple[str, str]) -> None:
+    shapes, usual = ShapeTable(), block_of("arguments", separators=separators)
+    Learning(shapes=shapes).sees(usual)
+    assert [Learning(shapes=known).folds(usual) for known in (shapes, ShapeTable(), None)] == [1, 0, 0]
+
+
 def named(index: int, **more: Any) -> JSON:
     return {"index": index, "type": "function", "function": {**more, "arguments": HOLE}}
 
@@ -727,10 +743,10 @@ def test_id_that_is_no_json_goes_by_no_shape(known: str, sent: bytes) -> None:
 
 
 def test_shapes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(templates_module, "MAX_SHAPES", 2)
+    monkeypatch.setattr(shapes_module, "MAX_SHAPES", 2)
     learning = Learning()
     learning.sees(*(block_of(kind) for kind in ("arguments", "input", "logs")))
-    assert len(learning.path.table._shapes) == 1
+    assert len(learning.path.table._shapes._by_key) == 1
 
 
 # How much is kept

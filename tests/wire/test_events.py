@@ -172,3 +172,28 @@ def test_error_that_is_not_json_is_its_own_message(payload: bytes, message: str 
 def test_error_that_nests_too_deeply_keeps_its_words() -> None:
     deep = b'{"message": "m", "x": ' + b"[" * 64 + b"]" * 64 + b"}"
     assert decode_event(Frame("error", deep)).data == ErrorData(message="m")
+
+
+# An object that comes again
+
+
+STEP_AGAIN = b'{"id": "step_a", "status": "in_progress"}'
+AGAIN = [
+    ("thread.run.step.created", "thread.run.step.in_progress", STEP_AGAIN, True),
+    ("thread.run.step.created", "thread.run.step.in_progress", STEP_AGAIN + b" ", False),
+    ("thread.run.step.created", "thread.run.step.completed", STEP_AGAIN, False),
+    ("thread.run.step.created", "thread.run.in_progress", STEP_AGAIN, False),
+    ("thread.run.created", "thread.run.queued", b'{"id": "run_a"}', True),
+    ("thread.run.created", "thread.run.in_progress", b'{"id": "run_a"}', False),
+    ("thread.message.created", "thread.message.in_progress", b'{"id": "msg_a", "content": 7}', True),
+    ("thread.message.created", "thread.message.in_progress", b"[7]", True),
+]
+
+
+@each_row(("before", "name", "data", "is_same"), AGAIN)
+def test_object_that_comes_again_byte_for_byte_is_not_decoded_again(
+    before: str, name: str, data: bytes, is_same: bool
+) -> None:
+    first, frame = decode_event(Frame(before, data.strip())), Frame(name, data, "7")
+    again = decode_event(frame, before=first)
+    assert (again, again.data is first.data) == (decode_event(frame), is_same)

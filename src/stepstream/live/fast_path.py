@@ -28,6 +28,7 @@ from stepstream.errors import DecodeError
 from stepstream.fold.changes import Change
 from stepstream.live.plain_route import PlainRoute
 from stepstream.live.routing import Routes
+from stepstream.live.shapes import ShapeTable
 from stepstream.live.templates import NO_TEMPLATE, Template, TemplateTable
 from stepstream.live.translated_path import TranslatedDeltas
 from stepstream.wire.scan import CRLF, ID, NUL, OPENING, Scanner, in_order
@@ -53,14 +54,21 @@ class FastPath:
         "table", "translated",
     )  # fmt: skip
 
-    def __init__(self, scanner: Scanner, plain: PlainRoute, routes: Routes, dispatch: Dispatch) -> None:
+    def __init__(
+        self,
+        scanner: Scanner,
+        plain: PlainRoute,
+        routes: Routes,
+        dispatch: Dispatch,
+        shapes: ShapeTable | None = None,
+    ) -> None:
         self._scanner = scanner
         self._plain = plain
         self._stream = plain.accumulator.stream
         self._translation = plain.accumulator.translation
         self._routes = routes
         self._dispatch = dispatch
-        self.table = TemplateTable(self._stream)
+        self.table = TemplateTable(self._stream, shapes or ShapeTable())
         self.translated = TranslatedDeltas(plain.accumulator, routes, dispatch)
         self.translated.scanner = scanner
         self._last = NO_TEMPLATE  # the template of the newest delta

@@ -36,6 +36,7 @@ from stepstream.live.delivery import deliver
 from stepstream.live.mailbox import Mailbox
 from stepstream.live.routing import Routes
 from stepstream.live.running import RunningStreams
+from stepstream.live.shapes import ShapeTable
 
 LEFT_ELSEWHERE: Final = (
     "expected the Processor to be left in the task that entered it, got another one: between hooks that are tasks of "
@@ -61,6 +62,7 @@ class Lifetime:
         slow before, and the one whose failure ended it."""
         self.deadlines = SubscriberDeadlines(self.last)
         self.running = RunningStreams(routes, self.deadlines, max_streams)
+        self.shapes = ShapeTable()
         self._drain_timeout = drain_timeout
         self._served: set[Mailbox] = set()  # those that have a task
         self._reported: list[Mailbox] = []

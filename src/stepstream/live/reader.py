@@ -26,6 +26,7 @@ from stepstream.live.lifetime import Lifetime
 from stepstream.live.log_ids import ids_of_stream
 from stepstream.live.plain_route import PlainRoute
 from stepstream.live.routing import Routes, StreamFanout
+from stepstream.live.shapes import ShapeTable
 from stepstream.live.source import (
     Reconnected,
     Source,
@@ -59,6 +60,7 @@ class Reader:
         *,
         max_event_bytes: int,
         clock: Callable[[], float] | None,
+        shapes: ShapeTable | None = None,
     ) -> None:
         self.accumulator = accumulator
         self._stream = accumulator.stream
@@ -68,7 +70,7 @@ class Reader:
         self._max_event_bytes = max_event_bytes
         self.plain = PlainRoute(accumulator, routes, dispatch)
         self._scanner = Scanner(max_event_bytes=max_event_bytes)
-        self._fast_path = FastPath(self._scanner, self.plain, routes, dispatch)
+        self._fast_path = FastPath(self._scanner, self.plain, routes, dispatch, shapes)
 
     @property
     def is_done(self) -> bool:

@@ -22,6 +22,8 @@ from typing import Any, Final, NamedTuple
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.tree import Indexed, Node, TextBuffer
 
+MAX_SHAPES: Final = 64
+
 _LAYOUT: Final = re.compile(rb'(event: \S+\ndata: \{"id": ?)"([ !#-\[\]-~]+)"(.*?"index": ?)(0|[1-9]\d{0,3})(,.*)')
 _KEYS: Final = re.compile(rb'"([^"]*)"[ \t]*:')
 
@@ -72,6 +74,30 @@ class Shape(NamedTuple):
             elif type(place) is not Indexed:
                 break
         return place if type(place) is TextBuffer else None
+
+
+class ShapeTable:
+    """The shapes of the deltas of one server, by what they have in common: all streams of a processor share them."""
+
+    __slots__ = ("_by_key", "opening", "suffixes")
+
+    def __init__(self) -> None:
+        self._by_key: dict[tuple[bytes, ...], Shape] = {}
+        self.suffixes: tuple[bytes, ...] = ()
+        """How a block ends that has one of the shapes."""
+        self.opening = b'":"'
+        """What stood before the newest piece: servers write it throughout with a space, or without."""
+
+    def find(self, layout: Layout) -> Shape | None:
+        """Return the shape of deltas with that layout, if one is known."""
+        return self._by_key.get(layout.key)
+
+    def add(self, layout: Layout, shape: Shape) -> None:
+        """Keep a shape. Beyond `MAX_SHAPES` all are dropped at once: those in use are soon learned again."""
+        if len(self._by_key) >= MAX_SHAPES:
+            self._by_key.clear()
+        self._by_key[layout.key] = shape
+        self.suffixes = tuple({one.suffix for one in self._by_key.values()})
 
 
 def shape_of(

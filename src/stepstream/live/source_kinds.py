@@ -7,6 +7,7 @@ one. What only wraps a response, as openai's streams do, is looked through to th
 
 import inspect
 from collections.abc import AsyncIterator, Callable
+from types import AsyncGeneratorType
 from typing import Any, Final, NamedTuple
 
 import anyio
@@ -83,6 +84,8 @@ RESPONSES: Final = (
 )
 """Responses over HTTP, the last of aiohttp. What they have in common is a status, which decides before all else."""
 
+_GENERATOR: Final = Kind(_having("__aiter__"), aiter)
+
 KINDS: Final = (
     Kind(_is_a(type), instead="an object of that class"),
     *RESPONSES,
@@ -94,7 +97,7 @@ KINDS: Final = (
     Kind(_having("readuntil", "at_eof"), _read),  # asyncio
     Kind(_having("scope", "stream", "body"), lambda one: aiter(one.stream())),  # a request of Starlette
     Kind(_is_of_lines, instead="the response itself: lines without their ends make no stream"),
-    Kind(_having("__aiter__"), aiter),
+    _GENERATOR,
     Kind(lambda one: inspect.iscoroutinefunction(attribute(one, "receive")), _received),  # anyio
     Kind(_having("stdout", "pid"), instead="its stdout"),
     Kind(_having("build_request"), instead="the response to a request of it"),  # a client of httpx
@@ -117,6 +120,8 @@ KINDS: Final = (
 
 def recognised(given: Any) -> tuple[Kind, Any]:
     """Return the kind of an object, and what is read of it: itself, or the response that it wraps."""
+    if type(given) is AsyncGeneratorType and not _is_of_lines(given):  # what most are, and none of the others
+        return _GENERATOR, given
     for name in ("http_response", "response"):  # of openai and azure; of openai and httpx-sse
         wrapped = attribute(given, name)
         for kind in RESPONSES:

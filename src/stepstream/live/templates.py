@@ -24,7 +24,7 @@ from stepstream.fold.builder import Append, SnapshotBuilder
 from stepstream.fold.changes import MessageProgress, StepProgress
 from stepstream.fold.state import StreamState, touch
 from stepstream.fold.tree import TextBuffer
-from stepstream.live.shapes import Shape, layout_of, shape_of
+from stepstream.live.shapes import ShapeTable, layout_of, shape_of
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event
 from stepstream.wire.objects import RunStep
@@ -36,8 +36,6 @@ which costs less than keeping them in order of use."""
 
 MAX_TEMPLATE_BYTES: Final = 4096
 """How many bytes a template may keep of a block, prefix and suffix together."""
-
-MAX_SHAPES: Final = 64
 
 MAX_MISSES: Final = 2 * MAX_TEMPLATES
 """After so many templates learned without a single match none is learned any more: the stream has no like deltas."""
@@ -110,15 +108,13 @@ NO_TEMPLATE.version = -1
 class TemplateTable:
     """The templates of one stream, found by the bytes of their prefix: so how many texts grow at once costs nothing."""
 
-    __slots__ = ("_misses", "_opening", "_shapes", "_stream", "_suffixes", "templates")
+    __slots__ = ("_misses", "_shapes", "_stream", "templates")
 
-    def __init__(self, stream: StreamState) -> None:
+    def __init__(self, stream: StreamState, shapes: ShapeTable) -> None:
         self._stream = stream
-        self._opening = _OPENINGS[0]  # servers write one of the two throughout: that of the newest template
+        self._shapes = shapes
         self.templates: dict[bytes, Template] = {}
         """By prefix."""
-        self._shapes: dict[tuple[bytes, ...], Shape] = {}
-        self._suffixes: tuple[bytes, ...] = ()  # those of the shapes
         self._misses = 0  # templates learned since one was found
 
     def find(self, block: bytes, at: int, last: Template) -> Template:
@@ -126,15 +122,16 @@ class TemplateTable:
 
         It is expected next time, too, after the `last` one.
         """
-        size = len(self._opening)
-        begin = block.rfind(self._opening) + size
+        opening = self._shapes.opening
+        size = len(opening)
+        begin = block.rfind(opening) + size
         template = self.templates.get(block[at:begin])
         if template is None:  # the piece may be a colon, in its quotes
-            earlier = block.rfind(self._opening, 0, begin - 1) + size
+            earlier = block.rfind(opening, 0, begin - 1) + size
             template = self.templates.get(block[at:earlier])
         if template is None or template.version != template.builder.version:
             prefix = block[at:begin] if template is None else template.prefix
-            template = self._derived(prefix) if block.endswith(self._suffixes) else NO_TEMPLATE
+            template = self._derived(prefix) if block.endswith(self._shapes.suffixes) else NO_TEMPLATE
         if template is not NO_TEMPLATE:
             self._misses = 0
             if last is not NO_TEMPLATE:
@@ -144,7 +141,7 @@ class TemplateTable:
     def _derived(self, prefix: bytes) -> Template:
         """Return the template of a text that is new, or changed otherwise, by the shape of its prefix."""
         layout = layout_of(prefix)
-        shape = None if layout is None else self._shapes.get(layout.key)
+        shape = None if layout is None else self._shapes.find(layout)
         if layout is None or shape is None:
             return NO_TEMPLATE
         table: Any = self._stream.steps if shape.event == STEP_DELTA else self._stream.messages
@@ -175,7 +172,7 @@ class TemplateTable:
             end = inside.end() if inside else begin
             prefix, suffix = block[:begin], block[end:]
             if len(prefix) + len(suffix) <= MAX_TEMPLATE_BYTES and _is_split(prefix, suffix, block[begin:end], append):
-                self._opening = opening
+                self._shapes.opening = opening
                 self._learn_shape(self._keep(Template(event.name, prefix, suffix, append.builder, append.buffer)))
                 return
 
@@ -192,10 +189,7 @@ class TemplateTable:
         if layout is not None:
             shape = shape_of(layout, template.event, template.suffix, template.builder, template.text)
         if layout is not None and shape is not None:
-            if len(self._shapes) >= MAX_SHAPES:
-                self._shapes.clear()
-            self._shapes[layout.key] = shape
-            self._suffixes = tuple({one.suffix for one in self._shapes.values()})
+            self._shapes.add(layout, shape)
 
 
 def _is_read_at_once(kind: _Kind, data: bytes) -> bool:
