@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from stepstream.dialects.translation import FastKeys
+from stepstream.dialects.translator import FastKeys
 
 _NOTHING: Final = Annotated[list[int], msgspec.Meta(max_length=0)]
 """The type of an empty list."""

@@ -28,7 +28,7 @@ from typing import Any, Final
 
 import msgspec
 
-from stepstream.dialects.translation import Counter
+from stepstream.dialects.translator import Counter
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.builder import Append
 from stepstream.fold.changes import MessageProgress, StepProgress
