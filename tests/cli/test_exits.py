@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import stepstream
+from stepstream.cli.main import main
 
 FORMS = ("frames", "events", "changes", "steps", "runs", "messages")
 COMMANDS = [("watch",), *(("cat", "--as", form) for form in FORMS)]
@@ -104,6 +105,23 @@ def test_status_is_6_where_nobody_listens(run: Callable[..., Any], free_port: in
     got = run(*command, f"http://127.0.0.1:{free_port}/runs?api-key=hidden")
     text = f"http://127.0.0.1:{free_port}/runs: the connection was refused (ConnectError)"
     assert (got.status, got.out, got.error) == (6, b"", f"stepstream: {text}")
+
+
+@pytest.mark.parametrize("query", ["", "?api-key=hidden"])
+def test_error_of_a_url_names_what_may_be_shown_of_it(run: Callable[..., Any], free_port: int, query: str):
+    url = f"http://127.0.0.1:{free_port}/runs"
+    assert run("cat", url + query).error == f"stepstream: {url}: the connection was refused (ConnectError)"
+
+
+def test_error_is_not_written_to_standard_output_where_standard_error_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: Any
+):
+    path = tmp_path / "empty.sse"
+    path.write_bytes(b"")
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["cat", str(path)]) == 3
+    assert main(["cat", str(path), "--debug"]) == 3
+    assert capsysbinary.readouterr().out == b""
 
 
 @each_command

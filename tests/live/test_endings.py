@@ -132,6 +132,27 @@ async def test_what_ends_the_program_leaves_the_block_as_it_is(failure: type[Bas
         await check()
 
 
+class Unusual(BaseException):
+    """What is no `Exception` and ends no program, such as what skips a test."""
+
+
+async def failing() -> Any:
+    raise Unusual
+    yield b""
+
+
+@pytest.mark.parametrize("where", ["block", "source"])
+async def test_what_is_no_exception_leaves_the_block_as_it_is(where: str):
+    async def check() -> None:
+        async with Processor() as processor:
+            if where == "block":
+                raise Unusual
+            await processor.run(failing())
+
+    with pytest.raises(Unusual):
+        await check()
+
+
 async def test_predicate_that_closes_its_subscription_lets_nothing_pass():
     audience = Audience()
 

@@ -67,8 +67,10 @@ def _error_line(error: Exception, source: str) -> str:
     """Return an error in one line. The errors of URLs name what may be shown of the URL."""
     if isinstance(error, OSError) and error.strerror:  # one of a source is a TransportError
         return f"standard output: {error.strerror}" if source else error.strerror
-    text = (str(error) or type(error).__name__).removeprefix(f"{source}: ")  # the error of a file names it too
-    return text if not source or is_url(source) else f"{source.partition('?')[0]}: {text}"  # maybe meant as a URL
+    text = str(error) or type(error).__name__
+    if not source or is_url(source):
+        return text
+    return f"{source.partition('?')[0]}: {text.removeprefix(f'{source}: ')}"  # the error of a file names it too
 
 
 def _command(options: argparse.Namespace) -> Callable[[], Awaitable[int | None]]:

@@ -31,13 +31,18 @@ def write_line(*parts: object) -> None:
 
 def write_error(text: str) -> None:
     """Write one line to standard error."""
-    print(f"stepstream: {one_line(text)}", file=sys.stderr, flush=True)
+    _write_to_error(f"stepstream: {one_line(text)}")
 
 
 def write_traceback(error: Exception) -> None:
     """Write the traceback of `error` to standard error."""
     for line in "".join(traceback.format_exception(error)).rstrip("\n").split("\n"):
-        print(one_line(line), file=sys.stderr)
+        _write_to_error(one_line(line))
+
+
+def _write_to_error(line: str) -> None:
+    if sys.stderr is not None:  # it is closed: `print` would write to standard output, where only results belong
+        print(line, file=sys.stderr, flush=True)
 
 
 def write_anomalies(outcome: Outcome) -> None:

@@ -116,6 +116,7 @@ class Lifetime:
         if anyio.get_current_task().coro is not self._task.coro:  # ids are given again
             await self._end_elsewhere()
             raise RuntimeError(LEFT_ELSEWHERE) from exc
+        is_handled = False
         try:
             is_handled = bool(await self._stack.__aexit__(kind, exc, traceback))
         except BaseExceptionGroup as group:

@@ -167,8 +167,10 @@ async def _check(response: Any, url: str, request: StreamRequest) -> None:
     """
     status, headers = response.status_code, response.headers
     if status != OK:
-        body = await read_error_body(response)
-        raise refusal(f"{redact_url(url)} answered {status}", status, response.reason_phrase, headers, body)
+        body, what = await read_error_body(response), f"{redact_url(url)} answered {status}"
+        if 200 <= status < 300:  # no refusal: the body may be a stream, which is not quoted
+            raise unexpected_response(response, f"{what}: expected 200", body)
+        raise refusal(what, status, response.reason_phrase, headers, body)
     essence = headers.get("content-type", "").partition(";")[0].strip().lower()
     if essence != EVENT_STREAM:
         text = f"{redact_url(url)}: expected {EVENT_STREAM}, got {words_of(essence, 80) or 'no content type'}"
