@@ -28,6 +28,10 @@ def _naive(workload: str) -> str:
     return f"{workload}: naive json ÷ stepstream"
 
 
+def _response(kind: str) -> str:
+    return f"{kind}: openai-python ÷ stepstream"
+
+
 BARS: Final = (
     Bar("in memory, openai-python's time ÷ ours", "in_memory", "openai-python ÷ stepstream", AT_LEAST, 100),
     Bar("in memory, our time ÷ bare decode's", "in_memory", "stepstream ÷ bare decode", AT_MOST, 1.7, goal=1.5),
@@ -50,6 +54,11 @@ BARS: Final = (
     Bar("one event a chunk ÷ chunks of 4 KiB", "chunking", "one event a chunk ÷ 4 KiB", AT_MOST, 1.5),
     Bar("loopback, openai-python's time ÷ ours", "http", "openai-python ÷ stepstream", AT_LEAST, 12),
     Bar("loopback, openai-python's time ÷ ours, fast", "http", "openai-python ÷ stepstream, fast", AT_LEAST, 40),
+    *(
+        Bar(f"Responses, {kind}: openai-python's time ÷ ours", "responses", _response(kind), AT_LEAST, 100)
+        for kind in ("text", "call")
+    ),
+    Bar("Responses, loopback, openai-python's", "responses_http", "openai-python ÷ stepstream", AT_LEAST, 40),
     Bar("throughput of 1,000 streams ÷ 1", "concurrent", "1,000 at a time ÷ 1", AT_LEAST, 0.8),
     Bar("p99 bytes to callback, ours ÷ openai-python's", "latency", "stepstream ÷ openai-python, p99", AT_MOST, 0.5),
     Bar("import, ours ÷ msgspec and anyio", "imports", "stepstream ÷ msgspec, anyio", AT_MOST, 1.5),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.objects import calls_details, code_call, function_call, run_object, search_call
+from benchmarks.responses import response_call, response_text
 from benchmarks.writer import (
     Workload,
     Writer,
@@ -287,4 +288,6 @@ WORKLOADS: Final[dict[str, Kind]] = {
     "short_runs": Kind(short_runs, "runs of 40 events"),
     "whole_objects": Kind(whole_objects, "steps"),
     "like_recordings": Kind(like_recordings, "runs"),
+    "response_text": Kind(response_text, "tokens"),
+    "response_call": Kind(response_call, "tokens"),
 }

@@ -10,7 +10,9 @@ from benchmarks import objects
 CHUNK_SIZE: Final = 4096
 STEP_DELTA: Final = "thread.run.step.delta"
 MESSAGE_DELTA: Final = "thread.message.delta"
-DELTAS: Final = (STEP_DELTA, MESSAGE_DELTA)
+TEXT_DELTA: Final = "response.output_text.delta"
+CALL_DELTA: Final = "response.function_call_arguments.delta"
+DELTAS: Final = (STEP_DELTA, MESSAGE_DELTA, TEXT_DELTA, CALL_DELTA)
 STEP_END: Final = "thread.run.step.completed"
 
 _TOKENS: Final = (
@@ -32,6 +34,8 @@ class Workload:
     """The final steps, as the wire objects, in the order in which they were created."""
     messages: tuple[dict[str, Any], ...] = ()
     """The final messages, likewise."""
+    output: tuple[dict[str, Any], ...] = ()
+    """The final items of a response, as the wire objects: its stream has no steps and messages of its own."""
     chunk_size: int | None = CHUNK_SIZE
     """In bytes; None: one event a chunk."""
 

@@ -94,3 +94,46 @@ async def test_missing_block_is_caught_by_the_split() -> None:
 async def test_comments_end_the_stream_of_azure_agents() -> None:
     with pytest.raises(ValueError, match="Event type not specified"):
         await read(peer_of("azure_agents"), LOADS["keep_alive_comments"].make())
+
+
+RESPONSES = {name: Load(name, 30) for name in ("response_text", "response_call")}
+READERS = {
+    "ours_responses": tuple(RESPONSES),
+    "openai_responses": tuple(RESPONSES),
+    "naive_responses": tuple(RESPONSES),
+    "agents_sdk": ("response_text",),
+}
+every_reader = pytest.mark.parametrize(("name", "workload"), [(name, one) for name in READERS for one in READERS[name]])
+
+
+def reader_of(name: str) -> Any:
+    peer = peer_of(name)
+    if why := getattr(peer, "missing", str)():
+        pytest.skip(why)
+    return peer
+
+
+@every_reader
+async def test_peer_reads_what_the_response_says(name: str, workload: str) -> None:
+    load = RESPONSES[workload].make()
+    assert await read(reader_of(name), load) == len(load.events)
+
+
+def with_other_text(load: Workload) -> Workload:
+    """Return a response with other text in one delta, and the promise as it was."""
+    changed = list(load.blocks)
+    changed[6] = changed[6].replace(b'"delta":"', b'"delta":"!')
+    return replace(load, blocks=tuple(changed))
+
+
+def with_other_output(load: Workload) -> Workload:
+    """Return a response whose end is not the promised one."""
+    changed = [block.replace(b'"status":"completed"', b'"status":"incomplete"') for block in load.blocks]
+    return replace(load, blocks=tuple(one.replace(b'"text":"', b'"text":"!') for one in changed))
+
+
+@pytest.mark.parametrize("spoil", [without_a_delta, with_other_text, with_other_output])
+@every_reader
+async def test_wrong_response_is_caught(name: str, workload: str, spoil: Any) -> None:
+    with pytest.raises(AssertionError):
+        print(await read(reader_of(name), spoil(RESPONSES[workload].make())))  # noqa: T201 - shown where nothing was raised

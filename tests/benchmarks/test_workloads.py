@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.expected import add_pieces, grown, joined
+from benchmarks.responses import text_of
 from benchmarks.workloads import LOG_PIECE, PARALLEL_CALLS, PARALLEL_STEPS, WORKLOADS, Load
 from benchmarks.writer import CHUNK_SIZE, DELTAS, STEP_DELTA, STEP_END, Workload
+from stepstream.conformance.responses.checker import ResponsesChecker
 from stepstream.wire.sse import Frame, FrameDecoder
 from tests.support.tables import each_row
 
@@ -27,7 +29,8 @@ SIZES = {
     "whole_objects": 4,
     "like_recordings": 6,
 }
-every_workload = each_row("name", WORKLOADS)
+RESPONSES = ("response_text", "response_call")
+every_workload = each_row("name", [name for name in WORKLOADS if name not in RESPONSES])
 
 
 def made(name: str, **options: int) -> Workload:
@@ -193,3 +196,17 @@ def test_runs_like_recordings_stop_for_tools_and_go_on() -> None:
 def test_less_than_two_tokens_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 2 tokens, got 1"):
         Load("function_call_by_token", 1).make()
+
+
+@each_row("name", RESPONSES)
+def test_responses_keep_to_their_protocol_and_give_the_promised_items(name: str) -> None:
+    load, again, other = (Load(name, 300, options=(("seed", seed),)).make() for seed in (7, 7, 8))
+    assert load == again != other
+    assert tuple(frame.event for frame in frames(load)) == load.events
+    checker = ResponsesChecker()
+    assert [one for frame in frames(load) for one in checker.feed(frame)] + checker.finish() == []
+    (item,) = load.output
+    assert json.loads(frames(load)[-1].data)["response"]["output"] == [item]
+    pieces = [delta["delta"] for delta in deltas(load)]
+    assert ("".join(pieces), len(pieces), load.deltas) == (text_of(item), 300, 300)
+    assert {len(delta["delta"] + delta["obfuscation"]) for delta in deltas(load)} == {16}
