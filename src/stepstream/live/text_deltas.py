@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from stepstream.fold.changes import MessageProgress, MessageTransition
 from stepstream.fold.retelling import REPLAYED
-from stepstream.live.subscriptions import Changes
+from stepstream.live.iterating import Changes
 from stepstream.wire.deltas import ContentDelta
 from stepstream.wire.messages import Content, Message
 

@@ -8,13 +8,13 @@ import anyio
 from stepstream.errors import WaitAborted
 from stepstream.fold.changes import MessageProgress, MessageTransition, RunTransition, StepTransition
 from stepstream.live.filters import check_statuses
+from stepstream.live.iterating import IteratorMethods
 from stepstream.live.options import IteratorOptions
-from stepstream.live.subscriptions import SubscriptionMethods
 from stepstream.live.text_deltas import TextDeltas
 from stepstream.wire.objects import Run, RunStep
 
 
-class WaitMethods(SubscriptionMethods):
+class WaitMethods(IteratorMethods):
     """The methods of a processor that wait for one thing."""
 
     async def wait_for_step(
