@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from stepstream.fold.outcome import Outcome
     from stepstream.live.handle import StreamHandle
     from stepstream.live.processor import Processor
-    from stepstream.live.source import Reconnected
+    from stepstream.live.source import Reconnected, Source
     from stepstream.live.statistics import Failure, Statistics, SubscriberStatistics
     from stepstream.live.subscriptions import Subscription
     from stepstream.sources.event_stream import EventStream
@@ -131,7 +131,7 @@ _HOMES = {
     "stepstream.live.handle": "StreamHandle",
     "stepstream.fold.outcome": "Outcome",
     "stepstream.live.processor": "Processor",
-    "stepstream.live.source": "Reconnected",
+    "stepstream.live.source": "Reconnected Source",
     "stepstream.live.subscriptions": "Subscription",
     "stepstream.sources.event_stream": "EventStream",
     "stepstream.sources.http": "connect",
@@ -169,10 +169,10 @@ __all__ = [
     "OutputImage", "PatchOperation", "Processor", "ProtocolError", "RankingOptions", "Reasoning", "ReasoningDelta",
     "ReasoningText", "ReasoningTextDelta", "Reconnected", "RecordingFailed", "RequiredAction", "RequiredCalls", "Run",
     "RunStep", "RunStepDelta", "RunStepDeltaBody", "RunTransition", "RunsClient", "SearchResult", "Shell",
-    "ShellCommand", "ShellCommandDelta", "ShellDelta", "ShellOutput", "ShellOutputDelta", "Statistics", "StepDetails",
-    "StepDetailsDelta", "StepProgress", "StepStreamError", "StepTransition", "StreamFailed", "StreamHandle",
-    "StreamStopped", "StreamTruncated", "SubscriberStatistics", "SubscriberTooSlow", "Subscription", "Text",
-    "TextDelta", "Thread", "ToolCall", "ToolCallDelta", "ToolCallFinished", "ToolCallStarted", "ToolContext",
+    "ShellCommand", "ShellCommandDelta", "ShellDelta", "ShellOutput", "ShellOutputDelta", "Source", "Statistics",
+    "StepDetails", "StepDetailsDelta", "StepProgress", "StepStreamError", "StepTransition", "StreamFailed",
+    "StreamHandle", "StreamStopped", "StreamTruncated", "SubscriberStatistics", "SubscriberTooSlow", "Subscription",
+    "Text", "TextDelta", "Thread", "ToolCall", "ToolCallDelta", "ToolCallFinished", "ToolCallStarted", "ToolContext",
     "ToolFailed", "ToolResult", "Toolbox", "TransportError", "Unknown", "UnknownData", "UrlCitation", "Usage",
     "WaitAborted", "accumulate", "connect", "decode_change", "decode_event", "encode_change", "encode_comment",
     "encode_frame", "record", "replay",

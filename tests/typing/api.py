@@ -46,6 +46,8 @@ from stepstream import (
     ToolCall,
     ToolCallFinished,
     ToolCallStarted,
+    ToolContext,
+    ToolResult,
     Unknown,
     Usage,
     accumulate,
@@ -90,6 +92,24 @@ def callbacks_are_checked_against_their_classes(processor: Processor) -> None:
     processor.on(StepTransition, RunTransition, ToolCallStarted)(step_or_run)  # type: ignore[arg-type]
     processor.on(StepTransition, RunTransition, StepProgress, Anomaly)(step_or_run)  # type: ignore[arg-type]
     processor.on(StepTransition)(synchronous)  # type: ignore[arg-type]
+
+
+def up_to_eight_classes_are_checked(processor: Processor) -> None:
+    processor.on(StepTransition, StepProgress, RunTransition, MessageTransition, ToolCallStarted)(any_change)
+    processor.on(
+        StepTransition, StepProgress, ToolCallStarted, ToolCallFinished, RunTransition, MessageTransition, Anomaly
+    )(any_change)
+    processor.on(
+        StepTransition, StepProgress, ToolCallStarted, ToolCallFinished, RunTransition, MessageTransition,
+        MessageProgress, Anomaly,
+    )(any_change)  # fmt: skip
+    processor.on(StepTransition, RunTransition, StepProgress, Anomaly, ToolCallStarted)(step_or_run)  # type: ignore[arg-type]
+    processor.on(
+        StepTransition, StepProgress, ToolCallStarted, ToolCallFinished, RunTransition, MessageTransition,
+        MessageProgress, Anomaly,
+    )(step_or_run)  # type: ignore[arg-type] # fmt: skip
+    classes: list[type[Change]] = [StepTransition, StepProgress]
+    processor.on(*classes)(any_change)
 
 
 def decorated_functions_keep_what_they_take(processor: Processor) -> None:
@@ -171,6 +191,15 @@ def add_gives_a_subscription(processor: Processor) -> None:
     assert_type(subscription, Subscription)
     assert_type((subscription.offered, subscription.delivered, subscription.failed), tuple[int, int, int])
     processor.add((StepTransition, RunTransition), step_or_run, status="failed")
+    processor.add([StepTransition, RunTransition], step_or_run, status="failed")
+    processor.add([StepTransition, RunTransition], any_change)
+    processor.add((StepTransition, StepProgress, ToolCallStarted, RunTransition, Anomaly), any_change)
+    processor.add((StepTransition, RunTransition), step)  # type: ignore[arg-type]
+    processor.add((StepTransition, StepProgress, ToolCallStarted, RunTransition, Anomaly), step)  # type: ignore[arg-type]
+    processor.add([StepTransition, RunTransition], step)  # type: ignore[list-item]
+    processor.add([StepTransition], run)  # type: ignore[arg-type]
+    processor.add([StepTransition, RunStep], any_change)  # type: ignore[list-item]
+    processor.add([StepTransition, RunTransition], synchronous)  # type: ignore[arg-type,list-item]
     processor.add([Anomaly], any_change)
     processor.add(StepTransition | RunTransition, step_or_run, status="failed")
     processor.add(Change, any_change)
@@ -260,12 +289,16 @@ def calls_narrow_to_their_kind(step: RunStep) -> None:
             assert_type(call.code_interpreter, CodeInterpreter)
 
 
-async def runs_give_outcomes(processor: Processor, client: httpx.AsyncClient, other: httpx2.AsyncClient) -> None:
+async def runs_give_outcomes(
+    processor: Processor, client: httpx.AsyncClient, other: httpx2.AsyncClient, tools: Toolbox
+) -> None:
     outcome = await processor.run(connect("http://x", json={"a": 1}, headers={"b": "c"}), context=processor)
     assert_type(outcome, Outcome)
     assert_type(outcome.steps, Mapping[str, RunStep])
     if isinstance(outcome.required_action, RequiredAction):
         assert_type(outcome.required_action.tool_calls, tuple[ToolCall | Unknown, ...])
+        assert_type(await tools.outputs(outcome.required_action.tool_calls), dict[str, str])
+        assert_type(await tools.approvals(outcome.required_action.tool_calls), dict[str, bool])
     handle = processor.start(connect("http://x", client=client))
     assert_type(handle, StreamHandle)
     assert_type(await handle.outcome(), Outcome)
@@ -340,7 +373,32 @@ async def tools_keep_their_type(tools: Toolbox) -> None:
     assert_type(await may(ToolCall()), bool)
     assert_type(await sail("x", hours=2), float)
     await sail("x", speed=2)  # type: ignore[call-arg]
+
+    @tools.function
+    def fetch(place: str, context: ToolContext) -> None:
+        assert_type((context.run_id, context.step_id, context.call_id), tuple[str | None, str | None, str])
+        assert_type((context.call, context.context), tuple[ToolCall, Any])
+
+    @tools.custom(name="query", format={"type": "text"})
+    async def query(text: str) -> str:
+        return text
+
+    @tools.before
+    async def before(context: ToolContext) -> None: ...
+
+    @tools.after
+    @tools.on_failure
+    async def after(result: ToolResult) -> None:
+        assert_type((result.output, result.exception, result.duration), tuple[str | None, Exception | None, float])
+
+    assert_type(await query("x"), str)
     assert_type(tools.definitions(), list[dict[str, Any]])
+    tools.definitions("responses")
+    tools.definitions("chat")  # type: ignore[arg-type]
+    tools.before(after)  # type: ignore[type-var]
+    tools.after(before)  # type: ignore[type-var]
+    Toolbox(strict=True, max_calls=3, concurrency=1)
+    Toolbox(max_call=3)  # type: ignore[call-arg]
     tools.function("sail")  # type: ignore[call-overload]
     Toolbox(on_error="raise")  # type: ignore[arg-type]
 

@@ -16,7 +16,7 @@ from stepstream.fold.encoding import encode_change
 from stepstream.fold.outcome import Outcome
 from stepstream.live.processor import Processor
 from stepstream.live.registration import CLASSES
-from stepstream.live.source import ItemDecoder, open_source
+from stepstream.live.source import ItemDecoder, Source, open_source
 from stepstream.wire.sse import Frame
 
 RETAINED: Final = 10**9
@@ -62,7 +62,7 @@ async def _write_change(change: Change) -> None:
     write_json(encode_change(change))
 
 
-async def _tee(source: object, what: str) -> AsyncIterator[Frame | bytes]:
+async def _tee(source: Source, what: str) -> AsyncIterator[Frame | bytes]:
     """Yield the frames of `source`, each after it was written: as it came, or as the events that it is."""
     decoder, translation = ItemDecoder(), Translation(DialectState())
     async with open_source(source) as items:

@@ -19,8 +19,8 @@ polled after these too, and only if it still waits for the same calls were the r
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final, NamedTuple, Protocol
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from msgspec.structs import replace
 
@@ -45,13 +45,17 @@ NOT_WAITING: Final = frozenset({400, 409})
 _log = logging.getLogger("stepstream.client")
 
 
+OpeningStream: TypeAlias = AbstractAsyncContextManager[Any]
+"""What opens a stream when it is entered."""
+
+
 class RunCalls(Protocol):
     """The API calls by which a run goes on: what `drive` needs of a client."""
 
-    def submit_tool_outputs(self, thread_id: str, run_id: str, tool_outputs: Mapping[str, str | None]) -> Source:
+    def submit_tool_outputs(self, thread_id: str, run_id: str, tool_outputs: Mapping[str, str | None]) -> OpeningStream:
         """Send outputs, and give the stream that follows."""
 
-    def submit_tool_approvals(self, thread_id: str, run_id: str, tool_approvals: Mapping[str, bool]) -> Source:
+    def submit_tool_approvals(self, thread_id: str, run_id: str, tool_approvals: Mapping[str, bool]) -> OpeningStream:
         """Send approvals, and give the stream that follows."""
 
     def follow(self, thread_id: str, run_id: str, failure: TransportError) -> RunPoller:
@@ -68,7 +72,7 @@ class _Results(NamedTuple):
     is_approval: bool
     by_call: Mapping[str, Any]
 
-    def submit(self, client: RunCalls) -> Source:
+    def submit(self, client: RunCalls) -> OpeningStream:
         """Send the results to the server."""
         if self.is_approval:
             return client.submit_tool_approvals(*self.key, self.by_call)

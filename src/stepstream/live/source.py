@@ -1,9 +1,9 @@
 """Sources: whatever yields bytes, frames, events or SSE messages asynchronously, opened and closed in one place."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from inspect import isawaitable
-from typing import Any, Final, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Any, Final, TypeAlias, cast
 
 from stepstream.dialects.translation import frame_of_event
 from stepstream.errors import StepStreamError
@@ -12,6 +12,17 @@ from stepstream.live.closing import SourceStack, translate_source_error
 from stepstream.live.refusals import check_status
 from stepstream.live.sdk_events import sdk_frame
 from stepstream.live.source_kinds import recognised, refused
+from stepstream.live.source_types import (
+    Body,
+    BodyResponse,
+    ByteResponse,
+    EventSource,
+    RawResponse,
+    Receiver,
+    Request,
+    SDKEvent,
+    SSEMessage,
+)
 from stepstream.wire.error_body import ENOUGH
 from stepstream.wire.events import Event
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder
@@ -29,28 +40,18 @@ class Reconnected:
         return f"<Reconnected at {self.last_event_id!r}>"
 
 
-@runtime_checkable
-class SSEMessage(Protocol):
-    """One message as SSE libraries give it, such as `httpx_sse.ServerSentEvent`."""
-
-    @property
-    def event(self) -> str:
-        """The event's name."""
-
-    @property
-    def data(self) -> str:
-        """The data."""
-
-    @property
-    def id(self) -> str:
-        """The last event id."""
-
-
-Item: TypeAlias = bytes | bytearray | memoryview | str | Frame | Event | Reconnected | ServerAnswer | SSEMessage
+Item: TypeAlias = (
+    bytes | bytearray | memoryview | str | Frame | Event | Reconnected | ServerAnswer | SSEMessage | SDKEvent
+)
 """What a source may yield."""
 
-Source: TypeAlias = Any
-"""An async iterable of `Item`, or an async context manager that gives one; `source_kinds` has what else is read."""
+Read: TypeAlias = (
+    AsyncIterable[Item] | ByteResponse | RawResponse | EventSource | Body | BodyResponse | Request | Receiver
+)
+"""What is read as it is."""
+
+Source: TypeAlias = Read | AbstractAsyncContextManager[Read]
+"""An async iterable of `Item`, a response, or an async context manager that gives one."""
 
 END: Final = object()
 """What `next_item` returns at the end of a source."""
