@@ -364,6 +364,15 @@ def test_custom_tool_has_one_parameter_for_the_text(function: Callable[..., None
         Toolbox().custom()(function)
 
 
+async def test_arguments_that_could_not_be_read_are_not_taken_for_none():
+    tools, call = Toolbox(), ToolCall(id="call_1", type="function", function=FunctionCall(name="sail"))
+
+    @tools.function
+    async def sail(hours: int = 2) -> None: ...
+
+    assert "expected arguments as JSON text, got none" in (await tools.outputs([call]))["call_1"]
+
+
 # Definitions of both APIs
 
 

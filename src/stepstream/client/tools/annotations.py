@@ -108,9 +108,7 @@ def _constraints(mark: Any) -> dict[str, Any]:
     if type(mark).__module__ != "annotated_types":
         return {}
     found = {name: value for name in CONSTRAINTS if (value := getattr(mark, name, None)) is not None}
-    if not found.get("min_length", True):
-        del found["min_length"]  # 0 is what a Len has where it says nothing of it
-    if not found and type(mark).__name__ not in ("Len", "Interval", "Unit", "DocInfo"):
+    if not found and type(mark).__name__ != "Unit":
         raise TypeError(f"{type(mark).__name__} is not checked by msgspec: check it in the function")
     return found
 

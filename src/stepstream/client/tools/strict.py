@@ -26,7 +26,9 @@ IGNORED: Final = ("title", "discriminator", "deprecated", "readOnly", "writeOnly
 FORMATS: Final = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 """The formats that strict mode knows; others are told by the description."""
 
-OPEN: Final = ("patternProperties", "propertyNames", "prefixItems", "not", "if", "then", "else", "dependentRequired")
+OPEN: Final = (
+    "allOf", "patternProperties", "propertyNames", "prefixItems", "not", "if", "then", "else", "dependentRequired",
+)  # fmt: skip
 """Keywords without which a schema would mean something else, and that strict mode does not have."""
 
 
@@ -61,8 +63,8 @@ def _strict(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
     if refused := [key for key in OPEN if key in found]:
         raise TypeError(f"{where}: a strict schema has no {refused[0]}")
     _tell_in_description(found)
-    if "allOf" in found or "oneOf" in found:
-        _as_any_of(found, where)
+    if "oneOf" in found:
+        found["anyOf"] = found.pop("oneOf")
     if "anyOf" in found:
         found["anyOf"] = [_strict(one, where) for one in found["anyOf"]]
     elif "type" not in found and "enum" not in found and "const" not in found:
@@ -70,8 +72,6 @@ def _strict(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
     if found.get("type") == "object":
         _close(found, where)
     if found.get("type") == "array":
-        if "items" not in found or not isinstance(found["items"], Mapping):
-            raise TypeError(f"{where}: a strict schema cannot leave open what is in a list: annotate it with a type")
         found["items"] = _strict(found["items"], f"{where}[]")
     return found
 
@@ -85,18 +85,9 @@ def _close(found: dict[str, Any], where: str) -> None:
     found["additionalProperties"] = False
 
 
-def _as_any_of(found: dict[str, Any], where: str) -> None:
-    choices = found.pop("oneOf", None)
-    if choices is not None:
-        found["anyOf"] = choices
-        return
-    parts = found.pop("allOf")
-    if len(parts) != 1:
-        raise TypeError(f"{where}: a strict schema has no allOf")
-    found["anyOf"] = parts
-
-
 def _tell_in_description(found: dict[str, Any]) -> None:
+    if found.get("default", False) is None:
+        del found["default"]  # null is one of the values then
     notes = [f"{key}: {msgspec.json.encode(found.pop(key)).decode()}" for key in REFUSED if key in found]
     if found.get("format", "date") not in FORMATS:
         notes.append(f"format: {found.pop('format')}")
