@@ -173,6 +173,54 @@ async def test_on_failure_and_backoff_and_log_records_have_those_of_the_failed_c
     assert set(seen["records"]) == {*both, "none"}  # how many there were is said at the end
 
 
+class Incomparable:
+    def __eq__(self, other: object) -> bool:
+        raise NotImplementedError
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+numbers: ContextVar[Any] = ContextVar("numbers", default=None)
+FEW = [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("given", "set_by_call"),
+    [(None, "another"), (FEW, [1, 2, 3]), (Incomparable(), Incomparable()), (1, Incomparable()), (FEW, FEW)],
+    ids=["another", "longer", "incomparable", "incomparable-now", "the-same"],
+)
+async def test_calls_that_follow_each_other_see_the_value_of_the_run(given: Any, set_by_call: Any):
+    """None of them waits, and all changes are there before the first."""
+    seen = []
+
+    async def look(change: RunTransition) -> None:
+        seen.append(numbers.get())
+        numbers.set(set_by_call)
+
+    async with Processor() as processor:
+        subscription = processor.add(RunTransition, look)
+        numbers.set(given)
+        await processor.run(played([run("queued"), run("in_progress"), run("completed"), DONE]))
+    assert [one is given for one in seen] == [True] * 3
+    assert (subscription.delivered, subscription.failed) == (3, 0)
+
+
+async def test_value_set_back_by_a_call_leaves_the_next_one_that_of_the_run():
+    seen = []
+
+    async def look(change: RunTransition) -> None:
+        seen.append(numbers.get())
+        numbers.reset(numbers.set("inside"))
+        seen.append(numbers.get())
+
+    async with Processor() as processor:
+        processor.add(RunTransition, look)
+        numbers.set(FEW)
+        await processor.run(played([run("queued"), run("in_progress"), run("completed"), DONE]))
+    assert all(one is FEW for one in seen)
+    assert len(seen) == 6
+
+
 async def test_another_attempt_sees_nothing_of_the_one_before():
     seen = []
 

@@ -102,7 +102,7 @@ class Learning:
         self.audience = Audience(**mood)
         self.accumulator = accumulator or Accumulator()
         plain = PlainRoute(self.accumulator, self.audience, self.audience.dispatch)
-        self.path = ClosableFastPath(Scanner(), plain, self.audience, self.audience.dispatch, shapes)
+        self.path = ClosableFastPath(Scanner(), plain, self.audience, self.audience, shapes)
         self.sees(start)
 
     def sees(self, *blocks: bytes) -> None:
@@ -793,11 +793,11 @@ def test_template_that_is_found_again_makes_good_for_misses(monkeypatch: pytest.
 
 
 def test_progress_is_heard_with_its_ordinal_context_and_delta() -> None:
-    heard: list[Any] = []
     learning = Learning(accumulator=Accumulator(context="tide"))
     usual = block_of("arguments", rb"\u00e9")
     learning.sees(usual)
-    learning.path._dispatch = lambda change, *_: bool(heard.append(change))
+    heard = learning.audience.changes
+    heard.clear()
     sequence = learning.accumulator.stream.sequence
     learning.folds(usual, usual)
     learning.folds_chunk(usual)
@@ -809,10 +809,10 @@ def test_progress_is_heard_with_its_ordinal_context_and_delta() -> None:
 
 
 def test_progress_of_a_message_is_heard() -> None:
-    heard: list[Any] = []
     learning = Learning()
     learning.sees(block_of("word"))
-    learning.path._dispatch = lambda change, *_: bool(heard.append(change))
+    heard = learning.audience.changes
+    heard.clear()
     learning.folds(block_of("word", b"bank"))
     assert [(type(one), one.event, one.delta) for one in heard] == [
         (MessageProgress, MESSAGE_DELTA, event_of(block_of("word", b"bank")).data.delta)

@@ -88,6 +88,78 @@ async def test_slow_subscriber_with_little_room_gets_everything_once(form: str, 
 
 
 @each_form
+async def test_each_subscriber_gets_what_it_asked_for_of_texts_that_grow_in_turn(form: str) -> None:
+    chunks, of_steps, of_messages, of_all = stream_in(form, usual(60)), Audience(), Audience(), Audience()
+    async with Processor(clock=still) as processor:
+        processor.add(StepProgress, of_steps)
+        processor.add(MessageProgress, of_messages)
+        processor.add((StepProgress, MessageProgress), of_all)
+        await processor.run(source(*chunks))
+    lines = {kind: [] for kind in ("step_progress", "message_progress")}
+    told = [line for line in plainly(chunks) if json.loads(line)["change"] in lines]
+    for line in told:
+        lines[json.loads(line)["change"]].append(line)
+    assert [encode_change(change) for change in of_all] == told
+    assert [encode_change(change) for change in of_steps] == lines["step_progress"]
+    assert [encode_change(change) for change in of_messages] == lines["message_progress"]
+
+
+@each_form
+@pytest.mark.parametrize("buffer", [1, 2, 7, 40, 256])
+async def test_no_more_like_deltas_wait_than_a_buffer_holds(form: str, buffer: int) -> None:
+    waiting: list[int] = []
+    async with Processor(clock=still) as processor:
+
+        async def look(change: Any) -> None:
+            waiting.append(subscription.offered - subscription.delivered)
+            if change.sequence % 5 == 0:
+                await anyio.lowlevel.checkpoint()
+
+        async def hold(change: Any) -> None:
+            await anyio.lowlevel.checkpoint()
+
+        subscription = processor.add((StepProgress, MessageProgress), look, buffer=buffer)
+        processor.add((StepProgress, MessageProgress), hold)
+        await processor.run(source(*stream_in(form, usual(600))))
+    assert subscription.delivered == len(waiting) > 600
+    assert max(waiting) <= buffer
+
+
+@each_form
+async def test_subscriber_that_closes_at_overflow_does_so_at_one_more_than_its_buffer(form: str) -> None:
+    async def stuck(change: StepProgress) -> None:
+        await anyio.sleep_forever()
+
+    async with Processor(clock=still) as processor:
+        subscription = processor.add(StepProgress, stuck, overflow="close", buffer=9)
+        other = processor.add(StepProgress, Audience())
+        deltas = [written(*USUAL["arguments"], b"%d." % number) for number in range(60)]
+        await processor.run(source(*stream_in(form, deltas)))
+    assert (subscription.offered, subscription.is_closed) == (10, True)
+    assert other.delivered == other.offered > 60
+
+
+@each_form
+async def test_subscriber_that_a_filter_closes_or_adds_gets_what_came_before_or_comes_after(form: str) -> None:
+    closed, added = Audience(), Audience()
+    async with Processor(clock=still) as processor:
+        first = processor.add(StepProgress, closed)
+
+        def where(change: Any) -> bool:
+            if change.sequence == 30:
+                first.close()
+                processor.add(StepProgress, added)
+            return False
+
+        processor.add(StepProgress, Audience(), where=where)
+        deltas = [written(*USUAL["arguments"], b"%d." % number) for number in range(60)]
+        await processor.run(source(*stream_in(form, deltas)))
+    every = [json.loads(line)["sequence"] for line in plainly(stream_in(form, deltas)) if b"step_progress" in line]
+    assert first.offered == len([number for number in every if number <= 30])
+    assert [change.sequence for change in added] == [number for number in every if number > 30]
+
+
+@each_form
 @pytest.mark.parametrize("moment", [1, 7, 20, 41, 62])
 async def test_late_subscriber_misses_nothing_and_gets_nothing_twice(form: str, moment: int) -> None:
     """It comes while the stream waits for room, mostly in the middle of a chunk."""

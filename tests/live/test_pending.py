@@ -75,6 +75,31 @@ async def test_place_that_becomes_free_lets_the_first_of_the_line_go():
             assert line.gone == expected
 
 
+@pytest.mark.parametrize(("given", "through"), [(1, 1), (2, 2), (3, 3), (5, 4)])
+async def test_places_that_become_free_together_let_as_many_go(given: int, through: int):
+    async with anyio.create_task_group() as tasks:
+        line = Line(full(5), tasks)
+        await line.join(4)
+        line.gate.taken -= given
+        line.gate.wake(given)
+        turns = 4 - len(line.gate.line)
+        await quiet()
+        assert (turns, sorted(line.gone)) == (through, list(range(through)))
+        line.gate.close()
+
+
+async def test_nobody_goes_while_more_is_held_than_there_are_places():
+    async with anyio.create_task_group() as tasks:
+        line = Line(full(2), tasks)
+        line.gate.taken = 9
+        await line.join(3)
+        line.gate.taken -= 3
+        line.gate.wake(3)
+        await quiet()
+        assert (line.gone, line.gate.room) == ([], -4)
+        line.gate.close()
+
+
 async def test_place_that_is_not_taken_lets_the_next_go():
     async with anyio.create_task_group() as tasks:
         line = Line(full(1), tasks)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -27,8 +27,9 @@ from stepstream.dialects.translation import Translation
 from stepstream.fold.changes import Change
 from stepstream.live import translated_path
 from stepstream.live.delta_struct import struct_of
+from stepstream.live.progress import ProgressBatch
 from stepstream.live.reader import Reader
-from stepstream.live.routing import Routes
+from stepstream.live.routing import Routes, StreamFanout
 from stepstream.live.translated_path import ENOUGH, MAX_MISSES, TranslatedDeltas
 from tests.support.json_values import JSON
 from tests.support.response_streams import (
@@ -73,15 +74,18 @@ class Read:
     def __init__(self, chunks: list[bytes]) -> None:
         self.accumulator = Accumulator()
         self.changes: list[Change] = []
-        reader = Reader(self.accumulator, Routes(), self._dispatch, max_event_bytes=2**24, clock=None)
+        reader = Reader(self.accumulator, Routes(), self, max_event_bytes=2**24, clock=None)
         for chunk in chunks:
             for _ in reader.read(chunk):
                 pass
         with suppress(StepStreamError):
             reader.finish()
 
-    def _dispatch(self, change: Change, mailboxes: Any = None) -> bool:
-        self.changes.append(change)
+    def dispatch(self, change: Change) -> bool:
+        return self.hand_over((change,), ())
+
+    def hand_over(self, changes: Sequence[Change], mailboxes: Sequence[Any]) -> bool:
+        self.changes += changes
         return False
 
 
@@ -338,7 +342,7 @@ def test_blocks_that_are_nearly_alike_are_folded_as_by_the_rules(odd: list[bytes
 
 def test_nothing_is_learned_of_the_first_few_deltas_or_of_long_data():
     accumulator = Accumulator()
-    deltas = TranslatedDeltas(accumulator, Routes(), lambda *_: False)
+    deltas = TranslatedDeltas(accumulator, ProgressBatch(accumulator.stream, Routes(), StreamFanout(Routes())))
     sent = numbered([*long_text(ENOUGH), piece("x" * 5000, item())])
     for frame in frames(sent):
         events = accumulator.translation.feed(frame)

@@ -32,6 +32,7 @@ class Audience:
         self.version = 0
         self.run_ends = RunEnds()
         self.wants = wants
+        self.changes: list[Any] = []
         self.heard: list[tuple[Any, ...]] = []
         self._looks = looks
         self._limit = limit
@@ -40,15 +41,25 @@ class Audience:
     def mailboxes_for(self, kind: object, growing: object) -> list[Any]:
         return [self] if self.wants else []
 
-    def dispatch(self, change: Any, listeners: Sequence[Any] | None = None) -> bool:
+    @property
+    def room(self) -> int:
+        """One where it looks at each change, or ceases to want them; as many as it likes where it has no limit."""
+        return 1 if self._looks or self._moods or self._limit else 7
+
+    def hand_over(self, changes: Sequence[Any], listeners: Sequence[Any]) -> bool:
+        assert listeners == [self]
+        assert len(changes) <= max(1, self.room)
+        return [self.dispatch(change) for change in changes][-1]
+
+    def dispatch(self, change: Any) -> bool:
         if isinstance(change, StepProgress | MessageProgress):
             if not self.wants:
                 return False
-            assert listeners is None or listeners == [self]
             snapshot: Any = change.step if isinstance(change, StepProgress) else change.message
             told = (wire(change.delta), change.event, wire(snapshot) if self._looks else None)
         else:
             told = (change.event,)
+        self.changes.append(change)
         self.heard.append((encode_change(change), repr(change), change.context, *told))
         if self._moods and change.sequence % self._moods == 0:
             self.wants = not self.wants
@@ -141,7 +152,7 @@ class Stream:
         depth = {"max_depth": limits["max_depth"]}
         self.accumulator = accumulator or Accumulator(context="tide", **depth)
         self._audience = audience
-        hearing = (audience, audience.dispatch) if way is Reader else (audience,)
+        hearing = (audience, audience) if way is Reader else (audience,)
         own = {name: limit for name, limit in limits.items() if name not in depth}
         self.reader = way(self.accumulator, *hearing, **own)
         self.result = Result()

@@ -12,7 +12,9 @@ every `send`, `throw` and `close` after it reaches the coroutine itself.
 
 A callback has contextvars of its own: a copy of those of the `run` or `start` that its change comes from, in which each
 of its steps is made. So it sees what its stream was started with, whichever task calls it, and what it sets is gone
-with it. A copy shares everything with its original until something is set, and costs as much as an attribute.
+with it. Calls that follow each other share one copy until one of them has set something (`has_changed`): a copy that
+was not written to is, for the interpreter, the same mapping as its original, so comparing the two costs nothing. A call
+that set a value to one that equals it, or set it back, counts as having set nothing.
 
 What would break it: awaiting anything between the two (the yielded object would wait unseen by the loop), entering the
 scope of the deadline after the first step (the scopes that this enters must lie inside of it), or a loop that counted
@@ -26,13 +28,11 @@ each call instead (`python -m benchmarks delivery`, one machine, in turns). A ch
 import math
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import anyio
 
 from stepstream.live.cancellation import is_cancelled_from_outside
-
-_ENDED: Final = object()
 
 
 def start_call(
@@ -44,8 +44,17 @@ def start_call(
     here.
     """
     coroutine = callback(change)
-    waited_for = next(coroutine.__await__(), _ENDED)
-    return None if waited_for is _ENDED else StartedCall(coroutine, waited_for, variables)
+    for waited_for in coroutine.__await__():
+        return StartedCall(coroutine, waited_for, variables)
+    return None
+
+
+def has_changed(variables: Context, origin: Context) -> bool:
+    """Return whether something was set in a copy of `origin`. Values that cannot be compared count as changed."""
+    try:
+        return variables != origin
+    except Exception:  # noqa: BLE001 - the comparison is the user's
+        return True
 
 
 async def finish_call(started: "StartedCall", scope: anyio.CancelScope, limit: float) -> Exception | None:

@@ -3,22 +3,19 @@
 Each subscriber with a callback has a task, `deliver`, with one `CallbackRunner` for each run it may be called for at a
 time. A runner takes an entry from the mailbox, makes the call, and deals with the entry in exactly one way:
 
-    delivered ──────────────► `complete` or `_delivered`
+    delivered ──────────────► `_delivered`, or `_start_calls` itself
     failed, attempts left ──► pause, then again, unless newer progress makes that needless
     failed for good ────────► `_give_up`: reported, counted as delivered and failed
     closed or cancelled ────► `_drop`
 
 Two calls from outside change that, and both may come inside the callback itself. `detach` (the subscription was closed)
 gives the entry's room back at once, so that no stream waits for a callback that may be waiting for streams; its result
-is still counted. `cancel`, which follows it, ends the call too, and no other is made.
+is still counted. `cancel`, which follows it, ends the call too, and no other is made. `RunnerState` has a table of what
+may follow what.
 
-    state       while                                       followed by
-    IDLE        no entry: waits for the next one            CALLING, CANCELLED, OVER
-    CALLING     an entry: the call, or what follows it      IDLE, PAUSING, DETACHED
-    PAUSING     an entry: between two attempts              CALLING, IDLE, DETACHED
-    DETACHED    an entry whose room was given back          IDLE, CANCELLED
-    CANCELLED   no call is made any more                    none
-    OVER        nothing comes any more                      none
+Most calls end without waiting. So `_start_calls` makes them in a loop that awaits nothing, and what each would cost is
+paid once for all: the contextvars are copied and entered, and room is given back. No other task can run meanwhile, and
+what a callback may look at, such as `delivered`, is counted with each call.
 
 A call is bounded by a cancel scope around the loop, not around each call: entering one for each call would cost more
 than most callbacks. So a scope is left and entered anew after a call that was cut off.
@@ -27,16 +24,16 @@ than most callbacks. So a scope is left and entered anew after a call that was c
 import logging
 import math
 from contextvars import Context
-from enum import Enum, auto
 
 import anyio
 import anyio.lowlevel
 
 from stepstream.live.cancellation import is_cancelled_from_outside
-from stepstream.live.coroutines import StartedCall, cancelled_elsewhere, finish_call, start_call
+from stepstream.live.coroutines import StartedCall, cancelled_elsewhere, finish_call, has_changed, start_call
 from stepstream.live.log_ids import ids_of
 from stepstream.live.mailbox import Mailbox
 from stepstream.live.queues import Entry
+from stepstream.live.runner_state import RunnerState
 from stepstream.live.tracebacks import without_locals
 
 _log = logging.getLogger("stepstream.live")
@@ -51,22 +48,6 @@ async def deliver(mailbox: Mailbox, callback_tasks: set[int]) -> None:
             await CallbackRunner(mailbox, callback_tasks).run()
     finally:
         mailbox.close()
-
-
-class RunnerState(Enum):
-    """What a `CallbackRunner` does. The table above says what may follow what."""
-
-    IDLE = auto()
-    CALLING = auto()
-    PAUSING = auto()
-    DETACHED = auto()
-    CANCELLED = auto()
-    OVER = auto()
-
-    @property
-    def is_last(self) -> bool:
-        """Whether nothing follows it."""
-        return self in (RunnerState.CANCELLED, RunnerState.OVER)
 
 
 class CallbackRunner:
@@ -131,42 +112,56 @@ class CallbackRunner:
 
     async def _call_until_failure(self, scope: anyio.CancelScope) -> Exception | None:
         """Call until the end, or until a call fails: return how. A call that takes too long cancels `scope`."""
-        mailbox, callback = self._mailbox, self._callback
-        take_now, idle, calling = mailbox.take_now, RunnerState.IDLE, RunnerState.CALLING
-        variables: Context | None
         while True:
-            entry = self.entry
-            if entry is None:
-                try:
-                    entry = self.entry = take_now()
-                except IndexError:
-                    started = variables = None  # nothing of the last call is kept while there is no other
-                    entry = self.entry = await self._next()
-                if entry is None:
-                    self._state = RunnerState.OVER
-                    return None
-                self._state = calling
+            started = variables = None  # nothing of the last call is kept while there is no other
+            if self.entry is None:
+                self.entry = await self._next()
+                self._state = RunnerState.OVER if self.entry is None else RunnerState.CALLING
+            if self.entry is None:
+                return None
             try:
-                variables = entry[1].variables.copy()
-                started = variables.run(start_call, variables, callback, entry[0])
+                variables = self.entry[1].variables.copy()
+                started = variables.run(self._start_calls, variables, self.entry)
             except (Exception, anyio.get_cancelled_exc_class()) as exc:  # noqa: BLE001 - user code: reported, and not raised
                 return exc if isinstance(exc, Exception) else cancelled_elsewhere(exc)
             if started is not None:
-                failure = await self._finish(started, scope)
+                failure = await finish_call(started, scope, self._timeout)
+                if failure is None:
+                    self._delivered()
                 if failure is not None or scope.cancel_called:
                     return failure  # a call that succeeded in spite of that needs a fresh scope for the next one
                 await anyio.lowlevel.checkpoint_if_cancelled()  # it may have been shielded from the end
-            elif self._state is not calling or self._attempt > 1:
-                self._delivered()
-            else:
-                self.entry, self._state = None, idle
-                mailbox.complete(entry)
 
-    async def _finish(self, started: StartedCall, scope: anyio.CancelScope) -> Exception | None:
-        failure = await finish_call(started, scope, self._timeout)
-        if failure is None:
-            self._delivered()
-        return failure
+    def _start_calls(self, variables: Context, entry: Entry) -> StartedCall | None:
+        """Call for `entry`, and for the entries of its stream that follow, until a call waits: return the rest of it.
+
+        To be called in `variables`, a copy of those of the stream. Once a call has set one of them it returns, too.
+        """
+        mailbox, callback, take_now = self._mailbox, self._callback, self._mailbox.take_now
+        idle, calling, pending, count = RunnerState.IDLE, RunnerState.CALLING, entry[1], 0
+        try:
+            while entry[1] is pending:
+                started = start_call(variables, callback, entry[0])
+                if started is not None:
+                    return started
+                if take_now is None or self._state is not calling or self._attempt > 1:
+                    self._delivered()
+                    return None
+                self.entry, self._state = None, idle
+                mailbox.delivered += 1
+                count += 1
+                if has_changed(variables, pending.variables):
+                    return None
+                try:
+                    entry = self.entry = take_now()
+                except IndexError:
+                    return None
+                self._state = calling
+        finally:
+            if count:
+                mailbox.failures_in_a_row = 0
+                mailbox.give_back(pending, count)
+        return None
 
     async def _next(self) -> Entry | None:
         while True:

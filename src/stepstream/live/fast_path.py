@@ -20,16 +20,16 @@ found by one comparison. A block that matches no template takes the plain route.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import msgspec
 
 from stepstream.errors import DecodeError
-from stepstream.fold.changes import Change
 from stepstream.live.plain_route import PlainRoute
+from stepstream.live.progress import Fanout, ProgressBatch
 from stepstream.live.routing import Routes
 from stepstream.live.shapes import ShapeTable
-from stepstream.live.templates import NO_TEMPLATE, Template, TemplateTable
+from stepstream.live.templates import NO_TEMPLATE, TemplateTable
 from stepstream.live.translated_path import TranslatedDeltas
 from stepstream.wire.scan import CRLF, ID, NUL, OPENING, Scanner, in_order
 from stepstream.wire.sse import Frame
@@ -42,15 +42,12 @@ _CR: Final = ord("\r")
 
 _decode_text: Final = msgspec.json.Decoder(str).decode
 
-Dispatch: TypeAlias = Callable[[Change, Sequence[Any]], bool]
-"""Queues a change in mailboxes. Returns whether one of them has no room for more, so that the stream must wait."""
-
 
 class FastPath:
     """Folds the blocks of one stream, all it can by templates."""
 
     __slots__ = (
-        "_dispatch", "_last", "_plain", "_reorders", "_routes", "_scanner", "_sets_ids", "_stream", "_translation",
+        "_batch", "_last", "_plain", "_reorders", "_routes", "_scanner", "_sets_ids", "_stream", "_translation",
         "table", "translated",
     )  # fmt: skip
 
@@ -59,7 +56,7 @@ class FastPath:
         scanner: Scanner,
         plain: PlainRoute,
         routes: Routes,
-        dispatch: Dispatch,
+        fanout: Fanout,
         shapes: ShapeTable | None = None,
     ) -> None:
         self._scanner = scanner
@@ -67,9 +64,9 @@ class FastPath:
         self._stream = plain.accumulator.stream
         self._translation = plain.accumulator.translation
         self._routes = routes
-        self._dispatch = dispatch
+        self._batch = ProgressBatch(self._stream, routes, fanout)
         self.table = TemplateTable(self._stream, shapes or ShapeTable())
-        self.translated = TranslatedDeltas(plain.accumulator, routes, dispatch)
+        self.translated = TranslatedDeltas(plain.accumulator, self._batch)
         self.translated.scanner = scanner
         self._last = NO_TEMPLATE  # the template of the newest delta
         self._sets_ids = False  # whether a block came that begins with an id
@@ -105,7 +102,8 @@ class FastPath:
         self._last = template
         if at:
             scanner.id_block = chunk
-        self._tell(template, chunk, at + data_at)
+        if template.mailboxes or template.routes_version != self._routes.version:
+            self._batch.tell(template, scanner.last_event_id, chunk, at + data_at)
         return True
 
     @property
@@ -140,7 +138,8 @@ class FastPath:
         Returns also whether it stopped there because the block before filled a queue.
         """
         stream, routes, scanner, sets_ids, last = self._stream, self._routes, self._scanner, self._sets_ids, self._last
-        place, before, is_full = start, stream.sequence - start, False
+        place, before, batch, event_id = start, stream.sequence - start, self._batch, scanner.last_event_id
+        is_full = False
         try:
             for block in blocks[start:]:
                 at = block.find(b"\n") + 1 if sets_ids and block.startswith(ID) else 0
@@ -164,28 +163,15 @@ class FastPath:
                     scanner.id_block = block
                 if template.mailboxes or template.routes_version != routes.version:
                     stream.sequence = before + place
-                    if self._tell(template, block, at + template.data_at):
+                    if at:
+                        event_id = scanner.last_event_id
+                    if batch.add(template, event_id, block, at + template.data_at):
                         is_full = True
                         break
         except (msgspec.DecodeError, UnicodeDecodeError):
             pass  # the rules that all events go by report what is wrong with it
         stream.sequence, self._last = before + place, last
-        return place, is_full
-
-    def _tell(self, template: Template, raw: bytes, offset: int) -> bool:
-        """Dispatch the progress of a delta whose data begins at `offset`. Return whether a queue is full now.
-
-        It is made only where a mailbox wants it, which is looked up again once subscribers came or went.
-        """
-        if template.routes_version != self._routes.version:
-            template.mailboxes = self._routes.mailboxes_for(template.progress, template.builder)
-            template.routes_version = self._routes.version
-        if not template.mailboxes:
-            return False
-        stream, event_id = self._stream, self._scanner.last_event_id
-        cause = template.event, stream.sequence, stream.context, event_id, stream.received_at
-        progress = template.progress(*cause, False, template.builder, raw, offset)
-        return self._dispatch(progress, template.mailboxes)
+        return place, batch.hand_over() or is_full
 
     def fold_frame(self, frame: Frame) -> bool:
         """Fold a frame by the plain route, and learn from it. Return whether a queue is full now.

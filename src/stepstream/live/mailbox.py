@@ -60,20 +60,20 @@ class Mailbox:
         self.failure_log = FailureLog()
         self.on_close: Callable[[], None] | None = None
         self.runners: list[Runner] = []
-        self._begin()
         self._is_paced = delivery.min_interval > 0
         self._replays = delivery.replay
         self._has_free_changes = self._is_paced or self._replays
         self._is_shared = delivery.concurrency > 1
         self._blocks = delivery.overflow == "block"
-        self._is_plain = isinstance(self.queue, FifoQueue)
+        self._begin()
 
     def _begin(self) -> None:
         self.arrived, self.gate = Signal(), CapacityGate(self.delivery.buffer)
         self.queue = queue_for(self.delivery)
         self._put = self.queue.put
-        self.take_now: Callable[[], Entry] = self.queue.pop if isinstance(self.queue, FifoQueue) else _not_at_once
-        """Returns the next entry, or raises `IndexError` where there is none, or `take` must find out."""
+        in_order = self.queue if isinstance(self.queue, FifoQueue) and not self._has_free_changes else None
+        self.take_now: Callable[[], Entry] | None = None if in_order is None else in_order.pop
+        """Returns the next entry, or raises `IndexError`. None where not each takes room, in order."""
 
     @property
     def has_callback(self) -> bool:
@@ -148,20 +148,30 @@ class Mailbox:
         self.queue.hurry()
         self.arrived.notify()
 
-    def offer(self, change: Any, pending: PendingCount) -> bool:
-        """Queue `change` if it passes the filters. Return whether its stream must wait for room now."""
-        if self.is_ending or (self.tests and (not self._passes(change) or self.is_ending)):  # a test may close it
+    @property
+    def room(self) -> int:
+        """How many changes may come at once, so that all is as if each had come alone. Below one: one."""
+        return 1 if self.tests else self.gate.room  # a test is user code: it may look, and change who gets the next
+
+    def offer(self, changes: Sequence[Any], pending: PendingCount) -> bool:
+        """Queue those of `changes` that pass the filters. Return whether their stream must wait for room now."""
+        if self.is_ending:
             return False
-        self.offered += 1
-        pending.count += 1
-        gate = self.gate
-        gate.taken += 1
-        if self._has_free_changes and self._is_free(change):
-            gate.held += 1
-        replaced = self._put((change, pending))
-        if replaced is not None:
-            self.coalesced += 1
-            self.release(replaced)
+        if self.tests:
+            changes = [change for change in changes if self._passes(change)]
+            if not changes or self.is_ending:  # a test may close it
+                return False
+        count, gate, put = len(changes), self.gate, self._put
+        self.offered += count
+        pending.count += count
+        gate.taken += count
+        for change in changes:
+            if self._has_free_changes and self._is_free(change):
+                gate.held += 1
+            replaced = put((change, pending))
+            if replaced is not None:
+                self.coalesced += 1
+                self.release(replaced)
         if self.arrived.event is not None:
             self.arrived.notify()
             if pending.stream is not None:
@@ -185,15 +195,6 @@ class Mailbox:
             self.give_up(f"closed a subscriber for which {waiting:,} changes waited")
         return False
 
-    def complete(self, entry: Entry) -> None:
-        """Count an entry that was taken as delivered, and `settle` it."""
-        self.failures_in_a_row = 0
-        self.delivered += 1
-        if self._is_plain and not self.is_ending:
-            self.release(entry)  # nothing else of `settle` has an effect then, and most deliveries end here
-        else:
-            self.settle(entry)
-
     def settle(self, entry: Entry) -> None:
         """Deal with an entry that was taken: others of its run may follow, and nothing waits for it any more."""
         self.queue.finish(entry)
@@ -203,13 +204,17 @@ class Mailbox:
 
     def release(self, entry: Entry) -> None:
         """Give back the room of an entry, and its place among what its stream waits for."""
-        gate, pending = self.gate, entry[1]
-        gate.taken -= 1
         if self._has_free_changes and self._is_free(entry[0]):
-            gate.held -= 1
+            self.gate.held -= 1
+        self.give_back(entry[1], 1)
+
+    def give_back(self, pending: PendingCount, count: int) -> None:
+        """Give back the room of `count` entries of one stream, all of which took some, and their places."""
+        gate = self.gate
+        gate.taken -= count
         if gate.line:
-            gate.wake()
-        pending.count -= 1
+            gate.wake(count)
+        pending.count -= count
         if not pending.count:
             pending.wake()
 
@@ -243,8 +248,3 @@ class Mailbox:
         while (due := self.queue.again_at(entry)) > anyio.current_time():
             with anyio.CancelScope(deadline=due):
                 await self.arrived.wait()  # or nothing is held back any more
-
-
-def _not_at_once() -> Entry:
-    """Refuse: the next entry depends on the time, or on the runs being called for."""
-    raise IndexError

@@ -78,10 +78,16 @@ class CapacityGate:
         """Whether there is no room."""
         return self.counted >= self.size
 
-    def wake(self) -> None:
-        """Let the first of the line through, where there is room."""
-        if self.line and not self.is_full:
-            self.line.popleft().set()
+    @property
+    def room(self) -> int:
+        """How many changes may come until it is full; below one where it is. None is refused."""
+        return self.size - self.counted
+
+    def wake(self, count: int = 1) -> None:
+        """Let the first of the line through, `count` of them at most, where there is room."""
+        for _ in range(min(count, len(self.line))):
+            if not self.is_full:
+                self.line.popleft().set()
 
     async def wait(self) -> None:
         """Return when there is room, or the gate was closed."""

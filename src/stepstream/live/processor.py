@@ -210,7 +210,7 @@ class Processor(OpeningMethods, WaitMethods, ReadingMethods):
             if reporter.gate.is_full:
                 reporter.dropped += 1
             else:
-                reporter.offer(failure, PendingCount())
+                reporter.offer((failure,), PendingCount())
         if not self._strict or not is_final:
             return False
         subscription._mailbox.failure = exception

@@ -25,6 +25,7 @@ from stepstream.live.fast_path import FastPath
 from stepstream.live.lifetime import Lifetime
 from stepstream.live.log_ids import ids_of_stream
 from stepstream.live.plain_route import PlainRoute
+from stepstream.live.progress import Fanout
 from stepstream.live.routing import Routes, StreamFanout
 from stepstream.live.shapes import ShapeTable
 from stepstream.live.source import (
@@ -56,7 +57,7 @@ class Reader:
         self,
         accumulator: Accumulator,
         routes: Routes,
-        dispatch: Callable[..., bool],
+        fanout: Fanout,
         *,
         max_event_bytes: int,
         clock: Callable[[], float] | None,
@@ -68,9 +69,9 @@ class Reader:
         self._opening = b""  # the first bytes of a stream that has no event yet
         self._piece_size = min(MAX_PIECE, max_event_bytes)
         self._max_event_bytes = max_event_bytes
-        self.plain = PlainRoute(accumulator, routes, dispatch)
+        self.plain = PlainRoute(accumulator, routes, fanout.dispatch)
         self._scanner = Scanner(max_event_bytes=max_event_bytes)
-        self._fast_path = FastPath(self._scanner, self.plain, routes, dispatch, shapes)
+        self._fast_path = FastPath(self._scanner, self.plain, routes, fanout, shapes)
 
     @property
     def is_done(self) -> bool:

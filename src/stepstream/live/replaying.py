@@ -17,7 +17,7 @@ def replay_into(mailbox: Mailbox, state: State) -> None:
     for change in retell(state, mailbox.classes, mailbox.key):
         if _may_want(mailbox, change):
             pending = PendingCount(variables=state.origin_of(_key_of(change, state)).variables)
-            pending.variables.copy().run(mailbox.offer, change, pending)
+            pending.variables.copy().run(mailbox.offer, (change,), pending)
 
 
 def _may_want(mailbox: Mailbox, change: Change) -> bool:

@@ -219,11 +219,13 @@ class StreamFanout:
             del counts[mailbox]
         self._forget_at = max(MAX_FOUND, 2 * len(counts))
 
-    def dispatch(self, change: Change, mailboxes: Sequence[Mailbox] | None = None) -> bool:
-        """Hand a change to `mailboxes`, looked up where they are not given. Return whether the stream must wait now."""
-        if mailboxes is None:
-            route = self._by_class.get(type(change))
-            mailboxes = () if route is None else route.of(change)
+    def dispatch(self, change: Change) -> bool:
+        """Hand a change to the mailboxes that want it. Return whether the stream must wait now."""
+        route = self._by_class.get(type(change))
+        return self.hand_over((change,), route.of(change)) if route is not None else bool(self.full)
+
+    def hand_over(self, changes: Sequence[Change], mailboxes: Sequence[Mailbox]) -> bool:
+        """Hand changes to `mailboxes`, no more than these have room for. Return whether the stream must wait now."""
         counts = self.pending
         for mailbox in mailboxes:
             pending = counts.get(mailbox)
@@ -231,6 +233,6 @@ class StreamFanout:
                 if len(counts) >= self._forget_at:
                     self._forget_closed()
                 pending = counts[mailbox] = PendingCount(self, self.variables)
-            if mailbox.offer(change, pending):
+            if mailbox.offer(changes, pending):
                 self.full.append(mailbox)
         return bool(self.full)

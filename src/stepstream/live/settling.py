@@ -32,9 +32,10 @@ class LateFanout(StreamFanout):
         super().__init__(routes)
         self._after = after
 
-    def dispatch(self, change: Change, mailboxes: Sequence[Mailbox] | None = None) -> bool:
-        """Hand on a change, unless it comes too early. Return whether the stream must wait now."""
-        return change.sequence > self._after and super().dispatch(change, mailboxes)
+    def hand_over(self, changes: Sequence[Change], mailboxes: Sequence[Mailbox]) -> bool:
+        """Hand on changes, but those that come too early. Return whether the stream must wait now."""
+        late = [change for change in changes if change.sequence > self._after]
+        return bool(late) and super().hand_over(late, mailboxes)
 
 
 class Settling:

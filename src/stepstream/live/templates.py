@@ -15,7 +15,7 @@ A template is of one text. Another text that is written alike gets one by its sh
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -24,6 +24,7 @@ from stepstream.fold.builder import Append, SnapshotBuilder
 from stepstream.fold.changes import MessageProgress, StepProgress
 from stepstream.fold.state import StreamState, touch
 from stepstream.fold.tree import TextBuffer
+from stepstream.live.progress import LikeDeltas
 from stepstream.live.shapes import ShapeTable, layout_of, shape_of
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event
@@ -69,27 +70,21 @@ _KINDS: Final[Mapping[str, _Kind]] = {
 """The events that have templates."""
 
 
-class Template:
+class Template(LikeDeltas):
     """The bytes around the piece of text in one delta, and what they stand for."""
 
-    __slots__ = (
-        "builder", "chunk", "closes", "data_at", "event", "mailboxes", "next", "opens", "prefix", "progress",
-        "routes_version", "suffix", "text", "version",
-    )  # fmt: skip
+    __slots__ = ("chunk", "closes", "data_at", "next", "opens", "prefix", "suffix", "text", "version")
 
     def __init__(
         self, event: str, prefix: bytes, suffix: bytes, builder: SnapshotBuilder[Any], text: TextBuffer
     ) -> None:
-        self.event = event
+        super().__init__(event, _KINDS[event].progress, builder)
         self.prefix, self.opens = prefix, len(prefix) - 1  # where the quote before the piece is
         self.suffix, self.closes = suffix, 1 - len(suffix)  # where the quote after it ends, from the end of the block
-        self.progress, self.data_at = _KINDS[event].progress, len(_KINDS[event].name)
-        self.builder = builder
+        self.data_at = len(_KINDS[event].name)
         self.version = builder.version
         self.text = text
         self.next = self  # that of the delta which came after the last one with this template
-        self.routes_version = -1  # of the routes when `mailboxes` were looked up; -1: not yet
-        self.mailboxes: Sequence[Any] = ()
         self.chunk: tuple[bytes, int, bytes, int, int] | None = None
 
     def as_chunk(self, line_end: bytes) -> tuple[bytes, int, bytes, int, int]:

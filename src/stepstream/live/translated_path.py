@@ -22,7 +22,7 @@ value, for JSON has none between two commas; so if there are as many values as b
 has two. What would break this: a struct with a list that takes numbers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.builder import Append
 from stepstream.fold.changes import MessageProgress, StepProgress
 from stepstream.live.delta_struct import DeltaStruct, struct_of
-from stepstream.live.routing import Routes
+from stepstream.live.progress import LikeDeltas, ProgressBatch
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event
 from stepstream.wire.scan import Scanner
@@ -55,17 +55,16 @@ _BLANK: Final = b"\n\n"
 _SEPARATOR: Final = b",0,\n"
 
 
-class Pattern:
+class Pattern(LikeDeltas):
     """The deltas of one text: how their blocks begin, what their data decodes to, and what they stand for."""
 
     __slots__ = (
-        "after", "append", "before", "counter", "decode", "decode_all", "event", "head", "is_mixed", "like",
-        "mailboxes", "progress", "routes_version", "version",
+        "after", "append", "before", "counter", "decode", "decode_all", "head", "is_mixed", "like", "version",
     )  # fmt: skip
 
     def __init__(self, event: Event, append: Append, counter: Counter, head: bytes, like: DeltaStruct) -> None:
-        self.event = event.name
-        self.progress: Any = MessageProgress if isinstance(event.data, MessageDelta) else StepProgress
+        progress = MessageProgress if isinstance(event.data, MessageDelta) else StepProgress
+        super().__init__(event.name, progress, append.builder)
         self.append = append
         self.counter = counter
         self.version = append.builder.version
@@ -78,22 +77,18 @@ class Pattern:
         told, piece = msgspec.json.encode(event.data), msgspec.json.encode(append.piece)
         self.before, _, self.after = told.partition(b'"%b":%b' % (append.key.encode(), piece))
         self.before += b'"%b":' % append.key.encode()
-        self.routes_version = -1
-        self.mailboxes: Sequence[Any] = ()
 
 
 class TranslatedDeltas:
     """The patterns of one stream."""
 
-    __slots__ = ("_dispatch", "_is_full", "_misses", "_routes", "_stream", "_translation", "patterns", "scanner")
+    __slots__ = ("_batch", "_misses", "_stream", "_translation", "patterns", "scanner")
 
-    def __init__(self, accumulator: Accumulator, routes: Routes, dispatch: Callable[..., bool]) -> None:
+    def __init__(self, accumulator: Accumulator, batch: ProgressBatch) -> None:
         self._stream = accumulator.stream
         self._translation = accumulator.translation
-        self._routes = routes
-        self._dispatch = dispatch
+        self._batch = batch
         self._misses = 0
-        self._is_full = False
         self.scanner: Scanner | None = None
         """Has the newest event id."""
         self.patterns: list[Pattern] = []
@@ -115,7 +110,7 @@ class TranslatedDeltas:
 
     def _fold_one(self, pattern: Pattern, delta: Any) -> bool:
         """Fold one delta of a pattern. Return whether it was done: it may have come before."""
-        builder, counter, is_numbered = pattern.append.builder, pattern.counter, pattern.like.is_numbered
+        builder, counter, is_numbered = pattern.builder, pattern.counter, pattern.like.is_numbered
         if pattern.version != builder.version or (is_numbered and delta.number <= counter.number):
             return False
         builder.append(pattern.append.buffer, delta.piece)
@@ -124,15 +119,15 @@ class TranslatedDeltas:
         self._misses = 0
         if is_numbered:
             counter.count((delta,))
-        mailboxes = self._mailboxes(pattern)
-        if mailboxes:
-            self._tell(pattern, mailboxes, delta.piece)
+        if self._batch.mailboxes_of(pattern):
+            self._tell(pattern, delta.piece)
+            self._batch.hand_over()
         return True
 
     def fold_all(self, blocks: bytes) -> bool:
         """Fold blocks that were not cut apart. Return whether it was done: where all are like deltas of one text."""
         for pattern in self.patterns:
-            if blocks.startswith(pattern.head) and not pattern.is_mixed and not self._mailboxes(pattern):
+            if blocks.startswith(pattern.head) and not pattern.is_mixed and not self._batch.mailboxes_of(pattern):
                 return self._fold(pattern, blocks[len(pattern.head) :].split(_BLANK + pattern.head))[0] > 0
         return False
 
@@ -158,25 +153,25 @@ class TranslatedDeltas:
 
         Returns how many, and whether a queue is full.
         """
-        if pattern.version != pattern.append.builder.version:
+        if pattern.version != pattern.builder.version:
             return 0, False
         deltas = _decoded(pattern, data)
         if not deltas or (pattern.like.is_numbered and not _rises(pattern.counter.number, deltas)):
             return 0, False
-        if not self._mailboxes(pattern):
+        if not self._batch.mailboxes_of(pattern):
             pattern.append.buffer.append("".join([one.piece for one in deltas]))
             self._note(pattern, deltas)
             return len(deltas), False
         for place, one in enumerate(deltas, 1):
             pattern.append.buffer.append(one.piece)
             self._note(pattern, (one,))
-            if self._tell(pattern, self._mailboxes(pattern), one.piece):
+            if self._tell(pattern, one.piece):
                 return place, True
-        return len(deltas), False
+        return len(deltas), self._batch.hand_over()
 
     def _note(self, pattern: Pattern, deltas: Sequence[Any]) -> None:
         """Note that deltas were folded."""
-        builder = pattern.append.builder
+        builder = pattern.builder
         builder.cached = None
         builder.deltas += len(deltas)
         self._stream.sequence += len(deltas)
@@ -200,20 +195,11 @@ class TranslatedDeltas:
         others = [one for one in self.patterns if one.append.buffer is not append.buffer]
         self.patterns = [Pattern(events[0], append, counter, head, like), *others[: MAX_PATTERNS - 1]]
 
-    def _mailboxes(self, pattern: Pattern) -> Sequence[Any]:
-        """Return the mailboxes that may want the progress of a pattern, looked up again where the routes changed."""
-        if pattern.routes_version != self._routes.version:
-            pattern.mailboxes = self._routes.mailboxes_for(pattern.progress, pattern.append.builder)
-            pattern.routes_version = self._routes.version
-        return pattern.mailboxes
-
-    def _tell(self, pattern: Pattern, mailboxes: Sequence[Any], piece: str) -> bool:
-        """Dispatch the progress of a delta, in the words of the fold. Return whether a queue is full now."""
-        stream = self._stream
+    def _tell(self, pattern: Pattern, piece: str) -> bool:
+        """Make the progress of a delta, in the words of the fold. Return whether a queue is full now."""
         event_id = "" if self.scanner is None else self.scanner.last_event_id
-        cause = pattern.event, stream.sequence, stream.context, event_id, stream.received_at
         told = pattern.before + msgspec.json.encode(piece) + pattern.after
-        return self._dispatch(pattern.progress(*cause, False, pattern.append.builder, told, 0), mailboxes)
+        return self._batch.add(pattern, event_id, told, 0)
 
 
 def _rises(number: int, deltas: Sequence[Any]) -> bool:
