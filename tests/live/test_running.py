@@ -866,6 +866,15 @@ async def test_json_of_a_snapshot_is_the_object_that_was_sent():
     assert json.loads(msgspec.json.encode(outcome.steps["step_1"])) == play()[6][1]
 
 
+@each_row("items", [[], [OSError()]])
+async def test_generator_that_has_ended_is_refused_as_read_before(items: list[Any]):
+    given = source(*items)
+    await failure_of(given)
+    async with Processor() as processor:
+        with pytest.raises(RuntimeError, match="a source is read once: open another one"):
+            await processor.run(given)
+
+
 async def test_source_that_was_read_before_is_refused():
     @asynccontextmanager
     async def once() -> AsyncIterator[Any]:

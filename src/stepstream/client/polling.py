@@ -91,7 +91,7 @@ class RetryUntil:
                 run_id = self._key.run_id if self._key else "unknown"
                 _log.info("asking for the run %s once more, for %s", run_id, exc, extra=ids_of(self._key))
         await anyio.sleep(max(0.0, left))
-        late = f"for {self._timeout:g} s ({self._limit}) the server did not say that the run is over or waits"
+        late = f"for {round(self._timeout, 2):g} s ({self._limit}) the server did not say that the run is over or waits"
         raise reworded(self._failure, f"{self._failure}, and {late}") from self._last
 
     def _may_appear(self, failure: StepStreamError) -> bool:
