@@ -27,6 +27,7 @@ from stepstream import (
     StreamTruncated,
     TransportError,
     accumulate,
+    record,
 )
 from stepstream.live.options import BUFFER
 from stepstream.live.reader import EVENTS_BETWEEN_CHECKPOINTS
@@ -864,6 +865,17 @@ async def test_open_runs_are_remembered_up_to_max_open_runs():
 async def test_json_of_a_snapshot_is_the_object_that_was_sent():
     outcome = await outcome_of(played(play()))
     assert json.loads(msgspec.json.encode(outcome.steps["step_1"])) == play()[6][1]
+
+
+async def test_source_around_what_is_none_says_what_to_give_instead(tmp_path: Path):
+    ended = source()
+    async with Processor() as processor:
+        with pytest.raises(TypeError, match=r"got str: give connect\(url\)$"):
+            await processor.run(record("http://peer/runs", tmp_path / "run.sse"))
+        with pytest.raises(StreamTruncated):
+            await processor.run(ended)
+        with pytest.raises(RuntimeError, match="a source is read once"):
+            await processor.run(record(ended, tmp_path / "run.sse"))
 
 
 @each_row("items", [[], [OSError()]])

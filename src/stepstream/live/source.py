@@ -11,7 +11,7 @@ from stepstream.fold.reconcile import ServerAnswer
 from stepstream.live.closing import SourceStack, translate_source_error
 from stepstream.live.refusals import check_status
 from stepstream.live.sdk_events import sdk_frame
-from stepstream.live.source_kinds import attribute, recognised, refused
+from stepstream.live.source_kinds import NotASource, ReadBefore, attribute, recognised, refused
 from stepstream.live.source_types import (
     Body,
     BodyResponse,
@@ -53,8 +53,6 @@ Read: TypeAlias = (
 Source: TypeAlias = Read | AbstractAsyncContextManager[Read]
 """An async iterable of `Item`, a response, or an async context manager that gives one."""
 
-READ_BEFORE: Final = "a source is read once: open another one"
-
 END: Final = object()
 """What `next_item` returns at the end of a source."""
 
@@ -88,10 +86,10 @@ async def open_source(source: Source) -> AsyncIterator[AsyncIterator[Any]]:
 
 async def _entered(stack: AsyncExitStack, source: Any) -> Any:
     if hasattr(source, "gen") and not hasattr(source, "func"):  # of contextlib, and it was entered before
-        raise RuntimeError(READ_BEFORE)
+        raise ReadBefore
     try:
         return await stack.enter_async_context(source)
-    except StepStreamError:
+    except (StepStreamError, NotASource, ReadBefore):
         raise
     except Exception as exc:
         raise translate_source_error(exc) from exc
@@ -100,7 +98,7 @@ async def _entered(stack: AsyncExitStack, source: Any) -> Any:
 def _iterated(items: Callable[[Any], AsyncIterator[Any]], found: Any) -> AsyncIterator[Any]:
     """Return what is read of a source, which it may refuse at once. A generator that has ended would give nothing."""
     if attribute(found, "ag_code") is not None and attribute(found, "ag_frame") is None:
-        raise RuntimeError(READ_BEFORE)
+        raise ReadBefore
     try:
         return items(found)
     except (StepStreamError, TypeError):

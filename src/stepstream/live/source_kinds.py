@@ -18,6 +18,17 @@ READ_SIZE: Final = 64 * 2**10
 EXPECTED: Final = "expected an async iterable of bytes or SSE messages, or an async context manager that gives one"
 
 
+class NotASource(TypeError):
+    """What was given is no source. It is raised as it is, however many sources lie around it."""
+
+
+class ReadBefore(RuntimeError):
+    """A source was given again. Likewise."""
+
+    def __init__(self) -> None:
+        super().__init__("a source is read once: open another one")
+
+
 class Kind(NamedTuple):
     """One kind of object that a user may give as a source."""
 
@@ -130,9 +141,9 @@ def recognised(given: Any) -> tuple[Kind, Any]:
     return next(kind for kind in KINDS if kind.fits(given)), given
 
 
-def refused(given: Any, kind: Kind) -> TypeError:
+def refused(given: Any, kind: Kind) -> NotASource:
     """Return the error for what is no source. It says what to give instead, and quotes nothing of the object."""
     if inspect.iscoroutine(given):
         given.close()  # it would be reported as never awaited, beside this
     instead = f": give {kind.instead}" if kind.instead else ""
-    return TypeError(f"{EXPECTED}, got {type(given).__name__}{instead}")
+    return NotASource(f"{EXPECTED}, got {type(given).__name__}{instead}")
