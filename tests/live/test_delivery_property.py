@@ -27,7 +27,7 @@ from stepstream import (
     ToolCallFinished,
     ToolCallStarted,
 )
-from stepstream.live.queues import PacedQueue
+from stepstream.live.paced_queue import PacedQueue
 from stepstream.live.registration import CLASSES
 from tests.support.run_streams import DONE, Sent, call, grows, message, opens, run, says, sse, step, writing
 from tests.support.virtual_time import virtually

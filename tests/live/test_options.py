@@ -16,8 +16,8 @@ from tests.support.tables import each_row
 DELIVERY = frozenset(Delivery.__struct_fields__)
 
 NO_NUMBERS: list[Any] = ["1", b"1", [1], True, object(), 1j]
-WHOLE = ["buffer", "attempts", "concurrency", "max_failures"]
-SECONDS = ["min_interval", "timeout", "backoff"]
+WHOLE = ["buffer", "attempts", "concurrency", "max_failures", "batch"]
+SECONDS = ["min_interval", "timeout", "backoff", "max_wait"]
 
 
 async def pausing(attempt: int, failure: Exception) -> float:
@@ -29,6 +29,7 @@ WRONG_TYPES = [
     *((name, value) for name in SECONDS for value in NO_NUMBERS),
     *((name, None) for name in ("buffer", "attempts", "concurrency", "min_interval", "backoff", "overflow", "replay")),
     *(("overflow", value) for value in (1, ["block"], b"block")),
+    *(("coalesce_by", value) for value in (None, 1, ["run"], b"run")),
     *(("replay", value) for value in (1, "yes", [])),
     ("backoff", pausing),
 ]
@@ -37,15 +38,18 @@ OUT_OF_RANGE = [
     *((name, value) for name in SECONDS for value in (-1, -0.001, math.nan, math.inf, -math.inf)),
     ("timeout", 0),
     *(("overflow", value) for value in ("", "drop", "BLOCK")),
+    *(("coalesce_by", value) for value in ("", "thread", "RUN")),
 ]
 IN_RANGE: list[tuple[str, Any]] = [
     *((name, value) for name in WHOLE for value in (1, 10**9)),
     *((name, value) for name in SECONDS for value in (1, 0.5, 1e9)),
     *((name, 0) for name in SECONDS if name != "timeout"),
     *(("overflow", value) for value in ("block", "latest", "close")),
+    *(("coalesce_by", value) for value in ("step", "run", "context")),
     *(("replay", value) for value in (True, False)),
     ("timeout", None),
     ("max_failures", None),
+    ("batch", None),
     ("backoff", lambda attempt, failure: 1.0),
 ]
 

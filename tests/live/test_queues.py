@@ -9,10 +9,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stepstream import Accumulator, StepProgress, StepTransition
 from stepstream.fold.changes import Change
-from stepstream.live.mailbox import queue_for
+from stepstream.live.fifo_queue import Entry, FifoQueue
 from stepstream.live.options import Delivery
+from stepstream.live.paced_queue import PacedQueue
 from stepstream.live.pending import PendingCount
-from stepstream.live.queues import Entry, FifoQueue, PacedQueue
+from stepstream.live.queues import queue_for
 from tests.support.run_streams import events, grows, opens, run, step
 from tests.support.tables import each_row
 
@@ -185,7 +186,7 @@ class Comparison(RuleBasedStateMachine):
         for one in self.runners:
             newer = any(isinstance(one[0], StepProgress) and self.model._is_progress_of(it, one[0].step_id)
                         for it in self.model.waiting)  # fmt: skip
-            assert self.schedule.has_newer(one) == (newer and self.schedule._coalesces)
+            assert self.schedule.has_newer(one) == (newer and self.model.coalesces)
 
     @invariant()
     def keeps_nothing_but_what_waits(self) -> None:

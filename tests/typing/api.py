@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, assert_never, assert_type
 
@@ -57,6 +58,7 @@ from stepstream import (
     encode_change,
     encode_frame,
 )
+from stepstream.live.iterating import Changes
 
 
 async def step(change: StepTransition) -> None: ...
@@ -133,6 +135,9 @@ def classes_and_filters_are_checked(processor: Processor) -> None:
     processor.subscribe(StepTransition, where=True)  # type: ignore[call-overload]
 
 
+async def steps(changes: list[StepTransition]) -> None: ...
+
+
 def pause(attempt: int, failure: Exception) -> float:
     return attempt + (failure.retry_after or 0 if isinstance(failure, APIError) else 0)
 
@@ -141,9 +146,17 @@ def delivery_is_checked(processor: Processor) -> None:
     processor.on(StepProgress, StepTransition, overflow="latest", min_interval=0.5, buffer=8, replay=True)(step_or_more)
     processor.on(StepTransition, timeout=None, attempts=3, backoff=pause, concurrency=4, max_failures=None)(step)
     processor.on(StepTransition, run_id="run_1", timeout=2, backoff=1)(step)
+    processor.on(StepTransition, batch=500, max_wait=1, coalesce_by="run", context=object())(steps)
+    processor.on(StepTransition, RunTransition, batch=500)(step_or_more)
+    processor.add(StepTransition, steps, batch=500, attempts=3)
+    assert_type(
+        processor.subscribe(StepTransition, batch=9), AbstractAsyncContextManager[Changes[list[StepTransition]]]
+    )
     processor.subscribe(StepProgress, buffer=8, overflow="close", min_interval=1, replay=True, step_id="step_1")
 
     processor.on(StepTransition, overflow="drop")  # type: ignore[call-overload]
+    processor.on(StepTransition, coalesce_by="thread")  # type: ignore[call-overload]
+    processor.on(StepTransition, batch=500)(step)  # type: ignore[arg-type]
     processor.on(StepTransition, buffer="many")  # type: ignore[call-overload]
     processor.on(StepTransition, buffer=None)  # type: ignore[call-overload]
     processor.on(StepTransition, attempts=1.5)  # type: ignore[call-overload]
@@ -154,6 +167,15 @@ def delivery_is_checked(processor: Processor) -> None:
     processor.add(StepProgress, step)  # type: ignore[arg-type]
     processor.subscribe(StepTransition, timeout=30)  # type: ignore[call-overload]
     processor.subscribe(StepTransition, attempts=2)  # type: ignore[call-overload]
+
+
+def what_is_known_is_read(processor: Processor, handle: StreamHandle) -> None:
+    assert_type(processor.steps["step_1"], RunStep)
+    assert_type(processor.runs.get("run_1"), Run | None)
+    assert_type(dict(processor.messages), dict[str, Message])
+    assert_type(int(processor.settled("run_1")), int)
+    assert_type(handle.run_id, str | None)
+    processor.steps["step_1"] = processor.steps["step_2"]  # type: ignore[index]
 
 
 def failures_are_told(processor: Processor) -> None:

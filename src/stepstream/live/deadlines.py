@@ -37,7 +37,7 @@ class SubscriberDeadlines:
 
     async def wait(self, mailbox: Mailbox, until: Callable[[], Awaitable[None]]) -> None:
         """Wait `until` the subscriber has come so far, or close it. The time that pacing takes is not counted."""
-        pace = mailbox.delivery.min_interval
+        pace = mailbox.delivery.longest_hold
         with anyio.CancelScope(deadline=anyio.current_time() + self._limit + pace) as scope:
             self._waits[scope] = pace
             try:

@@ -28,11 +28,12 @@ from contextvars import Context
 import anyio
 import anyio.lowlevel
 
+from stepstream.live.batch_queue import entries_of
 from stepstream.live.cancellation import is_cancelled_from_outside
 from stepstream.live.coroutines import StartedCall, cancelled_elsewhere, finish_call, has_changed, start_call
+from stepstream.live.fifo_queue import Entry
 from stepstream.live.log_ids import ids_of
 from stepstream.live.mailbox import Mailbox
-from stepstream.live.queues import Entry
 from stepstream.live.runner_state import RunnerState
 from stepstream.live.tracebacks import without_locals
 
@@ -107,7 +108,7 @@ class CallbackRunner:
             if self._state is not RunnerState.CANCELLED:
                 await self._failed(self.entry, failure)
             elif not self._scope.cancelled_caught:  # it raised when it was cancelled
-                self._mailbox.failed += 1
+                self._mailbox.failed += self._size
                 self._report(self.entry, failure, is_final=True)
 
     async def _call_until_failure(self, scope: anyio.CancelScope) -> Exception | None:
@@ -172,9 +173,14 @@ class CallbackRunner:
                     raise
                 _log.error("the task that calls %s was cancelled by foreign code", self._mailbox.name, exc_info=exc)
 
+    @property
+    def _size(self) -> int:
+        """How many changes are being delivered."""
+        return 0 if self.entry is None else len(entries_of(self.entry))
+
     def _delivered(self) -> None:
         self._mailbox.failures_in_a_row = 0
-        self._mailbox.delivered += 1
+        self._mailbox.delivered += self._size
         self._done()
 
     def _done(self) -> None:
@@ -232,8 +238,8 @@ class CallbackRunner:
 
     def _give_up(self, failure: Exception) -> None:
         mailbox = self._mailbox
-        mailbox.failed += 1
-        mailbox.delivered += 1
+        mailbox.failed += self._size
+        mailbox.delivered += self._size
         mailbox.failures_in_a_row += 1
         ids = ids_of(self.entry and self.entry[0])
         self._done()

@@ -31,9 +31,12 @@ class FailureLog:
         self._delivered = 0  # how many changes were, at the last failure
         self._classes: set[type[Exception]] = set()
 
-    def add(self, name: str, change: Change, exception: Exception, delivered: int, *, is_final: bool) -> None:
+    def add(
+        self, name: str, change: Change | list[Change], exception: Exception, delivered: int, *, is_final: bool
+    ) -> None:
         """Log a failure of the subscriber `name`, or only count it. An attempt that is not final may yet succeed."""
-        kind, ids = type(change).__name__, ids_of(change)
+        first = change[0] if isinstance(change, list) else change
+        kind, ids = type(first).__name__, ids_of(first)
         if not is_final:
             _log.debug("the subscriber %s failed at a %s", name, kind, exc_info=exception, extra=ids)
             return

@@ -7,7 +7,7 @@ from typing import Any, Generic, Self, TypeAlias, TypeVar, Unpack, cast, overloa
 import anyio.lowlevel
 
 from stepstream.fold.changes import Change
-from stepstream.live.mailbox import Mailbox
+from stepstream.live.batch_mailbox import mailbox_for
 from stepstream.live.options import IteratorOptions
 from stepstream.live.registration import Several, checked_subscription
 from stepstream.live.subscribing import C1, C2, C3, C4, C5, C6, C7, C8, SubscriptionMethods
@@ -30,8 +30,7 @@ class Changes(Generic[C]):
         mailbox = self.subscription._mailbox
         entry = await mailbox.take()
         if entry is not None:
-            mailbox.delivered += 1
-            mailbox.settle(entry)
+            mailbox.complete(entry)
             return cast(C, entry[0])
         if mailbox.failure is not None:
             raise mailbox.failure
@@ -103,10 +102,15 @@ class IteratorMethods(SubscriptionMethods):
     def subscribe(self, *classes: type[Change], **options: Unpack[IteratorOptions]) -> Iterates[Any]: ...
     @overload
     def subscribe(self, classes: Several, /, **options: Unpack[IteratorOptions]) -> Iterates[Any]: ...
-    def subscribe(self, *classes: Any, **options: Unpack[IteratorOptions]) -> Iterates[Any]:
+    @overload
+    def subscribe(self, a: type[C1], /, *, batch: int, **options: Unpack[IteratorOptions]) -> Iterates[list[C1]]: ...
+    @overload
+    def subscribe(self, *classes: Any, batch: int | None, **options: Unpack[IteratorOptions]) -> Iterates[Any]: ...
+    def subscribe(self, *classes: Any, **options: Any) -> Iterates[Any]:
         """Return a context manager that gives the changes of `classes` as an async iterator. Filters as in `add`.
 
-        `buffer`, `overflow`, `min_interval` and `replay` are as in `add` too. It holds the changes since the block was
+        `buffer`, `overflow`, `min_interval`, `coalesce_by`, `batch`, `max_wait` and `replay` are as in `add` too: with
+        `batch`, it gives lists. It holds the changes since the block was
         entered. It ends when the processor is left, or all runs that `run_id` names have ended, and its changes have
         been taken: a step that begins after the end of its run is not among them. `run` does not wait until they are
         taken; but when 256 of them wait, the streams do.
@@ -118,7 +122,7 @@ class IteratorMethods(SubscriptionMethods):
             SubscriberTooSlow: while it is read, where it was closed because too much waited.
         """
         checked = checked_subscription(classes, options, is_iterator=True)
-        return self._iterating(Subscription(Mailbox(*checked, None)))
+        return self._iterating(Subscription(mailbox_for(*checked, None)))
 
     @asynccontextmanager
     async def _iterating(self, subscription: Subscription) -> AsyncIterator[Changes[Any]]:

@@ -13,6 +13,7 @@ all that was known before.
 
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any, Final, cast
 
 import anyio
@@ -20,12 +21,14 @@ import anyio
 from stepstream.errors import SubscriberTooSlow
 from stepstream.fold.changes import Change
 from stepstream.fold.retelling import REPLAYED
+from stepstream.live.batch_queue import entries_of
 from stepstream.live.callbacks import Callback, name_of
 from stepstream.live.coalescing import PROGRESS
 from stepstream.live.failure_log import FailureLog
+from stepstream.live.fifo_queue import Entry, FifoQueue
 from stepstream.live.options import Delivery, Filter
 from stepstream.live.pending import CapacityGate, PendingCount, Signal
-from stepstream.live.queues import Entry, FifoQueue, queue_for
+from stepstream.live.queues import queue_for
 from stepstream.live.runner import Runner
 
 MAX_WAITING: Final = 100_000
@@ -45,8 +48,7 @@ class Mailbox:
         self.delivery = delivery
         self.run_ids = wanted.run_ids if callback is None or delivery.replay else None
         """The runs that it ends with, if any."""
-        self.was_unread = False
-        """Of an iterator: whether it was logged that a stream waits for its reader."""
+        self.was_unread = False  # an iterator, and that a stream waits for its reader was logged
         self.offered = self.delivered = self.coalesced = self.dropped = self.retried = self.failed = 0
         self.failures_in_a_row = 0
         self.is_closed = self.is_dismissed = False  # dismissed: closed by its user, for good
@@ -77,7 +79,7 @@ class Mailbox:
 
     @property
     def has_callback(self) -> bool:
-        """Whether changes are delivered to a callback; else they wait for an iterator."""
+        """Whether changes are delivered to a callback, and do not wait for an iterator."""
         return self.callback is not None
 
     @property
@@ -106,18 +108,18 @@ class Mailbox:
 
     def drop(self, entry: Entry) -> None:
         """Count a change as dropped: nobody deals with it any more."""
-        self.dropped += 1
         self.lose(entry)
+        self.dropped += len(entries_of(entry))
 
     def lose(self, entry: Entry) -> None:
         """Tell the stream of a change that it may be lost, unless the user closed the subscription."""
-        if not self.is_dismissed and entry[1].stream is not None:
-            entry[1].stream.lose(entry[0])
+        if not self.is_dismissed and (stream := entry[1].stream) is not None:
+            stream.lose(entry[0])
 
     def unsettled(self) -> Iterator[Entry]:
         """Give what waits, and what is being delivered. Of a closed one all is settled, or lost."""
-        in_hand = (runner.entry for runner in self.runners if runner.entry is not None)
-        yield from () if self.is_closed else (*self.queue, *in_hand)
+        in_hand = [runner.entry for runner in self.runners if runner.entry is not None and not self.is_closed]
+        return iter([*self.queue, *in_hand])
 
     def reopen(self) -> None:
         """Take changes again, in the next block of the processor. The counters go on."""
@@ -138,7 +140,7 @@ class Mailbox:
         self.abandon()
 
     def stop_pacing(self) -> None:
-        """Deliver what is held back."""
+        """Deliver what is held back, or waits for a list to be complete."""
         self.queue.release()
         self.arrived.notify()
 
@@ -237,10 +239,7 @@ class Mailbox:
                 return entry
             if self.is_ending and not len(self.queue):
                 return None
-            if self._is_paced:
-                with anyio.CancelScope(deadline=self.queue.due()):
-                    await self.arrived.wait()
-            else:
+            with anyio.CancelScope(deadline=self.queue.due()) if self._is_paced else nullcontext():
                 await self.arrived.wait()
 
     async def until_paced(self, entry: Entry) -> None:

@@ -4,11 +4,9 @@
 `Delivery` (usual values) and the README are held against it by tests.
 """
 
-import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
-from contextvars import copy_context
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypedDict, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypedDict
 
 import msgspec
 
@@ -22,10 +20,13 @@ from stepstream.fold.changes import (
     ToolCallFinished,
     ToolCallStarted,
 )
+from stepstream.live.coalescing import CoalesceBy
 from stepstream.live.filters import check_filter
+from stepstream.live.option_checks import Test, backoff, boolean, number, one_of, predicate, seconds, words
 
 BUFFER: Final = 256
 CALL_TIMEOUT: Final = 30.0
+MAX_WAIT: Final = 0.1
 LONGEST_BACKOFF: Final = 30.0
 
 Words: TypeAlias = str | Collection[str]
@@ -46,6 +47,7 @@ class Filters(TypedDict, total=False):
     step_id: Words
     run_id: Words
     thread_id: Words
+    context: Any
     terminal: bool
     where: Callable[[Any], object]
 
@@ -57,6 +59,8 @@ class IteratorOptions(Filters, total=False):
     overflow: Overflow
     min_interval: float
     replay: bool
+    coalesce_by: CoalesceBy
+    max_wait: float
 
 
 class Options(IteratorOptions, total=False):
@@ -86,6 +90,17 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     max_failures: int | None = None
     """So many failures in a row close the subscription."""
     replay: bool = False
+    coalesce_by: CoalesceBy = "step"
+    """What newer progress replaces the progress of, and calls are paced for: a step or message, a run, a context."""
+    batch: int | None = None
+    """Changes come in lists of so many at most."""
+    max_wait: float = MAX_WAIT
+    """So long a list that has fewer waits for more, while its subscriber waits for it."""
+
+    @property
+    def longest_hold(self) -> float:
+        """How long a change may wait for time to pass, and not for the subscriber."""
+        return self.min_interval + (0.0 if self.batch is None else self.max_wait)
 
     @property
     def coalesces(self) -> bool:
@@ -104,9 +119,6 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
         if not math.isfinite(seconds):
             raise ValueError(f"expected backoff to return seconds, got {seconds}")
         return max(0.0, seconds)
-
-
-Test: TypeAlias = Callable[[Any], bool]
 
 
 class Filter(NamedTuple):
@@ -132,58 +144,6 @@ class Option(NamedTuple):
     """Whether an iterator has it. An iterator is read at its reader's pace, and its reader makes its own attempts."""
 
 
-def _words(name: str, value: Any) -> frozenset[str]:
-    words = [value] if isinstance(value, str) else value
-    if not isinstance(words, Collection) or not all(isinstance(word, str) for word in words):
-        raise TypeError(f"expected {name} as a string or a collection of strings, got {type(value).__name__}")
-    return frozenset(words)
-
-
-def _bool(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"expected {name} as a bool, got {type(value).__name__}")
-    return value
-
-
-def _predicate(name: str, value: Any) -> Test:
-    if not callable(value) or inspect.iscoroutinefunction(value):
-        raise TypeError(f"expected {name} as a function of a change that is not async, got {type(value).__name__}")
-    return lambda change: bool(copy_context().run(value, change))  # what it sets stays out of the stream's task
-
-
-def _number(
-    kind: Any, what: str, *, least: int, above: bool = False, or_none: bool = False
-) -> Callable[[str, Any], Any]:
-    def check(name: str, value: Any) -> Any:
-        if value is None and or_none:
-            return None
-        if isinstance(value, bool) or not isinstance(value, kind):
-            raise TypeError(f"expected {name} as {what}, got {type(value).__name__}")
-        if not least <= value < math.inf or (above and value == least):
-            raise ValueError(
-                f"expected {name} {'above' if above else 'of at least'} {least}, and finite, got {value!r}"
-            )
-        return value
-
-    return check
-
-
-_seconds: Final = _number(int | float, "seconds", least=0)
-
-
-def _backoff(name: str, value: Any) -> Any:
-    is_function = callable(value) and not inspect.iscoroutinefunction(value)  # an async function returns no number
-    return value if is_function else _seconds(name, value)
-
-
-def _overflow(name: str, value: Any) -> Any:
-    if not isinstance(value, str):
-        raise TypeError(f"expected {name} as a string, got {type(value).__name__}")
-    if value not in get_args(Overflow):
-        raise ValueError(f"expected {name} block, latest or close, got {value!r}")
-    return value
-
-
 _STEP: Final = frozenset({StepTransition, StepProgress})
 _CALL: Final = frozenset({ToolCallStarted, ToolCallFinished})
 _TRANSITION: Final = frozenset({StepTransition, RunTransition, MessageTransition})
@@ -191,26 +151,30 @@ _ALL: Final = _STEP | _CALL | _TRANSITION | {MessageProgress, Anomaly}
 
 OPTIONS: Final[Mapping[str, Option]] = {
     # Filters, the most selective first: a subscription is looked up by the first of them that it has.
-    "step_id": Option(_words, "step_id", _STEP | _CALL),
-    "run_id": Option(_words, "run_id", _ALL),
-    "thread_id": Option(_words, "thread_id", _ALL),
-    "tool_name": Option(_words, "name", _CALL),
-    "status": Option(_words, "status", _TRANSITION),
-    "terminal": Option(lambda name, value: frozenset({_bool(name, value)}), "terminal", _TRANSITION),
-    "step_type": Option(_words, "step_type", _STEP),
-    "tool_type": Option(_words, "type", _CALL),
-    "where": Option(_predicate),
+    "step_id": Option(words, "step_id", _STEP | _CALL),
+    "run_id": Option(words, "run_id", _ALL),
+    "thread_id": Option(words, "thread_id", _ALL),
+    "tool_name": Option(words, "name", _CALL),
+    "status": Option(words, "status", _TRANSITION),
+    "terminal": Option(lambda name, value: frozenset({boolean(name, value)}), "terminal", _TRANSITION),
+    "step_type": Option(words, "step_type", _STEP),
+    "tool_type": Option(words, "type", _CALL),
+    "context": Option(lambda name, value: value, "context", _ALL),
+    "where": Option(predicate),
     # Delivery, to iterators too.
-    "buffer": Option(_number(int, "a whole number", least=1)),
-    "overflow": Option(_overflow),
-    "min_interval": Option(_seconds),
-    "replay": Option(_bool),
+    "buffer": Option(number(int, "a whole number", least=1)),
+    "overflow": Option(one_of("block", "latest", "close")),
+    "min_interval": Option(seconds),
+    "coalesce_by": Option(one_of("step", "run", "context")),
+    "batch": Option(number(int, "a whole number", least=1, or_none=True)),
+    "max_wait": Option(seconds),
+    "replay": Option(boolean),
     # Delivery to callbacks.
-    "timeout": Option(_number(int | float, "seconds", least=0, above=True, or_none=True), for_iterators=False),
-    "attempts": Option(_number(int, "a whole number", least=1), for_iterators=False),
-    "backoff": Option(_backoff, for_iterators=False),
-    "concurrency": Option(_number(int, "a whole number", least=1), for_iterators=False),
-    "max_failures": Option(_number(int, "a whole number", least=1, or_none=True), for_iterators=False),
+    "timeout": Option(number(int | float, "seconds", least=0, above=True, or_none=True), for_iterators=False),
+    "attempts": Option(number(int, "a whole number", least=1), for_iterators=False),
+    "backoff": Option(backoff, for_iterators=False),
+    "concurrency": Option(number(int, "a whole number", least=1), for_iterators=False),
+    "max_failures": Option(number(int, "a whole number", least=1, or_none=True), for_iterators=False),
 }
 
 
@@ -233,16 +197,33 @@ def check_options(
         if is_iterator and not option.for_iterators:
             raise TypeError(f"{name} is for callbacks: an iterator is read at its reader's pace")
         value = option.check(name, options[name])
-        if option.attribute:
+        if name == "context":  # belongs to a stream, not to an object: no change is looked up by it
+            tests.append(_context_test(value))
+        elif option.attribute:
             check_filter(classes, name, option.classes, value)
             words[option.attribute] = value
         elif name == "where":
             tests.append(value)
         else:
             delivery[name] = value
+    if "batch" in options:
+        delivery["buffer"] = _buffer_for(delivery["batch"], options.get("buffer"))
     key = next(iter(words.items()), None)
     tests[:0] = (_word_test(*one) for one in words.items() if one != key)
     return Filter(key, tuple(tests), words.get("run_id")), Delivery(**delivery)
+
+
+def _buffer_for(batch: int | None, given: int | None) -> int:
+    """Return how many changes may wait for lists of that size."""
+    if batch is None:
+        return given or BUFFER
+    if given is not None and given < batch:
+        raise ValueError(f"expected buffer of at least batch ({batch}), got {given}")
+    return given or max(BUFFER, 2 * batch)
+
+
+def _context_test(wanted: Any) -> Test:
+    return lambda change: change.context is wanted or change.context == wanted
 
 
 def _word_test(attribute: str, words: frozenset[Any]) -> Test:

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 from stepstream.dialects.translation import AUTO, check_dialect
 from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.changes import Change
 from stepstream.fold.outcome import Outcome
 from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State, StreamState, run_key
 from stepstream.live.callbacks import checked_callback
@@ -23,7 +22,7 @@ from stepstream.live.replaying import replay_into
 from stepstream.live.routing import Routes
 from stepstream.live.settling import Settled
 from stepstream.live.source import Source
-from stepstream.live.statistics import Failure, Statistics, statistics_of
+from stepstream.live.statistics import Failure, Statistics, failure_of, statistics_of
 from stepstream.live.stream import LiveStream
 from stepstream.live.subscriptions import Subscription
 from stepstream.live.waits import WaitMethods
@@ -202,10 +201,10 @@ class Processor(OpeningMethods, WaitMethods, ReadingMethods):
         self._lifetime.start_delivery(mailbox)
 
     def _on_failure(
-        self, subscription: Subscription, change: Change | None, exception: Exception, attempt: int, is_final: bool
+        self, subscription: Subscription, what: Any, exception: Exception, attempt: int, is_final: bool
     ) -> bool:
         """Report a failure of a subscriber. Return whether it ends the block, and need not be logged."""
-        failure = Failure(subscription, change, exception, attempt, is_final)
+        failure = failure_of(subscription, what, exception, attempt, is_final=is_final)
         for reporter in self._lifetime.failure_routes.open:
             if reporter.gate.is_full:
                 reporter.dropped += 1

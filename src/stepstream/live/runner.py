@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from stepstream.live.queues import Entry
+from stepstream.live.fifo_queue import Entry
 
 
 class Runner(Protocol):

@@ -13,16 +13,31 @@ class Failure(msgspec.Struct, frozen=True):
     subscription: Subscription
     """The one that failed."""
     change: Change | None
-    """None where the subscription was closed because too much waited for it."""
+    """Of a list, the first. None where the subscription was closed because too much waited for it."""
     exception: Exception
     """What it raised: a `TimeoutError` where it took too long."""
     attempt: int
     """The number of the attempt that failed, from 1."""
     is_final: bool
     """Whether there is no further attempt."""
+    changes: tuple[Change, ...] = ()
+    """All that it failed at together: one, or those of a list."""
 
     def __repr__(self) -> str:
         return f"<Failure {type(self.exception).__name__} at attempt {self.attempt} of {self.change!r}>"
+
+
+def failure_of(
+    subscription: Subscription,
+    what: Change | list[Change] | None,
+    exception: Exception,
+    attempt: int,
+    *,
+    is_final: bool,
+) -> Failure:
+    """Return a failure at a change, at a list of them, or, with neither, at taking them in time."""
+    changes = tuple(what) if isinstance(what, list) else () if what is None else (what,)
+    return Failure(subscription, changes[0] if changes else None, exception, attempt, is_final, changes)
 
 
 class SubscriberStatistics(msgspec.Struct, frozen=True, kw_only=True):

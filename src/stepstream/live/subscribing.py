@@ -9,8 +9,8 @@ from types import UnionType
 from typing import Any, TypeAlias, TypeVar, Unpack, overload
 
 from stepstream.fold.changes import Change
+from stepstream.live.batch_mailbox import mailbox_for
 from stepstream.live.callbacks import Callback, checked_callback
-from stepstream.live.mailbox import Mailbox
 from stepstream.live.options import Options
 from stepstream.live.registration import Several, checked_subscription
 from stepstream.live.subscriptions import Subscription
@@ -90,10 +90,14 @@ class SubscriptionMethods:
         **options: Unpack[Options],
     ) -> Registers[C1 | C2 | C3 | C4 | C5 | C6 | C7 | C8]: ...
     @overload
+    def on(self, a: type[C1], /, *, batch: int, **options: Unpack[Options]) -> Registers[list[C1]]: ...
+    @overload
     def on(self, *classes: type[Change], **options: Unpack[Options]) -> Callable[[F], F]: ...
     @overload
     def on(self, classes: Several, /, **options: Unpack[Options]) -> Callable[[F], F]: ...
-    def on(self, *classes: Any, **options: Unpack[Options]) -> Callable[[Any], Any]:
+    @overload
+    def on(self, *classes: Any, batch: int | None, **options: Unpack[Options]) -> Callable[[F], F]: ...
+    def on(self, *classes: Any, **options: Any) -> Callable[[Any], Any]:
         """Register the decorated async function for changes of `classes`: several, a list of them or a union.
 
         The filters are those of `add`.
@@ -160,21 +164,32 @@ class SubscriptionMethods:
     ) -> Subscription: ...
     @overload
     def add(self, classes: UnionType, callback: Callback, **options: Unpack[Options]) -> Subscription: ...
-    def add(self, classes: Any, callback: Callback, **options: Unpack[Options]) -> Subscription:
+    @overload
+    def add(
+        self, classes: type[C1], callback: Receives[list[C1]], *, batch: int, **options: Unpack[Options]
+    ) -> Subscription: ...
+    @overload
+    def add(
+        self, classes: Several, callback: Callback, *, batch: int | None, **options: Unpack[Options]
+    ) -> Subscription: ...
+    def add(self, classes: Any, callback: Callback, **options: Any) -> Subscription:
         """Register `callback` for changes of `classes`, from the next change on, and return its subscription.
 
         `classes` is a class of change, a list of them or a union.
 
         Filters: `status`, `step_type`, `tool_type`, `tool_name`, `step_id`, `run_id` and `thread_id` take a string or
-        several; `terminal` takes whether the change ends its object; `where` takes a function of the change that is
-        called synchronously.
+        several; `terminal` takes whether the change ends its object; `context` takes what the stream was given, or what
+        equals it; `where` takes a function of the change that is called synchronously.
 
         Delivery, times in seconds: the changes of one run come in order, one call at a time, those of `concurrency`
         runs side by side. Once `buffer` (256) of them wait, `overflow` says what happens: "block", the streams wait;
         "latest", nobody does, and newer progress of a step or message takes the place of what waits, always;
         "close", the subscription is closed. With `min_interval`, progress of one step or message comes no sooner than
         so long after the last call for it; what waits meanwhile is replaced by newer progress, and by the end of its
-        step or message, which is never held back. A call may take `timeout` (30; None: for ever). One that fails is
+        step or message, which is never held back. `coalesce_by` "run" or "context" has both go by those: all steps and
+        messages of a run, or of equal contexts, are one then. With `batch`, the callback gets a list of up to so many
+        changes, which waits for more for `max_wait` (0.1) at most; the list succeeds or fails as one, and `buffer` is
+        at least twice as much where it is not given. A call may take `timeout` (30; None: for ever). One that fails is
         made `attempts` times in all, after pauses of `backoff`, which doubles, or is a function of the attempt's
         number and the exception. `max_failures` changes in a row that failed close the subscription. With `replay`,
         it first gets what is known already, as changes from nothing: a transition for each run, step and message, and
@@ -187,6 +202,6 @@ class SubscriptionMethods:
             RuntimeError: the processor is closed.
         """
         checked = checked_subscription((classes,), options)
-        subscription = Subscription(Mailbox(*checked, checked_callback(callback)))
+        subscription = Subscription(mailbox_for(*checked, checked_callback(callback)))
         self._admit_new(subscription)
         return subscription

@@ -1,0 +1,63 @@
+"""The mailbox of a subscriber that takes lists: each list is an entry, whose changes are counted one by one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+
+from stepstream.live.batch_queue import BatchQueue, entries_of
+from stepstream.live.callbacks import Callback
+from stepstream.live.fifo_queue import Entry
+from stepstream.live.mailbox import Mailbox
+from stepstream.live.options import Delivery, Filter
+
+
+def mailbox_for(classes: Sequence[type[Any]], wanted: Filter, delivery: Delivery, callback: Callback | None) -> Mailbox:
+    """Return the mailbox of a subscriber."""
+    return (Mailbox if delivery.batch is None else BatchMailbox)(classes, wanted, delivery, callback)
+
+
+class BatchMailbox(Mailbox):
+    """A mailbox whose entries are lists."""
+
+    queue: BatchQueue
+
+    async def take(self) -> Entry | None:
+        """Return the next list, as soon as there is one; None after the last. Then `settle` it."""
+        while True:
+            entry = self.queue.take(anyio.current_time())
+            if entry is not None:
+                return entry
+            if self.is_ending and not len(self.queue):
+                return None
+            with anyio.CancelScope(deadline=self.queue.due()):
+                await (self.queue.filled if self.queue.is_gathering else self.arrived).wait()
+
+    def complete(self, entry: Entry) -> None:
+        """Count the changes of a list that was taken as delivered, and `settle` it."""
+        self.failures_in_a_row = 0
+        self.delivered += len(entries_of(entry))
+        self.settle(entry)
+
+    def release(self, entry: Entry) -> None:
+        """Give back the room of every change of a list, or of a single one that was never in a list."""
+        entries, gate = entries_of(entry), self.gate
+        if self._has_free_changes:
+            for one in entries:
+                super().release(one)
+            return
+        gate.taken -= len(entries)
+        gate.wake()  # one that comes through lets the next one through
+        for _, pending in entries:
+            pending.count -= 1
+            if not pending.count:
+                pending.wake()
+
+    def lose(self, entry: Entry) -> None:
+        """Tell the streams of the changes that these may be lost."""
+        for one in entries_of(entry):
+            super().lose(one)
+
+    def unsettled(self) -> Any:
+        """Give the changes that wait, and those that are being delivered, one by one."""
+        return (one for entry in super().unsettled() for one in entries_of(entry))
