@@ -20,8 +20,12 @@ class Failure(msgspec.Struct, frozen=True):
     """The number of the attempt that failed, from 1."""
     is_final: bool
     """Whether there is no further attempt."""
-    changes: tuple[Change, ...] = ()
-    """All that it failed at together: one, or those of a list."""
+    _list: tuple[Change, ...] = ()
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """All that it failed at together: one, or those of a list."""
+        return self._list or (() if self.change is None else (self.change,))
 
     def __repr__(self) -> str:
         return f"<Failure {type(self.exception).__name__} at attempt {self.attempt} of {self.change!r}>"
@@ -36,8 +40,9 @@ def failure_of(
     is_final: bool,
 ) -> Failure:
     """Return a failure at a change, at a list of them, or, with neither, at taking them in time."""
-    changes = tuple(what) if isinstance(what, list) else () if what is None else (what,)
-    return Failure(subscription, changes[0] if changes else None, exception, attempt, is_final, changes)
+    if isinstance(what, list):
+        return Failure(subscription, what[0], exception, attempt, is_final, tuple(what))
+    return Failure(subscription, what, exception, attempt, is_final)
 
 
 class SubscriberStatistics(msgspec.Struct, frozen=True, kw_only=True):
