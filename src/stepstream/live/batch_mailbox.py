@@ -1,6 +1,8 @@
 """The mailbox of a subscriber that takes lists: each list is an entry, whose changes are counted one by one."""
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import anyio
@@ -10,6 +12,7 @@ from stepstream.live.callbacks import Callback
 from stepstream.live.fifo_queue import Entry
 from stepstream.live.mailbox import Mailbox
 from stepstream.live.options import Delivery, Filter
+from stepstream.live.pending import PendingCount
 
 
 def mailbox_for(classes: Sequence[type[Any]], wanted: Filter, delivery: Delivery, callback: Callback | None) -> Mailbox:
@@ -33,25 +36,21 @@ class BatchMailbox(Mailbox):
             with anyio.CancelScope(deadline=self.queue.due()):
                 await (self.queue.filled if self.queue.is_gathering else self.arrived).wait()
 
-    def complete(self, entry: Entry) -> None:
-        """Count the changes of a list that was taken as delivered, and `settle` it."""
-        self.failures_in_a_row = 0
-        self.delivered += len(entries_of(entry))
-        self.settle(entry)
+    def offer(self, changes: Sequence[Any], pending: PendingCount) -> bool:
+        """Queue those of `changes` that pass the filters. Return whether their stream must wait for room now."""
+        is_full = super().offer(changes, pending)
+        self.queue.note_filled()
+        return is_full
 
     def release(self, entry: Entry) -> None:
         """Give back the room of every change of a list, or of a single one that was never in a list."""
-        entries, gate = entries_of(entry), self.gate
+        entries = entries_of(entry)
         if self._has_free_changes:
             for one in entries:
                 super().release(one)
-            return
-        gate.taken -= len(entries)
-        gate.wake()  # one that comes through lets the next one through
-        for _, pending in entries:
-            pending.count -= 1
-            if not pending.count:
-                pending.wake()
+        else:
+            for pending, group in groupby(entries, itemgetter(1)):  # those of one stream mostly come together
+                self.give_back(pending, sum(1 for _ in group))
 
     def lose(self, entry: Entry) -> None:
         """Tell the streams of the changes that these may be lost."""

@@ -9,7 +9,7 @@ is not woken by each change.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import copy_context
 
 from stepstream.live.fifo_queue import Entry, FifoQueue
@@ -37,7 +37,7 @@ class BatchQueue:
 
     def __init__(self, inner: FifoQueue | PacedQueue, size: int, max_wait: float) -> None:
         self._inner = inner
-        self._put = inner.put
+        self.put: Callable[[Entry], Entry | None] = inner.put
         self._size = size
         self._max_wait = max_wait
         self._since = math.inf  # when it was first found incomplete
@@ -56,12 +56,10 @@ class BatchQueue:
         """Whether an incomplete list waits for more."""
         return self._since < math.inf
 
-    def put(self, entry: Entry) -> Entry | None:
-        """Append an entry, and return the one that it replaces, if any."""
-        replaced = self._put(entry)
+    def note_filled(self) -> None:
+        """Notify `filled` where a list that waits for more is complete now. To be called after `put`."""
         if self.filled.event is not None and len(self._inner) >= self._size:
             self.filled.notify()
-        return replaced
 
     def take(self, now: float) -> Entry | None:
         """Return the next list as one entry; None where there is none, or it waits for more."""

@@ -8,6 +8,7 @@ import anyio.lowlevel
 
 from stepstream.fold.changes import Change
 from stepstream.live.batch_mailbox import mailbox_for
+from stepstream.live.batch_queue import entries_of
 from stepstream.live.options import IteratorOptions
 from stepstream.live.registration import Several, checked_subscription
 from stepstream.live.subscribing import C1, C2, C3, C4, C5, C6, C7, C8, SubscriptionMethods
@@ -30,7 +31,8 @@ class Changes(Generic[C]):
         mailbox = self.subscription._mailbox
         entry = await mailbox.take()
         if entry is not None:
-            mailbox.complete(entry)
+            mailbox.delivered += len(entries_of(entry))
+            mailbox.settle(entry)
             return cast(C, entry[0])
         if mailbox.failure is not None:
             raise mailbox.failure
