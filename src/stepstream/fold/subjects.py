@@ -46,7 +46,27 @@ class Field(Generic[T]):
         return None if value is UNSET else cast(T, value)
 
 
-class OfStep:
+class InRun:
+    """What all changes of what belongs to a run, a step or a message, know of where it belongs."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def _base(self) -> RunStep | Message: ...
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the run that the step is of, or that writes the message; None where none is named."""
+        return self._base().run_id or None
+
+    @property
+    def thread_id(self) -> str | None:
+        """The id of its thread."""
+        return self._base().thread_id or None
+
+
+class OfStep(InRun):
     """What all changes of a step know of it."""
 
     __slots__ = ()
@@ -61,16 +81,6 @@ class OfStep:
         return self._base().id
 
     @property
-    def run_id(self) -> str | None:
-        """The id of the step's run."""
-        return self._base().run_id or None
-
-    @property
-    def thread_id(self) -> str | None:
-        """The id of the step's thread."""
-        return self._base().thread_id or None
-
-    @property
     def step_type(self) -> str | None:
         """The step's type, by its own field or else by that of its details."""
         base = self._base()
@@ -82,7 +92,7 @@ class OfStep:
         return self.step_type
 
 
-class OfMessage:
+class OfMessage(InRun):
     """What all changes of a message know of it."""
 
     __slots__ = ()
@@ -95,13 +105,3 @@ class OfMessage:
     def message_id(self) -> str:
         """The message's id."""
         return self._base().id
-
-    @property
-    def run_id(self) -> str | None:
-        """The id of the run that writes the message, where one does."""
-        return self._base().run_id or None
-
-    @property
-    def thread_id(self) -> str | None:
-        """The id of the message's thread."""
-        return self._base().thread_id or None
