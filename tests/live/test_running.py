@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from stepstream import (
+    APIError,
     Frame,
     FrameTooLarge,
     Outcome,
@@ -351,9 +352,20 @@ async def test_source_that_ends_itself_by_a_scope_of_its_own_just_ends():
     assert (await outcome_of(brief())).reason == "ended"
 
 
-async def test_source_whose_own_task_fails_is_a_transport_error():
+REFUSED = APIError("refused", status_code=429)
+
+
+@each_row(
+    ("failure", "kind", "text"),
+    [
+        (OSError(5, "Input/output error"), TransportError, "the source failed: Input/output error"),
+        (ValueError("s3cret"), TransportError, "the source failed: ValueError"),
+        (REFUSED, APIError, "refused"),
+    ],
+)
+async def test_source_whose_own_task_fails_has_failed_as_that_did(failure: Exception, kind: Any, text: str):
     async def fail() -> None:
-        raise OSError("in the task of the source")
+        raise failure
 
     @asynccontextmanager
     async def tasked() -> AsyncIterator[AsyncIterator[Any]]:
@@ -362,7 +374,8 @@ async def test_source_whose_own_task_fails_is_a_transport_error():
             yield source(sse(play()[:3]), anyio.Event())
 
     error = await failure_of(tasked())
-    assert (type(error), error.outcome.events) == (TransportError, 3)
+    assert (type(error), str(error), error.outcome.events) == (kind, text, 3)
+    assert isinstance(error.__cause__, ExceptionGroup)
 
 
 @asynccontextmanager

@@ -2,12 +2,13 @@
 
 import logging
 from contextlib import AsyncExitStack
+from copy import copy
 from types import TracebackType
 
 import anyio
 
 from stepstream.errors import StepStreamError, TransportError
-from stepstream.live.cancellation import is_task_cancelled
+from stepstream.live.cancellation import is_task_cancelled, lone_exception
 from stepstream.live.refusals import refusal_in
 
 _log = logging.getLogger("stepstream.live")
@@ -48,12 +49,16 @@ class SourceStack(AsyncExitStack):
 def translate_source_error(exc: BaseException) -> StepStreamError:
     """Return the error that a foreign exception becomes. Its own text may quote keys, and stays in the cause.
 
-    A cancellation is one too, where the task itself is not cancelled.
+    A cancellation is one too, where the task itself is not cancelled. What a task of a source raises comes in a group,
+    which says nothing by itself.
     """
     if not isinstance(exc, Exception):
         return TransportError(f"the source was cancelled by what it awaited ({type(exc).__name__})")
-    refusal = refusal_in(exc)
+    one = lone_exception(exc) if isinstance(exc, ExceptionGroup) else exc
+    if isinstance(one, StepStreamError):
+        return copy(one)  # the group will be its cause, and holds the original
+    refusal = refusal_in(one) if isinstance(one, Exception) else None
     if refusal is not None:
         return refusal
-    reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else type(exc).__name__
+    reason = one.strerror if isinstance(one, OSError) and one.strerror else type(one).__name__
     return TransportError(f"the source failed: {reason}")
