@@ -5,9 +5,8 @@ it on purpose, here.
 """
 
 import ast
-import inspect
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NamedTuple, get_args
@@ -340,26 +339,6 @@ def test_readme_has_the_defaults_of_the_options():
     defaults = {field.name: field.default for field in msgspec.structs.fields(options.Delivery)}
     usual = {name: ast.literal_eval(value.strip("`")) for name, (value, _) in ROWS.items() if name in defaults}
     assert usual == {name: defaults[name] for name in usual}
-
-
-# Timeouts
-
-
-TIMEOUTS: Final = re.findall(r"^\| `(\w+timeout)` \| (\S+) \| (\S+) \| [^|]+ \|$", README, re.MULTILINE)
-TIMEOUTS_OF_CALLS: Final = re.findall(r"^\| `(\w*timeout)` \| \| (\S+) \| [^|]+ \|$", README, re.MULTILINE)
-
-
-def timeouts_of(function: Callable[..., Any]) -> dict[str, object]:
-    """Return the timeouts that a function takes, and their defaults."""
-    parameters = inspect.signature(function).parameters.values()
-    return {one.name: one.default for one in parameters if one.name.endswith("timeout")}
-
-
-def test_readme_has_the_timeouts_and_their_defaults():
-    written = [(name, *(ast.literal_eval(one.strip("`")) for one in both)) for name, *both in TIMEOUTS]
-    calls = {name: ast.literal_eval(seconds) for name, seconds in TIMEOUTS_OF_CALLS}
-    assert {name: usual for name, usual, _ in written} == timeouts_of(stepstream.connect)
-    assert {name: usual for name, _, usual in written} | calls == timeouts_of(stepstream.RunsClient)
 
 
 # The comparison itself

@@ -510,6 +510,7 @@ async def test_failure_whose_properties_raise_is_of_the_source():
 
 
 def test_readme_has_every_client_in_its_table_of_sources():
-    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("| you have | give |")[2].partition("\n\n")[0]
+    readme = (ROOT / "src" / "stepstream" / "sources" / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("| you have | give |")[2].partition("\n\n")[0]
     cells = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)
     assert {given.cell for given in GIVEN} <= set(cells)
