@@ -78,6 +78,9 @@ def test_url_is_asked_with_what_is_told(
         (["http://127.0.0.1:1", "--header", "Authorization: Bearer sk-1"], "no key on the command line"),
         (["http://127.0.0.1:1", "--header", "API-Key: sk-1"], "expected --api-key-env API-Key:VARIABLE"),
         (["http://127.0.0.1:1", "--api-key-env", "NO_SUCH_KEY"], "the environment variable NO_SUCH_KEY"),
+        (["http://127.0.0.1:1", "--header", "é: b"], "expected letters, digits and hyphens as the name of a header"),
+        (["http://127.0.0.1:1", "--api-key-env", "KEY_WITH_LINE_END"], "printable ASCII as the value of the header"),
+        (["http://127.0.0.1:1", "--json", "[NaN]"], "expected JSON after --json"),
         (["x.sse", "--method", "POST"], "are for a URL"),
         (["-", "--header", "A: b"], "are for a URL"),
     ],
@@ -91,6 +94,7 @@ def test_request_that_cannot_be_made_is_wrong_usage(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KEY_WITH_LINE_END", "sk-1\n")
     got = run(*command, *arguments)
     assert got.status == 2
     assert told in got.error

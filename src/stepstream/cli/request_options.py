@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from stepstream.cli.exits import UsageError
 from stepstream.cli.source import is_url
+from stepstream.sources.options import check_json, validated_headers
 
 SECRET: Final = frozenset({"api-key", "authorization", "cookie", "proxy-authorization", "x-api-key"})
 """Headers that hold a key: others on the machine can read a command line."""
@@ -51,7 +52,10 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
             if not key:
                 raise UsageError(f"expected a key in the environment variable {name}, which is not set")
             headers.update({header: key} if colon else {"Authorization": f"Bearer {key}"})
-        return headers
+        try:
+            return validated_headers(headers)
+        except ValueError as exc:
+            raise UsageError(str(exc)) from exc
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -67,7 +71,9 @@ def _body(text: str) -> Any:
     """Return the JSON that was typed, or that is in the file named."""
     try:
         content = Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text
-        return json.loads(content)
+        body = json.loads(content)
+        check_json(body)
+        return body
     except OSError as exc:
         raise UsageError(f"{text[1:]}: {exc.strerror}") from exc
     except (ValueError, RecursionError) as exc:

@@ -38,9 +38,10 @@ class RunsClient:
 
     `base_url` is where `/threads` is, such as `https://api.example.com/v1`. `api_key` is a key, or a callable that
     returns a fresh token for each request, or an awaitable of one. It is sent as a bearer token, or, where `auth` is
-    "api-key" or a key comes with an `api_version`, as Azure wants it, in the header `api-key`. `headers` are sent with
-    every request. `client` is an `httpx.AsyncClient` or `httpx2.AsyncClient` to use; it stays open. Without one, a
-    connection lasts for one call, or for the block of `async with`; with `fast`, over aiohttp, as in `connect`.
+    "api-key" or a key comes with an `api_version`, as Azure wants it, in the header `api-key`. A bearer token wins over
+    `user:password@` in `base_url`. `headers` are sent with every request. `client` is an `httpx.AsyncClient` or
+    `httpx2.AsyncClient` to use; it stays open. Without one, a connection lasts for one call, or for the block of
+    `async with`; with `fast`, over aiohttp, as in `connect`.
 
     Timeouts are in seconds: those of `connect` for streams (`total_timeout`: with their polling), `timeout` for any
     other call, `reconcile_timeout` for polling a run whose stream broke. Requests are sent up to `attempts` times.
