@@ -41,18 +41,19 @@ def _limited() -> Iterator[None]:
 
 
 class _Warnings(logging.Handler):
-    """Keeps what would be written to standard error."""
+    """Keeps what would be written to standard error: warnings of all loggers but our own, which write nothing there."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.told: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.told.append(record.getMessage())
+        if not record.name.startswith("stepstream") or record.levelno >= logging.ERROR:
+            self.told.append(record.getMessage())
 
 
 def printed_by(program: str, name: str, cwd: Path, environment: Mapping[str, str] | None = None) -> str:
-    """Run a program, which must end well and log nothing from WARNING on, and return what it prints."""
+    """Run a program, which must end well and log no warnings of others and no errors, and return what it prints."""
     heard, root, printed = _Warnings(), logging.getLogger(), io.StringIO()
     root.addHandler(heard)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), _limited():
