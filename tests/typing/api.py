@@ -321,6 +321,8 @@ async def runs_give_outcomes(
         assert_type(outcome.required_action.tool_calls, tuple[ToolCall | Unknown, ...])
         assert_type(await tools.outputs(outcome.required_action.tool_calls), dict[str, str])
         assert_type(await tools.approvals(outcome.required_action.tool_calls), dict[str, bool])
+    while outcome.required_action:
+        await tools.outputs(outcome.required_action.tool_calls, steps=outcome.final_steps)
     handle = processor.start(connect("http://x", client=client))
     assert_type(handle, StreamHandle)
     assert_type(await handle.outcome(), Outcome)

@@ -77,7 +77,7 @@ def test_unknown_kind_is_a_dict_with_its_id_type_and_name() -> None:
 
 def test_unknown_kind_without_words_has_no_id_type_or_name() -> None:
     odd = Unknown(id=5, type=None, name=["y"])
-    assert (odd.id, odd.type, odd.tool_name) == (None, None, None)
+    assert (odd.id, odd.type, odd.tool_name, odd.tool_calls) == (None, None, None, ())
 
 
 @each_row(

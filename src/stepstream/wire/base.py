@@ -55,6 +55,11 @@ class Unknown(dict[str, Any]):
         """Its name, where it has one: of an unknown tool call, the tool's."""
         return _text(self.get("name"))
 
+    @property
+    def tool_calls(self) -> tuple[()]:
+        """No calls: as an action that a run waits for, it asks for none that could be answered."""
+        return ()
+
     def __repr__(self) -> str:
         return f"<Unknown {self.type} {len(self)} keys>"
 
