@@ -25,6 +25,7 @@ from stepstream.errors import (
 
 __version__ = "0.1.0"
 if TYPE_CHECKING:
+    from stepstream.client.responses import ResponsesClient
     from stepstream.client.runs import RunsClient
     from stepstream.client.tools.context import ToolContext, ToolResult
     from stepstream.client.tools.toolbox import Toolbox
@@ -43,8 +44,9 @@ if TYPE_CHECKING:
     from stepstream.fold.encoding import decode_change, encode_change
     from stepstream.fold.outcome import Outcome
     from stepstream.live.handle import StreamHandle
+    from stepstream.live.marks import Reconnected
     from stepstream.live.processor import Processor
-    from stepstream.live.source import Reconnected, Source
+    from stepstream.live.source import Source
     from stepstream.live.statistics import Failure, Statistics, SubscriberStatistics
     from stepstream.live.subscriptions import Subscription
     from stepstream.sources.event_stream import EventStream
@@ -117,6 +119,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "stepstream.client.responses": "ResponsesClient",
     "stepstream.client.runs": "RunsClient",
     "stepstream.client.tools.context": "ToolContext ToolResult",
     "stepstream.client.tools.toolbox": "Toolbox",
@@ -131,7 +134,8 @@ _HOMES = {
     "stepstream.live.handle": "StreamHandle",
     "stepstream.fold.outcome": "Outcome",
     "stepstream.live.processor": "Processor",
-    "stepstream.live.source": "Reconnected Source",
+    "stepstream.live.marks": "Reconnected",
+    "stepstream.live.source": "Source",
     "stepstream.live.subscriptions": "Subscription",
     "stepstream.sources.event_stream": "EventStream",
     "stepstream.sources.http": "connect",
@@ -167,14 +171,14 @@ __all__ = [
     "FunctionCall", "IdleTimeout", "ImageFile", "ImageUrl", "IncompleteDetails", "LastError", "Malformed", "Message",
     "MessageCreation", "MessageDelta", "MessageDeltaBody", "MessageProgress", "MessageTransition", "Outcome",
     "OutputImage", "PatchOperation", "Processor", "ProtocolError", "RankingOptions", "Reasoning", "ReasoningDelta",
-    "ReasoningText", "ReasoningTextDelta", "Reconnected", "RecordingFailed", "RequiredAction", "RequiredCalls", "Run",
-    "RunStep", "RunStepDelta", "RunStepDeltaBody", "RunTransition", "RunsClient", "SearchResult", "Shell",
-    "ShellCommand", "ShellCommandDelta", "ShellDelta", "ShellOutput", "ShellOutputDelta", "Source", "Statistics",
-    "StepDetails", "StepDetailsDelta", "StepProgress", "StepStreamError", "StepTransition", "StreamFailed",
-    "StreamHandle", "StreamStopped", "StreamTruncated", "SubscriberStatistics", "SubscriberTooSlow", "Subscription",
-    "Text", "TextDelta", "Thread", "ToolCall", "ToolCallDelta", "ToolCallFinished", "ToolCallStarted", "ToolContext",
-    "ToolFailed", "ToolResult", "Toolbox", "TransportError", "Unknown", "UnknownData", "UrlCitation", "Usage",
-    "WaitAborted", "accumulate", "connect", "decode_change", "decode_event", "encode_change", "encode_comment",
+    "ReasoningText", "ReasoningTextDelta", "Reconnected", "RecordingFailed", "RequiredAction", "RequiredCalls",
+    "ResponsesClient", "Run", "RunStep", "RunStepDelta", "RunStepDeltaBody", "RunTransition", "RunsClient",
+    "SearchResult", "Shell", "ShellCommand", "ShellCommandDelta", "ShellDelta", "ShellOutput", "ShellOutputDelta",
+    "Source", "Statistics", "StepDetails", "StepDetailsDelta", "StepProgress", "StepStreamError", "StepTransition",
+    "StreamFailed", "StreamHandle", "StreamStopped", "StreamTruncated", "SubscriberStatistics", "SubscriberTooSlow",
+    "Subscription", "Text", "TextDelta", "Thread", "ToolCall", "ToolCallDelta", "ToolCallFinished", "ToolCallStarted",
+    "ToolContext", "ToolFailed", "ToolResult", "Toolbox", "TransportError", "Unknown", "UnknownData", "UrlCitation",
+    "Usage", "WaitAborted", "accumulate", "connect", "decode_change", "decode_event", "encode_change", "encode_comment",
     "encode_frame", "record", "replay",
 ]  # fmt: skip
 

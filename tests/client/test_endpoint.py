@@ -14,7 +14,14 @@ BETA = {"OpenAI-Beta": "assistants=v2"}
 
 
 def endpoint(base_url: str = "https://peer/v1", **options: Any) -> Endpoint:
-    given = {"api_key": None, "auth": "bearer", "api_version": None, "default_headers": {}, **options}
+    given = {
+        "api_key": None,
+        "auth": "bearer",
+        "api_version": None,
+        "default_headers": {},
+        "own_headers": BETA,
+        **options,
+    }
     return Endpoint(base_url=base_url, **given)
 
 

@@ -15,10 +15,10 @@ from stepstream.fold.changes import MessageProgress, StepProgress
 from stepstream.live import shapes as shapes_module
 from stepstream.live import templates as templates_module
 from stepstream.live.fast_path import FastPath
+from stepstream.live.marks import Reconnected
 from stepstream.live.plain_route import PlainRoute
 from stepstream.live.reader import MAX_PIECE, Reader
 from stepstream.live.shapes import ShapeTable
-from stepstream.live.source import Reconnected
 from stepstream.live.templates import MAX_MISSES, MAX_TEMPLATE_BYTES, MAX_TEMPLATES
 from stepstream.wire.events import Event, decode_event
 from stepstream.wire.scan import Scanner

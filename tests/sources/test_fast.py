@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from stepstream import IdleTimeout, Processor, RunsClient, StreamTruncated, TransportError, connect
-from stepstream.live.source import Reconnected
+from stepstream.live.marks import Reconnected
 from stepstream.sources.fast_transport import FastClient, FastTransport
 from tests.support.scripted_server import (
     CREATED,

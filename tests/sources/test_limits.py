@@ -8,7 +8,7 @@ import anyio.lowlevel
 import pytest
 
 from stepstream import IdleTimeout, Processor, StreamTruncated, TransportError, connect
-from stepstream.live.source import Reconnected
+from stepstream.live.marks import Reconnected
 from stepstream.sources import limits
 from tests.support.scripted_server import CREATED, DONE, Exchange, InTurn, answering, hang_up, serving, streaming
 from tests.support.stream_reads import WITHIN, Clock, both_clients, items, read, run

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from stepstream import APIError, Processor, TransportError, connect
-from stepstream.live.source import Reconnected
+from stepstream.live.marks import Reconnected
 from stepstream.sources.response import last_event_id_header
 from stepstream.wire.sse import FrameDecoder
 from tests.support.scripted_server import (

@@ -1,5 +1,6 @@
 """Requests to an API: over which connections, for how long, in how many attempts; lists page by page."""
 
+import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -48,6 +49,11 @@ class Api:
     def __repr__(self) -> str:
         return f"<Api {self._endpoint!r}>"
 
+    @property
+    def total_timeout(self) -> float:
+        """For how many seconds a stream may go on, with all that follows where it breaks."""
+        return math.inf if self._timeouts.total_timeout is None else self._timeouts.total_timeout
+
     @asynccontextmanager
     async def keep_connections(self) -> AsyncIterator[None]:
         """Keep connections open until the end of the block. A client of the caller's keeps its own."""
@@ -85,13 +91,20 @@ class Api:
         raise ProtocolError(f"expected a list of at most {MAX_PAGES:,} pages")
 
     @asynccontextmanager
-    async def stream(self, url: str, body: Mapping[str, Any]) -> AsyncIterator[EventStream]:
-        """Send an object, and give the stream that the response is."""
+    async def stream(
+        self, url: str, body: Mapping[str, Any] | None, *, total_timeout: float | None = None
+    ) -> AsyncIterator[EventStream]:
+        """Send an object, or ask with a GET, and give the stream that the response is: that of one connection.
+
+        `total_timeout` replaces the client's own, for a stream that goes on with another one.
+        """
         timeouts = msgspec.structs.asdict(self._timeouts)
+        timeouts["total_timeout"] = total_timeout if total_timeout is not None else timeouts["total_timeout"]
         del timeouts["timeout"]
         headers = await self._endpoint.headers()
-        own = {"fast": self._fast} if self._client is None else {"client": self._client}
-        async with connect(url, json=body, headers=headers, attempts=self._attempts, **own, **timeouts) as stream:
+        own: dict[str, Any] = {"fast": self._fast} if self._client is None else {"client": self._client}
+        options = {**own, **timeouts, "reconnect": False}
+        async with connect(url, json=body, headers=headers, attempts=self._attempts, **options) as stream:
             yield stream
 
     async def _call(self, method: str, url: str, type_: type[T], json: Any = None) -> T:

@@ -58,7 +58,7 @@ class RunCalls(Protocol):
     def submit_tool_approvals(self, thread_id: str, run_id: str, tool_approvals: Mapping[str, bool]) -> OpeningStream:
         """Send approvals, and give the stream that follows."""
 
-    def follow(self, thread_id: str, run_id: str, failure: TransportError) -> RunPoller:
+    def follow(self, thread_id: str, run_id: str, failure: TransportError) -> RunPoller[Any]:
         """Return a source that polls a run until it has ended or waits for action."""
 
     async def cancel_run(self, thread_id: str, run_id: str) -> Run:
@@ -132,11 +132,11 @@ async def drive(
         try:
             outcome = await processor.run(source, context)
         except StepStreamError as failure:
-            raise _with_outcome(whole, failure) from failure.__cause__
+            raise with_outcome(whole, failure) from failure.__cause__
         whole = outcome if whole is None else join_outcomes(whole, outcome)
         if submission is not None and outcome.reconciled and _still_waits_for(outcome, submission.results):
             submission = _resubmission(submission, whole)
-        elif tools is None or rounds == max_rounds or not _required_calls(outcome):
+        elif tools is None or rounds == max_rounds or not required_calls(outcome):
             return whole
         else:
             rounds += 1
@@ -163,10 +163,10 @@ def _resubmission(lost: _Submission, whole: Outcome) -> _Submission:
     """
     failure = lost.failure
     if isinstance(failure, APIError) and not is_transient(failure):
-        raise _with_outcome(whole, failure) from failure.__cause__
+        raise with_outcome(whole, failure) from failure.__cause__
     if lost.number > RESUBMISSIONS:
         text = f"the run still waits for answers that were given {lost.number} times"
-        raise _with_outcome(whole, TransportError(text)) from failure
+        raise with_outcome(whole, TransportError(text)) from failure
     return _Submission(lost.client, lost.results, lost.number + 1)
 
 
@@ -176,7 +176,7 @@ async def _run_tools(outcome: Outcome, tools: Toolbox, key: RunKey, whole: Outco
     Raises:
         ToolFailed: a tool failed, and the toolbox cancels the run then.
     """
-    calls, action = _required_calls(outcome), outcome.required_action
+    calls, action = required_calls(outcome), outcome.required_action
     if isinstance(action, RequiredAction) and action.submit_tool_approval:
         return _Results(key, True, await tools.approvals(calls))
     outputs = await tools.outputs(
@@ -208,11 +208,11 @@ def _waiting_run(outcome: Outcome, thread_id: str | None, whole: Outcome) -> Run
     named = [found for found in (run.thread_id, thread_id, *steps, *messages) if found]
     if not named:
         text = f"expected run {run.id}, which waits for action, to name its thread"
-        raise _with_outcome(whole, ProtocolError(text))
+        raise with_outcome(whole, ProtocolError(text))
     return RunKey(named[0], run.id)
 
 
-def _required_calls(outcome: Outcome) -> Sequence[ToolCall]:
+def required_calls(outcome: Outcome) -> Sequence[ToolCall]:
     """Return the calls that a run waits for, but those of unknown kinds and without an id: no result can name them."""
     action = outcome.required_action
     calls = action.tool_calls if isinstance(action, RequiredAction) else ()
@@ -221,10 +221,10 @@ def _required_calls(outcome: Outcome) -> Sequence[ToolCall]:
 
 def _still_waits_for(outcome: Outcome, results: _Results) -> bool:
     """Return whether a run waits for exactly the calls whose results were sent."""
-    return {call.id for call in _required_calls(outcome)} == results.by_call.keys()
+    return {call.id for call in required_calls(outcome)} == results.by_call.keys()
 
 
-def _with_outcome(whole: Outcome | None, failure: StepStreamError) -> StepStreamError:
+def with_outcome(whole: Outcome | None, failure: StepStreamError) -> StepStreamError:
     """Return a failure, its outcome completed by that of the streams before it."""
     if whole is not None:
         failure.outcome = whole if failure.outcome is None else join_outcomes(whole, failure.outcome)

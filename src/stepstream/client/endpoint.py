@@ -1,7 +1,7 @@
 """Where an API is and how a request to it is made: base URL, version, key and headers."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -10,9 +10,6 @@ from stepstream.sources.options import ApiKey, fresh_key, validated_headers
 from stepstream.sources.url_redaction import redact_url
 
 Auth: TypeAlias = Literal["bearer", "api-key"]
-
-ASSISTANTS: Final = {"OpenAI-Beta": "assistants=v2"}
-"""A header that OpenAI's own API wanted. Other servers ignore it."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +20,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     auth: Auth
     api_version: str | None
     default_headers: Mapping[str, str]
+    own_headers: Mapping[str, str] = {}
+    """What every request to this API has, besides."""
 
     def __repr__(self) -> str:
         return f"<Endpoint {redact_url(self.base_url)}>"
@@ -66,7 +65,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return self._headers_with(await fresh_key(self.api_key))
 
     def _headers_with(self, key: str | None) -> dict[str, str]:
-        given = dict(ASSISTANTS)
+        given = dict(self.own_headers)
         if key is not None:
             given |= {"api-key": key} if self.auth == "api-key" else {"Authorization": f"Bearer {key}"}
         replaced = {name.lower() for name in self.default_headers}

@@ -1,6 +1,6 @@
 """The parameters that a run is opened with, by the names of the API."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypedDict
 
 import msgspec
@@ -41,17 +41,68 @@ class ThreadAndRunParameters(RunParameters, total=False):
     """The thread's `messages`, `metadata` and `tool_resources`."""
 
 
+class ResponseParameters(TypedDict, total=False):
+    """The parameters of a response, as the API names them. One left out has the default of the server."""
+
+    input: str | Sequence[Mapping[str, Any]] | None
+    model: str | None
+    instructions: str | None
+    tools: Sequence[Mapping[str, Any]] | None
+    tool_choice: str | Mapping[str, Any] | None
+    parallel_tool_calls: bool | None
+    max_tool_calls: int | None
+    max_output_tokens: int | None
+    previous_response_id: str | None
+    conversation: str | Mapping[str, Any] | None
+    background: bool | None
+    store: bool | None
+    include: Sequence[str] | None
+    reasoning: Mapping[str, Any] | None
+    text: Mapping[str, Any] | None
+    temperature: float | None
+    top_p: float | None
+    top_logprobs: int | None
+    truncation: str | None
+    metadata: Mapping[str, str] | None
+    prompt: Mapping[str, Any] | None
+    prompt_cache_key: str | None
+    prompt_cache_options: Mapping[str, Any] | None
+    prompt_cache_retention: str | None
+    safety_identifier: str | None
+    service_tier: str | None
+    stream_options: Mapping[str, Any] | None
+    context_management: Sequence[Mapping[str, Any]] | None
+    access_programs: Sequence[Mapping[str, Any]] | None
+    background_options: Mapping[str, Any] | None
+    image: Mapping[str, Any] | None
+    moderation: Mapping[str, Any] | None
+    user: str | None
+    extra_body: Mapping[str, Any]
+    """Fields of the body that are not named here."""
+
+
 def body_of(parameters: Mapping[str, Any], allowed: type[RunParameters]) -> dict[str, Any]:
-    """Return the body that opens a stream with these parameters, as plain JSON.
+    """Return the body that opens a run's stream with these parameters, as plain JSON. Raises as `response_body_of`."""
+    named = {name: value for name, value in parameters.items() if name != "include"}
+    known = allowed.__annotations__.keys() | RunParameters.__annotations__.keys()
+    return _body(named, known, "a run")
+
+
+def response_body_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body that opens the stream of a response with these parameters, as plain JSON.
 
     Raises:
         TypeError: a parameter is not known, or has no JSON form.
         ValueError: the text of one cannot be sent.
     """
-    unknown = parameters.keys() - allowed.__annotations__.keys() - RunParameters.__annotations__.keys()
+    return _body(parameters, ResponseParameters.__annotations__.keys(), "a response")
+
+
+def _body(parameters: Mapping[str, Any], known: Collection[str], what: str) -> dict[str, Any]:
+    unknown = [name for name in parameters if name not in known]
     if unknown:
-        raise TypeError(f"expected parameters of a run, got {', '.join(sorted(unknown))}; others go into extra_body")
-    named = {name: value for name, value in parameters.items() if name not in ("include", "extra_body")}
+        raise TypeError(f"expected parameters of {what}, got {', '.join(sorted(unknown))}; others go into extra_body")
+    named = {name: value for name, value in parameters.items() if name != "extra_body"}
     body: dict[str, Any] = msgspec.to_builtins({**named, **(parameters.get("extra_body") or {}), "stream": True})
     check_json(body)
     return body

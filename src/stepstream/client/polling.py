@@ -2,8 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Final, NamedTuple, TypeAlias, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import anyio
 
@@ -40,6 +39,25 @@ Fetch: TypeAlias = Callable[[RunKey], Awaitable[ServerAnswer]]
 """Fetches a run with its steps and messages from the server."""
 
 
+class Key(Protocol):
+    """By what a server knows a run."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+
+
+class Answer(Protocol):
+    """What a server says of a run."""
+
+    @property
+    def status(self) -> str | None:
+        """The run's status."""
+
+
+A = TypeVar("A", bound=Answer)
+
+
 class RetryUntil:
     """Repeats a request until it succeeds, with growing delays, for `timeout` seconds from `began_at`.
 
@@ -52,7 +70,7 @@ class RetryUntil:
         timeout: float,
         failure: TransportError,
         began_at: float,
-        key: RunKey | None = None,
+        key: Key | None = None,
         *,
         limit: str = OWN_LIMIT,
     ) -> None:
@@ -102,33 +120,33 @@ class RetryUntil:
         return self._not_found < MAX_NOT_FOUND
 
 
-class RunPoller:
+class RunPoller(Generic[A]):
     """A source of what the server says about a run, until it has ended or waits for action. It yields changes only."""
 
     def __init__(
         self,
-        fetch: Fetch,
-        key: RunKey,
+        fetch: Callable[[], Awaitable[A]],
+        key: Key,
         *,
         timeout: float,
         failure: TransportError,
         began_at: float | None = None,
         limit: str = OWN_LIMIT,
     ) -> None:
-        self._fetch = partial(fetch, key)
+        self._fetch = fetch
         self._key = key
         began_at = anyio.current_time() if began_at is None else began_at
         self._retry = RetryUntil(timeout, failure, began_at, key, limit=limit)
-        self._last: ServerAnswer | None = None
+        self._last: A | None = None
         self._is_settled = False
 
     def __repr__(self) -> str:
         return f"<RunPoller {self._key.run_id}>"
 
-    def __aiter__(self) -> "RunPoller":
+    def __aiter__(self) -> "RunPoller[A]":
         return self
 
-    async def __anext__(self) -> ServerAnswer:
+    async def __anext__(self) -> A:
         while not self._is_settled:
             answer = await self._retry.call(self._fetch)
             self._is_settled = answer.status in SETTLED_RUN

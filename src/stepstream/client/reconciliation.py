@@ -34,7 +34,8 @@ from stepstream.client.polling import OWN_LIMIT, Fetch, RetryUntil, RunKey, RunP
 from stepstream.errors import FrameTooLarge, StepStreamError, StreamTruncated, TransportError
 from stepstream.fold.reconcile import ServerAnswer
 from stepstream.live.log_ids import ids_of
-from stepstream.live.source import ItemDecoder, Reconnected
+from stepstream.live.marks import Reconnected
+from stepstream.live.source import ItemDecoder
 from stepstream.sources.event_stream import EventStream
 from stepstream.wire.error_body import foreign_text
 from stepstream.wire.events import RUN_EVENTS, TYPES, decode_event
@@ -76,7 +77,7 @@ class RunStream:
         self._timeout = timeout
         self._decoder = ItemDecoder() if key is None else None  # until the ids are known
         self._is_known = False  # whether an event of a known name came; likewise
-        self._poller: RunPoller | None = None
+        self._poller: RunPoller[ServerAnswer] | None = None
 
     def __repr__(self) -> str:
         return f"<RunStream {self._key.run_id if self._key else 'of an unknown run'} {self._stream!r}>"
@@ -154,7 +155,7 @@ class RunStream:
             raise reworded(failure, text) from failure
         _log.info("the stream of run %s broke (%s): asking for it", self._key.run_id, failure, extra=ids_of(self._key))
         self._poller = RunPoller(
-            self._fetch, self._key, timeout=timeout, failure=failure, began_at=began_at, limit=limit
+            partial(self._fetch, self._key), self._key, timeout=timeout, failure=failure, began_at=began_at, limit=limit
         )
         return Reconnected()
 

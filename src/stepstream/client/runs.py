@@ -1,16 +1,15 @@
 """The client for runs: every API call that a stream of a run needs, and `drive`, which makes them in order."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from types import TracebackType
-from typing import Any, Final, Self, TypeAlias, Unpack
+from types import MappingProxyType
+from typing import Any, TypeAlias, Unpack
 
 from stepstream.client.answers import Query, ask, own_messages
-from stepstream.client.api import Api, Timeouts
+from stepstream.client.api_client import ApiClient
 from stepstream.client.api_objects import object_of
 from stepstream.client.driving import drive
-from stepstream.client.endpoint import Auth, Endpoint
 from stepstream.client.parameters import RunParameters, ThreadAndRunParameters, body_of, include_of
 from stepstream.client.polling import RunKey, RunPoller
 from stepstream.client.reconciliation import RunStream
@@ -19,86 +18,20 @@ from stepstream.errors import StepStreamError, TransportError
 from stepstream.fold.outcome import Outcome
 from stepstream.fold.reconcile import ServerAnswer
 from stepstream.live.processor import Processor
-from stepstream.sources.http import ATTEMPTS, CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT
 from stepstream.sources.http_errors import is_transient
-from stepstream.sources.options import ApiKey, check_seconds
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
-
-RECONCILE_TIMEOUT: Final = 600.0
-"""As long as OpenAI lets a run live."""
-CALL_TIMEOUT: Final = 60.0
-EVENT_TIMEOUT: Final = 300.0
 
 OpeningStream: TypeAlias = AbstractAsyncContextManager[RunStream]
 
 
-class RunsClient:
+class RunsClient(ApiClient):
     """A client that opens, answers, retrieves and cancels runs.
 
-    `base_url` is where `/threads` is, such as `https://api.example.com/v1`. `api_key` is a key, or a callable that
-    returns a fresh token for each request, or an awaitable of one. It is sent as a bearer token, or, where `auth` is
-    "api-key" or a key comes with an `api_version`, as Azure wants it, in the header `api-key`. A bearer token wins over
-    `user:password@` in `base_url`. `headers` are sent with every request. `client` is an `httpx.AsyncClient` or
-    `httpx2.AsyncClient` to use; it stays open. Without one, a connection lasts for one call, or for the block of
-    `async with`; with `fast`, over aiohttp, as in `connect`.
-
-    Timeouts are in seconds: those of `connect` for streams (`total_timeout`: with their polling), `timeout` for any
-    other call, `reconcile_timeout` for polling a run whose stream broke. Requests are sent up to `attempts` times.
+    `base_url` is where `/threads` is, such as `https://api.example.com/v1`. The other options are those of `ApiClient`.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        api_key: ApiKey | None = None,
-        auth: Auth | None = None,
-        api_version: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        client: Any = None,
-        fast: bool = False,
-        attempts: int = ATTEMPTS,
-        connect_timeout: float = CONNECT_TIMEOUT,
-        first_byte_timeout: float = FIRST_BYTE_TIMEOUT,
-        idle_timeout: float = IDLE_TIMEOUT,
-        event_timeout: float | None = EVENT_TIMEOUT,
-        total_timeout: float | None = None,
-        timeout: float = CALL_TIMEOUT,
-        reconcile_timeout: float = RECONCILE_TIMEOUT,
-    ) -> None:
-        check_seconds(reconcile_timeout=reconcile_timeout)
-        is_azure = isinstance(api_key, str) and api_version is not None
-        self._endpoint = Endpoint(
-            base_url=base_url,
-            api_key=api_key,
-            auth=auth or ("api-key" if is_azure else "bearer"),
-            api_version=api_version,
-            default_headers=dict(headers or {}),
-        )
-        self._endpoint.check()
-        timeouts = Timeouts(
-            connect_timeout=connect_timeout,
-            first_byte_timeout=first_byte_timeout,
-            idle_timeout=idle_timeout,
-            event_timeout=event_timeout,
-            total_timeout=total_timeout,
-            timeout=timeout,
-        )
-        self._api = Api(self._endpoint, client, timeouts, attempts, fast=fast)
-        self._reconcile_timeout = reconcile_timeout
-        self._block = AsyncExitStack()
-
-    def __repr__(self) -> str:
-        return f"<RunsClient {self._endpoint!r}>"
-
-    async def __aenter__(self) -> Self:
-        await self._block.enter_async_context(self._api.keep_connections())
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._block.aclose()
+    own_headers = MappingProxyType({"OpenAI-Beta": "assistants=v2"})  # OpenAI's own API wanted it, others ignore it
 
     def stream_run(self, thread_id: str, **parameters: Unpack[RunParameters]) -> OpeningStream:
         """Open a run on a thread and give its stream, a source. The parameters are those of the API.
@@ -188,9 +121,10 @@ class RunsClient:
             raise ValueError(f"expected max_rounds of at least 0, got {max_rounds}")
         return await drive(self, processor, source, toolbox, thread_id, context=context, max_rounds=max_rounds)
 
-    def follow(self, thread_id: str, run_id: str, failure: TransportError) -> RunPoller:
+    def follow(self, thread_id: str, run_id: str, failure: TransportError) -> RunPoller[ServerAnswer]:
         """Return a source that polls a run until it has ended or waits for action. Giving up, it names `failure`."""
-        return RunPoller(self.ask, RunKey(thread_id, run_id), timeout=self._reconcile_timeout, failure=failure)
+        key = RunKey(thread_id, run_id)
+        return RunPoller(partial(self.ask, key), key, timeout=self._reconcile_timeout, failure=failure)
 
     async def ask(self, key: RunKey, include: Query = ()) -> ServerAnswer:
         """Return what the server says about a run: the run with its steps and messages."""

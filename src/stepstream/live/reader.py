@@ -9,7 +9,7 @@ and passes each other one on to the plain route. Frames, events and SSE messages
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import anyio
 import anyio.lowlevel
@@ -24,12 +24,12 @@ from stepstream.live.closing import translate_source_error
 from stepstream.live.fast_path import FastPath
 from stepstream.live.lifetime import Lifetime
 from stepstream.live.log_ids import ids_of_stream
+from stepstream.live.marks import ContinuedRun, Reconnected, ServerEvents, Told
 from stepstream.live.plain_route import PlainRoute
 from stepstream.live.progress import Fanout
 from stepstream.live.routing import Routes, StreamFanout
 from stepstream.live.shapes import ShapeTable
 from stepstream.live.source import (
-    Reconnected,
     Source,
     beginning_of_bytes,
     encoded,
@@ -130,19 +130,31 @@ class Reader:
         elif isinstance(item, Event):
             self.plain.fold(item)
             yield
-        elif isinstance(item, Reconnected):  # what was kept of an unfinished block is gone with the old connection
-            self._scanner = Scanner(max_event_bytes=self._max_event_bytes, last_event_id=item.last_event_id)
-            self._fast_path.connect(self._scanner)
-            self.accumulator.translation.reconnect()
-        elif isinstance(item, ServerAnswer):
-            self._stream.is_reconciled = True
-            for frame in missed_events(self.accumulator.state, item):
-                self._fold_frame(frame)
-                yield
-            self._stream.touch_run(item.run_id)
+        elif isinstance(item, Told):
+            yield from self._take(item)
         else:
             self._fold_frame(item if isinstance(item, Frame) else frame_of(item))
             yield
+
+    def _take(self, item: Told) -> Iterator[None]:
+        """Take what a source says beside what came over the wire."""
+        match item:
+            case Reconnected():  # what was kept of an unfinished block is gone with the old connection
+                self._scanner = Scanner(max_event_bytes=self._max_event_bytes, last_event_id=item.last_event_id)
+                self._fast_path.connect(self._scanner)
+                self.accumulator.translation.reconnect()
+            case ContinuedRun():
+                self.accumulator.translation.continue_run(item.run_id)
+            case ServerAnswer() | ServerEvents():
+                self._stream.is_reconciled = True
+                frames = item.frames if isinstance(item, ServerEvents) else missed_events(self.accumulator.state, item)
+                for frame in frames:
+                    self._fold_frame(frame)
+                    yield
+                if isinstance(item, ServerAnswer):
+                    self._stream.touch_run(item.run_id)
+            case _:
+                assert_never(item)
 
     def finish(self) -> Outcome:
         """Return how the stream ended, now that its bytes have.

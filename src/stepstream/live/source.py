@@ -9,6 +9,7 @@ from stepstream.dialects.translation import frame_of_event
 from stepstream.errors import StepStreamError
 from stepstream.fold.reconcile import ServerAnswer
 from stepstream.live.closing import SourceStack, translate_source_error
+from stepstream.live.marks import ContinuedRun, Reconnected, ServerEvents, Told
 from stepstream.live.refusals import check_status
 from stepstream.live.sdk_events import sdk_frame
 from stepstream.live.source_kinds import NotASource, ReadBefore, attribute, recognised, refused
@@ -27,22 +28,7 @@ from stepstream.wire.error_body import ENOUGH
 from stepstream.wire.events import Event
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, FrameDecoder
 
-
-class Reconnected:
-    """A source yields this where a new connection begins: a new parser begins, at the id of the last event."""
-
-    __slots__ = ("last_event_id",)
-
-    def __init__(self, last_event_id: str = "") -> None:
-        self.last_event_id = last_event_id
-
-    def __repr__(self) -> str:
-        return f"<Reconnected at {self.last_event_id!r}>"
-
-
-Item: TypeAlias = (
-    bytes | bytearray | memoryview | str | Frame | Event | Reconnected | ServerAnswer | SSEMessage | SDKEvent
-)
+Item: TypeAlias = bytes | bytearray | memoryview | str | Frame | Event | Told | SSEMessage | SDKEvent
 """What a source may yield."""
 
 Read: TypeAlias = (
@@ -201,7 +187,9 @@ class ItemDecoder:
             case Reconnected():
                 self._decoder = FrameDecoder(max_event_bytes=self._limit, last_event_id=item.last_event_id)
                 return []
-            case ServerAnswer():
+            case ServerEvents():
+                return list(item.frames)
+            case ServerAnswer() | ContinuedRun():
                 return []
             case _:
                 return [frame_of(item)]

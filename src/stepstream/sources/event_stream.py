@@ -26,8 +26,8 @@ from typing import Any
 import anyio
 
 from stepstream.errors import APIError, StepStreamError, TransportError
+from stepstream.live.marks import Reconnected
 from stepstream.live.refusals import request_id_of
-from stepstream.live.source import Reconnected
 from stepstream.sources.backoff import Backoff
 from stepstream.sources.chunks import awaited_chunk, next_chunk
 from stepstream.sources.http_errors import is_transient, translate_http_error, unexpected_response
@@ -100,6 +100,16 @@ class EventStream:
         """Whether nothing of the runs is missing, should the stream end here. Asked after its last bytes."""
         has_ids = self._limits.is_resumed and bool(self._position.last_event_id)
         return self._position.is_over(or_waiting=not has_ids)
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the run that was named last, or of the response; None where none was."""
+        return self._end.run_id
+
+    @property
+    def run_status(self) -> object:
+        """Its status, as the events said; None where no run was named."""
+        return self._end.status
 
     @property
     def time_left(self) -> float:

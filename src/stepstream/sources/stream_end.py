@@ -39,6 +39,11 @@ class StreamEnd:
     def __repr__(self) -> str:
         return f"<StreamEnd {len(self._statuses):,} runs>"
 
+    @property
+    def status(self) -> object:
+        """The status of the run that was named last; None where none was."""
+        return next(reversed(self._statuses.values()), None)
+
     def feed(self, frame: Frame) -> bool:
         """Take `done`, an event of a run, one without a name, or one after an error. Return whether it is the last."""
         is_last = self.is_ended_by(frame)
