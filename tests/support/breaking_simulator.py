@@ -11,9 +11,7 @@ import httpx
 import pytest
 from anyio.from_thread import start_blocking_portal
 
-from stepstream import (
-    RunsClient,
-)
+from stepstream import ResponsesClient, RunsClient
 from stepstream.asgi.http import Application, Message, Receive, Scope, Send, answer_lifespan
 from stepstream.asgi.server import CONNECTION
 from stepstream.simulator.application import app
@@ -176,10 +174,17 @@ class Server(NamedTuple):
 
     def wired(self, wire: Wire, *, own: bool = False, **options: Any) -> RunsClient:
         """Return a client whose requests go over `wire`. With `own`, it makes its own connections."""
+        return RunsClient(f"{self.url}/v1", **self._wiring(wire, own), **options)
+
+    def wired_responses(self, wire: Wire, *, own: bool = False, **options: Any) -> ResponsesClient:
+        """Return a client of the other API; otherwise as `wired`."""
+        return ResponsesClient(f"{self.url}/v1", **self._wiring(wire, own), **options)
+
+    def _wiring(self, wire: Wire, own: bool) -> dict[str, Any]:
         name = f"wire-{next(_NUMBERS)}"
         self.wires[name] = wire
         headers = {"x-app": self.client.headers["x-app"], "x-wire": name}
-        return RunsClient(f"{self.url}/v1", client=None if own else self.client, headers=headers, **options)
+        return {"client": None if own else self.client, "headers": headers}
 
 
 class Host:

@@ -1,0 +1,103 @@
+"""Streams of responses that break, everywhere and in every way: nothing is lost, and nothing is told twice."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import anyio
+import pytest
+
+from stepstream.sources import backoff
+from tests.support.breaking_simulator import KINDS, Break, Kind, Server, Wire, breaking
+from tests.support.json_values import JSON
+from tests.support.response_drives import driven, wrong_with
+
+FAST: Sequence[tuple[str, JSON]] = (
+    ("code", {}),
+    ("parallel-functions", {"background": True}),
+    ("mcp", {"background": True}),
+    ("tool-rounds", {}),
+    ("run-failed", {}),
+)
+ALL = [
+    (name, options)
+    for name in ("message", "code", "parallel-functions", "tool-rounds", "mcp", "reasoning", "run-failed", "incomplete")
+    for options in ({}, {"background": True})
+]
+OPTIONS: JSON = {"idle_timeout": 0.2, "reconcile_timeout": 10}
+AT_ONCE = {"cut": 4, "reset": 4, "stall": 24}
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backoff, "FIRST", 0.001)
+
+
+async def verdicts(server: Server, breaks: Sequence[Break], options: JSON, kind: Kind) -> Counter[str]:
+    """Drive once for each break, several at once, and return how they ended."""
+    found = Counter[str]()
+    limiter = anyio.CapacityLimiter(AT_ONCE[kind])
+
+    async def one(broken: Break) -> None:
+        async with limiter:
+            drive = await driven(server, Wire(broken), options=OPTIONS, **options)
+            ended = await wrong_with(server, drive)
+            # the id is in the first event: without that, nothing can be done. A reset takes back what was not read
+            if ended == "lost" and kind != "reset" and b"\n\n" in drive.wire.streams[-1]:
+                ended = "lost though its id was known"
+            found[ended if ended in ("whole", "reconciled", "lost") else f"{broken}: {ended}"] += 1
+
+    async with anyio.create_task_group() as tasks:
+        for broken in breaks:
+            tasks.start_soon(one, broken)
+    return found
+
+
+async def whole_streams(server: Server, options: JSON) -> list[bytes]:
+    drive = await driven(server, Wire(), options=OPTIONS, **options)
+    assert await wrong_with(server, drive) == "whole"
+    return [bytes(stream) for stream in drive.wire.streams]
+
+
+def events_in(streams: Sequence[bytes]) -> list[tuple[int, int]]:
+    return [(number, after) for number, one in enumerate(streams, 1) for after in range(one.count(b"\n\n") + 1)]
+
+
+def bytes_in(streams: Sequence[bytes], count: int, seed: str) -> list[tuple[int, int]]:
+    places = [(number, after) for number, one in enumerate(streams, 1) for after in range(len(one))]
+    return Random(seed).sample(places, count)
+
+
+@pytest.mark.parametrize(("scenario", "options"), FAST)
+async def test_response_whose_stream_breaks_is_told_whole(scenario: str, options: JSON):
+    async with breaking(scenario) as server:
+        streams = await whole_streams(server, options)
+        for kind, events, offsets in (("cut", 4, 1), ("reset", 2, 1), ("stall", 1, 0)):
+            chosen = Random(f"{scenario} {kind}").sample(events_in(streams), events)
+            breaks = [Break(kind, number, "event", after) for number, after in chosen]  # type: ignore[arg-type]
+            in_bytes = bytes_in(streams, offsets, f"{scenario} {kind}")
+            breaks += [Break(kind, number, "bytes", after) for number, after in in_bytes]  # type: ignore[arg-type]
+            found = await verdicts(server, breaks, options, kind)  # type: ignore[arg-type]
+            assert set(found) <= {"whole", "reconciled", "lost"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scenario", "options"), ALL)
+async def test_response_is_told_whole_wherever_its_stream_breaks(
+    scenario: str, options: JSON, capsys: pytest.CaptureFixture[str], anyio_backend_name: str
+):
+    rows = list[tuple[Any, ...]]()
+    async with breaking(scenario) as server:
+        streams = await whole_streams(server, options)
+        for kind in KINDS:
+            breaks = [Break(kind, number, "event", after) for number, after in events_in(streams)]
+            breaks += [Break(kind, number, "bytes", after) for number, after in bytes_in(streams, 200, scenario)]
+            found = await verdicts(server, breaks, options, kind)
+            rows.append((kind, found["whole"], found["reconciled"], found["lost"]))
+            assert set(found) <= {"whole", "reconciled", "lost"}
+    with capsys.disabled():
+        name = f"{scenario}{' in the background' if options else ''}, {anyio_backend_name}"
+        for kind, *counts in rows:
+            sys.stdout.write(f"\n{name:45} {kind:6} whole {counts[0]:4} reconciled {counts[1]:4} no id {counts[2]:4}")
