@@ -29,13 +29,7 @@ from stepstream.live.plain_route import PlainRoute
 from stepstream.live.progress import Fanout
 from stepstream.live.routing import Routes, StreamFanout
 from stepstream.live.shapes import ShapeTable
-from stepstream.live.source import (
-    Source,
-    beginning_of_bytes,
-    encoded,
-    frame_of,
-    open_source,
-)
+from stepstream.live.source import Source, beginning_of_bytes, encoded, frame_of, open_source
 from stepstream.wire.error_body import ENOUGH, foreign_text
 from stepstream.wire.events import Event
 from stepstream.wire.scan import Scanner
