@@ -2,6 +2,7 @@ import json
 import re
 from typing import Any, get_args
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,8 @@ from stepstream.conformance.responses.deviations import RESPONSES
 from stepstream.conformance.responses.shapes import EVENTS
 from stepstream.conformance.stream import MAX_UNDECIDED, StreamChecker
 from stepstream.errors import FrameTooLarge
-from stepstream.wire.sse import Frame
+from stepstream.simulator import SCENARIOS, app
+from stepstream.wire.sse import Frame, FrameDecoder
 from tests.support.conforming_responses import (
     FAILED,
     SEARCHED,
@@ -40,6 +42,7 @@ from tests.support.conforming_streams import (
     with_edits,
 )
 from tests.support.places import ROOT
+from tests.support.programs import served
 from tests.support.tables import each_row
 
 DONE = Sent("done", b"[DONE]")
@@ -96,6 +99,7 @@ PLANTED: list[tuple[str, list[Sent], list[Edit], list[tuple[str, int]]]] = [
     ("lost delta", STREAM, [remove(16)], [("sequence_gap", 16)]),
     ("lost beginning of an item", STREAM, [remove(13)], [("sequence_gap", 13)]),
     ("two in disorder", STREAM, [copy(16, 18), remove(16)], [("sequence_gap", 16)]),
+    ("every event twice", STREAM, [copy(number, number) for number in range(26, 0, -1)], [("replayed_event", 2)]),
     ("event twice", STREAM, [copy(16, 17)], [("replayed_event", 17)]),
     ("replay of everything", STREAM, [insert(20, *STREAM[:19])], [("replayed_event", 20)]),
     ("DONE", STREAM, [insert(27, DONE)], [("unexpected_done", 27)]),
@@ -200,6 +204,37 @@ def test_every_code_is_planted_and_in_the_table():
     planted = {code for *_, expected in PLANTED for code, _ in expected}
     assert planted | {"frame_too_large"} == set(RESPONSES)
     assert list(RESPONSES) == sorted(RESPONSES)
+
+
+def test_simulator_keeps_to_the_protocol_and_each_fault_of_its_own_is_found():
+    """Two that know nothing of each other: one writes streams by the protocol, the other checks them."""
+    asked = {name: f"scenario={name}" for name in SCENARIOS.keys() - {"many-deltas", "big-logs"}}  # which take long
+    asked |= {name: f"scenario=code&fault={name}" for name in OWN_FAULTS}
+    found = {}
+    with served(app(pace="fast", seed=1)) as url, httpx.Client() as client:
+        for name, options in asked.items():
+            answer = client.post(f"{url}/v1/responses?{options}", json={"input": "How high?", "stream": True})
+            decoder, checker = FrameDecoder(), StreamChecker()
+            told = [one.code for frame in decoder.feed(answer.content) for one in checker.feed(frame)]
+            found[name] = sorted({*told, *(one.code for one in checker.finish(decoder.pending()))})
+    assert {name: codes for name, codes in found.items() if codes} == {"cancelled": ["status_mismatch"], **OWN_FAULTS}
+
+
+OWN_FAULTS = {
+    "no-added": ["sequence_gap"],
+    "no-done": ["sequence_gap"],
+    "no-output": ["output_mismatch"],
+    "no-terminal": ["missing_terminal"],
+    "ids-rotate": ["item_id_changed", "response_id_changed"],
+    "replay": ["replayed_event"],
+    "duplicate": ["replayed_event"],
+    "error-failed": ["missing_sequence_number", "nested_error"],
+    "unnamed": ["missing_event_line"],
+    "done-mark": ["unexpected_done"],
+    "garbage": ["undecodable_event"],
+    "unknown": ["unknown_event"],
+}
+"""What the checker says of each fault of the simulator that a Responses stream may have."""
 
 
 def test_annotations_are_counted():

@@ -16,7 +16,7 @@ from stepstream.conformance.fields import check_shape
 from stepstream.conformance.reading import read
 from stepstream.conformance.responses.items import Items
 from stepstream.conformance.responses.lifecycle import Lifecycle
-from stepstream.conformance.responses.numbers import Numbers
+from stepstream.conformance.responses.numbers import FINE, Numbers
 from stepstream.conformance.responses.rules import RULES
 from stepstream.conformance.responses.shapes import EVENTS, LIFECYCLE, OTHER_ENDS
 from stepstream.errors import FrameTooLarge
@@ -108,7 +108,8 @@ class ResponsesChecker:
 
     def _named(self, name: str, raw: dict[str, Any], frame: Frame) -> Iterator[Finding]:
         """Yield what is wrong with an event, by its name."""
-        numbered = self._numbers.check(raw)
+        is_ours = name in EVENTS and name != "error"
+        numbered = self._numbers.check(raw, frame.data) if is_ours or "sequence_number" in raw else FINE
         yield from numbered.findings
         if numbered.is_repeated:
             return

@@ -1,11 +1,13 @@
 """The check of `sequence_number`: it goes up by one from event to event.
 
 A number that is skipped means a lost event, one that came before a repeated event, which is not looked at again. A
-server may also number its events in a way that means nothing: then a number comes again before any has risen twice.
+server may also number its events in a way that means nothing: then a number comes again, with another event, before
+any has risen twice.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
+from zlib import crc32
 
 from stepstream.conformance.deviation import Finding
 
@@ -39,12 +41,13 @@ class Numbers:
         self._rises = 0
         self._is_trusted = True
         self._skipped: set[int] = set()
+        self._newest = -1  # the checksum of the event before
 
-    def check(self, raw: Mapping[str, Any]) -> Numbered:
-        """Return what the number of the next event says."""
+    def check(self, raw: Mapping[str, Any], data: bytes) -> Numbered:
+        """Return what the number of the next event says. `data` is what `raw` was decoded from."""
         if not self._is_trusted:
             return FINE
-        number = raw.get("sequence_number")
+        number, before, self._newest = raw.get("sequence_number"), self._newest, crc32(data)
         if number is None:
             return self._give_up("missing_sequence_number", "sequence_number", "nothing")
         if type(number) is not int:
@@ -57,7 +60,7 @@ class Numbers:
         if number in self._skipped:
             self._skipped.discard(number)
             return FINE
-        if self._rises >= TRUSTED:
+        if self._rises >= TRUSTED or self._newest == before:
             found = Finding("replayed_event", f"sequence_number {self._highest + 1}", f"{number}, which came before")
             return Numbered([found], is_repeated=True)
         return self._give_up("sequence_mismatch", f"sequence_number {self._highest + 1}", str(number))
