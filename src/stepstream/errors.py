@@ -162,6 +162,10 @@ class APIError(StepStreamError):
         self.param = param
 
 
+class RunNotFound(StepStreamError):
+    """No run of a thread was opened with the token asked for."""
+
+
 class ToolFailed(StepStreamError):
     """A tool raised, and the toolbox cancels the run then (`on_error="cancel"`). The exception is in `__cause__`."""
 

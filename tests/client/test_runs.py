@@ -449,7 +449,7 @@ def telling(run: object, steps: object = (), messages: object = ()) -> Script:
 async def test_truth_has_what_cannot_be_read_left_to_whoever_folds_it():
     messages = [{"id": 5, "run_id": "r"}, 7, {"id": "msg_1", "run_id": "r", "content": 5}, {"id": "m", "run_id": "q"}]
     async with noting(telling({"id": "r"}, [{"id": 5}], messages)) as client:
-        truth = await client.ask(RunKey("t", "r"))
+        truth = await client._ask(RunKey("t", "r"))
     assert [json.loads(one) for one in truth.messages] == [messages[0], messages[2]]
     assert [json.loads(one) for one in truth.steps] == [{"id": 5}]
 
@@ -458,7 +458,7 @@ async def test_truth_has_what_cannot_be_read_left_to_whoever_folds_it():
 async def test_truth_needs_a_run(run: object):
     async with noting(telling(run)) as client:
         with pytest.raises(ProtocolError):
-            await client.ask(RunKey("t", "r"))
+            await client._ask(RunKey("t", "r"))
 
 
 @each_row("status", ["400 Bad", "404 Not Found", "405 No", "501 No"])
@@ -470,7 +470,7 @@ async def test_server_without_a_list_of_messages_is_asked_for_the_rest(status: s
             await telling({"id": "r"}, [{"id": "step_1"}])(exchange)
 
     async with noting(script) as client:
-        truth = await client.ask(RunKey("t", "r"))
+        truth = await client._ask(RunKey("t", "r"))
     assert (len(truth.steps), truth.messages) == (1, ())
 
 
@@ -483,7 +483,7 @@ async def test_refused_messages_are_a_failure():
 
     async with noting(script) as client:
         with pytest.raises(APIError):
-            await client.ask(RunKey("t", "r"))
+            await client._ask(RunKey("t", "r"))
 
 
 async def test_steps_are_asked_for_as_the_run_was():

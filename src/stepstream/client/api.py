@@ -3,6 +3,7 @@
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -16,6 +17,8 @@ from stepstream.sources.http import connect, new_client
 from stepstream.sources.options import check_attempts, check_client, check_seconds
 
 MAX_PAGES: Final = 1_000
+
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 T = TypeVar("T")
 
@@ -92,16 +95,22 @@ class Api:
 
     @asynccontextmanager
     async def stream(
-        self, url: str, body: Mapping[str, Any] | None, *, total_timeout: float | None = None
+        self,
+        url: str,
+        body: Mapping[str, Any] | None,
+        *,
+        own_headers: Mapping[str, str] = NO_HEADERS,
+        total_timeout: float | None = None,
     ) -> AsyncIterator[EventStream]:
         """Send an object, or ask with a GET, and give the stream that the response is: that of one connection.
 
-        `total_timeout` replaces the client's own, for a stream that goes on with another one.
+        `own_headers` are those of this request. `total_timeout` replaces the client's own, for a stream that goes on
+        with another one.
         """
         timeouts = msgspec.structs.asdict(self._timeouts)
         timeouts["total_timeout"] = total_timeout if total_timeout is not None else timeouts["total_timeout"]
         del timeouts["timeout"]
-        headers = await self._endpoint.headers()
+        headers = {**await self._endpoint.headers(), **own_headers}
         own: dict[str, Any] = {"fast": self._fast} if self._client is None else {"client": self._client}
         options = {**own, **timeouts, "reconnect": False}
         async with connect(url, json=body, headers=headers, attempts=self._attempts, **options) as stream:

@@ -58,7 +58,7 @@ class RunCalls(Protocol):
     def submit_tool_approvals(self, thread_id: str, run_id: str, tool_approvals: Mapping[str, bool]) -> OpeningStream:
         """Send approvals, and give the stream that follows."""
 
-    def follow(self, thread_id: str, run_id: str, failure: TransportError) -> RunPoller[Any]:
+    def _poll(self, key: RunKey, failure: TransportError | None) -> RunPoller[Any]:
         """Return a source that polls a run until it has ended or waits for action."""
 
     async def cancel_run(self, thread_id: str, run_id: str) -> Run:
@@ -107,7 +107,7 @@ class _Submission:
                     raise
                 self.failure = failure
                 reason = failure if isinstance(failure, TransportError) else TransportError(str(failure))
-                source = self.client.follow(*self.results.key, reason)
+                source = self.client._poll(self.results.key, reason)
             yield source
 
 
@@ -189,7 +189,7 @@ async def _cancel(client: RunCalls, processor: Processor, key: RunKey, context: 
     """Cancel a run, and return the outcome of following it to its end, as far as that went."""
     try:
         await client.cancel_run(*key)
-        return await processor.run(client.follow(*key, TransportError("the run was cancelled")), context)
+        return await processor.run(client._poll(key, TransportError("the run was cancelled")), context)
     except StepStreamError as failure:
         text, ids = "the run %s could not be cancelled after a tool had failed", ids_of(key)
         _log.warning(text, key.run_id, exc_info=failure, extra=ids)

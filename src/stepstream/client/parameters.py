@@ -1,11 +1,14 @@
 """The parameters that a run is opened with, by the names of the API."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
 
 import msgspec
 
 from stepstream.sources.options import check_json
+
+TOKEN: Final = "stepstream_token"
+"""Under which key of a run's metadata the token stands that the run was opened with."""
 
 
 class RunParameters(TypedDict, total=False):
@@ -81,8 +84,13 @@ class ResponseParameters(TypedDict, total=False):
     """Fields of the body that are not named here."""
 
 
-def body_of(parameters: Mapping[str, Any], allowed: type[RunParameters]) -> dict[str, Any]:
-    """Return the body that opens a run's stream with these parameters, as plain JSON. Raises as `response_body_of`."""
+def body_of(parameters: Mapping[str, Any], allowed: type[RunParameters], token: str | None = None) -> dict[str, Any]:
+    """Return the body that opens a run's stream with these parameters, as plain JSON. Raises as `response_body_of`.
+
+    A `token` goes into the metadata.
+    """
+    if token is not None:
+        parameters = {**parameters, "metadata": {**(parameters.get("metadata") or {}), TOKEN: token}}
     named = {name: value for name, value in parameters.items() if name != "include"}
     known = allowed.__annotations__.keys() | RunParameters.__annotations__.keys()
     return _body(named, known, "a run")

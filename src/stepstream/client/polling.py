@@ -61,14 +61,14 @@ A = TypeVar("A", bound=Answer)
 class RetryUntil:
     """Repeats a request until it succeeds, with growing delays, for `timeout` seconds from `began_at`.
 
-    Then it raises an error of the kind of `failure`, the failure for which the server is asked at all. It names the
+    Then it raises an error of the kind of `failure`, the failure for which the server is asked, if one. It names the
     `limit`, an option, that was the timeout.
     """
 
     def __init__(
         self,
         timeout: float,
-        failure: TransportError,
+        failure: TransportError | None,
         began_at: float,
         key: Key | None = None,
         *,
@@ -81,7 +81,7 @@ class RetryUntil:
         self._deadline = began_at + timeout
         self._delay = 0.0
         self._not_found = 0
-        self._last: StepStreamError = failure
+        self._last: StepStreamError | None = failure
 
     def __repr__(self) -> str:
         return f"<RetryUntil {self._timeout:g} s>"
@@ -110,7 +110,8 @@ class RetryUntil:
                 _log.info("asking for the run %s once more, for %s", run_id, exc, extra=ids_of(self._key))
         await anyio.sleep(max(0.0, left))
         late = f"for {round(self._timeout, 2):g} s ({self._limit}) the server did not say that the run is over or waits"
-        raise reworded(self._failure, f"{self._failure}, and {late}") from self._last
+        why = f"{self._failure}, and {late}" if self._failure is not None else late
+        raise reworded(self._failure, why) from self._last
 
     def _may_appear(self, failure: StepStreamError) -> bool:
         """Return whether the object was not found, but may be soon."""
@@ -129,7 +130,7 @@ class RunPoller(Generic[A]):
         key: Key,
         *,
         timeout: float,
-        failure: TransportError,
+        failure: TransportError | None,
         began_at: float | None = None,
         limit: str = OWN_LIMIT,
     ) -> None:
@@ -156,7 +157,7 @@ class RunPoller(Generic[A]):
         raise StopAsyncIteration
 
 
-def reworded(failure: TransportError, text: str) -> TransportError:
+def reworded(failure: TransportError | None, text: str) -> TransportError:
     """Return an error of the same kind with another text."""
     if isinstance(failure, IdleTimeout):
         return IdleTimeout(text, failure.seconds)

@@ -162,6 +162,7 @@ def _load_state(state: State, saved: _Saved) -> None:
         state.add_message(_grown(Message, message))
     for run in saved.runs:
         state.set_run(build(Run, run))
+    state.separate_finished()
     for key in keys:
         kept = state.find(key)
         if kept is not None:

@@ -89,6 +89,11 @@ class State:
         """The keys of the open entries and of the finished ones, each in the order in which they are dropped."""
         return list(self._open), list(self._finished)
 
+    def separate_finished(self) -> None:
+        """Put the finished entries where they belong, after all were loaded as open ones."""
+        for entry in [entry for entry in self._open.values() if entry.is_finished]:
+            self._finished[entry.key] = self._open.pop(entry.key)
+
     def bound(self, entry: RunEntry) -> Sequence[str]:
         """Drop what exceeds the bounds after an entry changed; return the keys of open entries dropped."""
         if entry.is_finished:

@@ -2,39 +2,33 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Self, Unpack
 
 from stepstream.dialects.translation import AUTO, check_dialect
 from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.export import load_into
 from stepstream.fold.outcome import Outcome
 from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State, StreamState, run_key
-from stepstream.live.callbacks import checked_callback
+from stepstream.live.admission import AdmissionMethods
 from stepstream.live.handle import StreamHandle
 from stepstream.live.lifetime import Lifetime
-from stepstream.live.mailbox import Mailbox
 from stepstream.live.opening import OpeningMethods
-from stepstream.live.options import Delivery, Filter
-from stepstream.live.pending import PendingCount
+from stepstream.live.processor_options import ProcessorOptions, check_numbers
 from stepstream.live.reading import ReadingMethods
-from stepstream.live.replaying import replay_into
 from stepstream.live.routing import Routes
 from stepstream.live.settling import Settled
 from stepstream.live.source import Source
-from stepstream.live.statistics import Failure, Statistics, failure_of, statistics_of
+from stepstream.live.statistics import Statistics, statistics_of
 from stepstream.live.stream import LiveStream
-from stepstream.live.subscriptions import Subscription
-from stepstream.live.waits import WaitMethods
 from stepstream.wire.events import DEFAULT_MAX_DEPTH
 from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES
-
-OnFailure: TypeAlias = Callable[[Failure], Awaitable[object]]
 
 _log = logging.getLogger("stepstream.live")
 
 
-class Processor(OpeningMethods, WaitMethods, ReadingMethods):
+class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
     """Read streams, fold them, and deliver what they do to subscribers.
 
     Subscribers may be registered before the `async with` block and at any time in it; streams are read inside it.
@@ -68,17 +62,30 @@ class Processor(OpeningMethods, WaitMethods, ReadingMethods):
         dialect: str = AUTO,
         clock: Callable[[], float] | None = time.time,
     ) -> None:
-        WaitMethods.__init__(self, self._admit)
-        _check_numbers(0, int | float, drain_timeout=drain_timeout)
-        _check_numbers(0, int, retain=retain)
-        _check_numbers(1, int, max_event_bytes=max_event_bytes, max_depth=max_depth, max_open_runs=max_open_runs)
-        _check_numbers(1, int, **({} if max_streams is None else {"max_streams": max_streams}))
-        self._strict = strict
+        AdmissionMethods.__init__(self, strict=strict)
+        check_numbers(0, int | float, drain_timeout=drain_timeout)
+        check_numbers(0, int, retain=retain)
+        check_numbers(1, int, max_event_bytes=max_event_bytes, max_depth=max_depth, max_open_runs=max_open_runs)
+        check_numbers(1, int, **({} if max_streams is None else {"max_streams": max_streams}))
         self._folding: Any = {"max_depth": max_depth, "dialect": check_dialect(dialect)}
         self._reading: Any = {"max_event_bytes": max_event_bytes, "clock": clock}
         ReadingMethods.__init__(self, partial(State, retain=retain, max_open_runs=max_open_runs))
         self._events = self._anomalies = 0  # of the streams that have ended
         OpeningMethods.__init__(self, Lifetime(Routes(), Routes(), drain_timeout, max_streams), self._begin_again)
+
+    @classmethod
+    def restore(cls, data: bytes, **options: Unpack[ProcessorOptions]) -> Self:
+        """Return a processor that knows what another one did when it gave `data` by `export`.
+
+        Runs go on from there: only what is new to them is a change. `options` are those of `Processor`.
+
+        Raises:
+            ValueError: `data` did not come from `export`.
+        """
+        processor = cls(**options)
+        known = processor._accumulator(None)
+        load_into(known.stream, known.translation, data)
+        return processor
 
     def __repr__(self) -> str:
         events, anomalies = self._counts()
@@ -109,21 +116,6 @@ class Processor(OpeningMethods, WaitMethods, ReadingMethods):
         self._lifetime.streams()
         self._lifetime.check_outside_callbacks("run()", "use start(), which returns at once")
         return await self._stream(context, deliver_after).read(source)
-
-    def on_failure(self, callback: OnFailure) -> OnFailure:
-        """Register the decorated async function to be called with each `Failure` of a subscriber.
-
-        Where 256 failures wait for it, further ones are dropped, and counted. Its own failures are logged only.
-
-        Raises:
-            TypeError: it is not async.
-            RuntimeError: the processor is being left.
-        """
-        mailbox = Mailbox((Failure,), Filter(), Delivery(), checked_callback(callback))
-        self._check_takes(mailbox)
-        self._lifetime.failure_routes.add(mailbox)
-        self._lifetime.start_reporting(mailbox)
-        return callback
 
     def statistics(self) -> Statistics:
         """Return what was done so far."""
@@ -172,11 +164,22 @@ class Processor(OpeningMethods, WaitMethods, ReadingMethods):
         """
         return Settled.of(self._state.origin_of(run_key(run_id, "")).settling, run_id, self._lifetime)
 
+    def export(self) -> bytes:
+        """Return what is known of the runs as bytes, to go on elsewhere with `restore`.
+
+        Contexts are not part of it, nor is what belongs to a stream: its anomalies, and deltas that came too early.
+        """
+        return self._accumulator(None).export()
+
+    def _accumulator(self, context: object) -> Accumulator:
+        return Accumulator(**self._folding, context=context, state=self._state)
+
     def _stream(self, context: object, deliver_after: int) -> LiveStream:
         """Begin a stream, which is to be read at once."""
-        _check_numbers(0, int, deliver_after=deliver_after)
-        accumulator = Accumulator(**self._folding, context=context, state=self._state)
-        return LiveStream(accumulator, self._lifetime, self._count, deliver_after=deliver_after, **self._reading)
+        check_numbers(0, int, deliver_after=deliver_after)
+        return LiveStream(
+            self._accumulator(context), self._lifetime, self._count, deliver_after=deliver_after, **self._reading
+        )
 
     def _count(self, stream: StreamState) -> None:
         self._events += stream.sequence
@@ -186,47 +189,3 @@ class Processor(OpeningMethods, WaitMethods, ReadingMethods):
         """Forget what is known, and let subscribers take changes again."""
         self._forget()
         self._lifetime = self._lifetime.renewed()
-
-    def _admit(self, subscription: Subscription) -> None:
-        """Deliver to one more subscription from now on."""
-        mailbox = subscription._mailbox
-        self._check_takes(mailbox)
-        mailbox.on_failure = partial(self._on_failure, subscription)
-        self._lifetime.routes.add(mailbox)
-        if mailbox.delivery.replay:
-            replay_into(mailbox, self._state)
-        self._lifetime.routes.run_ends.end_over(mailbox, self._state, self._lifetime.running.reading)
-        if self._lifetime.running.is_over and not mailbox.has_callback:
-            mailbox.end()
-        self._lifetime.start_delivery(mailbox)
-
-    def _on_failure(
-        self, subscription: Subscription, what: Any, exception: Exception, attempt: int, is_final: bool
-    ) -> bool:
-        """Report a failure of a subscriber. Return whether it ends the block, and need not be logged."""
-        failure = failure_of(subscription, what, exception, attempt, is_final=is_final)
-        for reporter in self._lifetime.failure_routes.open:
-            if reporter.gate.is_full:
-                reporter.dropped += 1
-            else:
-                reporter.offer((failure,), PendingCount())
-        if not self._strict or not is_final:
-            return False
-        subscription._mailbox.failure = exception
-        subscription._mailbox.close()  # its failure ends the processor: it is not called again
-        self._lifetime.last.append(subscription._mailbox)
-        return self._lifetime.fail(exception)
-
-    def _check_takes(self, mailbox: Mailbox) -> None:
-        if self._lifetime.is_left and mailbox.has_callback:
-            self._begin_again()
-        if self._lifetime.is_closed:
-            raise RuntimeError("the Processor is closed: it delivers nothing any more")
-
-
-def _check_numbers(least: int, kind: Any, **options: float) -> None:
-    for name, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, kind):
-            raise TypeError(f"expected {name} as a number, got {type(value).__name__}")
-        if not value >= least:
-            raise ValueError(f"expected {name} of at least {least}, got {value!r}")
