@@ -66,7 +66,7 @@ def under(*folders: str) -> list[str]:
 
 
 def is_for_checkers(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    return isinstance(node, ast.If) and ast.unparse(node.test).removeprefix("_typing.") == "TYPE_CHECKING"
 
 
 def imports(tree: ast.AST, *, also_for_checkers: bool = True) -> Iterator[str]:

@@ -3,8 +3,8 @@
 Every public name is here, and is loaded when it is first used: a program that only decodes loads no client of HTTP.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import importlib as _importlib
+import typing as _typing
 
 from stepstream.errors import (
     APIError,
@@ -25,7 +25,7 @@ from stepstream.errors import (
 )
 
 __version__ = "0.1.0"
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from stepstream.client.responses import ResponsesClient
     from stepstream.client.runs import RunsClient
     from stepstream.client.tools.context import ToolContext, ToolResult
@@ -184,12 +184,12 @@ __all__ = [
 ]  # fmt: skip
 
 
-if not TYPE_CHECKING:  # a checker that sees it believes that every name exists
+if not _typing.TYPE_CHECKING:  # a checker that sees it believes that every name exists
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> _typing.Any:
         if name not in _LAZY:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return globals().setdefault(name, getattr(import_module(_LAZY[name]), name))
+        return globals().setdefault(name, getattr(_importlib.import_module(_LAZY[name]), name))
 
 
 def __dir__() -> list[str]:

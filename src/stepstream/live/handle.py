@@ -82,7 +82,7 @@ class StreamHandle:
         while not self.is_finished and not self._lifetime.is_calling():
             await self._ended.wait()
 
-    async def follow(self, stream: LiveStream, source: Source) -> None:
+    async def _follow(self, stream: LiveStream, source: Source) -> None:
         """Read the stream; for the processor. A failure is kept for `outcome`, and logged if no task is there."""
         try:
             self._outcome = await stream.read(source)

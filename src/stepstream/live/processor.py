@@ -151,7 +151,7 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
         streams = self._lifetime.streams()
         stream = self._stream(context, deliver_after)
         handle = StreamHandle(stream)
-        streams.start_soon(handle.follow, stream, source)
+        streams.start_soon(handle._follow, stream, source)
         return handle
 
     def settled(self, run_id: str) -> Settled:

@@ -71,7 +71,7 @@ class Scanner:
     def last_event_id(self) -> str:
         """The id as of the last block whose frame was asked for, or that was passed over."""
         if self.id_block:
-            self._decoder.take_id(self.id_block[len(ID) : self.id_block.find(b"\n")].removesuffix(b"\r"))
+            self._decoder._take_id(self.id_block[len(ID) : self.id_block.find(b"\n")].removesuffix(b"\r"))
             self.id_block = b""
         return self._decoder.last_event_id
 
@@ -145,7 +145,7 @@ class Scanner:
     def _decoded(self, data: bytes) -> list[Frame]:
         self._kept, self._is_inside, self.is_between_blocks = b"", True, False
         frames = self._decoded_after_id(data)  # where it raises, every further call goes there, and raises
-        self.is_between_blocks = self._decoder.is_between_blocks
+        self.is_between_blocks = self._decoder._is_between_blocks
         self._is_inside = not self.is_between_blocks
         return frames
 

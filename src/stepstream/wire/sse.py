@@ -65,7 +65,7 @@ class FrameDecoder:
         return f"<FrameDecoder {self._size + len(self._lines.unfinished):,} bytes pending, id {self.last_event_id!r}>"
 
     @property
-    def is_between_blocks(self) -> bool:
+    def _is_between_blocks(self) -> bool:
         """Whether nothing is kept: the next byte begins the first line of a new block."""
         return self._lines.is_between_lines and not self._size
 
@@ -98,8 +98,8 @@ class FrameDecoder:
             self._fail(frames)
         return frames
 
-    def take_id(self, value: bytes) -> None:
-        """Take the last event id that a block sets which is not fed. For use between two blocks only."""
+    def _take_id(self, value: bytes) -> None:
+        """Take the last event id that a block sets which is not fed. For the `Scanner`, between two blocks only."""
         self.last_event_id = self._id = id_of(value, self._id)
 
     def pending(self) -> Frame | None:
