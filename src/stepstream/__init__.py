@@ -11,8 +11,13 @@ from stepstream.errors import (
     DecodeError,
     FrameTooLarge,
     IdleTimeout,
+    JournalConflict,
+    JournalError,
+    JournalFull,
+    JournalGap,
     ProtocolError,
     RecordingFailed,
+    RunInterrupted,
     RunNotFound,
     StepStreamError,
     StreamFailed,
@@ -44,6 +49,9 @@ if _typing.TYPE_CHECKING:
     )
     from stepstream.fold.encoding import decode_change, encode_change
     from stepstream.fold.outcome import Outcome
+    from stepstream.fold.run_state import RunState
+    from stepstream.journal.memory import MemoryJournal
+    from stepstream.journal.publish import publish
     from stepstream.live.handle import StreamHandle
     from stepstream.live.marks import Reconnected
     from stepstream.live.processor import Processor
@@ -131,6 +139,9 @@ _HOMES = {
         "ToolCallFinished ToolCallStarted"
     ),
     "stepstream.fold.encoding": "decode_change encode_change",
+    "stepstream.fold.run_state": "RunState",
+    "stepstream.journal.memory": "MemoryJournal",
+    "stepstream.journal.publish": "publish",
     "stepstream.live.statistics": "Failure Statistics SubscriberStatistics",
     "stepstream.live.handle": "StreamHandle",
     "stepstream.fold.outcome": "Outcome",
@@ -169,18 +180,19 @@ __all__ = [
     "BrowserAutomation", "Change", "CodeInterpreter", "CodeInterpreterDelta", "CodeOutput", "CodeOutputDelta",
     "ConnectedAgent", "Content", "ContentDelta", "CustomCall", "DecodeError", "DeepResearch", "Done", "ErrorData",
     "Event", "EventStream", "Failure", "FileCitation", "FileSearch", "Frame", "FrameDecoder", "FrameTooLarge",
-    "FunctionCall", "IdleTimeout", "ImageFile", "ImageUrl", "IncompleteDetails", "LastError", "Malformed",
-    "Message", "MessageCreation", "MessageDelta", "MessageDeltaBody", "MessageProgress", "MessageTransition",
-    "Outcome", "OutputImage", "PatchOperation", "Processor", "ProtocolError", "RankingOptions", "Reasoning",
-    "ReasoningDelta", "ReasoningText", "ReasoningTextDelta", "Reconnected", "RecordingFailed", "RequiredAction",
-    "RequiredCalls", "ResponsesClient", "Run", "RunNotFound", "RunStep", "RunStepDelta", "RunStepDeltaBody",
+    "FunctionCall", "IdleTimeout", "ImageFile", "ImageUrl", "IncompleteDetails", "JournalConflict", "JournalError",
+    "JournalFull", "JournalGap", "LastError", "Malformed", "MemoryJournal", "Message", "MessageCreation",
+    "MessageDelta", "MessageDeltaBody", "MessageProgress", "MessageTransition", "Outcome", "OutputImage",
+    "PatchOperation", "Processor", "ProtocolError", "RankingOptions", "Reasoning", "ReasoningDelta", "ReasoningText",
+    "ReasoningTextDelta", "Reconnected", "RecordingFailed", "RequiredAction", "RequiredCalls", "ResponsesClient",
+    "Run", "RunInterrupted", "RunNotFound", "RunState", "RunStep", "RunStepDelta", "RunStepDeltaBody",
     "RunTransition", "RunsClient", "SearchResult", "Shell", "ShellCommand", "ShellCommandDelta", "ShellDelta",
     "ShellOutput", "ShellOutputDelta", "Source", "Statistics", "StepDetails", "StepDetailsDelta", "StepProgress",
     "StepStreamError", "StepTransition", "StreamFailed", "StreamHandle", "StreamStopped", "StreamTruncated",
     "SubscriberStatistics", "SubscriberTooSlow", "Subscription", "Text", "TextDelta", "Thread", "ToolCall",
     "ToolCallDelta", "ToolCallFinished", "ToolCallStarted", "ToolContext", "ToolFailed", "ToolResult", "Toolbox",
     "TransportError", "Unknown", "UnknownData", "UrlCitation", "Usage", "WaitAborted", "accumulate", "connect",
-    "decode_change", "decode_event", "encode_change", "encode_comment", "encode_frame", "record", "replay",
+    "decode_change", "decode_event", "encode_change", "encode_comment", "encode_frame", "publish", "record", "replay",
 ]  # fmt: skip
 
 

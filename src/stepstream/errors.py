@@ -5,6 +5,7 @@
 * `APIError`: the server refused the request.
 * `StreamFailed`: the server sent an `error` event in the stream.
 * `RecordingFailed`: the file that a stream is saved to cannot be written.
+* `JournalError`: a run cannot be written to its journal, or not be read from it.
 
 Misuse of the library itself is a plain `TypeError`, `ValueError` or `RuntimeError`.
 
@@ -129,6 +130,26 @@ class WaitAborted(StepStreamError):
 
 class RecordingFailed(StepStreamError):
     """The file that a stream is recorded to cannot be written. The `OSError` is in `__cause__`."""
+
+
+class JournalError(StepStreamError):
+    """A run cannot be written to its journal, or not be read from it. Its subclasses say why."""
+
+
+class JournalConflict(JournalError):
+    """Another writer has opened the run since: what this one has to say of it is not taken any more."""
+
+
+class JournalFull(JournalError):
+    """The journal has no room for another run: what it must keep of the open ones takes all of it."""
+
+
+class JournalGap(JournalError):
+    """What was asked for of a run is not in its journal any more, or not yet, and no checkpoint stands for it."""
+
+
+class RunInterrupted(JournalError):
+    """Who wrote a run stopped before its end, or gives no sign any more. Who follows it again goes on where it was."""
 
 
 class APIError(StepStreamError):

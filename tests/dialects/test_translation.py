@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepstream import Accumulator, DecodeError, Event, Frame, Malformed, RunStep, accumulate
+from stepstream.dialects.canonical import frame_of_event
 from stepstream.dialects.state import DialectState
-from stepstream.dialects.translation import DIALECTS, Translation, frame_of_event, run_told, says_end
+from stepstream.dialects.translation import DIALECTS, Translation, run_told, says_end
 from stepstream.wire.events import read_again
 from tests.support.json_values import JSON
 from tests.support.places import ROOT

@@ -8,8 +8,9 @@ import msgspec
 from stepstream.cli.output import write_anomalies, write_json, write_object
 from stepstream.cli.request_options import RequestOptions
 from stepstream.cli.source import named
+from stepstream.dialects.canonical import frame_of_event
 from stepstream.dialects.state import DialectState
-from stepstream.dialects.translation import Translation, frame_of_event, says_end
+from stepstream.dialects.translation import Translation, says_end
 from stepstream.errors import DecodeError, FrameTooLarge, StepStreamError
 from stepstream.fold.changes import Change
 from stepstream.fold.encoding import encode_change

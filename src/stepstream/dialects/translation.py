@@ -9,12 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
+from stepstream.dialects.canonical import ANOMALY, told_again
 from stepstream.dialects.responses.translator import RUN_EVENTS, ResponsesTranslator
 from stepstream.dialects.responses.translator import run_told as responses_run
 from stepstream.dialects.state import DialectState, RunTold
 from stepstream.dialects.translator import Counter, FastKeys, Translator
 from stepstream.wire.ending import decides_end
-from stepstream.wire.events import DEFAULT_MAX_DEPTH, OPENING_EVENTS, ErrorData, Event, Malformed, decode_event
+from stepstream.wire.events import DEFAULT_MAX_DEPTH, OPENING_EVENTS, ErrorData, Event, decode_event
 from stepstream.wire.sse import Frame
 from stepstream.wire.statuses import RUN_TERMINAL
 
@@ -37,20 +38,6 @@ class _Named(msgspec.Struct):
 
 
 _named: Final = msgspec.json.Decoder(_Named).decode
-
-ANOMALY: Final = "stepstream.anomaly"
-"""The event that an anomaly of a dialect is in the words of the fold."""
-
-
-def frame_of_event(event: Event) -> Frame:
-    """Return an event as a frame in the words of the fold: as it came, unless it was translated."""
-    data = event.data
-    if not event.is_translated:
-        return Frame(event.name, event.payload, event.id)
-    if isinstance(data, Malformed):
-        told = {"code": data.code, "event": event.name, "id": data.id, "expected": data.expected, "got": data.got}
-        return Frame(ANOMALY, msgspec.json.encode(told), event.id)
-    return Frame(event.name, msgspec.json.encode(data), event.id)
 
 
 def check_dialect(name: str) -> str:
@@ -105,7 +92,11 @@ class Translation:
         """
         event = decode_event(frame, max_depth=self._max_depth, before=self._opened)
         self._opened = event if event.name in OPENING_EVENTS else None
-        return event
+        return event if event.name != ANOMALY else told_again(event)
+
+    def be_plain(self) -> None:
+        """Take the stream for one in the vocabulary of the fold, as a journal is, whatever was said of its dialect."""
+        self.dialect, self._translator = "assistants", None
 
     @property
     def fast_keys(self) -> FastKeys:

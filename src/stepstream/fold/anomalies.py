@@ -1,7 +1,7 @@
 """Anomalies: what the peer did against the protocol and the fold tolerated. One table holds their codes."""
 
 from collections.abc import Mapping
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from stepstream.fold.cause import Caused
 
@@ -63,6 +63,13 @@ class Anomaly(Caused, frozen=True):
     """The run of that object; of what names none, the newest run of the stream."""
     thread_id: str | None
     """The thread of that run, where it is known."""
+    _journal: str = ""
+    """The run whose journal the event stands in; "" where it comes from none."""
+    _ordinal: int = 0
+    """Which of the changes of that event it is, from 1: 0 is its progress."""
+
+    def _compared(self) -> list[Any]:
+        return super()._compared()[: -len(("_journal", "_ordinal"))]
 
     @property
     def text(self) -> str:

@@ -9,12 +9,15 @@ asked for again.
 A run may take a status several times. Where it waits for tools, a hash of the ids asked for tells the rounds apart, in
 the key of that status and of the `queued` and `in_progress` that follow it. A status taken again with nothing asked
 between has "/2", "/3" and so on behind it (`TakenStatuses`).
+
+Progress and anomalies have no such name. Where they come from the journal of a run, their place in it is their key:
+the position of the event, and which of its changes it is (`run_1/7/0`). Else it is "".
 """
 
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -38,8 +41,9 @@ class Caused(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def key(self) -> str:
-        """The same string whenever the same change is told again; "" of progress and anomalies."""
-        return ""
+        """The same string whenever the same change is told again; its place where it has no other name."""
+        journal: str = getattr(self, "_journal", "")  # the run whose journal the event stands in
+        return key_of(journal, str(self.sequence), str(getattr(self, "_ordinal", 0))) if journal else ""
 
     def _cause(self) -> list[Any]:
         return [self.event, self.sequence, self.event_id, self.received_at]
@@ -60,6 +64,12 @@ class Caused(msgspec.Struct, frozen=True, eq=False):
 def key_of(run_id: str | None, *parts: str) -> str:
     """Return the key of what happened in a run."""
     return "/".join([quote(part, safe="", errors="surrogatepass") for part in (run_id or "", *parts)])
+
+
+def journal_of(key: str) -> tuple[str, int]:
+    """Return the run and the ordinal that a place is made of."""
+    run_id, _, place = key.partition("/")
+    return unquote(run_id, errors="surrogatepass"), int(place.rpartition("/")[2] or 0) if place else 0
 
 
 def round_of(asked: Iterable[str]) -> str:

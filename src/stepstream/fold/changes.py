@@ -139,6 +139,7 @@ class _Progress(Caused, Generic[Obj, Body], frozen=True):
     """Where its data begins in them, or `NO_DELTA`."""
     _decoded: Body | None = None
     """The delta, where it was decoded to be folded."""
+    _journal: str = ""
 
     _decoder: ClassVar[msgspec.json.Decoder[Any]]
 

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from stepstream.fold.anomalies import Anomaly, AnomalyCode
+from stepstream.fold.cause import journal_of
 from stepstream.fold.changes import (
     NO_DELTA,
     Change,
@@ -193,17 +194,19 @@ def _progress(
         identifier, sent = getattr(line, own_id), bytes(line.delta)
         told = {"id": identifier, "run_id": line.run_id, "thread_id": line.thread_id, "type": line.type}
         held = line.late, Reference(build(struct, told))
+        journal, _ = journal_of(line.key)
         if sent == b"null":
-            return kind(*line.cause, *held, b"", NO_DELTA)
+            return kind(*line.cause, *held, b"", NO_DELTA, None, journal)
         raw = msgspec.json.encode({"id": identifier, "delta": line.delta})
-        return kind(*line.cause, *held, raw, 0, build(delta, msgspec.json.decode(raw)).delta)
+        return kind(*line.cause, *held, raw, 0, build(delta, msgspec.json.decode(raw)).delta, journal)
 
     return read
 
 
 def _anomaly(line: _Line, written: bytes | str) -> Change:
     code = cast(AnomalyCode, line.code)
-    return Anomaly(*line.cause, code, line.id, line.expected, line.got, line.run_id, line.thread_id)
+    whose = line.run_id, line.thread_id, *journal_of(line.key)
+    return Anomaly(*line.cause, code, line.id, line.expected, line.got, *whose)
 
 
 _READERS: Final[Mapping[str, Callable[[_Line, bytes | str], Change]]] = {

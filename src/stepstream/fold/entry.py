@@ -24,7 +24,7 @@ class StreamOrigin:
 class RunEntry:
     """A run with its steps and messages."""
 
-    __slots__ = ("asked", "is_run", "key", "messages", "origin", "run", "steps", "taken")
+    __slots__ = ("asked", "is_run", "journal", "key", "messages", "origin", "position", "run", "steps", "taken")
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -39,13 +39,30 @@ class RunEntry:
         """What tells the newest round of tool calls from others, in keys."""
         self.steps: dict[str, SnapshotBuilder[RunStep]] = {}
         self.messages: dict[str, SnapshotBuilder[Message]] = {}
+        self.journal: Any = None
+        """The journal that has its events, where one does."""
+        self.position = 0
+        """How many events of that journal are folded, those that are written to it included."""
+
+    def folded_of(self, journal: Any) -> int:
+        """Return how many events of a journal are folded."""
+        return self.position if self.journal is journal else 0
+
+    def note_folded(self, journal: Any, position: int) -> None:
+        """Record that the events of a journal are folded up to a position."""
+        self.journal, self.position = journal, position
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a step or message is."""
+        return not (all(one.ended for one in self.steps.values()) and all(one.ended for one in self.messages.values()))
 
     @property
     def is_finished(self) -> bool:
         """Whether its run ended; without a run id, whether its only member did."""
         if self.is_run:
             return self.run is not None and self.run.is_terminal
-        return all(step.ended for step in self.steps.values()) and all(one.ended for one in self.messages.values())
+        return not self.is_open
 
     @property
     def waits(self) -> bool:

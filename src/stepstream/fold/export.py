@@ -7,8 +7,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from stepstream.dialects.canonical import frame_of_event
 from stepstream.dialects.state import DialectState
-from stepstream.dialects.translation import Translation, frame_of_event
+from stepstream.dialects.translation import Translation
 from stepstream.errors import DecodeError
 from stepstream.fold.anomalies import Anomaly, AnomalyCode
 from stepstream.fold.builder import SnapshotBuilder, ToldCall
@@ -17,7 +18,7 @@ from stepstream.fold.orphans import EventRef
 from stepstream.fold.state import State, StreamState, run_key
 from stepstream.fold.tree_json import tree_as_json, tree_from_json
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
-from stepstream.wire.events import Event, decode_event
+from stepstream.wire.events import decode_event
 from stepstream.wire.loose import Misfit, build
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
@@ -28,13 +29,17 @@ FORMAT: Final = 2
 Obj = TypeVar("Obj", RunStep, Message)
 
 
-class _SavedStatuses(msgspec.Struct):
+class SavedStatuses(msgspec.Struct):
+    """The statuses that a run, step or message took."""
+
     counts: dict[str, int]
     again: str
     asked: str = ""
 
 
-class _SavedObject(msgspec.Struct):
+class SavedObject(msgspec.Struct):
+    """A step or message, and what deltas have added to it."""
+
     object: Any
     group: str
     created: bool
@@ -43,7 +48,7 @@ class _SavedObject(msgspec.Struct):
     sent: Any = None
     started: dict[str, tuple[int, str, str | None]] = {}
     finished: list[str] = []
-    taken: _SavedStatuses | None = None
+    taken: SavedStatuses | None = None
 
 
 class _SavedAnomaly(msgspec.Struct):
@@ -59,7 +64,9 @@ class _SavedAnomaly(msgspec.Struct):
     received_at: float | None
 
 
-class _SavedDelta(msgspec.Struct):
+class SavedDelta(msgspec.Struct):
+    """A delta that waits for its object."""
+
     event: str
     payload: str
     sequence: int
@@ -75,10 +82,10 @@ class _Saved(msgspec.Struct):
     anomaly_count: int
     anomalies: list[_SavedAnomaly]
     runs: list[Any]
-    steps: list[_SavedObject]
-    messages: list[_SavedObject]
-    waiting: list[_SavedDelta]
-    taken: dict[str, _SavedStatuses]
+    steps: list[SavedObject]
+    messages: list[SavedObject]
+    waiting: list[SavedDelta]
+    taken: dict[str, SavedStatuses]
     dialect: DialectState
     translation: tuple[str, Any]
 
@@ -90,7 +97,7 @@ def save(stream: StreamState, translation: Any) -> bytes:
         _SavedAnomaly(**{name: getattr(one, name) for name in _SavedAnomaly.__struct_fields__})
         for one in stream.anomalies
     ]
-    waiting = [_waiting(ref) for ref in stream.orphans.everything()]
+    waiting = [saved_delta(ref) for ref in stream.orphans.everything()]
     entries = [state.entry(run_key(one, "")) for one in state.runs]
     saved = _Saved(
         FORMAT,
@@ -100,20 +107,20 @@ def save(stream: StreamState, translation: Any) -> bytes:
         stream.anomaly_count,
         anomalies,
         list(state.runs.values()),
-        [_saved(step) for step in state.steps.values()],
-        [_saved(message) for message in state.messages.values()],
+        [saved_object(step) for step in state.steps.values()],
+        [saved_object(message) for message in state.messages.values()],
         waiting,
-        {entry.key: _SavedStatuses(entry.taken.counts, entry.taken.again, entry.asked) for entry in entries},
+        {entry.key: SavedStatuses(entry.taken.counts, entry.taken.again, entry.asked) for entry in entries},
         state.dialect,
         translation,
     )
     return msgspec.json.encode(saved)
 
 
-def _waiting(ref: EventRef) -> _SavedDelta:
+def saved_delta(ref: EventRef) -> SavedDelta:
     """Return a delta that waits, in the words of the fold."""
     frame = frame_of_event(ref.event)
-    return _SavedDelta(frame.event, frame.data.decode(), ref.sequence, frame.id, ref.received_at)
+    return SavedDelta(frame.event, frame.data.decode(), ref.sequence, frame.id, ref.received_at)
 
 
 def load_into(stream: StreamState, translation: Translation, data: bytes) -> None:
@@ -143,9 +150,7 @@ def _load(stream: StreamState, saved: _Saved) -> None:
     stream.steps.touched.update((one, state.steps[one]) for one in steps if one in state.steps)
     stream.messages.touched.update((one, state.messages[one]) for one in messages if one in state.messages)
     for delta in saved.waiting:
-        frame = Frame(delta.event, delta.payload.encode(), delta.id)
-        event = decode_event(frame, max_depth=len(frame.data))
-        _wait_again(stream, EventRef.of(event, delta.sequence, stream.context, delta.received_at))
+        wait_again(stream, delta)
 
 
 def _load_state(state: State, saved: _Saved) -> None:
@@ -155,11 +160,11 @@ def _load_state(state: State, saved: _Saved) -> None:
     for key in keys:
         entry = state.entry(key)
         if key in saved.taken:
-            entry.taken, entry.asked = _taken(saved.taken[key]), saved.taken[key].asked
+            entry.taken, entry.asked = taken_statuses(saved.taken[key]), saved.taken[key].asked
     for step in saved.steps:
-        state.add_step(_grown(RunStep, step))
+        state.add_step(grown_object(RunStep, step))
     for message in saved.messages:
-        state.add_message(_grown(Message, message))
+        state.add_message(grown_object(Message, message))
     for run in saved.runs:
         state.set_run(build(Run, run))
     state.separate_finished()
@@ -169,16 +174,20 @@ def _load_state(state: State, saved: _Saved) -> None:
             state.bound(kept)
 
 
-def _wait_again(stream: StreamState, ref: EventRef) -> None:
-    event: Event = ref.event
+def wait_again(stream: StreamState, delta: SavedDelta) -> None:
+    """Let a delta wait for its object, as it did."""
+    frame = Frame(delta.event, delta.payload.encode(), delta.id)
+    event = decode_event(frame, max_depth=len(frame.data))
+    ref = EventRef.of(event, delta.sequence, stream.context, delta.received_at)
     if isinstance(event.data, RunStepDelta | MessageDelta):
         kind = "step" if isinstance(event.data, RunStepDelta) else "message"
         stream.orphans.add((kind, event.data.id), ref)
 
 
-def _saved(builder: SnapshotBuilder[Any]) -> _SavedObject:
+def saved_object(builder: SnapshotBuilder[Any]) -> SavedObject:
+    """Return a step or message to be written."""
     grown = None if builder.grown is None else tree_as_json(builder.grown)
-    return _SavedObject(
+    return SavedObject(
         builder.base,
         builder.run_key,
         builder.created,
@@ -187,23 +196,25 @@ def _saved(builder: SnapshotBuilder[Any]) -> _SavedObject:
         builder.sent,
         {identifier: (call.index, call.type, call.name) for identifier, call in builder.told.items()},
         sorted(identifier for identifier, call in builder.told.items() if call.is_finished),
-        None if builder.taken is None else _SavedStatuses(builder.taken.counts, builder.taken.again),
+        None if builder.taken is None else SavedStatuses(builder.taken.counts, builder.taken.again),
     )
 
 
-def _taken(saved: _SavedStatuses) -> TakenStatuses:
+def taken_statuses(saved: SavedStatuses) -> TakenStatuses:
+    """Return what was written of the statuses that an object took."""
     taken = TakenStatuses()
     taken.counts, taken.again = saved.counts, saved.again
     return taken
 
 
-def _grown(kind: type[Obj], saved: _SavedObject) -> SnapshotBuilder[Obj]:
+def grown_object(kind: type[Obj], saved: SavedObject) -> SnapshotBuilder[Obj]:
+    """Return what was written of a step or message."""
     builder: SnapshotBuilder[Obj] = SnapshotBuilder(build(kind, saved.object), saved.group)
     builder.created, builder.ended = saved.created, saved.ended
     finished = set(saved.finished)
     builder.told = {one: ToldCall(*call, one in finished) for one, call in saved.started.items()}
     if saved.taken is not None:
-        builder.taken = _taken(saved.taken)
+        builder.taken = taken_statuses(saved.taken)
     if saved.sent is not None:
         builder.sent = build(kind, saved.sent)
     if saved.grown is not None:

@@ -14,12 +14,15 @@ from stepstream.fold.changes import (
     StepTransition,
 )
 from stepstream.fold.state import State, run_key
+from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep, StepDetails
 
 V = TypeVar("V")
 
 Key: TypeAlias = tuple[str, Collection[Any]]
 """An attribute of changes, and the values wanted."""
+
+_OF_MESSAGES: Final = (MessageTransition, MessageProgress)
 
 REPLAYED: Final = "replay"
 """The event that these changes name: no event of a server caused them."""
@@ -41,16 +44,25 @@ def retell(state: State, classes: Collection[type[Any]], key: Key | None = None)
     wants_messages = MessageTransition in classes or MessageProgress in classes
     found = _wanted(state.messages, "message_id", key, _base_of) if wants_messages else ()
     messages = {message.base.id: message for message in found}
-    for step in _wanted(state.steps, "step_id", key, _base_of) if wants_steps else ():
-        message = messages.pop(_written_by(step), None)
-        if message is not None and step.ended:
-            yield from _of(state, message, MessageTransition, MessageProgress)
-        yield from _of(state, step, StepTransition, StepProgress)
-        if message is not None and not step.ended:
-            yield from _of(state, message, MessageTransition, MessageProgress)
-    for message in messages.values():
-        yield from _of(state, message, MessageTransition, MessageProgress)
+    steps = _wanted(state.steps, "step_id", key, _base_of) if wants_steps else ()
+    for builder in in_order(steps, messages):
+        is_step = isinstance(builder.base, RunStep)
+        yield from _of(state, builder, *((StepTransition, StepProgress) if is_step else _OF_MESSAGES))
     yield from (_of_run(state, run) for run in runs if run.is_terminal)
+
+
+def in_order(
+    steps: Iterable[SnapshotBuilder[RunStep]], messages: Mapping[str, SnapshotBuilder[Message]]
+) -> Iterator[SnapshotBuilder[Any]]:
+    """Yield steps and messages in the order in which a server may tell of them from nothing.
+
+    A step that writes a message comes before it while it is open, and after it once it has ended.
+    """
+    left = dict(messages)
+    for step in steps:
+        message = left.pop(_written_by(step), None)
+        yield from (one for one in ((message, step) if step.ended else (step, message)) if one is not None)
+    yield from left.values()
 
 
 def _written_by(step: SnapshotBuilder[RunStep]) -> str:

@@ -94,6 +94,12 @@ class State:
         for entry in [entry for entry in self._open.values() if entry.is_finished]:
             self._finished[entry.key] = self._open.pop(entry.key)
 
+    def forget(self, key: str) -> None:
+        """Drop an entry, open or not, with all that belongs to it."""
+        entry = self._open.pop(key, None) or self._finished.pop(key, None)
+        if entry is not None:
+            self._drop(entry)
+
     def bound(self, entry: RunEntry) -> Sequence[str]:
         """Drop what exceeds the bounds after an entry changed; return the keys of open entries dropped."""
         if entry.is_finished:
@@ -131,8 +137,8 @@ class StreamState:
     """What one stream does not share with others: its count of events, its anomalies, what it touched."""
 
     __slots__ = (
-        "anomalies", "anomaly_count", "append", "context", "is_reconciled", "messages", "origin", "orphans",
-        "received_at", "runs", "sequence", "state", "steps", "wanted",
+        "_places", "anomalies", "anomaly_count", "append", "context", "is_reconciled", "journal", "messages", "origin",
+        "orphans", "received_at", "runs", "sequence", "state", "steps", "wanted",
     )  # fmt: skip
 
     def __init__(self, state: State, context: object) -> None:
@@ -160,6 +166,19 @@ class StreamState:
         self.orphans = OrphanDeltas()
         self.wanted: Container[type[Any]] = _ALL_CHANGES
         """The classes of changes that anyone wants. No others are made, except anomalies, which are kept."""
+        self.journal = ""
+        """The run whose journal the stream is read from: then `sequence` is the position in it."""
+        self._places: dict[bool, tuple[int, int]] = {}
+
+    def _ordinal(self, position: int) -> int:
+        """Return which of the changes of an event the next anomaly is: 0 is its progress, 1 what it was told with.
+
+        A delta that waited goes on where it was, beside the event that it joins with.
+        """
+        waited = position != self.sequence
+        at, count = self._places.get(waited, (-1, 0))
+        self._places[waited] = position, (count + 1 if at == position else 1 + waited)
+        return self._places[waited][1]
 
     def touch_run(self, identifier: str) -> None:
         """Record that the stream named a run, maybe without anything new."""
@@ -191,7 +210,8 @@ class StreamState:
     ) -> Anomaly:
         """Record an anomaly, keep it while there is room, and return it. `whose` are its run and thread."""
         words = code, identifier, expected, got
-        anomaly = Anomaly(*ref.cause, *words, *(whose or self._run_and_thread_of(identifier)))
+        place = (self.journal, self._ordinal(ref.sequence)) if self.journal else ()
+        anomaly = Anomaly(*ref.cause, *words, *(whose or self._run_and_thread_of(identifier)), *place)
         self.anomaly_count += 1
         if len(self.anomalies) < MAX_ANOMALIES:
             self.anomalies.append(anomaly)

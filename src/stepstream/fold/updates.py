@@ -51,7 +51,7 @@ class _Update(msgspec.Struct, gc=False):
         event, make = self.ref.event, self.table.progress
         if make in self.stream.wanted:
             raw, offset = (b"", NO_DELTA) if body is None or event.is_translated else (event.payload, 0)
-            self.changes.append(make(*self.ref.cause, late, self.builder, raw, offset, body))
+            self.changes.append(make(*self.ref.cause, late, self.builder, raw, offset, body, self.stream.journal))
 
     def started(self, calls: Mapping[int, Call]) -> None:
         """Note which of some calls are known to have started now."""

@@ -43,6 +43,11 @@ _CR: Final = ord("\r")
 _decode_text: Final = msgspec.json.Decoder(str).decode
 
 
+def _as_block(chunk: bytes, at: int) -> bytes:
+    """Return what a chunk holds from `at` on, which is one block, without its id, with lines that end with LF."""
+    return chunk[at:-2] if chunk.endswith(b"\n\n") else chunk[at:-4].replace(CRLF, b"\n")
+
+
 class FastPath:
     """Folds the blocks of one stream, all it can by templates."""
 
@@ -66,7 +71,7 @@ class FastPath:
         self._routes = routes
         self._batch = ProgressBatch(self._stream, routes, fanout)
         self.table = TemplateTable(self._stream, shapes or ShapeTable())
-        self.translated = TranslatedDeltas(plain.accumulator, self._batch)
+        self.translated = TranslatedDeltas(plain.accumulator, self._batch, plain.tap)
         self.translated.scanner = scanner
         self._last = NO_TEMPLATE  # the template of the newest delta
         self._sets_ids = False  # whether a block came that begins with an id
@@ -95,7 +100,9 @@ class FastPath:
             piece = _decode_text(chunk[at + opens : closes])
         except (msgspec.DecodeError, UnicodeDecodeError):
             return False
-        builder, stream = template.builder, self._stream
+        builder, stream, tap = template.builder, self._stream, self._plain.tap
+        if tap is not None and not template.note(tap, _as_block(chunk, at)):
+            return False
         builder.append(template.text, piece)
         builder.deltas += 1
         stream.sequence += 1
@@ -139,7 +146,7 @@ class FastPath:
         """
         stream, routes, scanner, sets_ids, last = self._stream, self._routes, self._scanner, self._sets_ids, self._last
         place, before, batch, event_id = start, stream.sequence - start, self._batch, scanner.last_event_id
-        is_full = False
+        is_full, tap = False, self._plain.tap
         try:
             for block in blocks[start:]:
                 at = block.find(b"\n") + 1 if sets_ids and block.startswith(ID) else 0
@@ -154,6 +161,8 @@ class FastPath:
                 if not block.endswith(template.suffix):
                     break
                 piece = _decode_text(block[at + template.opens : template.closes])  # with its quotes
+                if tap is not None and not template.note(tap, block[at:] if at else block):
+                    break
                 builder.cached = None  # `builder.append`, without the call
                 builder.deltas += 1
                 template.text.append(piece)
@@ -163,8 +172,7 @@ class FastPath:
                     scanner.id_block = block
                 if template.mailboxes or template.routes_version != routes.version:
                     stream.sequence = before + place
-                    if at:
-                        event_id = scanner.last_event_id
+                    event_id = scanner.last_event_id if at else event_id
                     if batch.add(template, event_id, block, at + template.data_at):
                         is_full = True
                         break

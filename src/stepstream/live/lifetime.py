@@ -94,6 +94,7 @@ class Lifetime:
         self._reporters = await stack.enter_async_context(anyio.create_task_group())
         stack.push(self._end_reporting)
         self._deliveries = await stack.enter_async_context(anyio.create_task_group())
+        self.running.publishers.begin(self._deliveries)
         stack.push(self._close)
         self._streams = await stack.enter_async_context(anyio.create_task_group())
         stack.push(self._end_block)
@@ -165,6 +166,7 @@ class Lifetime:
     def _end(self, routes: Routes, ended: list[Mailbox]) -> None:
         """Let mailboxes take nothing new. What waits is still delivered."""
         self.is_closed = True
+        self.running.publishers.end()
         ended += routes.open
         for mailbox in ended:
             mailbox.end()

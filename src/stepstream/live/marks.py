@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from stepstream.fold.reconcile import ServerAnswer
+from stepstream.live.journal import RunPiece
 from stepstream.wire.sse import Frame
 
 
@@ -44,5 +45,5 @@ class ServerEvents:
         return f"<ServerEvents {', '.join(frame.event for frame in self.frames)}>"
 
 
-Told: TypeAlias = Reconnected | ContinuedRun | ServerAnswer | ServerEvents
+Told: TypeAlias = Reconnected | ContinuedRun | ServerAnswer | ServerEvents | RunPiece
 """What a source yields beside what came over the wire."""

@@ -13,6 +13,7 @@ from stepstream.fold.outcome import Outcome
 from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State, StreamState, run_key
 from stepstream.live.admission import AdmissionMethods
 from stepstream.live.handle import StreamHandle
+from stepstream.live.journal import WritableJournal
 from stepstream.live.lifetime import Lifetime
 from stepstream.live.opening import OpeningMethods
 from stepstream.live.processor_options import ProcessorOptions, check_numbers
@@ -46,7 +47,8 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
     `max_event_bytes` and `max_depth` bound one event. `retain` bounds the finished runs that are remembered from
     stream to stream, `max_open_runs` the unfinished ones. So many as `max_streams` are read at a time: others wait,
     and are opened in the order of their `run` or `start`. `clock` returns Unix seconds, the `received_at` of changes;
-    without one that is None. `dialect` names the vocabulary of all streams; "auto" finds it out.
+    without one that is None. `dialect` names the vocabulary of all streams; "auto" finds it out. `journal` keeps the
+    events of all streams for other readers.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
         retain: int = DEFAULT_RETAIN,
         max_open_runs: int = DEFAULT_MAX_OPEN_RUNS,
         max_streams: int | None = None,
+        journal: WritableJournal | None = None,
         dialect: str = AUTO,
         clock: Callable[[], float] | None = time.time,
     ) -> None:
@@ -70,6 +73,7 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
         self._folding: Any = {"max_depth": max_depth, "dialect": check_dialect(dialect)}
         self._reading: Any = {"max_event_bytes": max_event_bytes, "clock": clock}
         ReadingMethods.__init__(self, partial(State, retain=retain, max_open_runs=max_open_runs))
+        self._journal = journal
         self._events = self._anomalies = 0  # of the streams that have ended
         OpeningMethods.__init__(self, Lifetime(Routes(), Routes(), drain_timeout, max_streams), self._begin_again)
 
@@ -95,11 +99,19 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
     def _routes(self) -> Routes:
         return self._lifetime.routes
 
-    async def run(self, source: Source, context: object = None, *, deliver_after: int = 0) -> Outcome:
+    async def run(
+        self,
+        source: Source,
+        context: object = None,
+        *,
+        deliver_after: int = 0,
+        journal: WritableJournal | None = None,
+    ) -> Outcome:
         """Read `source` to its end and return how it ended, when the callbacks have had all of its changes.
 
         A source is an async iterable of bytes, `Frame`s, `Event`s or SSE messages, or an async context manager that
         gives one, such as `connect(...)`. Every change of the stream carries `context`. Reading stops at `done`.
+        Where a `journal` is given, its events go there instead of to the processor's; those of a journal do not.
         Each `StepStreamError` has `.outcome`: everything folded before. What the events up to the one with the ordinal
         `deliver_after` did is folded, and delivered to nobody: so a stream goes on that was `settled` up to there.
 
@@ -109,13 +121,14 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
             StreamTruncated: it ended without `done` while its run went on, or none of its events is known.
             FrameTooLarge: an event is longer than `max_event_bytes`.
             TransportError: the source failed; its exception is the cause.
+            JournalError: its journal does not take it, or does not have what is followed any more.
             APIError, IdleTimeout: from `connect`; the first also for a response that was given, by its status.
             RuntimeError: outside of the processor's block, after `stop`, or in a callback, which would wait for itself.
             TypeError: it is no source.
         """
         self._lifetime.streams()
         self._lifetime.check_outside_callbacks("run()", "use start(), which returns at once")
-        return await self._stream(context, deliver_after).read(source)
+        return await self._stream(context, deliver_after, journal).read(source)
 
     def statistics(self) -> Statistics:
         """Return what was done so far."""
@@ -140,7 +153,14 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
         events = self._events + sum(stream.sequence for stream in reading)
         return events, self._anomalies + sum(stream.anomaly_count for stream in reading)
 
-    def start(self, source: Source, context: object = None, *, deliver_after: int = 0) -> StreamHandle:
+    def start(
+        self,
+        source: Source,
+        context: object = None,
+        *,
+        deliver_after: int = 0,
+        journal: WritableJournal | None = None,
+    ) -> StreamHandle:
         """Read `source` in a task of the processor and return at once. The handle's `outcome()` is what `run` gives.
 
         A failure of the stream is logged where no task waits for its outcome.
@@ -149,7 +169,7 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
             RuntimeError: outside of the processor's block, or after `stop`.
         """
         streams = self._lifetime.streams()
-        stream = self._stream(context, deliver_after)
+        stream = self._stream(context, deliver_after, journal)
         handle = StreamHandle(stream)
         streams.start_soon(handle._follow, stream, source)
         return handle
@@ -174,12 +194,15 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
     def _accumulator(self, context: object) -> Accumulator:
         return Accumulator(**self._folding, context=context, state=self._state)
 
-    def _stream(self, context: object, deliver_after: int) -> LiveStream:
+    def _stream(self, context: object, deliver_after: int, journal: WritableJournal | None) -> LiveStream:
         """Begin a stream, which is to be read at once."""
         check_numbers(0, int, deliver_after=deliver_after)
-        return LiveStream(
-            self._accumulator(context), self._lifetime, self._count, deliver_after=deliver_after, **self._reading
-        )
+        accumulator, own = self._accumulator(context), self._journal if journal is None else journal
+        tap = None
+        if own is not None:
+            tap = self._lifetime.running.publishers.of(own).tap(accumulator, partial(self._accumulator, None))
+        options: Any = {"deliver_after": deliver_after, "tap": tap, **self._reading}
+        return LiveStream(accumulator, self._lifetime, self._count, **options)
 
     def _count(self, stream: StreamState) -> None:
         self._events += stream.sequence

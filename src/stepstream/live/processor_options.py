@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, TypedDict
 
+from stepstream.live.journal import WritableJournal
+
 
 class ProcessorOptions(TypedDict, total=False):
     """The parameters of `Processor`."""
@@ -14,6 +16,7 @@ class ProcessorOptions(TypedDict, total=False):
     retain: int
     max_open_runs: int
     max_streams: int | None
+    journal: WritableJournal | None
     dialect: str
     clock: Callable[[], float] | None
 

@@ -14,6 +14,7 @@ from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import Change
 from stepstream.fold.state import StreamState
 from stepstream.live.routing import Routes
+from stepstream.live.run_tap import RunTap
 
 
 class Fanout(Protocol):
@@ -29,7 +30,7 @@ class Fanout(Protocol):
 class LikeDeltas:
     """What the deltas of one text have in common, and the mailboxes that want their progress."""
 
-    __slots__ = ("builder", "event", "mailboxes", "progress", "routes_version")
+    __slots__ = ("builder", "event", "mailboxes", "progress", "routes_version", "run")
 
     def __init__(self, event: str, progress: Any, builder: SnapshotBuilder[Any]) -> None:
         self.event = event
@@ -38,6 +39,8 @@ class LikeDeltas:
         self.mailboxes: Sequence[Any] = ()
         self.routes_version = -1
         """Of the routes when `mailboxes` were looked up; -1: not yet."""
+        self.run: RunTap | None = None
+        """What takes the deltas for a journal, once it was looked up."""
 
 
 class ProgressBatch:
@@ -89,5 +92,6 @@ class ProgressBatch:
     def _progress(self, like: LikeDeltas, event_id: str, raw: bytes, offset: int) -> Change:
         stream, builder = self._stream, like.builder
         event, sequence, context, time = like.event, stream.sequence, stream.context, stream.received_at
-        made: Change = like.progress(event, sequence, context, event_id, time, False, builder, raw, offset)
+        cause = event, sequence, context, event_id, time
+        made: Change = like.progress(*cause, False, builder, raw, offset, None, stream.journal)
         return made

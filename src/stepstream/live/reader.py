@@ -1,35 +1,31 @@
 """Reading one stream: items of a source in, changes dispatched, and the verdict on how it ended.
 
 `Reader` awaits nothing. It folds an item in steps and yields between them, so that its caller can wait where a
-subscriber's queue is full: `read_source` does, and lets other tasks run where a source never waits.
+subscriber's queue is full: `source_reader` does, and lets other tasks run where a source never waits.
 
 How an item takes its way: bytes are cut into blocks by the scanner. The fast path folds those that match a template,
 and passes each other one on to the plain route. Frames, events and SSE messages go the plain route at once.
 """
 
-import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, assert_never
 
-import anyio
-import anyio.lowlevel
-
 from stepstream.dialects.translation import says_end
-from stepstream.errors import FrameTooLarge, StepStreamError, StreamTruncated
+from stepstream.errors import FrameTooLarge, StepStreamError
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.ending import failure_of
 from stepstream.fold.outcome import Outcome, outcome_of
 from stepstream.fold.reconcile import ServerAnswer, missed_events
-from stepstream.live.closing import translate_source_error
 from stepstream.live.fast_path import FastPath
-from stepstream.live.lifetime import Lifetime
-from stepstream.live.log_ids import ids_of_stream
+from stepstream.live.followed import fold_piece
+from stepstream.live.journal import RunPiece
 from stepstream.live.marks import ContinuedRun, Reconnected, ServerEvents, Told
 from stepstream.live.plain_route import PlainRoute
 from stepstream.live.progress import Fanout
-from stepstream.live.routing import Routes, StreamFanout
+from stepstream.live.routing import Routes
 from stepstream.live.shapes import ShapeTable
-from stepstream.live.source import Source, beginning_of_bytes, encoded, frame_of, open_source
+from stepstream.live.source import beginning_of_bytes, encoded, frame_of
+from stepstream.live.stream_tap import StreamTap
 from stepstream.wire.error_body import ENOUGH, foreign_text
 from stepstream.wire.events import Event
 from stepstream.wire.scan import Scanner
@@ -40,8 +36,6 @@ MAX_PIECE: Final = 2**16
 
 EVENTS_BETWEEN_CHECKPOINTS: Final = 512
 """A source that never waits lets other tasks run, and can be cancelled, after so many events, or items without one."""
-
-_log = logging.getLogger("stepstream.live")
 
 
 class Reader:
@@ -56,14 +50,16 @@ class Reader:
         max_event_bytes: int,
         clock: Callable[[], float] | None,
         shapes: ShapeTable | None = None,
+        tap: StreamTap | None = None,
     ) -> None:
         self.accumulator = accumulator
         self._stream = accumulator.stream
         self._clock = clock
+        self._has_ended = False
         self._opening = b""  # the first bytes of a stream that has no event yet
         self._piece_size = min(MAX_PIECE, max_event_bytes)
         self._max_event_bytes = max_event_bytes
-        self.plain = PlainRoute(accumulator, routes, fanout.dispatch)
+        self.plain = PlainRoute(accumulator, routes, fanout.dispatch, tap)
         self._scanner = Scanner(max_event_bytes=max_event_bytes)
         self._fast_path = FastPath(self._scanner, self.plain, routes, fanout, shapes)
 
@@ -137,6 +133,8 @@ class Reader:
                 self._scanner = Scanner(max_event_bytes=self._max_event_bytes, last_event_id=item.last_event_id)
                 self._fast_path.connect(self._scanner)
                 self.accumulator.translation.reconnect()
+            case RunPiece():
+                yield from fold_piece(item, self.plain, self.read)
             case ContinuedRun():
                 self.accumulator.translation.continue_run(item.run_id)
             case ServerAnswer() | ServerEvents():
@@ -150,24 +148,34 @@ class Reader:
             case _:
                 assert_never(item)
 
-    def finish(self) -> Outcome:
-        """Return how the stream ended, now that its bytes have.
+    def fold_end(self) -> None:
+        """Fold what the end of the bytes is, unless that was done.
 
         A block that says so counts though it lacks its blank line; any other unfinished block is no event.
+
+        Raises:
+            StreamFailed: it is an `error` event.
+        """
+        if self._has_ended:
+            return
+        self._has_ended = True
+        pending = None if self.is_done else self._scanner.pending()
+        if pending is not None and says_end(pending):
+            self._fold_frame(pending)
+        for event in self.accumulator.translation.finish():
+            self.plain.fold(event)
+
+    def finish(self) -> Outcome:
+        """Return how the stream ended, now that its bytes have.
 
         Raises:
             StreamFailed: it ended with an `error` event, or an error without its name.
             StreamTruncated: no `done` came, and its run neither ended nor waits for action; or no event is known.
         """
-        pending = None if self.is_done else self._scanner.pending()
-        if pending is not None and says_end(pending):
-            self._fold_frame(pending)
-        translation = self.accumulator.translation
-        for event in translation.finish():
-            self.plain.fold(event)
+        self.fold_end()
         foreign = foreign_text(self._opening)
-        reason = self.plain.ending.reason(f": {foreign}" if foreign else "", translation.last_event)
-        return outcome_of(self._stream, reason)
+        last = self.accumulator.translation.last_event
+        return outcome_of(self._stream, self.plain.ending.reason(f": {foreign}" if foreign else "", last))
 
     def note_opening(self, item: Any) -> None:
         """Keep the beginning of bytes in which no event came yet: it says what they are, if none comes."""
@@ -183,66 +191,3 @@ class Reader:
         """Fold a frame from which nothing is learned: what it says need not be what a decoder makes of bytes."""
         for event in self.plain.decode(frame):
             self.plain.fold(event)
-
-
-async def read_source(reader: Reader, source: Source, fanout: StreamFanout, lifetime: Lifetime) -> None:
-    """Read `source` to its end, or to `done`, waiting for subscribers whose queues are full.
-
-    Raises:
-        StepStreamError: the source failed, or the stream carried an error or a frame that is too large.
-        TypeError, RuntimeError: it is no source, or was read before.
-    """
-    try:
-        async with open_source(source) as items:
-            await _read_items(reader, items, fanout, lifetime)
-    except StepStreamError as exc:
-        if not reader.is_done:
-            told = reader.failure()
-            if told is not None:
-                raise told from exc  # the server had said why, before the source failed
-            raise
-        ids = ids_of_stream(reader.accumulator.stream)
-        _log.warning("a source failed when it was closed after done", exc_info=exc, extra=ids)
-
-
-async def _read_items(reader: Reader, items: AsyncIterator[Any], fanout: StreamFanout, lifetime: Lifetime) -> None:
-    stream, rest_at, items_left = reader.accumulator.stream, EVENTS_BETWEEN_CHECKPOINTS, EVENTS_BETWEEN_CHECKPOINTS
-    plain = reader.plain
-    while not plain.is_done:
-        try:
-            item = await anext(items)
-        except StopAsyncIteration:
-            return
-        except StepStreamError:
-            raise
-        except Exception as exc:
-            raise translate_source_error(exc) from exc
-        _check_open(lifetime)
-        for _ in reader.read(item):
-            if fanout.full or stream.sequence >= rest_at:
-                await _rest(fanout, lifetime)
-                rest_at = stream.sequence + EVENTS_BETWEEN_CHECKPOINTS
-        if not stream.sequence:
-            reader.note_opening(item)
-        items_left -= 1  # an item may be a comment, and no event
-        if fanout.full or stream.sequence >= rest_at or not items_left:
-            await _rest(fanout, lifetime)
-            rest_at, items_left = stream.sequence + EVENTS_BETWEEN_CHECKPOINTS, EVENTS_BETWEEN_CHECKPOINTS
-        elif fanout.has_woken and fanout.should_yield(anyio.current_time()):
-            await anyio.lowlevel.checkpoint()
-
-
-async def _rest(fanout: StreamFanout, lifetime: Lifetime) -> None:
-    """Let other tasks run, and wait for the subscribers whose queues are still full then."""
-    await anyio.lowlevel.checkpoint()  # mostly they make room meanwhile
-    while fanout.full:
-        mailbox = fanout.full.pop(0)
-        if mailbox.gate.is_full or mailbox.gate.line:
-            await lifetime.deadlines.wait(mailbox, mailbox.gate.wait)
-    _check_open(lifetime)
-
-
-def _check_open(lifetime: Lifetime) -> None:
-    """Check that subscribers still take changes: a stream of a task outside of the block may outlast it."""
-    if lifetime.is_closed:
-        raise StreamTruncated("the Processor was left before the stream ended")

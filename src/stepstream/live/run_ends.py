@@ -91,5 +91,4 @@ def _is_over(run_id: str, state: State, reading: Iterable[StreamState]) -> bool:
 
 def _is_open(run_id: str, state: State) -> bool:
     """Return whether a step or message of a known run is open."""
-    entry = state.entry(run_key(run_id, ""))
-    return not (all(one.ended for one in entry.steps.values()) and all(one.ended for one in entry.messages.values()))
+    return state.entry(run_key(run_id, "")).is_open

@@ -8,6 +8,7 @@ import anyio
 from stepstream.fold.state import StreamState
 from stepstream.live.deadlines import SubscriberDeadlines
 from stepstream.live.pending import Signal
+from stepstream.live.publishing import Publishers
 from stepstream.live.routing import Routes
 
 
@@ -29,6 +30,8 @@ class RunningStreams:
         self.is_stopped = False
         """Whether they were stopped: no other may begin."""
         self.changed = Signal()
+        self.publishers = Publishers()
+        """Those that write to journals."""
         self._routes = routes
         self._deadlines = deadlines
         self._running: dict[RunningStream, None] = {}

@@ -5,10 +5,11 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from inspect import isawaitable
 from typing import Any, Final, TypeAlias, cast
 
-from stepstream.dialects.translation import frame_of_event
+from stepstream.dialects.canonical import frame_of_event
 from stepstream.errors import StepStreamError
 from stepstream.fold.reconcile import ServerAnswer
 from stepstream.live.closing import SourceStack, translate_source_error
+from stepstream.live.journal import Pack, RunPiece
 from stepstream.live.marks import ContinuedRun, Reconnected, ServerEvents, Told
 from stepstream.live.refusals import check_status
 from stepstream.live.sdk_events import sdk_frame
@@ -148,7 +149,7 @@ class ItemDecoder:
     """Decodes what one source yields, of every kind, to frames: for all that look at frames and fold nothing.
 
     Bytes, and text as bytes, are decoded as those of one connection, and after `Reconnected` as those of a new one. The
-    answer of a server is no frame: only the fold knows which events it stands for.
+    answer of a server is no frame, nor a checkpoint: only the fold knows which events they stand for.
 
     `opening` is what bytes began with, as long as `is_empty`: no frame has come. It says what they are, if none comes.
     """
@@ -189,6 +190,8 @@ class ItemDecoder:
                 return []
             case ServerEvents():
                 return list(item.frames)
+            case RunPiece():
+                return FrameDecoder().feed(item.held.data) if isinstance(item.held, Pack) else []
             case ServerAnswer() | ContinuedRun():
                 return []
             case _:

@@ -1,19 +1,28 @@
 """One stream, from its source to the last delivery of what it did."""
 
+import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import anyio
 
-from stepstream.errors import StepStreamError, StreamStopped
+from stepstream.errors import JournalError, StepStreamError, StreamStopped
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.outcome import Outcome, outcome_of
 from stepstream.fold.state import StreamState
 from stepstream.live.lifetime import Lifetime
-from stepstream.live.reader import Reader, read_source
+from stepstream.live.log_ids import ids_of_stream
+from stepstream.live.reader import Reader
 from stepstream.live.routing import StreamFanout
 from stepstream.live.settling import LateFanout, Settling
 from stepstream.live.source import Source
+from stepstream.live.source_reader import read_source
+from stepstream.live.stream_tap import StreamTap
+
+CLOSE_WITHIN: Final = 5.0
+"""Seconds that a journal has to take what is left of a stream that failed."""
+
+_log = logging.getLogger("stepstream.live")
 
 
 class LiveStream:
@@ -27,18 +36,20 @@ class LiveStream:
         on_end: Callable[[StreamState], None],
         *,
         deliver_after: int,
+        tap: StreamTap | None = None,
         **limits: Any,
     ) -> None:
         self.stream = accumulator.stream
         self.lifetime = lifetime
         self._on_end = on_end
+        self._tap = tap
         self._is_stopped = False
         routes = lifetime.routes
         self._fanout = LateFanout(routes, deliver_after) if deliver_after else StreamFanout(routes)
         self._settling = Settling(self.stream, self._fanout, deliver_after)
         self.stream.origin.variables, self.stream.origin.settling = self._fanout.variables, self._settling
         self.stream.wanted = routes.wanted
-        self._reader = Reader(accumulator, lifetime.routes, self._fanout, shapes=lifetime.shapes, **limits)
+        self._reader = Reader(accumulator, lifetime.routes, self._fanout, shapes=lifetime.shapes, tap=tap, **limits)
         self._scope = anyio.CancelScope()
         lifetime.running.begin(self)
 
@@ -62,15 +73,18 @@ class LiveStream:
                 self.lifetime.routes.run_ends.after_stream(self.stream)
                 self.lifetime.running.end_reading(self)
             outcome = self._reader.finish()
+            await self._close_journal("its stream ended before it")
         except Exception as exc:
             if isinstance(exc, StepStreamError):
                 exc.outcome = outcome_of(self.stream, None)
+            await self._give_up_journal(exc)
             await self._delivered()
             raise
         else:
             await self._delivered()
             return outcome
         finally:
+            await self._give_up_journal(StreamStopped("the task of its stream was cancelled"))
             self.stream.release()
             self._settling.end()
             self.lifetime.running.end(self)
@@ -83,6 +97,9 @@ class LiveStream:
                 if not self._is_stopped:
                     await self.lifetime.running.turn(self)
                     await read_source(self._reader, source, self._fanout, self.lifetime)
+                    self._reader.fold_end()
+                    if self._tap is not None:
+                        await self._tap.settle(self._reader.plain.fold)
                     is_whole = True
         except StepStreamError as exc:
             if self._is_stopped:
@@ -90,6 +107,25 @@ class LiveStream:
             raise
         if not is_whole:
             raise _stopped()
+
+    async def _close_journal(self, error: str) -> None:
+        """Write what is left to the journal, and how each run is left: `error` is why one is interrupted."""
+        tap, self._tap = self._tap, None
+        if tap is not None:
+            await tap.close(error)
+
+    async def _give_up_journal(self, failure: Exception) -> None:
+        """Do that after a failure, unless it was done, in limited time. What fails then is logged."""
+        if self._tap is None:
+            return
+        error = str(failure) if isinstance(failure, StepStreamError) else type(failure).__name__
+        try:
+            with anyio.move_on_after(CLOSE_WITHIN, shield=True):
+                await self._close_journal(error)
+        except JournalError as exc:
+            if exc is not failure:
+                ids = ids_of_stream(self.stream)
+                _log.warning("the journal of a stream that failed could not be closed", exc_info=exc, extra=ids)
 
     async def _delivered(self) -> None:
         """Return when the callbacks have had every change."""

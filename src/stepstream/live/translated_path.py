@@ -28,12 +28,11 @@ from typing import Any, Final
 
 import msgspec
 
-from stepstream.dialects.translator import Counter
 from stepstream.fold.accumulator import Accumulator
-from stepstream.fold.builder import Append
-from stepstream.fold.changes import MessageProgress, StepProgress
-from stepstream.live.delta_struct import DeltaStruct, struct_of
-from stepstream.live.progress import LikeDeltas, ProgressBatch
+from stepstream.live.delta_struct import struct_of
+from stepstream.live.patterns import Pattern
+from stepstream.live.progress import ProgressBatch
+from stepstream.live.stream_tap import StreamTap
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event
 from stepstream.wire.scan import Scanner
@@ -55,39 +54,16 @@ _BLANK: Final = b"\n\n"
 _SEPARATOR: Final = b",0,\n"
 
 
-class Pattern(LikeDeltas):
-    """The deltas of one text: how their blocks begin, what their data decodes to, and what they stand for."""
-
-    __slots__ = (
-        "after", "append", "before", "counter", "decode", "decode_all", "head", "is_mixed", "like", "version",
-    )  # fmt: skip
-
-    def __init__(self, event: Event, append: Append, counter: Counter, head: bytes, like: DeltaStruct) -> None:
-        progress = MessageProgress if isinstance(event.data, MessageDelta) else StepProgress
-        super().__init__(event.name, progress, append.builder)
-        self.append = append
-        self.counter = counter
-        self.version = append.builder.version
-        self.head = head
-        self.like = like
-        self.is_mixed = False  # whether other blocks that begin alike were among those of this text
-        struct: Any = like.struct
-        self.decode = msgspec.json.Decoder(struct).decode
-        self.decode_all = msgspec.json.Decoder(list[struct | int]).decode
-        told, piece = msgspec.json.encode(event.data), msgspec.json.encode(append.piece)
-        self.before, _, self.after = told.partition(b'"%b":%b' % (append.key.encode(), piece))
-        self.before += b'"%b":' % append.key.encode()
-
-
 class TranslatedDeltas:
     """The patterns of one stream."""
 
-    __slots__ = ("_batch", "_misses", "_stream", "_translation", "patterns", "scanner")
+    __slots__ = ("_batch", "_misses", "_stream", "_tap", "_translation", "patterns", "scanner")
 
-    def __init__(self, accumulator: Accumulator, batch: ProgressBatch) -> None:
+    def __init__(self, accumulator: Accumulator, batch: ProgressBatch, tap: StreamTap | None = None) -> None:
         self._stream = accumulator.stream
         self._translation = accumulator.translation
         self._batch = batch
+        self._tap = tap
         self._misses = 0
         self.scanner: Scanner | None = None
         """Has the newest event id."""
@@ -113,6 +89,10 @@ class TranslatedDeltas:
         builder, counter, is_numbered = pattern.builder, pattern.counter, pattern.like.is_numbered
         if pattern.version != builder.version or (is_numbered and delta.number <= counter.number):
             return False
+        if self._tap is not None:
+            if not pattern.is_taken(self._tap):
+                return False
+            pattern.write(self._tap, (delta,))
         builder.append(pattern.append.buffer, delta.piece)
         builder.deltas += 1
         self._stream.sequence += 1
@@ -158,6 +138,8 @@ class TranslatedDeltas:
         deltas = _decoded(pattern, data)
         if not deltas or (pattern.like.is_numbered and not _rises(pattern.counter.number, deltas)):
             return 0, False
+        if self._tap is not None and not pattern.is_taken(self._tap):
+            return 0, False
         if not self._batch.mailboxes_of(pattern):
             pattern.append.buffer.append("".join([one.piece for one in deltas]))
             self._note(pattern, deltas)
@@ -176,6 +158,8 @@ class TranslatedDeltas:
         builder.deltas += len(deltas)
         self._stream.sequence += len(deltas)
         self._misses = 0
+        if self._tap is not None:
+            pattern.write(self._tap, deltas)
         if pattern.like.is_numbered:
             pattern.counter.count(deltas)
 

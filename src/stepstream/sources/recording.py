@@ -6,11 +6,10 @@ it is a recording.
 
 import math
 import os
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager
 from os import PathLike
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import anyio
 import anyio.to_thread
@@ -20,10 +19,7 @@ from stepstream.errors import FrameTooLarge
 from stepstream.live.source import END, ItemDecoder, Source, next_item, open_source
 from stepstream.sources.files import CHUNK_SIZE, read_file
 from stepstream.sources.recording_file import RecordingSplitter, RecordingWriter
-from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, encode_frame
-
-_NOT_IN_NAME: Final = re.compile("[\r\n\ud800-\udfff]")
-_NOT_IN_ID: Final = re.compile("[\r\n\0\ud800-\udfff]")
+from stepstream.wire.sse import DEFAULT_MAX_EVENT_BYTES, Frame, encodable, encode_frame
 
 
 class Recording:
@@ -83,18 +79,12 @@ class Recording:
             yield from (block.removesuffix(b"\n") for block in self._blocks([pending]))
 
     def _blocks(self, frames: Iterable[Frame]) -> Iterator[bytes]:
-        """Yield frames as `encode_frame` does, but an id only where it changes: a long id is written once.
-
-        What no line can hold, which no parser gives but a source of frames may, is replaced by U+FFFD.
-        """
-        for frame in frames:
-            name = _NOT_IN_NAME.sub("\ufffd", frame.event)
-            identifier = _NOT_IN_ID.sub("\ufffd", frame.id)
-            is_new, self._id = identifier != self._id, identifier
-            event = f"event: {name}\n".encode() if name not in ("", "message") else b""
-            reset = b"id:\n" if is_new and not identifier else b""
-            data = frame.data.decode("utf-8", "replace").encode()
-            yield event + reset + encode_frame(Frame(data=data, id=identifier if is_new else ""))
+        """Yield frames as `encode_frame` does, but an id only where it changes: a long id is written once."""
+        for frame in map(encodable, frames):
+            is_new, self._id = frame.id != self._id, frame.id
+            event = f"event: {frame.event}\n".encode() if frame.event not in ("", "message") else b""
+            reset = b"id:\n" if is_new and not frame.id else b""
+            yield event + reset + encode_frame(Frame(data=frame.data, id=frame.id if is_new else ""))
 
 
 def _check_apart(source: Source, path: str | PathLike[str]) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from stepstream.errors import words_of
 from stepstream.wire.depth import is_deeper
-from stepstream.wire.events import DEFAULT_MAX_DEPTH, Done, ErrorData, UnknownData, decode_event
+from stepstream.wire.events import DEFAULT_MAX_DEPTH, Done, ErrorData, Event, UnknownData, decode_event
 from stepstream.wire.sse import Frame
 
 UNNAMED: Final = "message"
@@ -28,6 +28,15 @@ _MAX_SHOWN: Final = 80
 def is_unnamed_done(name: str, data: bytes) -> bool:
     """Return whether an event is `[DONE]` without a name."""
     return name == UNNAMED and data.strip() == DONE_DATA
+
+
+def ends_stream(event: Event) -> bool:
+    """Return whether an event says how its stream ends, and nothing of a run: `done`, `error`, named or not."""
+    if type(event.data) not in TELLING:
+        return False
+    name, data = event.name, event.payload
+    is_named = isinstance(event.data, Done | ErrorData)
+    return is_named or is_unnamed_done(name, data) or unnamed_error(name, data) is not None
 
 
 def unnamed_error(name: str, data: bytes) -> ErrorData | None:

@@ -14,6 +14,7 @@ What would break it: counting chunks or comments. Data stays bytes. It is checke
 ASCII.
 """
 
+import re
 from typing import Final
 
 import msgspec
@@ -22,6 +23,9 @@ from stepstream.errors import FrameTooLarge
 from stepstream.wire.sse_lines import FIELD_STARTS, FIELDS, LineCutter, field_of, id_of, retry_of
 
 DEFAULT_MAX_EVENT_BYTES: Final = 16 * 2**20
+
+_NOT_IN_NAME: Final = re.compile("[\r\n\ud800-\udfff]")
+_NOT_IN_ID: Final = re.compile("[\r\n\0\ud800-\udfff]")
 
 
 def _data_is_required() -> bytes:
@@ -175,6 +179,14 @@ def encode_frame(frame: Frame, *, retry: int | None = None) -> bytes:
     text = frame.data.decode().replace("\r\n", "\n").replace("\r", "\n")
     lines.extend(b"data: " + line.encode() for line in text.split("\n"))
     return b"\n".join(lines) + b"\n\n"
+
+
+def encodable(frame: Frame) -> Frame:
+    """Return a frame that lines can hold: what none can, which no parser gives but others may, becomes U+FFFD."""
+    if frame.event.isprintable() and frame.id.isprintable() and frame.data.isascii():
+        return frame
+    event, identifier = _NOT_IN_NAME.sub("\ufffd", frame.event), _NOT_IN_ID.sub("\ufffd", frame.id)
+    return Frame(event, valid(frame.data), identifier)
 
 
 def encode_comment(text: str) -> bytes:

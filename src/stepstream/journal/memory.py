@@ -1,0 +1,238 @@
+"""The journal of one process: runs in memory, as the bytes that were written, shared by all who read them.
+
+What is kept is bounded by run, in total, in number and in time. Events of ended runs go first, a whole run at a time,
+the oldest first; then those of open runs that a checkpoint stands for; in the end the oldest of open runs, and who asks
+for them gets a `JournalGap`. No method waits for anything but news, so each is one step to all others.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import islice
+from typing import Final
+from weakref import WeakValueDictionary
+
+import anyio
+
+from stepstream.errors import JournalConflict, JournalFull
+from stepstream.journal.memory_runs import KeptRun, Writer
+from stepstream.journal.news import News
+from stepstream.journal.reading import Journal
+from stepstream.journal.run_info import RunInfo
+from stepstream.live.journal import Checkpoint, Held, Opened, Pack, RunStatus
+
+MAX_RUN_BYTES: Final = 64 * 2**20
+MAX_BYTES: Final = 256 * 2**20
+MAX_RUNS: Final = 1_000
+KEEP: Final = 3_600.0
+
+OVER: Final[frozenset[RunStatus]] = frozenset({"ended", "interrupted"})
+"""What a run is that may be forgotten."""
+
+
+class MemoryJournal(Journal):
+    """Runs kept in memory, for all readers of one process.
+
+    `max_run_bytes` bounds what is kept of one run, `max_bytes` all; of ended runs the newest `max_runs` are kept, for
+    `keep` seconds after their end. `clock` returns Unix seconds, for what is told of a run.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_run_bytes: int = MAX_RUN_BYTES,
+        max_bytes: int = MAX_BYTES,
+        max_runs: int = MAX_RUNS,
+        keep: float = KEEP,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        limits = {"max_run_bytes": max_run_bytes, "max_bytes": max_bytes, "max_runs": max_runs, "keep": keep}
+        for name, value in limits.items():
+            if not value >= 0:
+                raise ValueError(f"expected {name} of at least 0, got {value!r}")
+        self._max_run_bytes, self._max_bytes, self._max_runs, self._keep = max_run_bytes, max_bytes, max_runs, keep
+        self._clock = clock
+        self._runs: dict[str, KeptRun] = {}
+        self._over: dict[str, KeptRun] = {}  # those that may be forgotten, in the order in which they ended
+        self._covered: dict[str, KeptRun] = {}  # open ones with events that their checkpoint has, too
+        self._full: dict[str, KeptRun] = {}  # open ones with events
+        self._writers: WeakValueDictionary[str, Writer] = WeakValueDictionary()
+        self._watchers: dict[News, None] = {}
+        self._run_watchers: dict[str, dict[News, None]] = {}
+        self._bytes = self._checkpoint_bytes = 0  # of all; of the checkpoints of open runs
+        self._fence = 0
+
+    def __repr__(self) -> str:
+        return f"<MemoryJournal {len(self._runs):,} runs, {self._bytes:,} bytes>"
+
+    async def open(self, run_id: str, *, writer: str, after: int = 0) -> Opened:
+        """Open a run for writing."""
+        self._forget_old()
+        run = self._runs.get(run_id)
+        if run is None and self._checkpoint_bytes > self._max_bytes:
+            expected, got = (
+                f"at most {self._max_bytes:,} bytes in checkpoints of open runs",
+                f"{self._checkpoint_bytes:,}",
+            )
+            raise JournalFull(f"expected {expected} (max_bytes), got {got}")
+        held = [] if run is None else run.held_after(after)
+        if run is None:
+            run = self._runs[run_id] = KeptRun(run_id, self._clock())
+        self._fence = run.fence = max(self._fence + 1, int(self._clock() * 1000))
+        run.writer = self._writers.setdefault(writer, Writer())
+        run.writer.seen = anyio.current_time()
+        self._say(run, "open", "")
+        self._tell(run, to_all=True)
+        return Opened(run_id, writer, run.fence, run.position, _given(held))
+
+    async def append(
+        self, opened: Opened, held: Sequence[Held] = (), *, status: RunStatus = "open", error: str = ""
+    ) -> None:
+        """Add what comes next of a run."""
+        run = self._runs.get(opened.run_id)
+        if run is None or run.fence != opened.fence:
+            raise JournalConflict(f"run {opened.run_id} was opened by another writer")
+        run.writer.seen = anyio.current_time()
+        for one in held:
+            if isinstance(one, Checkpoint):
+                self._keep_checkpoint(run, one)
+            elif one.last > run.position:
+                self._keep_pack(run, one.after(run.position))
+        is_other = status != run.status
+        if is_other:
+            self._say(run, status, error)
+        if held or is_other:
+            self._make_room(run)
+            self._tell(run, to_all=is_other)
+
+    async def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[Held]:
+        """Yield what is there now of a run after a position."""
+        run = self._runs.get(run_id)
+        for held in [] if run is None else run.held_after(after):
+            yield held
+
+    async def runs(self, run_id: str | None = None) -> AsyncIterator[RunInfo]:
+        """Yield the runs there are."""
+        self._forget_old()
+        for info in map(self._info, list(self._runs) if run_id is None else [run_id]):
+            if info is not None:
+                yield info
+
+    @asynccontextmanager
+    async def watch(self, run_id: str | None = None) -> AsyncIterator[AsyncIterator[RunInfo]]:
+        """Give an iterator of the runs there are, then of each that changes."""
+        self._forget_old()
+        known = [one for one in self._runs if run_id in (None, one)]
+        news = News(known, self._info)
+        watchers = self._watchers if run_id is None else self._run_watchers.setdefault(run_id, {})
+        watchers[news] = None
+        try:
+            yield news
+        finally:
+            del watchers[news]
+            if run_id is not None and not watchers:
+                self._run_watchers.pop(run_id, None)
+
+    def _info(self, run_id: str) -> RunInfo | None:
+        run = self._runs.get(run_id)
+        if run is None:
+            return None
+        return RunInfo(
+            id=run.id,
+            status=run.status,
+            position=run.position,
+            opened=run.opened,
+            ended=run.ended,
+            fence=run.fence,
+            error=run.error,
+            silence=max(anyio.current_time() - run.writer.seen, 0),
+        )
+
+    def _tell(self, run: KeptRun, *, to_all: bool) -> None:
+        for news in self._run_watchers.get(run.id, ()):
+            news.note(run.id)
+        for news in self._watchers if to_all else ():
+            news.note(run.id)
+
+    def _say(self, run: KeptRun, status: RunStatus, error: str) -> None:
+        """Record what becomes of a run."""
+        was_over, is_over = run.status in OVER, status in OVER
+        run.status, run.error = status, error
+        if is_over == was_over:
+            return
+        size = len(run.checkpoint.data) if run.checkpoint is not None else 0
+        if is_over:
+            run.ended, run.over_at = self._clock(), anyio.current_time()
+            self._over[run.id] = run
+            self._checkpoint_bytes -= size
+            self._full.pop(run.id, None)
+            self._covered.pop(run.id, None)
+        else:
+            run.ended = None
+            del self._over[run.id]
+            self._checkpoint_bytes += size
+            self._list(run)
+
+    def _list(self, run: KeptRun) -> None:
+        """Note what of an open run may go."""
+        for table, has_some in ((self._full, bool(run.packs)), (self._covered, run.has_covered)):
+            if has_some:
+                table[run.id] = run
+            else:
+                table.pop(run.id, None)
+
+    def _keep_pack(self, run: KeptRun, pack: Pack) -> None:
+        if pack.first != run.position + 1:
+            raise ValueError(f"expected event {run.position + 1:,} of run {run.id} next, got {pack.first:,}")
+        run.packs.append(pack)
+        run.position = pack.last
+        run.size += len(pack.data)
+        self._bytes += len(pack.data)
+        while run.size > self._max_run_bytes and len(run.packs) > 1:
+            self._drop_pack(run)
+
+    def _keep_checkpoint(self, run: KeptRun, checkpoint: Checkpoint) -> None:
+        before = len(run.checkpoint.data) if run.checkpoint is not None else 0
+        run.checkpoint = checkpoint
+        self._bytes += len(checkpoint.data) - before
+        if run.status not in OVER:
+            self._checkpoint_bytes += len(checkpoint.data) - before
+
+    def _drop_pack(self, run: KeptRun) -> None:
+        size = len(run.packs.popleft().data)
+        run.size -= size
+        self._bytes -= size
+
+    def _make_room(self, run: KeptRun) -> None:
+        """Keep within the bounds, now that a run has more."""
+        if run.status not in OVER:
+            self._list(run)
+        self._forget_old()
+        for one in self._first(self._over):
+            self._forget(one)
+        for one in self._first(self._covered):
+            self._drop_pack(one)
+            self._list(one)
+        for one in self._first(self._full):
+            self._drop_pack(one)
+            self._list(one)
+
+    def _first(self, table: dict[str, KeptRun]) -> Iterator[KeptRun]:
+        """Yield the first run of a table, again and again, as long as there is one and there is too much."""
+        while self._bytes > self._max_bytes and table:
+            yield next(iter(table.values()))
+
+    def _forget_old(self) -> None:
+        now = anyio.current_time()
+        for run in list(islice(self._over.values(), 2)):
+            if len(self._over) > self._max_runs or now - run.over_at > self._keep:
+                self._forget(run)
+
+    def _forget(self, run: KeptRun) -> None:
+        del self._runs[run.id], self._over[run.id]
+        self._bytes -= run.size + (len(run.checkpoint.data) if run.checkpoint is not None else 0)
+
+
+async def _given(held: Sequence[Held]) -> AsyncIterator[Held]:
+    for one in held:
+        yield one

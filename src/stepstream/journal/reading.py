@@ -1,0 +1,71 @@
+"""What a journal is to everybody: the five methods that one implements, and `follow`, which is built on them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from stepstream.journal.following import INTERRUPTED_AFTER, Following, followed
+from stepstream.journal.run_info import Cursor, RunInfo
+from stepstream.live.journal import Held, Opened, RunStatus
+
+
+class Journal(ABC):
+    """Runs, as numbered events, that one process writes and any number read. `live.journal` has its words.
+
+    To make one, implement the five methods; the tests that say whether they are right are in the room's README.
+    """
+
+    @abstractmethod
+    async def open(self, run_id: str, *, writer: str, after: int = 0) -> Opened:
+        """Open a run for writing, as `WritableJournal.open` says. Its fence is higher than every one before."""
+
+    @abstractmethod
+    async def append(
+        self, opened: Opened, held: Sequence[Held] = (), *, status: RunStatus = "open", error: str = ""
+    ) -> None:
+        """Add what comes next of a run, as `WritableJournal.append` says."""
+
+    @abstractmethod
+    def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[Held]:
+        """Yield what is there now of a run after a position: packs in order, the first of which may begin before.
+
+        Where events after it are gone, a checkpoint comes first, and then what follows that. Of a run that is not there
+        nothing is yielded.
+
+        Raises:
+            JournalGap: events after it are gone, and there is no checkpoint.
+        """
+
+    @abstractmethod
+    def runs(self, run_id: str | None = None) -> AsyncIterator[RunInfo]:
+        """Yield the runs there are, in the order in which they were opened first; or that one, where it is there."""
+
+    @abstractmethod
+    def watch(self, run_id: str | None = None) -> AbstractAsyncContextManager[AsyncIterator[RunInfo]]:
+        """Give an iterator of the runs there are, then of each that begins, waits, ends or is interrupted.
+
+        Of one run: of that as it is, and then whenever it changed, which each event does. Who is slow gets the newest
+        of a run once. Its `anext` may be cancelled and called again.
+        """
+
+    def follow(
+        self, run_id: str, *, after: int | str = 0, interrupted_after: float = INTERRUPTED_AFTER
+    ) -> AbstractAsyncContextManager[Following]:
+        """Return a source: the run from its first event to its end, live. It may begin later.
+
+        The changes up to the position `after`, or to a cursor, are known to the caller: they are folded and not told.
+        Where events are gone a checkpoint stands for them. It ends when the run has ended, and waits while that waits
+        for action, as long as it takes. `sequence` of its changes is the position.
+
+        Raises, while it is read:
+            RunInterrupted: the run's stream broke, or nobody has given a sign of life for `interrupted_after` seconds.
+                Who follows again goes on where it was.
+            JournalGap: what is asked for is gone, and no checkpoint stands for it; or there never was such an event.
+
+        Raises:
+            ValueError: `after` is a text that is no cursor, or below 0.
+        """
+        cursor = Cursor.parse(after) if isinstance(after, str) else Cursor(0, after)
+        if cursor.position < 0:
+            raise ValueError(f"expected after of at least 0, got {after!r}")
+        return followed(self, run_id, cursor, interrupted_after)

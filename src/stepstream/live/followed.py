@@ -1,0 +1,29 @@
+"""Following a run: what its journal holds, folded as far as it is not folded already."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from stepstream.fold.state import run_key
+from stepstream.live.journal import Checkpoint, RunPiece
+from stepstream.live.plain_route import PlainRoute
+from stepstream.live.run_opening import fold_held
+
+
+def fold_piece(piece: RunPiece, plain: PlainRoute, read: Callable[[bytes], Iterable[None]]) -> Iterator[None]:
+    """Fold a piece of a run into a stream, in steps. `read` folds bytes and dispatches their changes."""
+    accumulator, stream, key = plain.accumulator, plain.accumulator.stream, run_key(piece.run_id, "")
+    if not stream.journal:
+        stream.journal, plain.tap = piece.run_id, None  # what comes from a journal is not written again
+        accumulator.translation.be_plain()
+    held, known = piece.held, stream.state.entry(key).folded_of(piece.journal)
+    if known >= held.last:
+        stream.touch_run(piece.run_id)
+        return
+    try:
+        if piece.is_silent or isinstance(held, Checkpoint):
+            fold_held(accumulator, held if isinstance(held, Checkpoint) else held.after(known))
+        else:
+            held = held.after(known)
+            stream.sequence = held.first - 1
+            yield from read(held.data)
+    finally:
+        stream.state.entry(key).note_folded(piece.journal, stream.sequence)

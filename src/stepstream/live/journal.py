@@ -1,0 +1,147 @@
+"""What a journal of runs is to those who write it: two methods, and what goes through them.
+
+A journal keeps the events of each run, numbered 1, 2, 3, … without gap: the number is the event's position. They lie in
+packs, which are pieces of an event stream, in the vocabulary of the fold. What stands for events that are gone is a
+checkpoint: the state of the run at a position. So whoever reads a run folds it with the code that folded it first.
+
+    pack 1 to 64    pack 65 to 120    pack 121    …          open      until its writer says otherwise
+    checkpoint at 64                                       waiting, ended, interrupted
+
+Who writes a run opens it before. That gives a fence, higher than every one before: from then on what comes with a lower
+one is refused, so that two writers never mix. The readers' half of a journal is in the room of that name.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+import msgspec
+
+MAX_FRAMES: Final = 64
+"""How many events a pack holds at most."""
+
+MAX_PACK_BYTES: Final = 256 * 2**10
+"""How many bytes, unless a single event is larger."""
+
+HEARTBEAT: Final = 10.0
+"""Seconds after which a publishing process that had nothing to write gives a sign of life."""
+
+BLANK: Final = b"\n\n"
+"""What ends each event of a pack. Nothing within an event has it."""
+
+RunStatus: TypeAlias = Literal["open", "waiting", "ended", "interrupted"]
+"""What the writer of a run says of it: events come, it waits for action, it has ended, or its stream broke."""
+
+
+class Pack(msgspec.Struct, frozen=True, gc=False):
+    """Some events of a run, one after another."""
+
+    fence: int
+    """That of the writer."""
+    first: int
+    """The position of the first event."""
+    count: int
+    data: bytes
+    """A piece of an event stream: the events without ids, each ended by an empty line, lines ended by LF."""
+
+    @property
+    def last(self) -> int:
+        """The position of the last event."""
+        return self.first + self.count - 1
+
+    def after(self, position: int) -> "Pack":
+        """Return the pack without the events up to a position; itself where it has none of them."""
+        skipped = position - self.first + 1
+        if skipped <= 0:
+            return self
+        rest = self.data.split(BLANK, skipped)[-1]
+        return Pack(self.fence, position + 1, self.count - skipped, rest)
+
+    def until(self, position: int) -> "Pack":
+        """Return the pack without the events beyond a position; itself where it has none of them."""
+        count = position - self.first + 1
+        if count >= self.count:
+            return self
+        kept = BLANK.join(self.data.split(BLANK, count)[:-1]) + BLANK
+        return Pack(self.fence, self.first, count, kept)
+
+
+class Checkpoint(msgspec.Struct, frozen=True, gc=False):
+    """The state of a run as of a position, in bytes that `fold.checkpoint` reads."""
+
+    fence: int
+    last: int
+    """The position of the last event that is in it."""
+    data: bytes
+
+
+Held: TypeAlias = Pack | Checkpoint
+"""What a journal holds of a run."""
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A run that was opened for writing."""
+
+    run_id: str
+    writer: str
+    """Who opened it: the same name for all runs that one process publishes."""
+    fence: int
+    position: int
+    """That of the last event there was: the next one has the position after it."""
+    held: AsyncIterator[Held]
+    """The events up to it, from those after the position that was asked for: to be read once, or not at all."""
+
+
+class WritableJournal(Protocol):
+    """Where the runs of a processor are written to. It is called for one run by one task at a time."""
+
+    async def open(self, run_id: str, *, writer: str, after: int = 0) -> Opened:
+        """Open a run, a new one or one that others have written: from now on what they write of it is refused.
+
+        `writer` names the process, `after` is the position up to which it knows the run.
+
+        Raises:
+            JournalFull: there is no room for another run.
+            JournalGap: `held` cannot be given.
+        """
+
+    async def append(
+        self, opened: Opened, held: Sequence[Held] = (), *, status: RunStatus = "open", error: str = ""
+    ) -> None:
+        """Add what comes next of a run, and say what it is now: with nothing, it is a sign of life of the writer.
+
+        One sign counts for all runs that the writer has open. What is there already is not added again. With another
+        status than "open" it returns when all is safe; else it may return before, and a later call raises.
+
+        Raises:
+            JournalConflict: somebody has opened the run since.
+        """
+
+
+class RunPiece(msgspec.Struct, frozen=True):
+    """An item of a source that follows a run: what its journal holds next."""
+
+    journal: Any
+    run_id: str
+    held: Held
+    is_silent: bool = False
+    """Whether its changes were had before: it is folded, and nothing is told."""
+
+
+def packs_of(fence: int, first: int, blocks: Sequence[bytes]) -> list[Pack]:
+    """Return events, each without the empty line behind it, as packs. The first has the position `first`."""
+    count = len(blocks)
+    if count <= MAX_FRAMES and sum(map(len, blocks)) + count * len(BLANK) <= MAX_PACK_BYTES:  # nearly always
+        return [_pack(fence, first, blocks, 0, count)] if count else []
+    packs: list[Pack] = []
+    start = size = 0
+    for place, block in enumerate(blocks):
+        if place > start and (place - start == MAX_FRAMES or size + len(block) + len(BLANK) > MAX_PACK_BYTES):
+            packs.append(_pack(fence, first, blocks, start, place))
+            start, size = place, 0
+        size += len(block) + len(BLANK)
+    packs.append(_pack(fence, first, blocks, start, count))
+    return packs
+
+
+def _pack(fence: int, first: int, blocks: Sequence[bytes], start: int, end: int) -> Pack:
+    return Pack(fence, first + start, end - start, BLANK.join(blocks[start:end]) + BLANK)

@@ -1,0 +1,55 @@
+"""What the deltas of one text have in common, in a stream in a dialect: `translated_path` has the theory."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+
+from stepstream.dialects.translator import Counter
+from stepstream.fold.builder import Append
+from stepstream.fold.changes import MessageProgress, StepProgress
+from stepstream.live.delta_struct import DeltaStruct
+from stepstream.live.progress import LikeDeltas
+from stepstream.live.run_tap import RunTap
+from stepstream.live.stream_tap import StreamTap
+from stepstream.wire.deltas import MessageDelta
+from stepstream.wire.events import Event
+
+
+class Pattern(LikeDeltas):
+    """The deltas of one text: how their blocks begin, what their data decodes to, and what they stand for."""
+
+    __slots__ = (
+        "after", "append", "before", "counter", "decode", "decode_all", "head", "is_mixed", "like", "opening",
+        "version",
+    )  # fmt: skip
+
+    def __init__(self, event: Event, append: Append, counter: Counter, head: bytes, like: DeltaStruct) -> None:
+        progress = MessageProgress if isinstance(event.data, MessageDelta) else StepProgress
+        super().__init__(event.name, progress, append.builder)
+        self.append = append
+        self.counter = counter
+        self.version = append.builder.version
+        self.head = head
+        self.like = like
+        self.is_mixed = False  # whether other blocks that begin alike were among those of this text
+        struct: Any = like.struct
+        self.decode = msgspec.json.Decoder(struct).decode
+        self.decode_all = msgspec.json.Decoder(list[struct | int]).decode
+        told, piece = msgspec.json.encode(event.data), msgspec.json.encode(append.piece)
+        self.before, _, self.after = told.partition(b'"%b":%b' % (append.key.encode(), piece))
+        self.before += b'"%b":' % append.key.encode()
+        self.opening = b"event: %b\ndata: %b" % (event.name.encode(), self.before)
+
+    def is_taken(self, tap: StreamTap) -> bool:
+        """Return whether the run of the text is open for writing: else it must be opened first."""
+        if self.run is None:
+            self.run = tap.run_tap(self.builder)
+        return self.run is not None
+
+    def write(self, tap: StreamTap, deltas: Sequence[Any]) -> None:
+        """Let deltas be written to a journal, in the words of the fold. Their run must be open."""
+        run, opening, after, encode = cast(RunTap, self.run), self.opening, self.after, msgspec.json.encode
+        run.blocks += [opening + encode(one.piece) + after for one in deltas]
+        if run is not tap.marked:
+            tap.mark(run)
