@@ -71,6 +71,10 @@ def folded_by_event(data: Sequence[Pack]) -> list[list[Change]]:
 
 
 async def published(chunks: Iterable[bytes], **options: Any) -> tuple[MemoryJournal, Told]:
-    """Return the journal of a stream, and what was told while it was published."""
+    """Return the journal of a stream, and what was told while it was published. No run of it waits any more."""
     journal = MemoryJournal()
-    return journal, await told_of(chunks_of(chunks), Processor(journal=journal, **options))
+    told = await told_of(chunks_of(chunks), Processor(journal=journal, **options))
+    for info in [one async for one in journal.runs()]:
+        if info.status == "waiting":
+            await journal.append(await journal.open(info.id, writer="another"), status="interrupted")
+    return journal, told
