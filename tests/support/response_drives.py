@@ -80,6 +80,7 @@ async def truth(server: Server, ids: list[str]) -> Accumulator:
     """Return what the server says of responses, folded."""
     state = Accumulator()
     for identifier in ids:
+        state.translation.continue_run(ids[0])
         got = (await server.client.get(f"{server.url}/v1/responses/{identifier}")).json()
         for name in ("in_progress", got["status"]):
             response = {**got, "status": name, "output": got["output"] if name == got["status"] else []}

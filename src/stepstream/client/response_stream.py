@@ -181,7 +181,7 @@ class ResponseStream:
         while True:
             retry_after = failure.retry_after if isinstance(failure, APIError) else None
             delay, left = self._backoff.failed(anyio.current_time(), retry_after=retry_after), self._time_left
-            log_retry("the stream of a response", delay, failure, run_id=self._response_id)
+            log_retry(f"/responses/{self._response_id}", delay, failure, run_id=self._response_id)
             await anyio.sleep(min(delay, max(0.0, left)))
             if delay >= left:
                 raise broken
