@@ -20,6 +20,7 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from stepstream import (
     Processor,
+    ResponsesClient,
     RunsClient,
     StepProgress,
     StepStreamError,
@@ -127,6 +128,24 @@ async def drive(
         return Told(outcome, failure, "\n".join(map(repr, (*shown, *changes))))
 
 
+async def drive_responses(url: str, *, wire: str, total_timeout: float | None, **options: Any) -> Told:
+    """Drive a response; otherwise as `drive`."""
+    given: dict[str, Any] = {"api_key": KEY, "idle_timeout": 0.2, "reconcile_timeout": 0.3}
+    headers = {**HEADERS, **json.loads(wire)}
+    client = ResponsesClient(url, headers=headers, total_timeout=total_timeout, **given)
+    changes, failure, outcome, toolbox = list[Any](), None, None, a_toolbox()
+    parameters = {"input": RESULT, "instructions": RESULT, **options}
+    async with Processor() as processor:
+        processor.add((StepProgress, StepTransition), partial(_note, changes))
+        source = client.stream(**parameters)
+        try:
+            outcome = await client.drive(processor, toolbox, **parameters)
+        except StepStreamError as exc:
+            failure = exc
+        shown = (client, processor, toolbox, source, client._endpoint, outcome, failure)
+        return Told(outcome, failure, "\n".join(map(repr, (*shown, *changes))))
+
+
 async def _note(changes: list[Any], change: Any) -> None:
     changes.append(change)
 
@@ -168,6 +187,32 @@ async def test_no_secret_is_in_an_exception_a_repr_or_a_log(case: str, caplog: p
     assert leaked(logged(caplog, OUR_LOGS)) == []
     assert leaked(logged(caplog, THEIR_LOGS)) == []
     assert (wire.asked != [], logged(caplog, THEIR_LOGS) != "") == (True, True)  # there was something to be told
+
+
+RESPONSE_WIRES: dict[str, Callable[[], Wire]] = {
+    **{case: WIRES[case] for case in ("nothing breaks", "cut", "reset", "stall", "never known", "refused", "lost")},
+    **{case: WIRES[case] for case in ("gone", "forbidden", "redirected")},
+    "answers lost": lambda: Wire(trouble=lambda asked, before: Trouble() if before == 1 else None),
+    "answers refused": lambda: Wire(trouble=lambda asked, before: Trouble(400) if before == 1 else None),
+}
+
+
+@pytest.mark.parametrize("background", [False, True], ids=["plain", "background"])
+@pytest.mark.parametrize("case", RESPONSE_WIRES)
+async def test_no_secret_of_a_response_is_in_an_exception_a_repr_or_a_log(
+    case: str, background: bool, caplog: pytest.LogCaptureFixture
+):
+    async with breaking("tool-rounds") as server:
+        server.wired(RESPONSE_WIRES[case]())
+        headers = {"x-app": server.client.headers["x-app"], "x-wire": next(reversed(server.wires))}
+        # a response in the background would be resumed for as long as it takes
+        limit = 0.5 if case == "gone" else None
+        url, wire = url_of(server.url), json.dumps(headers)
+        told = await drive_responses(url, wire=wire, total_timeout=limit, background=background)
+    assert (told.failure is None) == (case in ENDS_WELL)
+    assert leaked(told.reprs + (told_by(told.failure) if told.failure is not None else "")) == []
+    assert leaked(logged(caplog, OUR_LOGS)) == []
+    assert leaked(logged(caplog, THEIR_LOGS)) == []
 
 
 async def test_secrets_reach_the_server():
