@@ -722,8 +722,8 @@ KNOWN_DIFFERENCES = {
     "plain_dataclass": {"a"},  # a Doc in it
     "tool": {"c"},  # a partial binds it: the model does not see it
 }
-NOT_OF_PYDANTIC = {"tagged", "struct", "nested", "recursive", "typed_dict", "mixed", "with_context"}
-"""Structs of msgspec, a ToolContext, and on Python 3.11 a TypedDict of typing."""
+NOT_OF_PYDANTIC = {"tagged", "struct", "nested", "recursive", "mixed", "with_context"}
+"""Structs of msgspec, and a ToolContext."""
 
 NAMED = {label(row): row for row in TABLE}
 

@@ -7,13 +7,13 @@ import enum
 import functools
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Generic, Literal, NamedTuple, NotRequired, Optional, TypedDict, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NotRequired, Optional, TypeVar
 
 import annotated_types
 import anyio.lowlevel
 import msgspec
 import pydantic
-from typing_extensions import Doc
+from typing_extensions import Doc, TypedDict
 
 from stepstream import ToolContext
 

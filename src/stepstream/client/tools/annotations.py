@@ -12,9 +12,8 @@ for tools, and are passed over, as the language wants it.
 
 import types
 from collections.abc import Iterable, Iterator
-from dataclasses import is_dataclass
 from datetime import datetime, time
-from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -47,6 +46,12 @@ def marked(hint: Any, mark: Any) -> Any:
     return form[hint, mark]
 
 
+def union_of(parts: tuple[Any, ...]) -> Any:
+    """Return an annotation for values of any of `parts`."""
+    form: Any = Union
+    return form[parts]
+
+
 def readable(hint: Any) -> Any:
     """Return an annotation so that msgspec reads all of it.
 
@@ -64,7 +69,7 @@ def readable(hint: Any) -> Any:
     read = tuple([*map(readable, one)] if isinstance(one, list) else readable(one) for one in parts)
     if read == parts:
         return hint
-    return Union.__getitem__(read) if origin in UNIONS else origin[read]
+    return union_of(read) if origin in UNIONS else origin[read]
 
 
 def _annotated(hint: Any, marks: Iterable[Any]) -> Any:
@@ -89,7 +94,7 @@ def _limited(hint: Any, meta: msgspec.Meta) -> Any:
     """Return an annotation whose values must keep to `meta`. None, beside them, need not."""
     if get_origin(hint) not in UNIONS:
         return marked(hint, meta)
-    return Union.__getitem__(tuple(one if one is type(None) else marked(one, meta) for one in get_args(hint)))
+    return union_of(tuple(one if one is type(None) else marked(one, meta) for one in get_args(hint)))
 
 
 def _description(mark: Any) -> str | None:
@@ -116,9 +121,8 @@ def _constraints(mark: Any) -> dict[str, Any]:
 def fields_of(kind: Any) -> list[Field]:
     """Return the fields of a class that msgspec decodes as an object; none where it is no such class."""
     kind = get_origin(kind) or kind
-    is_object = isinstance(kind, type) and (
-        issubclass(kind, msgspec.Struct) or is_dataclass(kind) or is_typeddict(kind) or hasattr(kind, "_fields")
-    )
+    marks = ("__struct_fields__", "__dataclass_fields__", "__required_keys__", "_fields")  # of a struct, …, a tuple
+    is_object = isinstance(kind, type) and any(hasattr(kind, mark) for mark in marks)
     if not is_object:
         return []
     try:

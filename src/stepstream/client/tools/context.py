@@ -22,7 +22,7 @@ class ToolContext(msgspec.Struct, frozen=True, kw_only=True):
     """The `context` that the run was driven with."""
 
     def __repr__(self) -> str:
-        return f"<ToolContext {self.name} {self.call_id} of {self.run_id}>"
+        return f"<ToolContext {self.name:.64} {self.call_id} of {self.run_id}>"
 
 
 class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,4 +38,4 @@ class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         how = "" if self.exception is None else f": {type(self.exception).__name__}"
-        return f"<ToolResult {self.context.name} {self.context.call_id} in {self.duration:.3f} s{how}>"
+        return f"<ToolResult {self.context.name:.64} {self.context.call_id} in {self.duration:.3f} s{how}>"

@@ -2,12 +2,12 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Union
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from stepstream.client.tools import pydantic_types
-from stepstream.client.tools.annotations import classes_in, descriptions_of, marked, readable
+from stepstream.client.tools.annotations import classes_in, descriptions_of, marked, readable, union_of
 
 REF_TEMPLATE: Final = "#/$defs/{name}"
 NULL: Final = msgspec.Raw(b"null")
@@ -39,7 +39,7 @@ class Parameter(NamedTuple):
         raw = msgspec.Raw  # not decoded: null is null in it
         if self.is_required:
             return (self.name, self.hint if self.adapter is None else raw)
-        kind = Union.__getitem__((self.hint, None, msgspec.UnsetType)) if self.adapter is None else raw
+        kind = union_of((self.hint, None, msgspec.UnsetType)) if self.adapter is None else raw
         return (self.name, kind, msgspec.UNSET)
 
     def value(self, decoded: Any) -> Any:
