@@ -1,0 +1,1 @@
+"""forms: what viewers of a run are sent, pure: events and changes in, frames out."""

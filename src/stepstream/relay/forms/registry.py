@@ -1,0 +1,10 @@
+"""The forms that a relay offers."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from stepstream.relay.forms.events import EVENTS
+from stepstream.relay.forms.form import FormKind
+
+FORMS: Final[Mapping[str, FormKind]] = {form.name: form for form in (EVENTS,)}
+"""By name."""
