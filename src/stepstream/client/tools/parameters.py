@@ -42,27 +42,16 @@ class Parameter(NamedTuple):
         kind = union_of((self.hint, None, msgspec.UnsetType)) if self.adapter is None else raw
         return (self.name, kind, msgspec.UNSET)
 
-    def value(self, decoded: Any) -> Any:
+    def value(self, decoded: Any, *, takes_null: bool) -> Any:
         """Return the value from what msgspec decoded; UNSET where the parameter keeps its default.
 
         Raises:
             msgspec.ValidationError: it does not fit.
         """
         is_null = decoded is None or (self.adapter is not None and decoded == NULL)
-        if decoded is not msgspec.UNSET and (not is_null or self.is_required or self.takes_null()):
+        if decoded is not msgspec.UNSET and (not is_null or self.is_required or takes_null):
             return decoded if self.adapter is None else pydantic_types.read(self.adapter, self.name, decoded)
         return msgspec.UNSET if self.make_default is None else self.make_default()
-
-    def takes_null(self) -> bool:
-        """Return whether null is one of its values."""
-        try:
-            if self.adapter is None:
-                msgspec.convert(None, self.hint)
-            else:
-                self.adapter.validate_python(None)
-        except ValueError:  # both libraries' ValidationError is one
-            return False
-        return True
 
 
 def parameter_of(parameter: inspect.Parameter, annotation: Any) -> Parameter:
@@ -119,6 +108,16 @@ def schema_of(parameters: Sequence[Parameter]) -> dict[str, Any]:
     }
     definitions |= {renames.get(name, name): one for name, one in _renamed(more, renames).items()}
     return schema | ({"$defs": typed(definitions)} if definitions else {})
+
+
+def takes_null(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> bool:
+    """Return whether null is among the values that a schema describes."""
+    if "$ref" in schema:
+        return takes_null(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    if "anyOf" in schema or "oneOf" in schema:
+        return any(takes_null(one, definitions) for one in schema.get("anyOf", schema.get("oneOf", ())))
+    kinds = schema.get("type")
+    return kinds is None or "null" in ([kinds] if isinstance(kinds, str) else kinds)
 
 
 def _classes(parameters: Sequence[Parameter]) -> list[Any]:

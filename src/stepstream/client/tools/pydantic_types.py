@@ -67,9 +67,10 @@ def read(adapter: Any, name: str, raw: msgspec.Raw) -> Any:
     try:
         return adapter.validate_json(bytes(raw))
     except ValueError as exc:  # pydantic's ValidationError is one
-        if not hasattr(exc, "errors"):
+        errors = getattr(exc, "errors", None)
+        if errors is None:
             raise
-        raise msgspec.ValidationError(_reasons(name, exc.errors(include_url=False, include_input=False))) from exc
+        raise msgspec.ValidationError(_reasons(name, errors(include_url=False, include_input=False))) from exc
 
 
 def _reasons(name: str, errors: Sequence[Mapping[str, Any]]) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from stepstream.client.tools.advice import advised
 from stepstream.client.tools.annotations import UNIONS
 from stepstream.client.tools.context import ToolContext
-from stepstream.client.tools.parameters import Parameter, parameter_of, schema_of
+from stepstream.client.tools.parameters import Parameter, parameter_of, schema_of, takes_null
 from stepstream.client.tools.strict import strict_schema
 
 NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -33,6 +33,8 @@ class Signature(NamedTuple):
     arguments: type[msgspec.Struct]
     schema: dict[str, Any]
     """Of the arguments; with `is_strict` a strict one."""
+    nullable: frozenset[str]
+    """The parameters that null is a value of. For others, null stands for the default."""
     is_strict: bool
     is_async: bool
 
@@ -46,7 +48,10 @@ class Signature(NamedTuple):
             decoded = _decoded(text, self.arguments)
         except msgspec.ValidationError as exc:
             raise advised(exc, self.schema) from exc
-        values = {one.name: one.value(getattr(decoded, one.name)) for one in self.parameters}
+        values = {
+            one.name: one.value(getattr(decoded, one.name), takes_null=one.name in self.nullable)
+            for one in self.parameters
+        }
         return {name: value for name, value in values.items() if value is not msgspec.UNSET}
 
     def call(self, text: str, context: ToolContext) -> Callable[[], Any]:
@@ -114,15 +119,27 @@ def signature_of(
     try:
         parameters = tuple(parameter_of(*one) for one in found if one[0].name not in contexts)
         schema = schema_of(parameters)
-        schema = strict_schema(schema) if is_strict else schema
+        properties, definitions = schema["properties"], schema.get("$defs", {})
+        nullable = frozenset(name for name, one in properties.items() if takes_null(one, definitions))
+        shown = strict_schema(schema) if is_strict else schema
         fields = [parameter.field for parameter in parameters]
         arguments = msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True)
         msgspec.json.Decoder(arguments)
     except TypeError as exc:
         kind = "strict JSON schema" if is_strict else "JSON form"
         raise TypeError(f"expected parameters of {known} that have a {kind}: {exc}") from exc
-    text, context_name = description_of(function, description), contexts[0] if contexts else None
-    return Signature(known, text, function, parameters, context_name, arguments, schema, is_strict, is_async(function))
+    return Signature(
+        name=known,
+        description=description_of(function, description),
+        function=function,
+        parameters=parameters,
+        context_name=contexts[0] if contexts else None,
+        arguments=arguments,
+        schema=shown,
+        nullable=nullable,
+        is_strict=is_strict,
+        is_async=is_async(function),
+    )
 
 
 def name_of(function: Callable[..., Any], name: str | None) -> str:

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
+from stepstream.client.tools.parameters import takes_null
+
 REFUSED: Final = (
     "default", "minLength", "maxLength", "uniqueItems", "minProperties", "maxProperties", "contentEncoding",
     "contentMediaType", "examples",
@@ -38,12 +40,12 @@ def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         TypeError: a parameter cannot be described so, such as a dictionary with any keys. The text names it.
     """
-    required = set(schema["required"])
+    required, definitions = set(schema["required"]), schema.get("$defs", {})
     properties = {}
     for name, one in schema["properties"].items():
         strict = _strict(one, name)
-        properties[name] = strict if name in required or _takes_null(strict) else _or_null(strict)
-    parts = {name: _strict(one, name) for name, one in schema.get("$defs", {}).items()}
+        properties[name] = strict if name in required or takes_null(one, definitions) else _or_null(strict)
+    parts = {name: _strict(one, name) for name, one in definitions.items()}
     return {
         "type": "object",
         "properties": properties,
@@ -94,11 +96,6 @@ def _tell_in_description(found: dict[str, Any]) -> None:
     if notes:
         text = ", ".join(notes)
         found["description"] = f"{found['description']} ({text})" if "description" in found else text
-
-
-def _takes_null(schema: Mapping[str, Any]) -> bool:
-    kinds = schema.get("type")
-    return kinds == "null" or "null" in (kinds or ()) or any(_takes_null(one) for one in schema.get("anyOf", ()))
 
 
 def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
