@@ -29,6 +29,8 @@ A terminal object may list fewer entries, or the same ones in another order. Lat
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from stepstream.fold.matching import ONCE, agrees, is_not_another, match, may_be
 from stepstream.fold.tree import DROPPED, Indexed, Node, TextBuffer, by_position, is_object
 from stepstream.wire.messages import Message
@@ -39,28 +41,25 @@ _HOLDERS: Final = frozenset({RunStep, Message, StepDetails})
 """What holds the lists that deltas build. A terminal object without such a list says nothing about it."""
 
 
-class Effect:
+class Effect(msgspec.Struct):
     """What a walk did."""
 
-    __slots__ = ("added", "appended", "has_repetitions", "lost", "only_append")
-
-    def __init__(self, *, has_repetitions: bool = False) -> None:
-        self.has_repetitions = has_repetitions  # of entries for one index, added up before a delta's value is taken
-        self.added = False
-        """Whether anything was added."""
-        self.lost = False
-        """Whether anything of a late delta had to be dropped."""
-        self.appended: tuple[TextBuffer, str, str] | None = None
-        """The buffer that was appended to last, the text, and the key that both stood under."""
-        self.only_append = True
-        """Whether nothing else was done than to append to at most one buffer."""
+    has_repetitions: bool = False
+    """Of entries for one index, which are added up before a delta's value is taken."""
+    added: bool = False
+    """Whether anything was added."""
+    lost: bool = False
+    """Whether anything of a late delta had to be dropped."""
+    appended: tuple[TextBuffer, str, str] | None = None
+    """The buffer that was appended to last, the text, and the key that both stood under."""
+    only_append: bool = True
+    """Whether nothing else was done than to append to at most one buffer."""
 
 
 class Policy(NamedTuple):
     """One row of the table. The functions get the node, the key, what is known, what came, and the effect."""
 
-    applies: Callable[[Node, Node], bool]
-    """Returns whether the two can be the same object."""
+    applies: Callable[[Node, Node], bool] | None  # returns whether the two can be the same object; None: they are
     keeps_null: bool
     refuses_dropped: bool
     absent: Callable[[Node, str, Any, Effect], None]
@@ -71,18 +70,19 @@ class Policy(NamedTuple):
 
 def combine(node: Node, other: Node, policy: Policy, effect: Effect) -> Effect:
     """Combine `node` with `other` as `policy` says, and return `effect`."""
-    if not policy.applies(node, other):
+    applies, keeps_null, refuses_dropped = policy[:3]
+    if applies is not None and not applies(node, other):
         effect.lost = True
         return effect
     for key, value in other.items():
         have = node.get(key)
         if value is None:
-            if policy.keeps_null and key not in node:
+            if keeps_null and key not in node:
                 node[key] = None
                 effect.only_append = False
             continue
         kind = type(value)
-        if policy.refuses_dropped and key in node.dropped and (have is None or key not in ONCE):
+        if refuses_dropped and key in node.dropped and (have is None or key not in ONCE):
             effect.lost = True
         elif have is None:
             policy.absent(node, key, value, effect)
@@ -242,7 +242,7 @@ def _complete_entries(have: Indexed, other: Indexed, effect: Effect) -> None:
     _combine_matched(have, other, COMPLETE, effect)
 
 
-MERGE: Final = Policy(lambda node, other: True, True, False, _take_added_up, _append, _merge_entries, _replace)
+MERGE: Final = Policy(None, True, False, _take_added_up, _append, _merge_entries, _replace)
 FILL: Final = Policy(is_not_another, False, True, _take_if_whole, _lose, _fill_entries, _lose)
 SUPPLY: Final = Policy(may_be, True, False, _take, _continue, _supply_entries, _keep)
 SETTLE: Final = Policy(may_be, False, False, _take_where_null, _keep, _settle_entries, _keep)

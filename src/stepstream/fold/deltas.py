@@ -127,11 +127,17 @@ class DeltaTree:
                 node[key] = TextBuffer((found,)) if key in texts else found
             elif found_kind in FULL:
                 node[key] = self._node(FULL[found_kind], found)
-            elif found is None or key != "index" or not is_struct:
-                node[key] = found if found is None else self._value(node, key, found)
+            elif found is None:
+                node[key] = None
+            elif key != "index" or not is_struct:
+                node[key] = self._value(node, key, found)
         return node
 
     def _value(self, node: Node, key: str, value: Any) -> Any:
+        if type(value) is tuple and len(value) == 1 and type(value[0]) in FULL:  # nearly all lists
+            alone = Indexed(FULL[type(value[0])])
+            self._add_entry(alone, value[0])
+            return alone
         if isinstance(value, dict):
             self.is_typed = False
             return self._node(part_of(node.struct, key), value)

@@ -20,6 +20,7 @@ ONCE: Final[Mapping[str, AnomalyCode]] = {"id": "id_conflict", "type": "type_con
 """What is set once, and the anomaly that another value is."""
 
 _IDENTIFYING: Final = frozenset({"id", "type"})
+_TEXTS: Final = frozenset({str, TextBuffer})
 
 
 def is_not_another(node: Node, other: Node) -> bool:
@@ -68,26 +69,29 @@ def covers(full: Any, known: Any) -> bool:
     if full is None or full is UNSET:
         return known is None or known is UNSET
     kind = type(known)
-    if kind is str or kind is TextBuffer:
-        return True  # the terminal object's own stays, as it does of any other plain value
     if kind is Indexed or kind is tuple:
         return not known or _covers_entries(full, known)
+    is_dict = isinstance(known, dict)
+    if not is_dict and not isinstance(known, WireObject):
+        return True  # null, a text, or a plain value: the terminal object's own stays
     is_struct = isinstance(full, WireObject)
-    if not isinstance(known, dict | WireObject):
-        return True
     if not is_struct and not isinstance(full, dict):
         return False
-    for key, value in known.items() if isinstance(known, dict) else sent_fields(known):
-        if value is not None:
-            own = getattr(full, key, None) if is_struct else full.get(key)
-            if (own != value) if key in _IDENTIFYING else not covers(own, value):
-                return False
+    for key, value in known.items() if is_dict else sent_fields(known):
+        if value is None:
+            continue
+        own = getattr(full, key, None) if is_struct else full.get(key)
+        if own is None or own is UNSET:
+            return False
+        if (own != value) if key in _IDENTIFYING else (type(value) not in _TEXTS and not covers(own, value)):
+            return False
     return True
 
 
 def _covers_entries(full: Any, known: Indexed | tuple[Any, ...]) -> bool:
     entries = known if isinstance(known, Indexed) else dict(enumerate(known))
-    if not isinstance(full, tuple) or max(entries) >= len(full) or len(entries) <= max(entries):
+    highest = max(entries)
+    if not isinstance(full, tuple) or highest >= len(full) or len(entries) <= highest:
         return False
     ids = [one.get("id") if isinstance(one, dict) else getattr(one, "id", None) for one in full]
     said = [identifier for identifier in ids if isinstance(identifier, str)]

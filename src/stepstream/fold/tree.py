@@ -140,9 +140,12 @@ def _has_index(entry: object) -> bool:
 
 def load(struct: Struct, value: Any) -> Node:
     """Return a full object as a tree; entries of its lists get their position as index."""
-    node = Node(struct)
+    node, texts = Node(struct), TEXTS[struct]
     for key, found in fields(value):
-        node[key] = load_value(node, key, found)
+        if type(found) is str:
+            node[key] = TextBuffer((found,)) if key in texts else found
+        else:
+            node[key] = load_value(node, key, found)
     return node
 
 

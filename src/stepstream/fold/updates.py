@@ -198,7 +198,7 @@ def _add(update: _Update) -> list[Change]:
         tree = None
     if builder.ended:
         return _fill(update, body)
-    if tree is None or all(value is None for value in tree.root.values()):
+    if tree is None or not any(value is not None for value in tree.root.values()):
         return update.changes
     effect = builder.merge(tree.root, has_repetitions=tree.has_odd_lists)
     if not effect.only_append:
