@@ -23,20 +23,18 @@ leaves the block: the groups stay behind, empty, without a generator around them
 
 import logging
 from contextlib import AsyncExitStack
-from contextvars import Context, copy_context
 from types import TracebackType
 from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
 
+from stepstream.live.callback_tasks import CallbackTasks
 from stepstream.live.cancellation import lone_exception
 from stepstream.live.deadlines import SubscriberDeadlines, close_late_subscribers
-from stepstream.live.delivery import deliver
 from stepstream.live.mailbox import Mailbox
 from stepstream.live.routing import Routes
 from stepstream.live.running import RunningStreams
-from stepstream.live.shapes import ShapeTable
 
 LEFT_ELSEWHERE: Final = (
     "expected the Processor to be left in the task that entered it, got another one: between hooks that are tasks of "
@@ -55,16 +53,13 @@ class Lifetime:
         self.is_closed = False
         """Whether the third phase has begun: nothing is read any more, and no subscriber can be added."""
         self.is_left = False
-        self.callback_tasks: set[int] = set()
-        """The ids of the tasks in which callbacks are called."""
         self.last: list[Mailbox] = []
         """The mailboxes that the end of the block closed: those open when the third phase began, those that were too
         slow before, and the one whose failure ended it."""
         self.deadlines = SubscriberDeadlines(self.last)
         self.running = RunningStreams(routes, self.deadlines, max_streams)
-        self.shapes = ShapeTable()
+        self._tasks = CallbackTasks(self.running.changed.notify)
         self._drain_timeout = drain_timeout
-        self._served: set[Mailbox] = set()  # those that have a task
         self._reported: list[Mailbox] = []
         self._stack = AsyncExitStack()
         self._task: anyio.TaskInfo | None = None
@@ -73,7 +68,6 @@ class Lifetime:
         self._deliveries: TaskGroup | None = None
         self._streams: TaskGroup | None = None
         self._failure: BaseException | None = None
-        self._variables = Context()
 
     @property
     def is_open(self) -> bool:
@@ -88,7 +82,7 @@ class Lifetime:
     async def enter(self) -> None:
         """Enter the task groups, and begin to deliver."""
         self._task = anyio.get_current_task()
-        self._variables = copy_context()  # not those of a callback that adds a subscriber: they would be kept with it
+        self._tasks.take_variables()
         stack = self._stack
         self._drained = anyio.CancelScope()
         self._reporters = await stack.enter_async_context(anyio.create_task_group())
@@ -125,14 +119,11 @@ class Lifetime:
         else:
             failure = self._failure
         finally:
-            self._left()
+            self.is_left = True
+            self.running.changed.notify()
         if failure is None or failure is exc:
             return is_handled and failure is None
         raise failure  # out of the handler, so that it keeps its own cause and context
-
-    def _left(self) -> None:
-        self.is_left = True
-        self.running.changed.notify()
 
     def _end_block(self, kind: object, exc: BaseException | None, traceback: object) -> bool:
         """Begin phase 1. An exception of the block leaves it in the end."""
@@ -179,11 +170,12 @@ class Lifetime:
             if not self.is_left:
                 self._end(routes, ended)
             with anyio.move_on_after(self._drain_timeout):
-                await self.running.until(lambda: self._served.isdisjoint(ended))  # noqa: B023
-            for mailbox in self._served.intersection(ended):
+                await self.running.until(lambda: not self._tasks.serving(ended))  # noqa: B023
+            for mailbox in self._tasks.serving(ended):
                 mailbox.abandon()
-            await self.running.until(lambda: self._served.isdisjoint(ended))  # noqa: B023
-        self._left()
+            await self.running.until(lambda: not self._tasks.serving(ended))  # noqa: B023
+        self.is_left = True
+        self.running.changed.notify()
 
     def stop(self) -> None:
         """Stop all streams. What they did is still delivered, within `drain_timeout` seconds."""
@@ -209,23 +201,11 @@ class Lifetime:
 
     def start_delivery(self, mailbox: Mailbox) -> None:
         """Deliver to one more subscriber, now or as soon as the block is entered."""
-        self._start(self._deliveries, mailbox)
+        self._tasks.start(self._deliveries, mailbox)
 
     def start_reporting(self, mailbox: Mailbox) -> None:
         """Report failures to one more `on_failure` callback, now or as soon as the block is entered."""
-        self._start(self._reporters, mailbox)
-
-    def _start(self, group: TaskGroup | None, mailbox: Mailbox) -> None:
-        if group is not None and mailbox.has_callback:
-            self._served.add(mailbox)
-            self._variables.run(group.start_soon, self._serve, mailbox)
-
-    async def _serve(self, mailbox: Mailbox) -> None:
-        try:
-            await deliver(mailbox, self.callback_tasks)
-        finally:
-            self._served.discard(mailbox)
-            self.running.changed.notify()
+        self._tasks.start(self._reporters, mailbox)
 
     def fail(self, failure: BaseException) -> bool:
         """End the block with `failure`. Return whether it is the first one, which leaves the block."""
@@ -237,7 +217,7 @@ class Lifetime:
 
     def is_calling(self) -> bool:
         """Return whether the current task is in a callback: what waits for deliveries would wait for itself."""
-        return anyio.get_current_task().id in self.callback_tasks
+        return anyio.get_current_task().id in self._tasks.ids
 
     def check_outside_callbacks(self, what: str, instead: str) -> None:
         """Check that the current task is in no callback.

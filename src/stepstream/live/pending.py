@@ -5,8 +5,9 @@ another task, and need no lock.
 """
 
 from collections import deque
+from collections.abc import Callable
 from contextvars import Context, copy_context
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import anyio
 
@@ -117,17 +118,25 @@ class Signal:
     __slots__ = ("event",)
 
     def __init__(self) -> None:
-        self.event: anyio.Event | None = None
-        """The event of the tasks that wait now; None while none does."""
+        self.event: anyio.Event | _Call | None = None
+        """The event of the tasks that wait now, or the call of `call_next`; None while there is neither."""
 
     async def wait(self) -> None:
         """Sleep until the next `notify`."""
-        if self.event is None:
-            self.event = anyio.Event()
-        await self.event.wait()
+        event = self.event if isinstance(self.event, anyio.Event) else anyio.Event()
+        self.event = event
+        await event.wait()
+
+    def call_next(self, call: Callable[[], object]) -> None:
+        """Let the next `notify` make a call instead: no task waits, and it may start the one that will."""
+        self.event = _Call(call)
 
     def notify(self) -> None:
         """Wake every task that waits now."""
-        if self.event is not None:
-            self.event.set()
-            self.event = None
+        event, self.event = self.event, None
+        if event is not None:
+            event.set()
+
+
+class _Call(NamedTuple):
+    set: Callable[[], object]

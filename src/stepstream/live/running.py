@@ -10,6 +10,7 @@ from stepstream.live.deadlines import SubscriberDeadlines
 from stepstream.live.pending import Signal
 from stepstream.live.publishing import Publishers
 from stepstream.live.routing import Routes
+from stepstream.live.shapes import ShapeTable
 
 
 class RunningStream(Protocol):
@@ -32,6 +33,8 @@ class RunningStreams:
         self.changed = Signal()
         self.publishers = Publishers()
         """Those that write to journals."""
+        self.shapes = ShapeTable()
+        """What their deltas have in common."""
         self._routes = routes
         self._deadlines = deadlines
         self._running: dict[RunningStream, None] = {}
