@@ -88,10 +88,10 @@ class Scanner:
             self._skip_lf, chunk = False, chunk.removeprefix(b"\n")
         if self._is_inside:
             return self._finish_block(chunk)
+        if chunk.find(b"\r") >= 0:
+            self.has_crlf, self._skip_lf = True, chunk.endswith(b"\r")
+            chunk = _with_lf(chunk)
         data = self._kept + chunk if self._kept else chunk
-        if data.find(b"\r") >= 0:
-            self.has_crlf, self._skip_lf = True, data.endswith(b"\r")
-            data = b"\n".join([*data.splitlines(), b""] if data.endswith((b"\r", b"\n")) else data.splitlines())
         end = data.rfind(_BLANK)
         rest = len(data) - end - len(_BLANK) if end >= 0 else len(data)
         if (rest > MAX_KEPT and end < 0) or len(data) > self._limit or NUL in data:
@@ -148,6 +148,14 @@ class Scanner:
         self.is_between_blocks = self._decoder._is_between_blocks
         self._is_inside = not self.is_between_blocks
         return frames
+
+
+def _with_lf(data: bytes) -> bytes:
+    """Return bytes with every line end as LF."""
+    bare = data.replace(b"\r", b"")
+    if bare.replace(b"\n", CRLF) == data:  # nearly all: every line ends with CRLF
+        return bare
+    return b"\n".join([*data.splitlines(), b""] if data.endswith((b"\r", b"\n")) else data.splitlines())
 
 
 def in_order(block: bytes) -> bytes:
