@@ -49,7 +49,8 @@ class LiveStream:
         self._settling = Settling(self.stream, self._fanout, deliver_after)
         self.stream.origin.variables, self.stream.origin.settling = self._fanout.variables, self._settling
         self.stream.wanted = routes.wanted
-        self._reader = Reader(accumulator, lifetime.routes, self._fanout, shapes=lifetime.running.shapes, tap=tap, **limits)
+        shapes = lifetime.running.shapes
+        self._reader = Reader(accumulator, routes, self._fanout, shapes=shapes, tap=tap, **limits)
         self._scope = anyio.CancelScope()
         lifetime.running.begin(self)
 
