@@ -96,9 +96,19 @@ async def test_unknown_parameter_is_refused():
 async def test_parameters_are_sent_and_others_with_them(server: Server):
     wire = Wire()
     given: JSON = {"input": "Ahoy", "temperature": 0.1, "metadata": {"a": "b"}}
-    drive = await driven(server, wire, **given, extra_body={"agent_reference": {"name": "harbour"}})
+    drive = await driven(server, wire, tools=Toolbox(), **given, extra_body={"agent_reference": {"name": "harbour"}})
     assert drive.failure is None
     assert wire.posts("/responses") == [{**given, "agent_reference": {"name": "harbour"}, "stream": True}]
+
+
+@each_row(
+    ("given", "declared"), [({}, ["double", "shout"]), ({"tools": []}, []), ({"tools": [{"name": "other"}]}, ["other"])]
+)
+async def test_tools_are_those_of_the_toolbox_unless_they_are_given(given: JSON, declared: list[str]):
+    wire = Wire()
+    async with breaking("message") as server, Processor() as processor:
+        await server.wired_responses(wire).drive(processor, doubling([]), input="Ahoy", **given)
+    assert [tool["name"] for tool in wire.posts("/responses")[0]["tools"]] == declared
 
 
 async def test_requests_are_those_that_azure_wants():

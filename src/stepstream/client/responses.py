@@ -84,9 +84,9 @@ class ResponsesClient(ApiClient):
         """Open a response, answer what it waits for until nothing does, and return the whole outcome: that of one run.
 
         All streams are read into `processor`. `toolbox` answers the calls of functions and custom tools that `tools`
-        declare, and approves those of MCP servers, `max_rounds` times at most; after that, without a toolbox, or where
-        a call of another kind waits, the outcome's `required_action` says what the run waits for. Streams that break
-        are resumed or reconciled, as by `stream`.
+        declare, its own where these are not given, and approves those of MCP servers, `max_rounds` times at most; after
+        that, without a toolbox, or where a call of another kind waits, the outcome's `required_action` says what the
+        run waits for. Streams that break are resumed or reconciled, as by `stream`.
 
         Raises:
             ToolFailed: a tool failed, and the toolbox says that nothing is answered then.
@@ -96,6 +96,8 @@ class ResponsesClient(ApiClient):
         """
         if max_rounds < 0:
             raise ValueError(f"expected max_rounds of at least 0, got {max_rounds}")
+        if toolbox is not None and "tools" not in parameters and (own := toolbox.definitions("responses")):
+            parameters["tools"] = own
         body = response_body_of(parameters)
         opened = partial(self._opened, cancel_on_exit=cancel_on_exit)
         return await drive(opened, processor, body, toolbox, context=context, max_rounds=max_rounds)
