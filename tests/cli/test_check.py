@@ -16,6 +16,8 @@ from stepstream.errors import TransportError
 from stepstream.wire.sse import Frame, FrameDecoder, encode_frame
 from tests.support.conforming_responses import STREAM
 from tests.support.conforming_streams import frames as response_frames
+from tests.support.conforming_streams import put, with_edits
+from tests.support.places import ROOT
 
 LEFT_OUT = ("incomplete_details", "max_prompt_tokens", "max_completion_tokens", "truncation_strategy")
 """What the runs of our own streams lack, and may have null."""
@@ -293,3 +295,11 @@ def test_error_that_ends_a_stream_of_responses_is_status_4(run: Callable[..., An
     got = run("check", stored([*response_frames(STREAM[:9]), Frame("error", json.dumps(error).encode())]))
     assert (got.status, got.out) == (4, b"10 events, no deviations\n")
     assert b"The ferry sank." in got.err
+
+
+def test_readme_shows_what_is_written(run: Callable[..., Any], stored: Any):
+    got = run("check", stored(response_frames(with_edits(STREAM, put(18, "text", "Two!")))))
+    readme = (ROOT / "src" / "stepstream" / "conformance" / "README.md").read_text(encoding="utf-8")
+    assert [f"    {line}" for line in got.out.decode().splitlines()] == readme.partition("summary:\n\n")[
+        2
+    ].splitlines()[:2]
