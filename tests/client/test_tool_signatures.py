@@ -11,14 +11,18 @@ import functools
 import inspect
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import openai
 import pydantic
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openai.lib._pydantic import _ensure_strict_json_schema
 
 from stepstream import Toolbox
+from stepstream.client.tools.signature import signature_of
 from stepstream.wire.tool_calls import FunctionCall, ToolCall
 from tests.support import tool_functions as functions
 from tests.support.tables import each_row
@@ -648,6 +652,23 @@ async def test_arguments_that_do_not_fit_are_refused_with_a_reason(row: Row):
     tools = registered(row.function)
     told = {arguments: json.loads(await output(tools, arguments))["error"] for arguments in row.refused}
     assert {arguments: text.removeprefix("ValidationError: ") for arguments, text in told.items()} == row.refused
+
+
+SIGNATURES = [signature_of(row.function, name="tool", description=None) for row in TABLE]
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2**70) | st.floats(width=16) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "kind", "type"]), inner),
+    max_leaves=5,
+)
+OBJECTS = st.dictionaries(st.sampled_from("abcd"), JSON_VALUES, max_size=3)
+
+
+@given(st.text(max_size=9) | OBJECTS.map(json.dumps))
+def test_no_arguments_whatever_raise_anything_but_a_refusal(arguments: str):
+    for signature in SIGNATURES:
+        with suppress(ValueError):  # of msgspec, or where half of a surrogate pair is no text
+            decoded = signature.decode(arguments)
+            assert decoded.keys() <= {parameter.name for parameter in signature.parameters}
 
 
 def references(schema: Any) -> list[str]:
