@@ -196,3 +196,19 @@ def test_readme_has_every_exception_at_its_place():
 def test_readme_of_the_fold_has_every_anomaly():
     text = (ROOT / "src" / "stepstream" / "fold" / "README.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.MULTILINE) == list(ANOMALIES.items())
+
+
+NAMED = {
+    "processor": stepstream.Processor,
+    "outcome": stepstream.Outcome,
+    "tools": stepstream.Toolbox,
+    "journal": stepstream.MemoryJournal,
+}
+"""What the names in the READMEs' code and text stand for."""
+
+
+def test_methods_that_are_named_exist():
+    text = "\n".join(path.read_text(encoding="utf-8") for path in READMES)
+    named = re.findall(rf"(?<![\w./])({'|'.join(NAMED)})\.([a-z]\w*)", text)
+    assert len(set(named)) > 20
+    assert {f"{one}.{name}" for one, name in named if not hasattr(NAMED[one], name)} == set()
