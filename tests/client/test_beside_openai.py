@@ -73,7 +73,8 @@ def said_by_us(outcome: Outcome, step: RunStep) -> list[Any]:
 async def test_response_came_to_the_same(name: str):
     async with breaking(name) as server, Processor() as processor:
         output = await by_openai(server)
-        outcome = await server.wired_responses(Wire()).drive(processor, harbour([]), input="How deep is it?")
+        client, given = server.wired_responses(Wire()), {"input": "How deep is it?", "tools": []}
+        outcome = await client.drive(processor, harbour([]), **given)
     steps = outcome.final_steps
     assert [said_by_us(outcome, step) for step in steps] == [said_by_openai(item) for item in output]
     assert [step.status for step in steps] == [item.get("status", "completed") for item in output]
