@@ -256,6 +256,7 @@ def test_import_loads_nothing_that_only_the_edges_need():
     assert {"httpx", "httpx_sse", "uvicorn"} <= optional_modules()
     assert "stepstream.live.processor" in loaded
     assert optional_modules().isdisjoint(loaded)
+    assert {"email.utils", "hashlib", "ssl", "asyncio", "trio"}.isdisjoint(loaded)
     assert [name for name in loaded if name.startswith("stepstream.") and room(name) in ("sources", "cli")] == []
 
 

@@ -15,7 +15,6 @@ the position of the event, and which of its changes it is (`run_1/7/0`). Else it
 """
 
 from collections.abc import Iterable
-from hashlib import blake2b
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
@@ -74,6 +73,8 @@ def journal_of(key: str) -> tuple[str, int]:
 
 def round_of(asked: Iterable[str]) -> str:
     """Return the part of a key that tells one round of tool calls from others: a hash of the ids asked for."""
+    from hashlib import blake2b  # it loads OpenSSL, which few streams need
+
     return "/" + blake2b("\n".join(sorted(asked)).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any, Final
 
@@ -91,6 +90,8 @@ def retry_after_of(headers: Mapping[str, str], now: float) -> float | None:
     for number, unit in ((exact.strip(), 1_000), (text, 1)):
         if number.isascii() and number.replace(".", "", 1).isdecimal() and len(number) < 20:
             return float(number) / unit
+    from email.utils import parsedate_to_datetime  # it loads much, sockets among it, which few streams need
+
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
