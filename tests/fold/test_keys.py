@@ -13,7 +13,7 @@ from stepstream.fold.cause import MAX_STATUSES, TakenStatuses
 from stepstream.fold.changes import Change, MessageProgress, RunTransition, StepProgress
 from stepstream.fold.encoding import KEYS as CLASSES
 from stepstream.fold.encoding import decode_change, encode_change
-from stepstream.fold.reconcile import missed_events
+from stepstream.fold.reconcile import ServerAnswer, missed_events
 from stepstream.fold.retelling import retell
 from stepstream.wire.events import Event
 from stepstream.wire.sse import Frame, FrameDecoder, encode_frame
@@ -183,6 +183,93 @@ def said(change: Change) -> tuple[str, str]:
     if hasattr(change, "status"):
         return type(change).__name__, change.status
     return type(change).__name__, change.id
+
+
+# Where steps and messages name no run
+
+
+def nameless(told_run: LegalRun, chance: random.Random) -> LegalRun:
+    """The run as told by a server that leaves the run's id out of steps and messages, or of some, or says null."""
+    share = chance.choice([0.5, 1])
+
+    def bare(data: bytes) -> bytes:
+        body = msgspec.json.decode(data)
+        if "run_id" in body and chance.random() < share:
+            body |= {"run_id": None}
+            if chance.random() < 0.5:
+                del body["run_id"]
+        return msgspec.json.encode(body)
+
+    def bare_frame(frame: Frame) -> Frame:
+        return frame if frame.event == "done" else Frame(frame.event, bare(frame.data), frame.id)
+
+    answer = told_run.answer
+    objects = [tuple(map(bare, kind)) for kind in (answer.steps, answer.messages)]
+    return LegalRun([[*map(bare_frame, stream)] for stream in told_run.streams], ServerAnswer(answer.run, *objects))
+
+
+def check_nameless_keys(seed: int) -> None:
+    told_run, chance = legal_run(seed), random.Random(seed)
+    bare = nameless(told_run, chance)
+    named = direct(told_run)
+    expected = keys(named)
+    for changes in (direct(bare), chunked_otherwise(bare, chance), restored(bare, chance)):
+        assert keys(changes) == expected
+        assert [change.run_id for change in changes] == [change.run_id for change in named]
+    found = keys(reconciled(bare, chance))
+    assert len(found) == len(set(found))
+    assert {change.key for change in named if getattr(change, "terminal", False)} <= set(found) <= set(expected)
+
+
+def test_keys_are_the_same_where_steps_and_messages_name_no_run() -> None:
+    for seed in range(200):
+        check_nameless_keys(seed)
+
+
+@pytest.mark.slow
+def test_keys_of_2000_runs_are_the_same_where_steps_and_messages_name_no_run() -> None:
+    for seed in range(2_000):
+        check_nameless_keys(seed)
+
+
+def test_message_of_a_user_belongs_to_no_run() -> None:
+    changes = changes_of(
+        run("queued"), message(id="msg_fern", run_id=None, role="user"), message(id="msg_moss", run_id=None)
+    )
+    assert [change.run_id for change in changes] == [RUN, None, RUN]
+    assert keys(changes)[1:] == ["/message/msg_fern/in_progress", f"{RUN}/message/msg_moss/in_progress"]
+
+
+def test_object_without_a_run_belongs_to_the_newest_of_its_stream() -> None:
+    told_runs = [run("queued", id="run_1"), run("queued", id="run_2"), run("in_progress", id="run_1")]
+    (*_, change) = changes_of(*told_runs, created(run_id=None))
+    assert (change.run_id, change.step.run_id) == ("run_2", None)
+
+
+def test_object_without_a_run_belongs_to_that_of_the_newest_step_where_no_run_was_told() -> None:
+    changes = changes_of(created(run_id="run_1"), created(id="step_moss", run_id=None), message(run_id=None))
+    assert [change.run_id for change in changes] == ["run_1"] * 3
+
+
+def test_run_finishes_no_calls_of_a_nameless_step_of_another() -> None:
+    step = created(call("call_a", name="sail"), run_id=None)
+    other = asking(call("call_a", name="sail"), id="run_2")
+    found = keys(changes_of(run("in_progress", id="run_1"), step, other))
+    assert found[1:-1] == [f"run_1/step/{STEP}/in_progress", f"run_1/call/{STEP}/call_a/started"]
+
+
+def test_object_that_came_before_any_run_belongs_to_none_until_it_names_one() -> None:
+    first, _, second, last = changes_of(
+        created(run_id=None), run("queued"), moved(status="paused", run_id=None), ended(run_id=RUN)
+    )
+    assert [change.run_id for change in (first, second, last)] == [None, None, RUN]
+
+
+def test_line_of_an_object_that_names_no_run_is_read_back_with_it() -> None:
+    changes = changes_of(run("queued"), created(call("call_a", name="sail"), run_id=None), message(run_id=None))
+    assert {change.run_id for change in changes} == {RUN}
+    check_lines(changes)
+    assert decode_change(encode_change(changes[1], snapshot=True)).step == changes[1].step
 
 
 def test_keys_stay_the_same_however_a_run_is_told() -> None:

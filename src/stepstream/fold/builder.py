@@ -29,6 +29,7 @@ from msgspec import UNSET
 from stepstream.fold.cause import TakenStatuses
 from stepstream.fold.combining import COMPLETE, FILL, MERGE, SETTLE, SETTLE_ODD, SUPPLY, Effect, combine
 from stepstream.fold.matching import contradicts, covers
+from stepstream.fold.subjects import run_in
 from stepstream.fold.tree import Node, TextBuffer, freeze, load_value
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RunStep
@@ -37,7 +38,6 @@ Obj = TypeVar("Obj", RunStep, Message)
 
 GROWN_FIELDS: Final[Mapping[type[Any], tuple[str, ...]]] = {RunStep: ("step_details",), Message: ("role", "content")}
 """The fields that deltas add to. All others come in full objects only."""
-
 
 IDENTITY: Final = ("object", "created_at", "assistant_id", "thread_id", "run_id", "type")
 """The fields that never change: where a run, step or message belongs."""
@@ -68,7 +68,7 @@ class SnapshotBuilder(msgspec.Struct, Generic[Obj], eq=False):
 
     base: Obj
     run_key: str
-    """What it is kept and dropped with: the id of its run, where it has one."""
+    """What it is kept and dropped with: `OF_RUN` and the id of its run, where it belongs to one."""
     deltas: int = 0
     """How many deltas came for it."""
     created: bool = False
@@ -86,6 +86,11 @@ class SnapshotBuilder(msgspec.Struct, Generic[Obj], eq=False):
     """The tree, where there is one; else `base` holds everything."""
     cached: Obj | None = None
     """The snapshot built last; None once something grew."""
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the run that it belongs to: the one that it names, else the one that it is kept with."""
+        return self.base.run_id or run_in(self.run_key)
 
     def __repr__(self) -> str:
         return f"<SnapshotBuilder {self.base!r} {self.deltas:,} deltas>"
@@ -123,9 +128,8 @@ class SnapshotBuilder(msgspec.Struct, Generic[Obj], eq=False):
 
     def fill(self, delta: Node) -> Effect:
         """Add of a late delta what the terminal object left null, and return what that did."""
-        effect = combine(self.tree, delta, FILL, Effect())
         self._changed()
-        return effect
+        return combine(self.tree, delta, FILL, Effect())
 
     def invalidate(self) -> None:
         """Let no code append any more that has found its way here: the object is not kept any longer."""
@@ -206,11 +210,10 @@ class SnapshotBuilder(msgspec.Struct, Generic[Obj], eq=False):
         """
         before = self.snapshot()
         said = [(field, value) for field, value in _scalars(full) if not _is_null(value)]
-        news = {field: value for field, value in said if _is_null(getattr(before, field))}
         supplement = _load(full)
         combine(self.tree, supplement, COMPLETE, Effect())
         self._changed()
-        self.base = msgspec.structs.replace(self.base, **news)
+        self.base = msgspec.structs.replace(self.base, **{k: v for k, v in said if _is_null(getattr(before, k))})
         after = self.snapshot()
         against = any(value != getattr(after, field) for field, value in said)
         return after != before, against or contradicts(self.tree, supplement)

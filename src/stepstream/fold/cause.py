@@ -6,6 +6,10 @@ asked for again.
 
     run_1/step/step_1/completed    run_1/call/step_1/call_a/started    run_1/run/requires_action/5f4dcc3b5aa765d6
 
+An object that names no run belongs to the newest run of its stream, so that its keys are those of a server that names
+it; a user's message belongs to none, and so does, until it names one, what came before any run: their keys begin with
+the slash.
+
 A run may take a status several times. Where it waits for tools, a hash of the ids asked for tells the rounds apart, in
 the key of that status and of the `queued` and `in_progress` that follow it. A status taken again with nothing asked
 between has "/2", "/3" and so on behind it (`TakenStatuses`).

@@ -1,13 +1,13 @@
 """Changes: what one event did. They are what subscribers receive."""
 
-from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
 
 from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.cause import Caused, key_of
-from stepstream.fold.subjects import Field, OfMessage, OfStep, Reference, known, whole
+from stepstream.fold.subjects import Field, Nameless, OfMessage, OfStep, Reference, known, whole
 from stepstream.wire.base import Seconds
 from stepstream.wire.deltas import MessageDelta, MessageDeltaBody, RunStepDelta, RunStepDeltaBody, delta_as_sent
 from stepstream.wire.messages import Message
@@ -30,11 +30,17 @@ class _Transition(Caused, frozen=True):
     _again: str
     """What stands behind the status in the key."""
 
+    if TYPE_CHECKING:
+        _held: Any
+
+    def _base(self) -> Any:
+        return known(self._held)
+
 
 class StepTransition(OfStep, _Transition, frozen=True):
     """A step changed its status. Exactly one transition of a step is `terminal`, by the event's name or the status."""
 
-    _step: RunStep | Reference[RunStep]
+    _held: RunStep | Nameless[RunStep] | Reference[RunStep]
 
     created_at = Field[Seconds]()
     completed_at = Field[Seconds]()
@@ -47,15 +53,12 @@ class StepTransition(OfStep, _Transition, frozen=True):
     @property
     def step(self) -> RunStep:
         """The snapshot right after the transition."""
-        return whole(self._step)
+        return whole(self._held)
 
     @property
     def key(self) -> str:
         """The same string whenever the same transition is told again."""
         return key_of(self.run_id, "step", self.step_id, self.status) + self._again
-
-    def _base(self) -> RunStep:
-        return known(self._step)
 
     def __repr__(self) -> str:
         return f"<StepTransition {self.step_id} {self.previous} → {self.status}>"
@@ -64,7 +67,7 @@ class StepTransition(OfStep, _Transition, frozen=True):
 class RunTransition(_Transition, frozen=True):
     """A run changed its status."""
 
-    _run: Run | Reference[Run]
+    _held: Run | Reference[Run]
 
     created_at = Field[Seconds]()
     started_at = Field[Seconds]()
@@ -78,7 +81,7 @@ class RunTransition(_Transition, frozen=True):
     @property
     def run(self) -> Run:
         """The object that said so."""
-        return whole(self._run)
+        return whole(self._held)
 
     @property
     def run_id(self) -> str:
@@ -96,7 +99,7 @@ class RunTransition(_Transition, frozen=True):
         return key_of(self.run_id, "run", self.status) + self._again
 
     def _base(self) -> Run:
-        return known(self._run)
+        return known(self._held)
 
     def __repr__(self) -> str:
         return f"<RunTransition {self.run_id} {self.previous} → {self.status}>"
@@ -105,7 +108,7 @@ class RunTransition(_Transition, frozen=True):
 class MessageTransition(OfMessage, _Transition, frozen=True):
     """A message changed its status. It ends by the event's name or by the status."""
 
-    _message: Message | Reference[Message]
+    _held: Message | Nameless[Message] | Reference[Message]
 
     created_at = Field[Seconds]()
     completed_at = Field[Seconds]()
@@ -115,15 +118,12 @@ class MessageTransition(OfMessage, _Transition, frozen=True):
     @property
     def message(self) -> Message:
         """The snapshot right after the transition."""
-        return whole(self._message)
+        return whole(self._held)
 
     @property
     def key(self) -> str:
         """The same string whenever the same transition is told again."""
         return key_of(self.run_id, "message", self.message_id, self.status) + self._again
-
-    def _base(self) -> Message:
-        return known(self._message)
 
     def __repr__(self) -> str:
         return f"<MessageTransition {self.message_id} {self.previous} → {self.status}>"
@@ -132,7 +132,7 @@ class MessageTransition(OfMessage, _Transition, frozen=True):
 class _Progress(Caused, Generic[Obj, Body], frozen=True):
     late: bool
     """Whether the object had ended: it got what its terminal object had left out."""
-    _builder: SnapshotBuilder[Obj] | Reference[Obj]
+    _held: SnapshotBuilder[Obj] | Reference[Obj]
     _raw: bytes
     """The bytes that the event came in."""
     _offset: int
@@ -152,12 +152,12 @@ class _Progress(Caused, Generic[Obj, Body], frozen=True):
         return found
 
     def _base(self) -> Any:
-        return self._builder.base
+        return self._held.base
 
     def _compared(self) -> list[Any]:
         base = self._base()
         sent = msgspec.json.decode(self.delta_as_sent())
-        return [*self._cause(), self.late, base.id, base.run_id or None, base.thread_id or None, sent]
+        return [*self._cause(), self.late, base.id, self._held.run_id, base.thread_id or None, sent]
 
     def delta_as_sent(self) -> bytes:
         """Return the delta as the server wrote it, unknown keys included; `null` where there is none.
@@ -177,7 +177,7 @@ class StepProgress(OfStep, _Progress[RunStep, RunStepDeltaBody], frozen=True):
     @property
     def step(self) -> RunStep:
         """The snapshot, built when read: at least as new as `delta`."""
-        return self._builder.snapshot()
+        return self._held.snapshot()
 
     def __repr__(self) -> str:
         return f"<StepProgress {self.step_id}{' late' if self.late else ''}>"
@@ -191,7 +191,7 @@ class MessageProgress(OfMessage, _Progress[Message, MessageDeltaBody], frozen=Tr
     @property
     def message(self) -> Message:
         """The snapshot, built when read: at least as new as `delta`."""
-        return self._builder.snapshot()
+        return self._held.snapshot()
 
     def __repr__(self) -> str:
         return f"<MessageProgress {self.message_id}{' late' if self.late else ''}>"

@@ -20,7 +20,7 @@ from stepstream.fold.changes import (
     ToolCallFinished,
     ToolCallStarted,
 )
-from stepstream.fold.subjects import Reference
+from stepstream.fold.subjects import Reference, subject_of
 from stepstream.wire.base import Unknown, WireObject
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.loose import Misfit, build
@@ -169,7 +169,7 @@ def _transition(
         sent = getattr(line, name)
         told = {**_decode_all(written), "id": getattr(line, own_id)} if sent is UNSET else sent
         held: Any = build(struct, told)
-        held = Reference(held) if sent is UNSET else held
+        held = Reference(held) if sent is UNSET else subject_of(held, line.run_id)
         plain: Any = kind(*line.cause, line.previous, line.status, line.terminal, "", held)
         again = line.key.removeprefix(plain.key)
         return kind(*line.cause, line.previous, line.status, line.terminal, again, held)

@@ -4,6 +4,7 @@ from typing import Any
 
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.cause import TakenStatuses
+from stepstream.fold.subjects import OF_RUN
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 
@@ -28,8 +29,8 @@ class RunEntry:
 
     def __init__(self, key: str) -> None:
         self.key = key
-        self.is_run = key.startswith("run:")
-        """Whether it is of a run; else of a step or message that names none."""
+        self.is_run = key.startswith(OF_RUN)
+        """Whether it is of a run; else of a step or message that belongs to none."""
         self.run: Run | None = None
         self.origin = StreamOrigin()
         """That of the stream which named the run last."""
@@ -68,3 +69,16 @@ class RunEntry:
     def waits(self) -> bool:
         """Whether its run waits for action, and goes on in another stream."""
         return self.run is not None and self.run.status == "requires_action"
+
+
+def run_of_nameless(
+    full: RunStep | Message, runs: dict[str, Run], steps: dict[str, SnapshotBuilder[RunStep]]
+) -> str | None:
+    """Return the id of the run that a new object which names none belongs to: the newest of its stream's `runs`.
+
+    Where the stream told of no run, it is that of the newest of its `steps`. A user's message belongs to none.
+    """
+    if isinstance(full, Message) and full.role == "user":
+        return None
+    newest = next(reversed(steps.values()), None)
+    return next(reversed(runs), None) or (newest.run_id if newest is not None else None)

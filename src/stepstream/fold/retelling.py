@@ -1,6 +1,6 @@
 """State → changes: what is known, told again as changes from nothing, for a subscriber that comes late."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
 
 from stepstream.fold.builder import SnapshotBuilder
@@ -14,6 +14,7 @@ from stepstream.fold.changes import (
     StepTransition,
 )
 from stepstream.fold.state import State, run_key
+from stepstream.fold.subjects import subject_of
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep, StepDetails
 
@@ -38,13 +39,13 @@ def retell(state: State, classes: Collection[type[Any]], key: Key | None = None)
     context that of the stream which named their run last, where that is not over or the run waits for action. Objects
     of none of `classes`, or that cannot pass `key`, may be left out: nothing is built for them.
     """
-    runs = [*_wanted(state.runs, "run_id", key, lambda run: run)] if RunTransition in classes else []
+    runs = [*_wanted(state.runs, "run_id", key)] if RunTransition in classes else []
     yield from (_of_run(state, run) for run in runs if run.status and not run.is_terminal)
     wants_steps = StepTransition in classes or StepProgress in classes
     wants_messages = MessageTransition in classes or MessageProgress in classes
-    found = _wanted(state.messages, "message_id", key, _base_of) if wants_messages else ()
+    found = _wanted(state.messages, "message_id", key) if wants_messages else ()
     messages = {message.base.id: message for message in found}
-    steps = _wanted(state.steps, "step_id", key, _base_of) if wants_steps else ()
+    steps = _wanted(state.steps, "step_id", key) if wants_steps else ()
     for builder in in_order(steps, messages):
         is_step = isinstance(builder.base, RunStep)
         yield from _of(state, builder, *((StepTransition, StepProgress) if is_step else _OF_MESSAGES))
@@ -79,22 +80,25 @@ def _of_run(state: State, run: Run) -> RunTransition:
 
 
 def _of(state: State, builder: SnapshotBuilder[Any], transition: Any, progress: Any) -> Iterator[Change]:
-    snapshot, cause = builder.snapshot(), (REPLAYED, 0, state.origin_of(builder.run_key).context, "", None)
+    cause = REPLAYED, 0, state.origin_of(builder.run_key).context, "", None
     again = builder.taken.again if builder.taken is not None else ""
-    yield transition(*cause, None, str(snapshot.status or ""), builder.ended, again, snapshot)
+    subject = subject_of(builder.snapshot(), builder.run_id)
+    yield transition(*cause, None, str(builder.base.status or ""), builder.ended, again, subject)
     if not builder.ended:
         yield progress(*cause, False, builder, b"", NO_DELTA)
 
 
-def _wanted(known: Mapping[str, V], own: str, key: Key | None, base_of: Callable[[V], Any]) -> Iterable[V]:
+def _wanted(known: Mapping[str, V], own: str, key: Key | None) -> Iterable[V]:
     """Return what of `known` may pass `key`, where that names its `own` id, its run or its thread; else all."""
     attribute, words = key or ("", ())
     if attribute == own:
         return [known[word] for word in sorted(words) if word in known]
     if attribute in ("run_id", "thread_id"):
-        return [one for one in known.values() if getattr(base_of(one), attribute) in words]
+        return [one for one in known.values() if _whose(one, attribute) in words]
     return known.values()
 
 
-def _base_of(builder: SnapshotBuilder[Any]) -> Any:
-    return builder.base
+def _whose(known: Any, attribute: str) -> Any:
+    """Return the id of the run or thread that a run, step or message belongs to."""
+    is_told = isinstance(known, Run) or attribute == "run_id"
+    return getattr(known if is_told else known.base, attribute, None)

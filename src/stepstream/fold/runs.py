@@ -2,8 +2,6 @@
 
 from typing import Final, cast
 
-from msgspec import UNSET
-
 from stepstream.fold.anomalies import AnomalyCode
 from stepstream.fold.builder import SnapshotBuilder, identified
 from stepstream.fold.cause import round_of
@@ -71,7 +69,7 @@ def _asked_for(stream: StreamState, ref: EventRef, run: Run) -> list[Change]:
         return []
     mine, touched = stream.state.entry(run_key(run.id, "")).steps, stream.steps.touched
     steps = [*mine.values(), *(step for one, step in touched.items() if not step.ended and one not in mine)]
-    own = [step for step in steps if not step.ended and step.base.run_id in (run.id, None, UNSET)]
+    own = [step for step in steps if not step.ended and step.run_id in (run.id, None)]
     return [change for step in own for change in _finish(stream, ref, step, asked)]
 
 

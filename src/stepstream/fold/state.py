@@ -3,7 +3,7 @@
 The state is three tables by id (runs, steps, messages) and, beside them, one `RunEntry` a run that says what belongs
 together. Objects are kept and dropped by entry: open runs up to a number, finished ones up to another, the oldest
 first. What one run holds is not bounded here, and a stream keeps what it touched for its outcome. A step or message
-that names no run has an entry of its own.
+that names no run is one of its stream's newest run, or has an entry of its own where there is none.
 
 A builder that is dropped gets another `version`: code that kept it for later (the fast path) sees that it is gone.
 """
@@ -18,6 +18,7 @@ from stepstream.fold.changes import Change, MessageProgress, MessageTransition, 
 from stepstream.fold.entry import RunEntry, StreamOrigin
 from stepstream.fold.object_table import ObjectTable
 from stepstream.fold.orphans import EventRef, OrphanDeltas
+from stepstream.fold.subjects import OF_RUN, run_in
 from stepstream.wire.events import Event
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
@@ -130,7 +131,7 @@ class State:
 
 def run_key(run_id: object, otherwise: str) -> str:
     """Return the key of the entry of a run, or `otherwise` where an object names no run."""
-    return f"run:{run_id}" if isinstance(run_id, str) else otherwise
+    return OF_RUN + run_id if isinstance(run_id, str) else otherwise
 
 
 class StreamState:
@@ -221,8 +222,8 @@ class StreamState:
         """Return the ids of the run and thread that an object belongs to: by default those of the newest run."""
         state, one = self.state, identifier or ""
         builder = state.steps.get(one) or state.messages.get(one)
-        if builder is not None and builder.base.run_id:
-            return builder.base.run_id, builder.base.thread_id or None
+        if builder is not None and builder.run_id is not None:
+            return builder.run_id, builder.base.thread_id or None
         run = state.runs.get(one) or next(reversed(self.runs.values()), None)
         return (run.id, run.thread_id or None) if run is not None else (None, None)
 
@@ -236,9 +237,8 @@ class StreamState:
         return [self._evicted(ref, evicted, expected, got) for evicted in dropped]
 
     def _evicted(self, ref: EventRef, key: str, expected: str, got: str) -> Anomaly:
-        kind, _, identifier = key.partition(":")
-        run_id = identifier if kind == "run" else None
-        return self.anomaly(ref, "run_evicted", identifier, expected, got, whose=(run_id, None))
+        _, _, identifier = key.partition(":")
+        return self.anomaly(ref, "run_evicted", identifier, expected, got, whose=(run_in(key), None))
 
 
 def touch(seen: dict[str, V], identifier: str, value: V) -> None:

@@ -4,7 +4,7 @@ A change holds the object itself, and in progress what builds it. A change that 
 a `Reference`: then what the line said is known, and asking for the object raises `LookupError`.
 """
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET
@@ -14,25 +14,55 @@ from stepstream.wire.objects import RunStep
 
 T = TypeVar("T")
 
+OF_RUN: Final = "run:"
+"""What the keys of those begin with that are kept and dropped with a run. Its id follows."""
+
+
+def run_in(key: str) -> str | None:
+    """Return the id of the run that such a key is of, None where it is of a step or message that belongs to none."""
+    return key.removeprefix(OF_RUN) if key.startswith(OF_RUN) else None
+
 
 class Reference(msgspec.Struct, Generic[T], frozen=True):
     """An object that a decoded line did not hold: `base` has only what the line said of it."""
 
     base: T
 
+    @property
+    def run_id(self) -> str | None:
+        """The id of its run, as the line said it."""
+        return cast(RunStep | Message, self.base).run_id or None
+
     def snapshot(self) -> T:
         """Raise `LookupError`: the object is not there."""
         raise LookupError("the change was read from a line without its object: write it with snapshot=True")
 
 
-def whole(held: T | Reference[T]) -> T:
+class Nameless(msgspec.Struct, Generic[T], frozen=True):
+    """An object that names no run, and the run that it belongs to."""
+
+    base: T
+    run_id: str
+
+    def snapshot(self) -> T:
+        """Return the object."""
+        return self.base
+
+
+def subject_of(held: T, run_id: str | None) -> T | Nameless[T]:
+    """Return an object with the run that it belongs to, where it does not name that itself."""
+    is_nameless = run_id is not None and not getattr(held, "run_id", run_id)
+    return Nameless(held, run_id) if run_id is not None and is_nameless else held
+
+
+def whole(held: T | Reference[T] | Nameless[T]) -> T:
     """Return an object. Raises `LookupError` where there is only a reference to it."""
-    return held.snapshot() if isinstance(held, Reference) else held
+    return held.snapshot() if isinstance(held, Reference | Nameless) else held
 
 
-def known(held: T | Reference[T]) -> T:
+def known(held: T | Reference[T] | Nameless[T]) -> T:
     """Return an object, or what is known of it."""
-    return held.base if isinstance(held, Reference) else held
+    return held.base if isinstance(held, Reference | Nameless) else held
 
 
 class Field(Generic[T]):
@@ -52,13 +82,18 @@ class InRun:
     __slots__ = ()
 
     if TYPE_CHECKING:
+        _held: Any
 
         def _base(self) -> RunStep | Message: ...
 
     @property
     def run_id(self) -> str | None:
-        """The id of the run that the step is of, or that writes the message; None where none is named."""
-        return self._base().run_id or None
+        """The id of the run that the step is of, or that writes the message.
+
+        Where the server names none, it is that of the newest run of the stream; None where there is none, or where a
+        user wrote the message.
+        """
+        return self._held.run_id or None
 
     @property
     def thread_id(self) -> str | None:

@@ -74,7 +74,7 @@ def started_calls(
         if identity is not None and identity[0] not in step.told:
             step.told[identity[0]] = ToldCall(index, identity[1], identity[2])
             if ToolCallStarted in stream.wanted:
-                changes.append(ToolCallStarted(*ref.cause, index, *identity, *ids_of(step.base), snapshot_of(call)))
+                changes.append(ToolCallStarted(*ref.cause, index, *identity, *ids_of(step), snapshot_of(call)))
     return changes
 
 
@@ -113,12 +113,12 @@ def finished_call(
         return []
     frozen = snapshot_of(call)
     named = identifier, told.type, frozen.tool_name or told.name
-    return [ToolCallFinished(*ref.cause, told.index, *named, *ids_of(step.base), frozen)]
+    return [ToolCallFinished(*ref.cause, told.index, *named, *ids_of(step), frozen)]
 
 
-def ids_of(step: RunStep) -> tuple[str, str | None, str | None]:
+def ids_of(step: SnapshotBuilder[RunStep]) -> tuple[str, str | None, str | None]:
     """Return the ids of a step, of its run and of its thread."""
-    return step.id, step.run_id or None, step.thread_id or None
+    return step.base.id, step.run_id, step.base.thread_id or None
 
 
 def snapshot_of(call: Call) -> AnyToolCall:

@@ -13,10 +13,12 @@ from stepstream.fold.anomalies import AnomalyCode
 from stepstream.fold.builder import GROWN_FIELDS, Append, SnapshotBuilder
 from stepstream.fold.changes import NO_DELTA, Change, MessageProgress, StepProgress
 from stepstream.fold.deltas import Conflict, DeltaTree, Unclear
+from stepstream.fold.entry import run_of_nameless
 from stepstream.fold.lifecycle import CREATING_EVENTS, ENDING_EVENTS
 from stepstream.fold.object_table import ObjectTable
 from stepstream.fold.orphans import EventRef
 from stepstream.fold.state import StreamState, run_key, touch
+from stepstream.fold.subjects import subject_of
 from stepstream.fold.tool_calls import Call, calls_of, ended_calls, started_calls, touched_calls
 from stepstream.fold.tree import Node
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
@@ -44,7 +46,8 @@ class _Update(msgspec.Struct, gc=False):
         status: Any = builder.base.status or ""
         again = builder.take_status(previous, status, ends=ends)
         if make in self.stream.wanted:
-            self.changes.append(make(*self.ref.cause, previous, status, ends, again, builder.snapshot()))
+            held = subject_of(builder.snapshot(), builder.run_id)
+            self.changes.append(make(*self.ref.cause, previous, status, ends, again, held))
 
     def progress(self, body: Any = None, *, late: bool = False) -> None:
         """Note the progress that a delta made; without a body, that of a full object."""
@@ -84,8 +87,10 @@ def _open(
 ) -> list[Change]:
     """Begin to build an object, from the deltas that waited for it too."""
     waited = stream.orphans.take((table.name, full.id)) if stream.orphans.count else []
-    key = run_key(full.run_id, f"{table.name}:{full.id}")
-    builder: SnapshotBuilder[Any] = SnapshotBuilder(_without_grown(full) if ends and waited else full, key)
+    run_id = full.run_id or run_of_nameless(full, stream.runs, stream.steps.touched)
+    builder: SnapshotBuilder[Any] = SnapshotBuilder(full, run_key(run_id, f"{table.name}:{full.id}"))
+    if ends and waited:  # they build the fields that grow, and then it settles them
+        builder.base = msgspec.structs.replace(full, **dict.fromkeys(GROWN_FIELDS[type(full)]))
     builder.created = ref.event.name in CREATING_EVENTS
     entry = table.add(builder)
     touch(table.touched, full.id, builder)
@@ -99,11 +104,6 @@ def _open(
     for delta in waited:
         update.changes += _add(_Update(stream, delta, table, builder))
     return [*update.changes, *stream.bound(ref, entry)]
-
-
-def _without_grown(full: Any) -> Any:
-    """Return `full` without the fields that grow: the deltas that waited build them, and then it settles them."""
-    return msgspec.structs.replace(full, **dict.fromkeys(GROWN_FIELDS[type(full)]))
 
 
 def _update(update: _Update, full: Any) -> list[Change]:

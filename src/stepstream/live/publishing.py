@@ -5,7 +5,7 @@ source falls silent is written by the `Publisher` of its journal, `WRITE_AFTER` 
 also gives the sign of life, one for all runs of the processor every `HEARTBEAT` seconds.
 """
 
-import secrets
+import os
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Final
@@ -28,7 +28,7 @@ class Publisher:
 
     def __init__(self, journal: WritableJournal) -> None:
         self._journal = journal
-        self._name = secrets.token_hex(8)
+        self._name = os.urandom(8).hex()
         self._taps: dict[StreamTap, None] = {}
         self._noted: dict[StreamTap, None] = {}
         self._changed = Signal()

@@ -68,7 +68,7 @@ class _Route:
         """Return the mailboxes whose filter a change may pass."""
         if not self.by_value:
             return self.unfiltered
-        return self.for_builder(change._builder) if self.kind in PROGRESS else self._look_up(change)
+        return self.for_builder(change._held) if self.kind in PROGRESS else self._look_up(change)
 
     def for_builder(self, builder: SnapshotBuilder[Any]) -> list[Mailbox]:
         """Return the mailboxes that may want the progress of a step or message.

@@ -64,7 +64,7 @@ def run_named(event: Event, state: State) -> str:
         found = data.run_id
     if not found and isinstance(data, RunStep | RunStepDelta | Message | MessageDelta | Malformed):
         known: Any = state.steps.get(data.id or "") or state.messages.get(data.id or "")
-        found = known.base.run_id if known is not None else None
+        found = known.run_id if known is not None else None
     return found or ""
 
 

@@ -77,7 +77,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     waiting_streams: int
     """Those that wait until fewer than `max_streams` are read."""
     open_runs: int
-    """Those that are kept; a step or message that names no run counts as one."""
+    """Those that are kept; a step or message that belongs to no run counts as one."""
     finished_runs: int
     """Likewise."""
     unreported: int

@@ -127,7 +127,7 @@ class StreamTap:
 
     def run_tap(self, builder: SnapshotBuilder[Any]) -> RunTap | None:
         """Return what takes the deltas of a step or message, None while its run is not open. It is written to next."""
-        own = builder.base.run_id
+        own = builder.run_id
         run = self.runs.get(own) if own else self._newest
         if run is not None and run is not self.marked and not self.wanted:
             self.mark(run)

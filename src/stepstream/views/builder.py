@@ -56,7 +56,7 @@ class ViewBuilder:
         self.anomalies[anomaly.code] += 1
         known = self._state.steps.get(anomaly.id or "") or self._state.messages.get(anomaly.id or "")
         newest = next(reversed(self._state.runs), "")
-        run_id = known.base.run_id if known is not None else anomaly.id
+        run_id = known.run_id if known is not None else anomaly.id
         is_known = isinstance(run_id, str) and self._state.runs.get(run_id) is not None
         self._run_anomalies[str(run_id) if is_known else newest] += 1
 
