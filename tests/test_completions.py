@@ -20,6 +20,9 @@ OFFERED = {
     "stepstream.Toolbox().": {
         "after", "approvals", "approve", "before", "custom", "definitions", "function", "on_failure", "outputs",
     },
+    "stepstream.ResponsesClient('').": {
+        "attach", "cancel", "drive", "input_items", "retrieve", "stream",
+    },
     "one: stepstream.Subscription = 1; one.": {
         "close", "coalesced", "delivered", "dropped", "failed", "failure", "is_closed", "offered", "retried",
     },

@@ -5,9 +5,16 @@ import os
 import sys
 
 import anyio
+import pytest
 
 from stepstream.simulator import app, serve
 from tests.support.places import ROOT
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The recipes choose their own event loop: that of the test is the server's."""
+    return "asyncio"
 
 
 async def printed(recipe: str, scenario: str) -> list[str]:

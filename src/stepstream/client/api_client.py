@@ -29,7 +29,7 @@ class ApiClient:
     other call, `reconcile_timeout` for polling a run whose stream broke. Requests are sent up to `attempts` times.
     """
 
-    own_headers: ClassVar[Mapping[str, str]] = {}
+    _own_headers: ClassVar[Mapping[str, str]] = {}
     """What every request to its API has, unless `headers` say otherwise."""
 
     def __init__(
@@ -58,7 +58,7 @@ class ApiClient:
             auth=auth or ("api-key" if isinstance(api_key, str) and api_version is not None else "bearer"),
             api_version=api_version,
             default_headers=dict(headers or {}),
-            own_headers=self.own_headers,
+            own_headers=self._own_headers,
         )
         self._endpoint.check()
         timeouts = Timeouts(

@@ -27,7 +27,7 @@ class RunsClient(LookupMethods):
     `base_url` is where `/threads` is, such as `https://api.example.com/v1`. The other options are those of `ApiClient`.
     """
 
-    own_headers = MappingProxyType({"OpenAI-Beta": "assistants=v2"})  # OpenAI's own API wanted it, others ignore it
+    _own_headers = MappingProxyType({"OpenAI-Beta": "assistants=v2"})  # OpenAI's own API wanted it, others ignore it
 
     def stream_run(
         self,
