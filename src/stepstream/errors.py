@@ -94,7 +94,7 @@ class DecodeError(ProtocolError):
         self.code = code
         self.expected = expected
         self.got = got
-        self.reason = f"expected {expected}, got {got}"
+        self.reason: str = f"expected {expected}, got {got}"
 
 
 class TransportError(StepStreamError):

@@ -72,7 +72,7 @@ class Accumulator:
         state: State | None = None,
         dialect: str = AUTO,
     ) -> None:
-        self.state = State(retain=retain, max_open_runs=max_open_runs) if state is None else state
+        self.state: State = State(retain=retain, max_open_runs=max_open_runs) if state is None else state
         self.stream = StreamState(self.state, context)
         self.translation = Translation(self.state.dialect, dialect, max_depth=max_depth)
         self._rules = _rules(self.stream)

@@ -24,7 +24,7 @@ class StreamHandle:
         self._stream: LiveStream | None = stream  # until it has ended: nothing of it is kept then
         self._lifetime = stream.lifetime
         self._run_id: str | None = None
-        self.context = stream.stream.context
+        self.context: Any = stream.stream.context
         """What `start` was given."""
         self._outcome: Outcome | None = None
         self._error: Exception | None = None

@@ -53,7 +53,7 @@ class FrameDecoder:
     __slots__ = ("_data", "_event", "_failed", "_id", "_limit", "_lines", "_size", "last_event_id", "retry")
 
     def __init__(self, *, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES, last_event_id: str = "") -> None:
-        self.last_event_id = last_event_id
+        self.last_event_id: str = last_event_id
         """The id as of the last dispatched block: what a reconnection sends."""
         self.retry: int | None = None
         """The reconnection time in milliseconds that the server asked for, or None."""
