@@ -463,6 +463,7 @@ async def test_exception_of_a_tool_is_logged_with_its_traceback_and_not_with_wha
     assert "Traceback" in caplog.text
     assert [one for one in shown if one not in caplog.text] == []
     assert "canary" not in caplog.text
+    assert "call_in_time" not in caplog.text  # how it was called says nothing of the failure
 
 
 async def test_arguments_that_do_not_fit_have_no_traceback(caplog: pytest.LogCaptureFixture):

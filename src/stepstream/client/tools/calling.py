@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, Final
 
 import anyio
@@ -64,6 +65,16 @@ def without_text(error: BaseException) -> BaseException:
     return _copied(error, {}) or error
 
 
+def _in_function(traceback: TracebackType | None) -> TracebackType | None:
+    """Return a traceback from the function that was called on: how it was called says nothing of its failure."""
+    found = one = traceback
+    while one is not None and one.tb_next is not None:
+        if one.tb_frame.f_code.co_filename == __file__:
+            found = one.tb_next
+        one = one.tb_next
+    return found
+
+
 def _copied(error: BaseException | None, copies: dict[int, BaseException]) -> BaseException | None:
     if error is None:
         return None
@@ -74,7 +85,7 @@ def _copied(error: BaseException | None, copies: dict[int, BaseException]) -> Ba
         kind.__name__, (Exception,), {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
     )()
     copies[id(error)] = copy
-    copy.__traceback__ = error.__traceback__
+    copy.__traceback__ = _in_function(error.__traceback__)
     inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
     copy.__cause__, copy.__context__ = _copied(inner, copies), _copied(error.__context__, copies)
     copy.__suppress_context__ = error.__suppress_context__
