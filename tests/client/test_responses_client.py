@@ -487,6 +487,45 @@ async def test_stream_of_another_protocol_is_called_that():
     assert "chat.completion.chunk" in str(drive.failure)
 
 
+async def test_page_instead_of_a_stream_is_called_that():
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await send_body(send, 200, b'{"error": {"message": "sign in"}}', "text/event-stream")
+
+    async with breaking(application) as server:
+        drive = await driven(server, Wire())
+    assert "sign in" in str(drive.failure)
+
+
+async def test_server_that_keeps_no_responses_is_a_stream_that_broke():
+    """vLLM and LM Studio answer so: what is to be known is that the stream broke."""
+    wire = Wire(Break("cut", 1, "event", 9), lambda asked, _: Trouble(405) if asked.method == "GET" else None)
+    async with breaking("code") as server:
+        drive = await driven(server, wire)
+    assert isinstance(drive.failure, StreamTruncated)
+    assert "the server does not say what became of the response" in str(drive.failure)
+    assert isinstance(drive.failure.__cause__, APIError)
+
+
+@each_row("status", [500, 200])
+async def test_trouble_that_passes_is_waited_out(status: int):
+    def trouble(asked: Any, before: int) -> Trouble | None:
+        return Trouble(status) if asked.method == "GET" and before < 2 else None
+
+    async with breaking("code") as server:
+        drive = await driven(server, Wire(Break("cut", 1, "event", 9), trouble))
+        assert await wrong_with(server, drive) == "reconciled"
+
+
+async def test_response_that_was_queued_when_its_stream_broke_is_told_in_legal_order():
+    async with breaking("code") as server:
+        wire = Wire(Break("cut", 1, "event", 2))
+        client = server.wired_responses(wire)
+        drive = await driven(server, wire, client=client, extra_body={"background": True, "metadata": {}}, store=True)
+        assert await wrong_with(server, drive) == "whole"
+    statuses = [change.status for change in drive.changes if isinstance(change, RunTransition)]
+    assert statuses == ["queued", "in_progress", "completed"]
+
+
 async def test_response_is_asked_for_no_longer_than_it_is_to():
     async with breaking("code", pace="real") as server:
         options: JSON = {"reconcile_timeout": 0.3}

@@ -31,11 +31,11 @@ from typing import Any, TypeAlias
 
 import anyio
 
-from stepstream.client.polling import RetryUntil, RunPoller, reworded
+from stepstream.client.polling import OWN_LIMIT, RunPoller, reworded
 from stepstream.client.response_answer import ResponseAnswer, ResponseKey
 from stepstream.client.response_notes import ResponseNotes
 from stepstream.client.response_plan import ResponseCalls, StreamPlan
-from stepstream.errors import APIError, StepStreamError, StreamTruncated, TransportError
+from stepstream.errors import APIError, FrameTooLarge, StepStreamError, StreamTruncated, TransportError
 from stepstream.fold.lifecycle import SETTLED_RUN
 from stepstream.live.log_ids import ids_of
 from stepstream.live.marks import ContinuedRun, Reconnected, ServerEvents
@@ -44,6 +44,7 @@ from stepstream.sources.backoff import Backoff
 from stepstream.sources.event_stream import EventStream
 from stepstream.sources.http_errors import is_transient
 from stepstream.sources.retry_log import log_retry
+from stepstream.wire.error_body import foreign_text
 
 _log = logging.getLogger("stepstream.client")
 
@@ -62,13 +63,13 @@ class ResponseStream:
         self._response_id = response_id
         self._pending: list[Item] = [ContinuedRun(plan.continued)] if plan.continued else []
         self._notes = ResponseNotes() if plan.is_resumable or not plan.is_kept else None
-        self._opening: ItemDecoder | None = ItemDecoder()  # until the id is known
-        self._has_events = False
+        self._opening: ItemDecoder | None = ItemDecoder()  # until an event came
         self._is_live = stream is not None  # whether the stream is the one to learn from
         self._status: object = None  # of the response, before it
         self._asked_after: int | None = None  # the number that the newest connection was to begin after
         self._backoff = Backoff()
         self._connection = AsyncExitStack()
+        self._broken: TransportError | None = None  # why the response is asked for
         self._poller: RunPoller[ResponseAnswer] | None = None
         self._has_ended = False
 
@@ -104,13 +105,13 @@ class ResponseStream:
         if self._has_ended:
             raise StopAsyncIteration
         if self._poller is not None:
-            return self._answered(await anext(self._poller))
+            return self._told(await self._answer(self._poller))
         if self._stream is None:
             return await self._attach()
         try:
             item = await anext(self._stream)
         except StopAsyncIteration:
-            if self._stream.is_over or (not self.response_id and self._has_events):
+            if self._stream.is_over or self._is_foreign:
                 raise  # of the second, the reader of the stream says what came instead
             failure: TransportError = StreamTruncated("the stream ended before its response did")
         except TransportError as exc:
@@ -126,8 +127,17 @@ class ResponseStream:
         if self._notes is not None:
             self._notes.feed(item)
         if self._opening is not None:
-            self._has_events = self._has_events or bool(self._opening.feed(item))
-            self._opening = None if self._has_events else self._opening
+            try:
+                self._opening.feed(item)
+            except FrameTooLarge:
+                self._opening = None
+            else:
+                self._opening = self._opening if self._opening.is_empty else None
+
+    @property
+    def _is_foreign(self) -> bool:
+        """Whether what came is of no protocol that is read here."""
+        return not self.response_id and (self._opening is None or bool(foreign_text(self._opening.opening)))
 
     async def _attach(self) -> Item:
         """Open the first connection to a response that is known by its id; where there is no stream, ask for it."""
@@ -136,7 +146,7 @@ class ResponseStream:
         except APIError as refused:
             if is_transient(refused):
                 raise
-            self._poll(TransportError(f"its stream was refused ({refused.status_code})"))
+            self._poll(TransportError(f"the stream of response {self._response_id} was refused"))
         return await anext(self)
 
     async def _recover(self, failure: TransportError) -> Item:
@@ -150,8 +160,9 @@ class ResponseStream:
         if not self._plan.is_kept:
             text = f"{failure}, and a response with store=False cannot be asked for"
             raise reworded(failure, text) from failure
-        ids = ids_of(self._key)
+        ids = ids_of(ResponseKey(self._response_id))
         _log.info("the stream of response %s broke (%s)", self._response_id, failure, extra=ids)
+        self._broken = failure
         number = self._notes.number if self._notes is not None and self._plan.is_resumable else None
         if number is None:
             self._poll(failure)
@@ -167,12 +178,11 @@ class ResponseStream:
         self._is_live = False
 
     async def _has_ended_meanwhile(self, failure: TransportError) -> bool:
-        """Ask for the response, as often as that takes. Where it has ended, its end follows, and nothing more."""
-        retry = RetryUntil(self._limit, failure, anyio.current_time(), self._key)
-        answer = await retry.call(self._fetch)
+        """Ask for the response once. Where it has ended, its end follows, and nothing more."""
+        answer = await self._answer(self._new_poller(failure))
         self._has_ended = answer.status in SETTLED_RUN
         if self._has_ended:
-            self._pending.append(self._answered(answer))
+            self._pending.append(self._told(answer))
         return self._has_ended
 
     async def _resume(self, number: int, broken: TransportError) -> None:
@@ -184,7 +194,7 @@ class ResponseStream:
             log_retry(f"/responses/{self._response_id}", delay, failure, run_id=self._response_id)
             await anyio.sleep(min(delay, max(0.0, left)))
             if delay >= left:
-                raise broken
+                raise reworded(broken, f"{broken}, and total_timeout has passed") from failure
             try:
                 await self._open(number)
             except StepStreamError as exc:
@@ -204,9 +214,24 @@ class ResponseStream:
         self._backoff.opened(anyio.current_time())
 
     def _poll(self, failure: TransportError) -> None:
-        self._poller = RunPoller(self._fetch, self._key, timeout=self._limit, failure=failure)
+        self._poller = self._new_poller(failure)
 
-    def _answered(self, answer: ResponseAnswer) -> ServerEvents:
+    def _new_poller(self, failure: TransportError) -> RunPoller[ResponseAnswer]:
+        left = self._time_left
+        timeout, limit = (left, "total_timeout") if left < self._plan.timeout else (self._plan.timeout, OWN_LIMIT)
+        return RunPoller(self._fetch, ResponseKey(self._response_id), timeout=timeout, failure=failure, limit=limit)
+
+    async def _answer(self, poller: RunPoller[ResponseAnswer]) -> ResponseAnswer:
+        """Return what the server says next. Where it does not know the response, it is the break that is raised."""
+        try:
+            return await anext(poller)
+        except APIError as refused:
+            if self._broken is None:
+                raise
+            text = f"{self._broken}, and the server does not say what became of the response: {refused}"
+            raise reworded(self._broken, text) from refused
+
+    def _told(self, answer: ResponseAnswer) -> ServerEvents:
         """Return the events that an answer is, after what was told."""
         events = answer.events(self._status)
         self._status = answer.status
@@ -218,13 +243,5 @@ class ResponseStream:
         return await self._calls.fetch(self._response_id)
 
     @property
-    def _key(self) -> ResponseKey:
-        return ResponseKey(self._response_id)
-
-    @property
     def _time_left(self) -> float:
         return self._plan.deadline - anyio.current_time()
-
-    @property
-    def _limit(self) -> float:
-        return max(0.0, min(self._plan.timeout, self._time_left))
