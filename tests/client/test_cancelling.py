@@ -56,3 +56,31 @@ async def test_drive_can_be_cancelled_at_every_await_and_leaves_nothing_behind(s
             assert {task.id for task in anyio.get_running_tasks()} <= before
             await wire.closed()
     assert moment > 40
+
+
+async def response_cancelled_at(server: Server, moment: int, wire: Wire, tools: Waiting, *, background: bool) -> bool:
+    """The same of a response."""
+    client = server.wired_responses(wire, own=True)
+    with anyio.fail_after(10):
+        async with Processor() as processor:
+            with anyio.CancelScope() as scope:
+                drive = client.drive(processor, tools, input="x", background=background)
+                await cancelling(drive, scope, moment)
+    return scope.cancel_called
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("background", [False, True], ids=["plain", "background"])
+async def test_drive_of_a_response_can_be_cancelled_at_every_await(background: bool, monkeypatch: pytest.MonkeyPatch):
+    """A stream breaks, so that it is resumed or asked for, too."""
+    monkeypatch.setattr("stepstream.sources.backoff.FIRST", 0.001)
+    async with breaking("function") as server:
+        before = {task.id for task in anyio.get_running_tasks()}
+        for moment in count(1):
+            wire, tools = Wire(Break("cut", 1, "event", 5)), Waiting()
+            if not await response_cancelled_at(server, moment, wire, tools, background=background):
+                break
+            assert tools.running == 0
+            assert {task.id for task in anyio.get_running_tasks()} <= before
+            await wire.closed()
+    assert moment > 25

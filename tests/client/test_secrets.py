@@ -27,6 +27,7 @@ from stepstream import (
     StepTransition,
     Toolbox,
     ToolFailed,
+    accumulate,
     connect,
     record,
 )
@@ -290,6 +291,17 @@ async def test_recording_has_no_secret(case: str, tmp_path: Path):
             await processor.run(record(source, tmp_path / "run.sse"))
     files = files_in(tmp_path)
     assert (len(files), leaked("".join(files))) == (int(case != "refused"), [])
+
+
+async def test_recording_of_a_response_has_what_was_asked_for_and_no_secret(tmp_path: Path):
+    async with breaking("code") as server, Processor() as processor:
+        headers = server.wired(WIRES["cut"]())._endpoint.default_headers
+        client = ResponsesClient(url_of(server.url), api_key=KEY, headers={**headers, **HEADERS})
+        outcome = await processor.run(record(client.stream(input="Ahoy"), tmp_path / "run.sse"))
+    again = accumulate([(tmp_path / "run.sse").read_bytes()])
+    assert outcome.reconciled
+    assert [step.status for step in again.steps.values()] == ["completed", "completed"]
+    assert leaked("".join(files_in(tmp_path))) == []
 
 
 @asynccontextmanager

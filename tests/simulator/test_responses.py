@@ -124,6 +124,18 @@ async def test_same_seed_gives_the_same_bytes():
     assert [one.frames for one in first] != [one.frames for one in await told("parallel-functions", seed=8)]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("name", BIG)
+async def test_folding_a_big_scenario_gives_what_the_server_lists(name: str):
+    [one] = await told(name)
+    steps = folded([one]).steps
+    assert {key: plain(step) for key, step in folded([one._replace(frames=one.frames[-1:])]).steps.items()} == {
+        key: plain(step) for key, step in steps.items()
+    }
+    assert [step.status for step in steps.values()] == ["completed", "completed"]
+
+
 # Calls
 
 

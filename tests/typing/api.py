@@ -33,6 +33,7 @@ from stepstream import (
     Processor,
     Reconnected,
     RequiredAction,
+    ResponsesClient,
     Run,
     RunsClient,
     RunStep,
@@ -368,6 +369,26 @@ async def runs_are_asked_for(client: RunsClient, processor: Processor) -> None:
         assert_type(stream.request_id, str | None)
 
 
+async def responses_are_driven(client: ResponsesClient, processor: Processor, tools: Toolbox) -> None:
+    outcome = await client.drive(processor, tools, context=1, max_rounds=3, model="gpt-5", input="Hi", store=False)
+    assert_type(outcome, Outcome)
+    assert_type(await client.drive(processor, input=[{"role": "user"}], extra_body={"x": 1}), Outcome)
+    await client.drive(processor, tools, temprature=1)  # type: ignore[call-arg]
+    await client.drive(processor, tools, background="yes")  # type: ignore[arg-type]
+    async with client as entered:
+        assert_type(entered, ResponsesClient)
+
+
+async def responses_are_asked_for(client: ResponsesClient, processor: Processor) -> None:
+    assert_type(await client.retrieve("r"), dict[str, Any])
+    assert_type(await client.cancel("r"), dict[str, Any])
+    assert_type(await client.input_items("r"), list[dict[str, Any]])
+    assert_type(await processor.run(client.stream(input="Hi", background=True, cancel_on_exit=True)), Outcome)
+    assert_type(await processor.run(client.attach("r", cancel_on_exit=True)), Outcome)
+    async with client.stream(input="Hi") as stream:
+        assert_type((stream.response_id, stream.request_id), tuple[str, str | None])
+
+
 async def token() -> str:
     return "t"
 
@@ -376,6 +397,8 @@ def clients_are_made(http: httpx.AsyncClient, other: httpx2.AsyncClient) -> None
     RunsClient("http://x", api_key="k", client=http)
     RunsClient("http://x", api_key=token, auth="bearer", client=other)
     RunsClient("http://x", api_key=lambda: "k", headers={"a": "b"})
+    ResponsesClient("http://x", api_key=token, api_version="preview", client=other)
+    ResponsesClient("http://x", api_key=lambda: "k", fast=True)
     RunsClient("http://x", auth="basic")  # type: ignore[arg-type]
     RunsClient("http://x", "k")  # type: ignore[call-arg]
 

@@ -71,7 +71,6 @@ class ResponseStream:
         self._connection = AsyncExitStack()
         self._broken: TransportError | None = None  # why the response is asked for
         self._poller: RunPoller[ResponseAnswer] | None = None
-        self._has_ended = False
 
     def __repr__(self) -> str:
         return f"<ResponseStream {self.response_id or 'of an unknown response'}>"
@@ -84,8 +83,12 @@ class ResponseStream:
     @property
     def status(self) -> object:
         """The status of the response as it was told last; None where it was not."""
-        live = self._stream.run_status if self._stream is not None and self._is_live else None
-        return live or self._status
+        return (self._stream.run_status if self._stream is not None and self._is_live else None) or self._status
+
+    @property
+    def request_id(self) -> str | None:
+        """The id under which the server knows the newest request for its stream, or None."""
+        return None if self._stream is None else self._stream.request_id
 
     @property
     def output(self) -> list[Mapping[str, Any]]:
@@ -102,8 +105,6 @@ class ResponseStream:
     async def __anext__(self) -> Item:
         if self._pending:
             return self._pending.pop(0)
-        if self._has_ended:
-            raise StopAsyncIteration
         if self._poller is not None:
             return self._told(await self._answer(self._poller))
         if self._stream is None:
@@ -179,11 +180,13 @@ class ResponseStream:
 
     async def _has_ended_meanwhile(self, failure: TransportError) -> bool:
         """Ask for the response once. Where it has ended, its end follows, and nothing more."""
-        answer = await self._answer(self._new_poller(failure))
-        self._has_ended = answer.status in SETTLED_RUN
-        if self._has_ended:
+        poller = self._new_poller(failure)
+        answer = await self._answer(poller)
+        has_ended = answer.status in SETTLED_RUN
+        if has_ended:
+            self._poller = poller
             self._pending.append(self._told(answer))
-        return self._has_ended
+        return has_ended
 
     async def _resume(self, number: int, broken: TransportError) -> None:
         """Open the stream after an event, as often as it takes; where the server refuses it, ask for the response."""
