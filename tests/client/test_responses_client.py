@@ -251,6 +251,17 @@ async def test_rounds_have_a_limit(rounds: int, streams: int, status: str):
     assert (len(wire.streams), drive.outcome.status) == (streams, status)
 
 
+@each_row("given", [{}, {"extra_body": {"agent_reference": {"name": "pilot"}}}])
+async def test_tools_are_declared_where_neither_they_nor_an_agent_are_given(given: JSON):
+    async with breaking("function") as server:
+        drive = await driven(server, Wire(), **given)
+    assert drive.outcome is not None
+    assert drive.outcome.status == "completed"
+    declared = ["get_depth", "get_tide", "get_wind", "book_berth"]
+    for body in drive.wire.posts("/responses"):
+        assert [tool["name"] for tool in body.get("tools", [])] == ([] if given else declared)
+
+
 async def test_limit_of_rounds_is_no_number_below_zero():
     async with Processor() as processor:
         with pytest.raises(ValueError, match="expected max_rounds of at least 0, got -1"):

@@ -25,6 +25,9 @@ from stepstream.sources.event_stream import EventStream
 OpeningResponse: TypeAlias = AbstractAsyncContextManager[ResponseStream]
 Response: TypeAlias = dict[str, Any]
 
+AGENTS: Final = frozenset({"agent", "agent_reference"})
+"""The fields by which Foundry names an agent, which has tools of its own: it refuses others beside it."""
+
 CANCEL_TIMEOUT: Final = 10.0
 """Seconds that a caller who is cancelled waits for `cancel_on_exit`."""
 
@@ -84,9 +87,9 @@ class ResponsesClient(ApiClient):
         """Open a response, answer what it waits for until nothing does, and return the whole outcome: that of one run.
 
         All streams are read into `processor`. `toolbox` answers the calls of functions and custom tools that `tools`
-        declare, its own where these are not given, and approves those of MCP servers, `max_rounds` times at most; after
-        that, without a toolbox, or where a call of another kind waits, the outcome's `required_action` says what the
-        run waits for. Streams that break are resumed or reconciled, as by `stream`.
+        declare, its own where neither these nor an agent is given, and approves those of MCP servers, `max_rounds`
+        times at most; after that, without a toolbox, or where a call of another kind waits, the outcome's
+        `required_action` says what the run waits for. Streams that break are resumed or reconciled, as by `stream`.
 
         Raises:
             ToolFailed: a tool failed, and the toolbox says that nothing is answered then.
@@ -96,7 +99,8 @@ class ResponsesClient(ApiClient):
         """
         if max_rounds < 0:
             raise ValueError(f"expected max_rounds of at least 0, got {max_rounds}")
-        if toolbox is not None and "tools" not in parameters and (own := toolbox.definitions("responses")):
+        has_tools = "tools" in parameters or not AGENTS.isdisjoint(parameters.get("extra_body") or ())
+        if toolbox is not None and not has_tools and (own := toolbox.definitions("responses")):
             parameters["tools"] = own
         body = response_body_of(parameters)
         opened = partial(self._opened, cancel_on_exit=cancel_on_exit)
