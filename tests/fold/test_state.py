@@ -2,7 +2,8 @@ import pytest
 
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.orphans import MAX_WAITING_BYTES, MAX_WAITING_DELTAS
-from stepstream.fold.state import MAX_TOUCHED, State, touch
+from stepstream.fold.state import State
+from stepstream.fold.stream_state import MAX_TOUCHED, touch
 from stepstream.wire.events import Event
 from tests.support.json_values import JSON, event
 from tests.support.server_events import (

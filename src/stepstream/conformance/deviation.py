@@ -10,7 +10,7 @@ from stepstream.fold.anomalies import ANOMALIES, AnomalyCode
 MAX_SHOWN: Final = 80
 """How many characters of a server's word (a status, an id, a name) are shown."""
 
-OURS: Final[frozenset[AnomalyCode]] = frozenset({"event_after_end", "replayed_event", "run_evicted"})
+OURS: Final[frozenset[AnomalyCode]] = frozenset({"event_after_end", "replayed_event", "run_evicted", "run_overflow"})
 """Anomalies that are no deviation from this protocol: a limit of the fold, and what only streams of a dialect make."""
 
 FOUND: Final[Mapping[str, str]] = {

@@ -19,7 +19,8 @@ from stepstream.fold.changes import Change
 from stepstream.fold.export import load_into, save
 from stepstream.fold.runs import apply_run
 from stepstream.fold.snapshots import messages_of, runs_of, steps_of
-from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State, StreamState
+from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State
+from stepstream.fold.stream_state import StreamState
 from stepstream.fold.updates import apply_delta, apply_object
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import DEFAULT_MAX_DEPTH, Event, Malformed, UnknownData
@@ -110,8 +111,12 @@ class Accumulator:
 
     def apply(self, event: Event) -> list[Change]:
         """Fold one event and return what it did, in order. Whatever the event holds, nothing is raised."""
-        self.stream.sequence += 1
-        self.stream.append = None
+        stream, sizes = self.stream, self.stream.sizes
+        stream.sequence += 1
+        stream.append = None
+        if sizes.unchecked + len(event.payload) > sizes.half:
+            stream.check_sizes(len(event.payload))
+        sizes.unchecked += len(event.payload)
         bad = _bad_fields(self.stream, event) if event.bad_fields else []
         rule = self._rules.get(type(event.data))
         changes = [] if rule is None else rule(event)

@@ -80,6 +80,7 @@ class SnapshotBuilder(msgspec.Struct, Generic[Obj], eq=False):
     """The tool calls reported as started, by id, until the object ends."""
     taken: TakenStatuses | None = None
     """The statuses it took, once it took another than the first and the last."""
+    counted_in: Any = None  # its run, where each delta of that is added up
     version: int = 0
     """Rises with every change but `append`."""
     grown: Node | None = None
@@ -120,10 +121,9 @@ class SnapshotBuilder(msgspec.Struct, Generic[Obj], eq=False):
 
     def merge(self, delta: Node, *, has_repetitions: bool = False) -> Effect:
         """Add a delta that was checked, and return what it did. It may have several entries for one index."""
-        effect = combine(self.tree, delta, MERGE, Effect(has_repetitions=has_repetitions))
         self.cached = None
-        if not effect.only_append:
-            self.version += 1
+        effect = combine(self.tree, delta, MERGE, Effect(has_repetitions=has_repetitions))
+        self.version += not effect.only_append
         return effect
 
     def fill(self, delta: Node) -> Effect:

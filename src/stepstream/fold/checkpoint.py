@@ -20,7 +20,8 @@ from stepstream.fold.export import (
     taken_statuses,
     wait_again,
 )
-from stepstream.fold.state import StreamState, run_key, touch
+from stepstream.fold.state import run_key
+from stepstream.fold.stream_state import StreamState, touch
 from stepstream.wire.loose import Misfit, build
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep

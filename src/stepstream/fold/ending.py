@@ -16,7 +16,7 @@ from typing import Literal
 
 from stepstream.errors import StreamFailed, StreamTruncated
 from stepstream.fold.lifecycle import is_over
-from stepstream.fold.state import StreamState
+from stepstream.fold.stream_state import StreamState
 from stepstream.wire.ending import is_unnamed_done, kind_of, unnamed_error
 from stepstream.wire.events import Done, ErrorData, Event
 

@@ -1,5 +1,6 @@
 """What belongs together: a run with its steps and messages, and what the caller of its stream gave."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from stepstream.fold.builder import SnapshotBuilder
@@ -12,7 +13,7 @@ from stepstream.wire.objects import Run, RunStep
 class StreamOrigin:
     """The context of one stream, shared by the runs that it named last. It is emptied when the stream is over."""
 
-    __slots__ = ("context", "settling", "variables")
+    __slots__ = ("context", "is_read", "settling", "variables")
 
     def __init__(self, context: Any = None, variables: Any = None, settling: Any = None) -> None:
         self.context = context
@@ -20,12 +21,17 @@ class StreamOrigin:
         """Of the reader of the stream: what calls for its changes run in."""
         self.settling = settling
         """Of the reader too: how far its changes were dealt with. It outlasts the stream."""
+        self.is_read = False
+        """Whether the stream is still being read."""
 
 
 class RunEntry:
     """A run with its steps and messages."""
 
-    __slots__ = ("asked", "is_run", "journal", "key", "messages", "origin", "position", "run", "steps", "taken")
+    __slots__ = (
+        "asked", "is_counted", "is_overfull", "is_run", "journal", "key", "messages", "origin", "position", "run",
+        "size", "steps", "taken",
+    )  # fmt: skip
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -40,10 +46,29 @@ class RunEntry:
         """What tells the newest round of tool calls from others, in keys."""
         self.steps: dict[str, SnapshotBuilder[RunStep]] = {}
         self.messages: dict[str, SnapshotBuilder[Message]] = {}
+        self.size = 0
+        """How much its deltas have added, at most."""
+        self.is_counted = False
+        """Whether each delta is added up, since it may hold too much soon."""
+        self.is_overfull = False
+        """Whether deltas were dropped because it holds too much."""
         self.journal: Any = None
         """The journal that has its events, where one does."""
         self.position = 0
         """How many events of that journal are folded, those that are written to it included."""
+
+    @property
+    def objects(self) -> Iterator[SnapshotBuilder[Any]]:
+        """Its steps and messages."""
+        yield from self.steps.values()
+        yield from self.messages.values()
+
+    def count(self) -> None:
+        """Add up each delta from now on: none may be folded by a shorter way."""
+        self.is_counted = True
+        for one in self.objects:
+            one.counted_in = self
+            one.invalidate()
 
     def folded_of(self, journal: Any) -> int:
         """Return how many events of a journal are folded."""

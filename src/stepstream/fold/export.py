@@ -15,7 +15,8 @@ from stepstream.fold.anomalies import Anomaly, AnomalyCode
 from stepstream.fold.builder import SnapshotBuilder, ToldCall
 from stepstream.fold.cause import TakenStatuses
 from stepstream.fold.orphans import EventRef
-from stepstream.fold.state import State, StreamState, run_key
+from stepstream.fold.state import State, run_key
+from stepstream.fold.stream_state import StreamState
 from stepstream.fold.tree_json import tree_as_json, tree_from_json
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import decode_event

@@ -7,7 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from stepstream.fold.anomalies import Anomaly
-from stepstream.fold.state import StreamState
+from stepstream.fold.stream_state import StreamState
 from stepstream.wire.base import Unknown
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RequiredAction, Run, RunStep, Usage

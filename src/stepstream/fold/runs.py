@@ -8,7 +8,8 @@ from stepstream.fold.cause import round_of
 from stepstream.fold.changes import Change, RunTransition
 from stepstream.fold.lifecycle import names_another_status
 from stepstream.fold.orphans import EventRef
-from stepstream.fold.state import StreamState, run_key, touch
+from stepstream.fold.state import run_key
+from stepstream.fold.stream_state import StreamState, touch
 from stepstream.fold.tool_calls import by_id, calls_of, finished_call, started_calls, value_of
 from stepstream.wire.events import Event, with_status
 from stepstream.wire.objects import RequiredAction, Run, RunStep

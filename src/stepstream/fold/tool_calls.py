@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 from stepstream.fold.builder import SnapshotBuilder, ToldCall
 from stepstream.fold.changes import Change, ToolCallFinished, ToolCallStarted
 from stepstream.fold.orphans import EventRef
-from stepstream.fold.state import StreamState
+from stepstream.fold.stream_state import StreamState
 from stepstream.fold.tree import Indexed, Node, freeze
 from stepstream.wire.base import Unknown
 from stepstream.wire.objects import RunStep

@@ -17,7 +17,8 @@ from stepstream.fold.entry import run_of_nameless
 from stepstream.fold.lifecycle import CREATING_EVENTS, ENDING_EVENTS
 from stepstream.fold.object_table import ObjectTable
 from stepstream.fold.orphans import EventRef
-from stepstream.fold.state import StreamState, run_key, touch
+from stepstream.fold.state import run_key
+from stepstream.fold.stream_state import StreamState, touch
 from stepstream.fold.subjects import subject_of
 from stepstream.fold.tool_calls import Call, calls_of, ended_calls, started_calls, touched_calls
 from stepstream.fold.tree import Node
@@ -116,8 +117,7 @@ def _update(update: _Update, full: Any) -> list[Change]:
         if builder.created:
             update.anomaly("duplicate_created", f"one created event for the {table.name}", "another")
         builder.created = True
-    previous = builder.base.status
-    added = builder.update(full)
+    previous, added = builder.base.status, builder.update(full)
     if previous != builder.base.status:
         update.transition(previous, ends=False)
     update.started(update.calls())
@@ -178,10 +178,8 @@ def _wait(stream: StreamState, ref: EventRef, table: ObjectTable[Any], identifie
     if not stream.orphans.add(key, ref):
         expected = f"the {table.name} before its deltas"
         return [stream.anomaly(ref, "orphan_overflow", identifier, expected, "more of them than can wait")]
-    if not is_first:
-        return []
     expected = f"the {table.name} before its delta"
-    return [stream.anomaly(ref, "delta_before_created", identifier, expected, "the delta first")]
+    return [stream.anomaly(ref, "delta_before_created", identifier, expected, "the delta first")] if is_first else []
 
 
 def _add(update: _Update) -> list[Change]:
@@ -200,11 +198,13 @@ def _add(update: _Update) -> list[Change]:
         return _fill(update, body)
     if tree is None or not any(value is not None for value in tree.root.values()):
         return update.changes
+    if builder.counted_in is not None and update.stream.overflows(update.ref, builder, tree.root, update.changes):
+        return update.changes
     effect = builder.merge(tree.root, has_repetitions=tree.has_odd_lists)
     if not effect.only_append:
         update.started(touched_calls(update.calls(), tree.root))
     elif effect.appended is not None and tree.is_typed:
-        update.stream.append = Append(builder, *effect.appended)
+        update.stream.append = None if builder.counted_in else Append(builder, *effect.appended)
     update.progress(body)
     return update.changes
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from stepstream.fold.state import StreamState
+from stepstream.fold.stream_state import StreamState
 
 NAMES: Final = ("run_id", "step_id", "thread_id")
 

@@ -10,7 +10,9 @@ from stepstream.dialects.translation import AUTO, check_dialect
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.export import load_into
 from stepstream.fold.outcome import Outcome
-from stepstream.fold.state import DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State, StreamState, run_key
+from stepstream.fold.sizes import DEFAULT_MAX_RUN_BYTES
+from stepstream.fold.state import DEFAULT_FORGET_AFTER, DEFAULT_MAX_OPEN_RUNS, DEFAULT_RETAIN, State, run_key
+from stepstream.fold.stream_state import StreamState
 from stepstream.live.admission import AdmissionMethods
 from stepstream.live.handle import StreamHandle
 from stepstream.live.journal import WritableJournal
@@ -45,10 +47,12 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
 
     With `strict`, the first exception of a subscriber ends the block and leaves it; else it is logged and counted.
     `max_event_bytes` and `max_depth` bound one event. `retain` bounds the finished runs that are remembered from
-    stream to stream, `max_open_runs` the unfinished ones. So many as `max_streams` are read at a time: others wait,
-    and are opened in the order of their `run` or `start`. `clock` returns Unix seconds, the `received_at` of changes;
-    without one that is None. `dialect` names the vocabulary of all streams; "auto" finds it out. `journal` keeps the
-    events of all streams for other readers.
+    stream to stream, `max_open_runs` the unfinished ones; one of which nothing was heard for `forget_after` seconds, by
+    `clock`, is forgotten, unless its stream is still read. Deltas that would let one run hold more than `max_run_bytes`
+    of what deltas add, a character counted as one, are dropped. So many as `max_streams` are read at a time: others
+    wait, and are opened in the order of their `run` or `start`. `clock` returns Unix seconds, the `received_at` of
+    changes; without one that is None. `dialect` names the vocabulary of all streams; "auto" finds it out. `journal`
+    keeps the events of all streams for other readers.
     """
 
     def __init__(
@@ -60,19 +64,24 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
         max_depth: int = DEFAULT_MAX_DEPTH,
         retain: int = DEFAULT_RETAIN,
         max_open_runs: int = DEFAULT_MAX_OPEN_RUNS,
+        forget_after: float = DEFAULT_FORGET_AFTER,
+        max_run_bytes: int = DEFAULT_MAX_RUN_BYTES,
         max_streams: int | None = None,
         journal: WritableJournal | None = None,
         dialect: str = AUTO,
         clock: Callable[[], float] | None = time.time,
     ) -> None:
         AdmissionMethods.__init__(self, strict=strict)
-        check_numbers(0, int | float, drain_timeout=drain_timeout)
+        check_numbers(0, int | float, drain_timeout=drain_timeout, forget_after=forget_after)
         check_numbers(0, int, retain=retain)
         check_numbers(1, int, max_event_bytes=max_event_bytes, max_depth=max_depth, max_open_runs=max_open_runs)
-        check_numbers(1, int, **({} if max_streams is None else {"max_streams": max_streams}))
+        check_numbers(
+            1, int, max_run_bytes=max_run_bytes, **({} if max_streams is None else {"max_streams": max_streams})
+        )
         self._folding: Any = {"max_depth": max_depth, "dialect": check_dialect(dialect)}
         self._reading: Any = {"max_event_bytes": max_event_bytes, "clock": clock}
-        ReadingMethods.__init__(self, partial(State, retain=retain, max_open_runs=max_open_runs))
+        bounds: Any = {"retain": retain, "max_open_runs": max_open_runs, "max_run_bytes": max_run_bytes}
+        ReadingMethods.__init__(self, partial(State, **bounds, forget_after=forget_after))
         self._journal = journal
         self._events = self._anomalies = 0  # of the streams that have ended
         OpeningMethods.__init__(self, Lifetime(Routes(), Routes(), drain_timeout, max_streams), self._begin_again)

@@ -15,6 +15,8 @@ class ProcessorOptions(TypedDict, total=False):
     max_depth: int
     retain: int
     max_open_runs: int
+    forget_after: float
+    max_run_bytes: int
     max_streams: int | None
     journal: WritableJournal | None
     dialect: str

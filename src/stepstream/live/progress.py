@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import Change
-from stepstream.fold.state import StreamState
+from stepstream.fold.stream_state import StreamState
 from stepstream.live.routing import Routes
 from stepstream.live.run_tap import RunTap
 

@@ -28,7 +28,7 @@ from stepstream.live.source import beginning_of_bytes, encoded, frame_of
 from stepstream.live.stream_tap import StreamTap
 from stepstream.wire.error_body import ENOUGH, foreign_text
 from stepstream.wire.events import Event
-from stepstream.wire.scan import Scanner
+from stepstream.wire.scan import MAX_KEPT, Scanner
 from stepstream.wire.sse import Frame
 
 MAX_PIECE: Final = 2**16
@@ -54,10 +54,11 @@ class Reader:
     ) -> None:
         self.accumulator = accumulator
         self._stream = accumulator.stream
+        self._sizes = self._stream.sizes
         self._clock = clock
         self._has_ended = False
         self._opening = b""  # the first bytes of a stream that has no event yet
-        self._piece_size = min(MAX_PIECE, max_event_bytes)
+        self._piece_size = max(1, min(MAX_PIECE, max_event_bytes, self._sizes.half))
         self._max_event_bytes = max_event_bytes
         self.plain = PlainRoute(accumulator, routes, fanout.dispatch, tap)
         self._scanner = Scanner(max_event_bytes=max_event_bytes)
@@ -78,8 +79,12 @@ class Reader:
         """
         if self._clock is not None:
             self._stream.received_at = self._clock()
-        if type(item) is not bytes or len(item) > self._piece_size:
+        if type(item) is not bytes or (size := len(item)) > self._piece_size:
             return self._other(item)
+        sizes = self._sizes
+        if sizes.unchecked + size > sizes.half:
+            self._stream.check_sizes(size + MAX_KEPT)  # a block of which the beginning came before ends in it
+        sizes.unchecked += size
         scanner = self._scanner
         if scanner.is_between_blocks and self._fast_path.fold_chunk(item):
             return ()

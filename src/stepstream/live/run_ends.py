@@ -9,7 +9,8 @@ the end of a stream that a server may leave open. Who wants it too asks for all 
 from collections.abc import Iterable
 
 from stepstream.fold.changes import Change, MessageTransition, RunTransition, StepTransition
-from stepstream.fold.state import State, StreamState, run_key
+from stepstream.fold.state import State, run_key
+from stepstream.fold.stream_state import StreamState
 from stepstream.live.mailbox import Mailbox
 
 

@@ -3,7 +3,8 @@
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.checkpoint import load_run
 from stepstream.fold.run_state import retold_events, run_state
-from stepstream.fold.state import StreamState, run_key
+from stepstream.fold.state import run_key
+from stepstream.fold.stream_state import StreamState
 from stepstream.live.journal import Checkpoint, Held, WritableJournal
 from stepstream.live.run_tap import RunTap, block_of
 from stepstream.live.source import ItemDecoder

@@ -4,7 +4,8 @@ from typing import Any, Final
 
 from stepstream.dialects.canonical import frame_of_event
 from stepstream.fold.checkpoint import save_run
-from stepstream.fold.state import State, StreamState, run_key
+from stepstream.fold.state import State, run_key
+from stepstream.fold.stream_state import StreamState
 from stepstream.live.journal import BLANK, Checkpoint, Held, Opened, RunStatus, packs_of
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event, Malformed

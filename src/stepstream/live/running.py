@@ -5,7 +5,7 @@ from typing import Protocol
 
 import anyio
 
-from stepstream.fold.state import StreamState
+from stepstream.fold.stream_state import StreamState
 from stepstream.live.deadlines import SubscriberDeadlines
 from stepstream.live.pending import Signal
 from stepstream.live.publishing import Publishers

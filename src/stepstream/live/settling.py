@@ -17,7 +17,7 @@ from typing import Any
 from weakref import ref
 
 from stepstream.fold.changes import Change
-from stepstream.fold.state import StreamState
+from stepstream.fold.stream_state import StreamState
 from stepstream.live.lifetime import Lifetime
 from stepstream.live.mailbox import Mailbox
 from stepstream.live.routing import Routes, StreamFanout

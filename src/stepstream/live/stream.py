@@ -9,7 +9,7 @@ import anyio
 from stepstream.errors import JournalError, StepStreamError, StreamStopped
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.outcome import Outcome, outcome_of
-from stepstream.fold.state import StreamState
+from stepstream.fold.stream_state import StreamState
 from stepstream.live.lifetime import Lifetime
 from stepstream.live.log_ids import ids_of_stream
 from stepstream.live.reader import Reader

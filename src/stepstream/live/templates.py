@@ -22,7 +22,7 @@ import msgspec
 
 from stepstream.fold.builder import Append, SnapshotBuilder
 from stepstream.fold.changes import MessageProgress, StepProgress
-from stepstream.fold.state import StreamState, touch
+from stepstream.fold.stream_state import StreamState, touch
 from stepstream.fold.tree import TextBuffer
 from stepstream.live.progress import LikeDeltas
 from stepstream.live.shapes import ShapeTable, layout_of, shape_of
@@ -155,7 +155,7 @@ class TemplateTable:
         table: Any = self._stream.steps if shape.event == STEP_DELTA else self._stream.messages
         builder = table.known.get(layout.identifier)
         text = None if builder is None else shape.text_in(builder, layout.first_index)
-        if text is None:
+        if text is None or builder.counted_in is not None:
             return NO_TEMPLATE
         if layout.identifier not in table.touched:
             touch(table.touched, layout.identifier, builder)

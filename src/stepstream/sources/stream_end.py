@@ -14,7 +14,7 @@ from typing import Final
 from stepstream.dialects.translation import run_told
 from stepstream.errors import DecodeError
 from stepstream.fold.lifecycle import is_over
-from stepstream.fold.state import touch
+from stepstream.fold.stream_state import touch
 from stepstream.wire.ending import is_unnamed_done, unnamed_error
 from stepstream.wire.events import RUN_EVENTS, TYPES, decode_event
 from stepstream.wire.objects import Run
