@@ -5,6 +5,7 @@ import pytest
 from stepstream.errors import DecodeError
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.anomalies import ANOMALIES, Anomaly
+from stepstream.fold.state import State
 from stepstream.wire.events import Event, Malformed, decode_event
 from stepstream.wire.sse import Frame
 from tests.support.json_values import event
@@ -68,7 +69,15 @@ MADE: dict[str, tuple[list[Event], str | None]] = {
 
 
 def test_every_code_is_made() -> None:
-    assert sorted([*MADE, "too_deep"]) == sorted(ANOMALIES)  # a frame makes that one, below
+    assert sorted([*MADE, "too_deep", "run_overflow"]) == sorted(ANOMALIES)  # a frame makes that one, below; a bound
+
+
+def test_run_that_holds_too_much_is_told_of_once_and_without_content() -> None:
+    accumulator = Accumulator(state=State(max_run_bytes=60))
+    for one in (run("queued"), created(), KNOWN, *[delta(piece(0, arguments=HUSH))] * 9):
+        accumulator.apply(one)
+    (anomaly,) = accumulator.anomalies
+    assert (anomaly.code, anomaly.id, HUSH in f"{anomaly!r} {anomaly.text}") == ("run_overflow", RUN, False)
 
 
 @pytest.mark.parametrize(("events", "identifier"), MADE.values(), ids=MADE)

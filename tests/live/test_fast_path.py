@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepstream.fold import state as stream_module
+from stepstream.fold import stream_state as stream_module
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.changes import MessageProgress, StepProgress
 from stepstream.live import shapes as shapes_module

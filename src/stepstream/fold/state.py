@@ -113,6 +113,7 @@ class State:
     def forget(self, key: str) -> None:
         """Drop an entry, open or not, with all that belongs to it."""
         entry = self._open.pop(key, None) or self._finished.pop(key, None)
+        self.idle.remove(key)
         if entry is not None:
             self._drop(entry)
 
