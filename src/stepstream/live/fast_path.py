@@ -145,8 +145,8 @@ class FastPath:
         Returns also whether it stopped there because the block before filled a queue.
         """
         stream, routes, scanner, sets_ids, last = self._stream, self._routes, self._scanner, self._sets_ids, self._last
-        place, before, batch, event_id = start, stream.sequence - start, self._batch, scanner.last_event_id
-        is_full, tap = False, self._plain.tap
+        place, before, batch, tap = start, stream.sequence - start, self._batch, self._plain.tap
+        is_full, event_id = False, None  # which is read where it is needed
         try:
             for block in blocks[start:]:
                 at = block.find(b"\n") + 1 if sets_ids and block.startswith(ID) else 0
@@ -172,7 +172,7 @@ class FastPath:
                     scanner.id_block = block
                 if template.mailboxes or template.routes_version != routes.version:
                     stream.sequence = before + place
-                    event_id = scanner.last_event_id if at else event_id
+                    event_id = scanner.last_event_id if at or event_id is None else event_id
                     if batch.add(template, event_id, block, at + template.data_at):
                         is_full = True
                         break

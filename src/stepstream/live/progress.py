@@ -92,6 +92,6 @@ class ProgressBatch:
     def _progress(self, like: LikeDeltas, event_id: str, raw: bytes, offset: int) -> Change:
         stream, builder = self._stream, like.builder
         event, sequence, context, time = like.event, stream.sequence, stream.context, stream.received_at
-        cause = event, sequence, context, event_id, time
-        made: Change = like.progress(*cause, False, builder, raw, offset, None, stream.journal)
+        came = stream.journal
+        made: Change = like.progress(event, sequence, context, event_id, time, False, builder, raw, offset, None, came)
         return made
