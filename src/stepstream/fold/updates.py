@@ -72,11 +72,14 @@ def apply_object(stream: StreamState, table: ObjectTable[Any], event: Event) -> 
     if not full.status:  # an event made by hand did not come through `decode_event`
         full = with_status(event.name, full)
     builder = table.known.get(full.id)
+    if builder is not None:
+        if table.touched.get(full.id) is not builder:
+            touch(table.touched, full.id, builder)
+        if full is builder.base and builder.grown is None and not (builder.ended or event.name in CREATING_EVENTS):
+            return []  # the very object that is known: `decode_event` saw the same bytes again
     ref, ends = stream.ref(event), event.name in ENDING_EVENTS or full.is_terminal
     if builder is None:
         return _open(stream, ref, table, full, ends=ends)
-    if table.touched.get(full.id) is not builder:
-        touch(table.touched, full.id, builder)
     update = _Update(stream, ref, table, builder)
     if builder.ended:
         return _repeat(update, full, ends=ends)
@@ -110,10 +113,7 @@ def _open(
 def _update(update: _Update, full: Any) -> list[Change]:
     """Take a full object on the way."""
     table, builder = update.table, update.builder
-    is_creating = update.ref.event.name in CREATING_EVENTS
-    if full is builder.base and builder.grown is None and not is_creating:
-        return []  # the object of the event before: `decode_event` saw the same bytes
-    if is_creating:
+    if update.ref.event.name in CREATING_EVENTS:
         if builder.created:
             update.anomaly("duplicate_created", f"one created event for the {table.name}", "another")
         builder.created = True

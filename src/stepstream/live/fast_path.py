@@ -31,7 +31,7 @@ from stepstream.live.routing import Routes
 from stepstream.live.shapes import ShapeTable
 from stepstream.live.templates import NO_TEMPLATE, TemplateTable
 from stepstream.live.translated_path import TranslatedDeltas
-from stepstream.wire.scan import CRLF, ID, NUL, OPENING, Scanner, in_order
+from stepstream.wire.scan import CRLF, ID, NUL, Scanner, in_order
 from stepstream.wire.sse import Frame
 
 _DELTA: Final = b".delta\n"
@@ -210,12 +210,12 @@ class FastPath:
 
     def _fold_plainly(self, block: bytes) -> bool:
         """Fold a block that matches no template. Return whether a queue is full now."""
-        if not block.startswith(OPENING) or block.count(b"\n") != 1:
+        frame = self._scanner.usual_frame(block)
+        if frame is None:
             if not block or (block.startswith(b":") and b"\n" not in block):
                 return False  # a comment, which servers may send between any two events
             ordered = in_order(block)
             self._sets_ids = self._sets_ids or ordered.startswith(ID)
             self._reorders = self._reorders or ordered is not block
-            block = ordered
-        frame = self._scanner.frame_of(block)
+            frame = self._scanner.frame_of(ordered)
         return frame is not None and self.fold_frame(frame)

@@ -102,16 +102,22 @@ class Scanner:
             return [], []
         return [], data[:end].split(_BLANK)
 
+    def usual_frame(self, block: bytes) -> Frame | None:
+        """Return the frame of a block of two lines, the name of a known event and data; None of any other block."""
+        name, _, data = block.partition(DATA)
+        event = _EVENTS.get(name)
+        if event is None or not data or b"\n" in data:
+            return None
+        event_id = self.last_event_id if self.id_block else self._decoder.last_event_id
+        return Frame(event, data if data.isascii() else valid(data), event_id)
+
     def frame_of(self, block: bytes) -> Frame | None:
         """Return the frame of a block that `feed` returned, best one in order; None where it is none, as a comment."""
-        name, between, data = block.partition(DATA)
-        known = _EVENTS.get(name)
-        if known is not None and data and b"\n" not in data:  # nearly all
-            event_id = self.last_event_id if self.id_block else self._decoder.last_event_id
-            return Frame(known, data if data.isascii() else valid(data), event_id)
+        usual = self.usual_frame(block)
+        if usual is not None:
+            return usual
         at = block.find(b"\n") + 1 if block.startswith(ID) else 0
-        if at:
-            name, between, data = block[at:].partition(DATA)
+        name, between, data = block[at:].partition(DATA)
         if not between and name.startswith(_UNNAMED):
             name, between, data = OPENING, DATA, name[len(_UNNAMED) :]
         if not between or not name.startswith(OPENING) or b"\n" in name or b"\n" in data:
