@@ -1,7 +1,7 @@
 """Delivery to callbacks: one change after another, again where that was asked for, some runs side by side.
 
-Each subscriber with a callback has a task, `deliver`, with one `CallbackRunner` for each run it may be called for at a
-time. A runner takes an entry from the mailbox, makes the call, and deals with the entry in exactly one way:
+Each subscriber with a callback has a task, `deliver`, from its first change on, with a `CallbackRunner` for each run it
+may be called for at a time. A runner takes an entry from the mailbox, makes the call, and deals with it in one way:
 
     delivered ──────────────► `_delivered`, or `_start_calls` itself
     failed, attempts left ──► pause, then again, unless newer progress makes that needless

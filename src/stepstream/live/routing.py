@@ -7,7 +7,8 @@ cancellation can come between. Only then does the stream wait for those in `full
 one event of each stream does.
 
 `version` changes whenever a mailbox comes or goes. The fast path keeps what it looked up for as long as that stays,
-and makes no progress that no mailbox wants.
+and makes no progress that no mailbox wants. `wanted` has the classes that any mailbox asked for: the fold makes no
+changes of others.
 """
 
 import math

@@ -11,8 +11,10 @@ another text, provided that the walk would take the same way and meet nothing el
    null, or replaces a value does nothing only because of what was known;
 4. it differs from the first in nothing that a decoder could refuse: an id that is plain ASCII, and an index.
 
-So the first delta of a text costs no walk. What would break this: a delta whose first index is not that of the outer
-list, which `shape_of` refuses, since it asks for all indexes before the piece, where an outer one comes first.
+So the first delta of a text costs no walk, and since each stream looks at what it knows itself, the streams of a
+processor share what they learned: a short one need not learn at all. What would break this: a delta whose first index
+is not that of the outer list, which `shape_of` refuses, since it asks for all indexes before the piece, where an outer
+one comes first.
 """
 
 import re
