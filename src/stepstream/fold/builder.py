@@ -63,38 +63,41 @@ class ToldCall(msgspec.Struct, gc=False):
     """Whether it was reported as finished, too."""
 
 
-class SnapshotBuilder(msgspec.Struct, Generic[Obj], eq=False):
+class SnapshotBuilder(Generic[Obj]):
     """A step or message, and what deltas have added to it."""
 
-    base: Obj
-    run_key: str
-    """What it is kept and dropped with: `OF_RUN` and the id of its run, where it belongs to one."""
-    deltas: int = 0
-    """How many deltas came for it."""
-    created: bool = False
-    """Whether its `created` event came."""
-    ended: bool = False
-    sent: Obj | None = None
-    """The terminal object as it was sent."""
-    told: dict[str, ToldCall] = {}
-    """The tool calls reported as started, by id, until the object ends."""
-    taken: TakenStatuses | None = None
-    """The statuses it took, once it took another than the first and the last."""
-    counted_in: Any = None  # its run, where each delta of that is added up
-    version: int = 0
-    """Rises with every change but `append`."""
-    grown: Node | None = None
-    """The tree, where there is one; else `base` holds everything."""
-    cached: Obj | None = None
-    """The snapshot built last; None once something grew."""
+    __slots__ = (
+        "base", "cached", "counted_in", "created", "deltas", "ended", "grown", "run_key", "sent", "taken", "told",
+        "version",
+    )  # fmt: skip
+
+    def __init__(self, base: Obj, run_key: str) -> None:
+        self.base: Obj = base
+        self.run_key = run_key
+        """What it is kept and dropped with: `OF_RUN` and the id of its run, where it belongs to one."""
+        self.deltas = 0
+        """How many deltas came for it."""
+        self.created = False
+        """Whether its `created` event came."""
+        self.ended = False
+        self.sent: Obj | None = None
+        """The terminal object as it was sent."""
+        self.told: dict[str, ToldCall] = {}
+        """The tool calls reported as started, by id, until the object ends."""
+        self.taken: TakenStatuses | None = None
+        """The statuses it took, once it took another than the first and the last."""
+        self.counted_in: Any = None  # its run, where each delta of that is added up
+        self.version = 0
+        """Rises with every change but `append`."""
+        self.grown: Node | None = None
+        """The tree, where there is one; else `base` holds everything."""
+        self.cached: Obj | None = None
+        """The snapshot built last; None once something grew."""
 
     @property
     def run_id(self) -> str | None:
         """The id of the run that it belongs to: the one that it names, else the one that it is kept with."""
         return self.base.run_id or run_in(self.run_key)
-
-    def __repr__(self) -> str:
-        return f"<SnapshotBuilder {self.base!r} {self.deltas:,} deltas>"
 
     @property
     def tree(self) -> Node:
@@ -159,7 +162,7 @@ class SnapshotBuilder(msgspec.Struct, Generic[Obj], eq=False):
         Returns whether anything that deltas add to was added.
         """
         base, added = self.base, False
-        grown = _grown_of(base)
+        grown = {field: getattr(base, field) for field in GROWN_FIELDS[type(base)]}
         if self.grown is None and full == base:
             self.base = msgspec.structs.replace(full, **grown)  # the newest number of two that are equal, 1 and 1.0
         else:
@@ -233,11 +236,6 @@ def _scalars(full: RunStep | Message) -> list[tuple[str, Any]]:
     """Return the fields that deltas do not add to."""
     grown = GROWN_FIELDS[type(full)]
     return [(field, getattr(full, field)) for field in full.__struct_fields__ if field not in grown]
-
-
-def _grown_of(full: RunStep | Message) -> dict[str, Any]:
-    """Return the fields that deltas add to."""
-    return {field: getattr(full, field) for field in GROWN_FIELDS[type(full)]}
 
 
 def _load(full: RunStep | Message) -> Node:
