@@ -96,7 +96,7 @@ class Translation:
 
     def be_plain(self) -> None:
         """Take the stream for one in the vocabulary of the fold, as a journal is, whatever was said of its dialect."""
-        self.dialect, self._translator = "assistants", None
+        self._decide("assistants")
 
     @property
     def fast_keys(self) -> FastKeys:

@@ -186,8 +186,8 @@ class MemoryJournal(Journal):
             raise ValueError(f"expected event {run.position + 1:,} of run {run.id} next, got {pack.first:,}")
         run.packs.append(pack)
         run.position = pack.last
-        run.size += len(pack.data)
-        self._bytes += len(pack.data)
+        run.size += pack.size
+        self._bytes += pack.size
         while run.size > self._max_run_bytes and len(run.packs) > 1:
             self._drop_pack(run)
 
@@ -199,7 +199,7 @@ class MemoryJournal(Journal):
             self._checkpoint_bytes += len(checkpoint.data) - before
 
     def _drop_pack(self, run: KeptRun) -> None:
-        size = len(run.packs.popleft().data)
+        size = run.packs.popleft().size
         run.size -= size
         self._bytes -= size
 

@@ -29,7 +29,7 @@ from stepstream.live.plain_route import PlainRoute
 from stepstream.live.progress import Fanout, ProgressBatch
 from stepstream.live.routing import Routes
 from stepstream.live.shapes import ShapeTable
-from stepstream.live.templates import NO_TEMPLATE, TemplateTable
+from stepstream.live.templates import NO_TEMPLATE, Template, TemplateTable
 from stepstream.live.translated_path import TranslatedDeltas
 from stepstream.wire.scan import CRLF, ID, NUL, Scanner, in_order
 from stepstream.wire.sse import Frame
@@ -41,11 +41,6 @@ _LONGEST_HEAD: Final = 128
 _CR: Final = ord("\r")
 
 _decode_text: Final = msgspec.json.Decoder(str).decode
-
-
-def _as_block(chunk: bytes, at: int) -> bytes:
-    """Return what a chunk holds from `at` on, which is one block, without its id, with lines that end with LF."""
-    return chunk[at:-2] if chunk.endswith(b"\n\n") else chunk[at:-4].replace(CRLF, b"\n")
 
 
 class FastPath:
@@ -101,8 +96,11 @@ class FastPath:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return False
         builder, stream, tap = template.builder, self._stream, self._plain.tap
-        if tap is not None and not template.note(tap, _as_block(chunk, at)):
-            return False
+        if tap is not None:
+            run = template.run if template.run is tap.marked else template.run_in(tap)
+            if run is None:
+                return False
+            run.blocks.append(chunk if not (at or scanner.has_crlf) else chunk[at:].replace(CRLF, b"\n"))
         builder.append(template.text, piece)
         builder.deltas += 1
         stream.sequence += 1
@@ -147,8 +145,9 @@ class FastPath:
         stream, routes, scanner, sets_ids, last = self._stream, self._routes, self._scanner, self._sets_ids, self._last
         place, before, batch, tap = start, stream.sequence - start, self._batch, self._plain.tap
         is_full, event_id = False, None  # which is read where it is needed
+        run, begun = None if tap is None else tap.sole, stream.sequence
         try:
-            for block in blocks[start:]:
+            for block in blocks[start : None if run is not None or tap is None else start + 1]:
                 at = block.find(b"\n") + 1 if sets_ids and block.startswith(ID) else 0
                 template = last.next
                 builder = template.builder
@@ -156,13 +155,11 @@ class FastPath:
                     if block.startswith(b":") and b"\n" not in block:  # a comment, as servers send to keep alive
                         place, before = place + 1, before - 1
                         continue
-                    template = self.table.find(block, at, last)
+                    template = self._find(block, at, last)
                     builder = template.builder
                 if not block.endswith(template.suffix):
                     break
                 piece = _decode_text(block[at + template.opens : template.closes])  # with its quotes
-                if tap is not None and not template.note(tap, block[at:] if at else block):
-                    break
                 builder.cached = None  # `builder.append`, without the call
                 builder.deltas += 1
                 template.text.append(piece)
@@ -179,7 +176,14 @@ class FastPath:
         except (msgspec.DecodeError, UnicodeDecodeError):
             pass  # the rules that all events go by report what is wrong with it
         stream.sequence, self._last = before + place, last
+        if tap is not None and stream.sequence > begun:
+            tap.add(run or last.run, blocks[start:place], stream.sequence - begun, has_ids=sets_ids)
         return place, batch.hand_over() or is_full
+
+    def _find(self, block: bytes, at: int, last: Template) -> Template:
+        """Return the template of a block, `NO_TEMPLATE` where it has none, or its run has to be opened first."""
+        template, tap = self.table.find(block, at, last), self._plain.tap
+        return template if tap is None or template.run_in(tap) is not None else NO_TEMPLATE
 
     def fold_frame(self, frame: Frame) -> bool:
         """Fold a frame by the plain route, and learn from it. Return whether a queue is full now.

@@ -32,16 +32,41 @@ RunStatus: TypeAlias = Literal["open", "waiting", "ended", "interrupted"]
 """What the writer of a run says of it: events come, it waits for action, it has ended, or its stream broke."""
 
 
-class Pack(msgspec.Struct, frozen=True, gc=False):
-    """Some events of a run, one after another."""
+class Pack:
+    """Some events of a run, one after another, and the fence of their writer. It does not change.
 
-    fence: int
-    """That of the writer."""
-    first: int
-    """The position of the first event."""
-    count: int
-    data: bytes
-    """A piece of an event stream: the events without ids, each ended by an empty line, lines ended by LF."""
+    Its bytes are joined when they are first read: what nobody reads costs no copy.
+    """
+
+    __slots__ = ("_parts", "count", "fence", "first", "size")
+
+    def __init__(self, fence: int, first: int, count: int, data: bytes, *more: bytes) -> None:
+        self.fence = fence
+        self.first = first
+        """The position of the first event."""
+        self.count = count
+        self._parts = (data, *more)
+        self.size = sum(map(len, self._parts))
+        """The number of bytes."""
+
+    def __repr__(self) -> str:
+        return f"<Pack {self.fence}.{self.first} to {self.last}: {self.size:,} bytes>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pack) and self._as_tuple() == other._as_tuple()
+
+    def __hash__(self) -> int:
+        return hash((self.fence, self.first, self.count))
+
+    def _as_tuple(self) -> tuple[int, int, int, bytes]:
+        return self.fence, self.first, self.count, self.data
+
+    @property
+    def data(self) -> bytes:
+        """A piece of an event stream: events without ids, each ended by an empty line, all lines ended by LF."""
+        if len(self._parts) > 1:
+            self._parts = (b"".join(self._parts),)
+        return self._parts[0]
 
     @property
     def last(self) -> int:
@@ -127,21 +152,26 @@ class RunPiece(msgspec.Struct, frozen=True):
     """Whether its changes were had before: it is folded, and nothing is told."""
 
 
-def packs_of(fence: int, first: int, blocks: Sequence[bytes]) -> list[Pack]:
-    """Return events, each without the empty line behind it, as packs. The first has the position `first`."""
-    count = len(blocks)
-    if count <= MAX_FRAMES and sum(map(len, blocks)) + count * len(BLANK) <= MAX_PACK_BYTES:  # nearly always
-        return [_pack(fence, first, blocks, 0, count)] if count else []
+def packs_of(fence: int, first: int, pieces: Sequence[tuple[int, Sequence[bytes]]]) -> list[Pack]:
+    """Return pieces of an event stream as packs. The first event has the position `first`.
+
+    Each piece has its number of events, at most as many as a pack may have, and its bytes, whole events together.
+    """
     packs: list[Pack] = []
-    start = size = 0
-    for place, block in enumerate(blocks):
-        if place > start and (place - start == MAX_FRAMES or size + len(block) + len(BLANK) > MAX_PACK_BYTES):
-            packs.append(_pack(fence, first, blocks, start, place))
-            start, size = place, 0
-        size += len(block) + len(BLANK)
-    packs.append(_pack(fence, first, blocks, start, count))
-    return packs
+    parts: list[bytes] = []
+    count = 0
+    for more, piece in pieces:
+        if count + more > MAX_FRAMES:
+            packs += _in_size(Pack(fence, first, count, *parts))
+            first, parts, count = first + count, [], 0
+        parts += piece
+        count += more
+    return packs + _in_size(Pack(fence, first, count, *parts)) if parts else packs
 
 
-def _pack(fence: int, first: int, blocks: Sequence[bytes], start: int, end: int) -> Pack:
-    return Pack(fence, first + start, end - start, BLANK.join(blocks[start:end]) + BLANK)
+def _in_size(pack: Pack) -> list[Pack]:
+    """Return a pack, in halves where it is too large and more than one event."""
+    if pack.size <= MAX_PACK_BYTES or pack.count == 1:
+        return [pack]
+    half = pack.first + pack.count // 2 - 1
+    return [*_in_size(pack.until(half)), *_in_size(pack.after(half))]

@@ -9,9 +9,9 @@ from stepstream.dialects.translator import Counter
 from stepstream.fold.builder import Append
 from stepstream.fold.changes import MessageProgress, StepProgress
 from stepstream.live.delta_struct import DeltaStruct
+from stepstream.live.journal import BLANK
 from stepstream.live.progress import LikeDeltas
-from stepstream.live.run_tap import RunTap
-from stepstream.live.stream_tap import StreamTap
+from stepstream.live.run_tap import RunTap, bare
 from stepstream.wire.deltas import MessageDelta
 from stepstream.wire.events import Event
 
@@ -36,20 +36,12 @@ class Pattern(LikeDeltas):
         struct: Any = like.struct
         self.decode = msgspec.json.Decoder(struct).decode
         self.decode_all = msgspec.json.Decoder(list[struct | int]).decode
-        told, piece = msgspec.json.encode(event.data), msgspec.json.encode(append.piece)
+        told, piece = msgspec.json.encode(bare(event.data)), msgspec.json.encode(append.piece)
         self.before, _, self.after = told.partition(b'"%b":%b' % (append.key.encode(), piece))
         self.before += b'"%b":' % append.key.encode()
         self.opening = b"event: %b\ndata: %b" % (event.name.encode(), self.before)
 
-    def is_taken(self, tap: StreamTap) -> bool:
-        """Return whether the run of the text is open for writing: else it must be opened first."""
-        if self.run is None:
-            self.run = tap.run_tap(self.builder)
-        return self.run is not None
-
-    def write(self, tap: StreamTap, deltas: Sequence[Any]) -> None:
+    def write(self, deltas: Sequence[Any]) -> None:
         """Let deltas be written to a journal, in the words of the fold. Their run must be open."""
-        run, opening, after, encode = cast(RunTap, self.run), self.opening, self.after, msgspec.json.encode
-        run.blocks += [opening + encode(one.piece) + after for one in deltas]
-        if run is not tap.marked:
-            tap.mark(run)
+        opening, after, encode = self.opening, self.after + BLANK, msgspec.json.encode
+        cast(RunTap, self.run).blocks += [opening + encode(one.piece) + after for one in deltas]

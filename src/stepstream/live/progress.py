@@ -15,6 +15,7 @@ from stepstream.fold.changes import Change
 from stepstream.fold.stream_state import StreamState
 from stepstream.live.routing import Routes
 from stepstream.live.run_tap import RunTap
+from stepstream.live.stream_tap import StreamTap
 
 
 class Fanout(Protocol):
@@ -41,6 +42,12 @@ class LikeDeltas:
         """Of the routes when `mailboxes` were looked up; -1: not yet."""
         self.run: RunTap | None = None
         """What takes the deltas for a journal, once it was looked up."""
+
+    def run_in(self, tap: StreamTap) -> RunTap | None:
+        """Return what takes the next deltas for a journal; None where their run has to be opened first."""
+        if self.run is None or not tap.mark(self.run):
+            self.run = tap.run_tap(self.builder)
+        return self.run if self.run is not None and tap.mark(self.run) else None
 
 
 class ProgressBatch:

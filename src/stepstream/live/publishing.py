@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Final
+from weakref import WeakSet
 
 import anyio
 from anyio.abc import TaskGroup
@@ -29,26 +30,25 @@ class Publisher:
     def __init__(self, journal: WritableJournal) -> None:
         self._journal = journal
         self._name = os.urandom(8).hex()
-        self._taps: dict[StreamTap, None] = {}
+        self._taps: WeakSet[StreamTap] = WeakSet()  # those that are written, or were until a moment ago
         self._noted: dict[StreamTap, None] = {}
-        self._changed = Signal()
+        self._is_hurried = False
+        self._changed, self._hurried = Signal(), Signal()
         self._scope = anyio.CancelScope()
 
     def tap(self, accumulator: Accumulator, again: Callable[[], Accumulator]) -> StreamTap:
         """Return what writes the events of a stream, which is to be closed. `again`: as `StreamTap` has it."""
-        tap = StreamTap(self._journal, self._name, accumulator, again, self)
-        self._taps[tap] = None
+        tap = StreamTap(self._journal, self._name, accumulator, again, self.write_soon)
+        self._taps.add(tap)
         return tap
 
-    def write_soon(self, tap: StreamTap) -> None:
-        """Write what a stream has, soon."""
+    def write_soon(self, tap: StreamTap, at_once: bool) -> None:
+        """Write what a stream has, when its source is waited for."""
         self._noted[tap] = None
         self._changed.notify()
-
-    def forget(self, tap: StreamTap) -> None:
-        """Forget a stream, which was closed."""
-        self._taps.pop(tap, None)
-        self._noted.pop(tap, None)
+        if at_once and not self._is_hurried:
+            self._is_hurried = True
+            self._hurried.notify()
 
     async def _keep_writing(self) -> None:
         signed_at = anyio.current_time()
@@ -56,8 +56,10 @@ class Publisher:
             if not self._noted:
                 with anyio.move_on_after(HEARTBEAT if self._taps else None):
                     await self._changed.wait()
+            if self._noted and not self._is_hurried:
+                with anyio.move_on_after(WRITE_AFTER):
+                    await self._hurried.wait()
             if self._noted:
-                await anyio.sleep(WRITE_AFTER)
                 await self._write()
             if self._taps and anyio.current_time() - signed_at >= HEARTBEAT:
                 signed_at = anyio.current_time()
@@ -74,11 +76,15 @@ class Publisher:
 
     async def _write(self) -> None:
         noted, self._noted = self._noted, {}
+        ends_runs, self._is_hurried = not self._is_hurried, False
         for tap in noted:
             try:
-                await tap.flush(ends_runs=True)
+                has_ended = await tap.flush(ends_runs=ends_runs)
             except JournalError as exc:
                 tap.failure = exc  # the stream raises it, at its next event or at its end
+            else:
+                if has_ended:  # where nothing follows it, that is all
+                    self._noted[tap] = None
 
     async def _sign(self) -> None:
         """Give a sign of life with one of the open runs; that which others have opened since is none."""

@@ -55,8 +55,8 @@ async def _read_items(reader: Reader, items: AsyncIterator[Any], fanout: StreamF
         steps = reader.read(item)
         if steps:
             rest_at = await _in_steps(steps, plain, fanout, lifetime, rest_at)
-        if plain.tap is not None and plain.tap.is_due:
-            await plain.tap.write(plain.fold)
+        if plain.tap is not None and stream.sequence >= plain.tap.due_at:
+            await plain.tap.attend(plain.fold)
         if not stream.sequence:
             reader.note_opening(item)
         items_left -= 1  # an item may be a comment, and no event

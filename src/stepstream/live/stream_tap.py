@@ -5,12 +5,13 @@ comes before any run is known waits for the first (`MAX_EARLY`). What says how t
 
 The first event of a run is not folded at once. It is held, and all after it, until the run is open (`settle`): what
 others have written of it is folded first, silently, so that this event finds what it continues. All else is noted as it
-is folded, without waiting, by one list append (`RunTap.blocks`), and written later: with a transition, after 64 events,
-or when 10 ms have passed (`publishing`).
+is folded, by one list append, and written when the source is waited for (`publishing`), or when it has become much.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
 
 import anyio
 
@@ -18,49 +19,34 @@ from stepstream.errors import JournalError
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.state import run_key
-from stepstream.live.journal import MAX_FRAMES, RunStatus, WritableJournal
+from stepstream.live.journal import BLANK, MAX_FRAMES, RunStatus, WritableJournal
 from stepstream.live.run_opening import open_run
 from stepstream.live.run_tap import RunTap, block_of, block_of_frame, run_named
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.ending import ends_stream
 from stepstream.wire.events import Event
+from stepstream.wire.scan import ID
 from stepstream.wire.sse import Frame
 
 MAX_EARLY: Final = 2**20
 """How many bytes of events wait until a run is known. The rest is in no journal."""
 
+MAX_KEPT: Final = 1024
+"""How many events a stream whose source never waits keeps before it writes them itself."""
 
-class TapOwner(Protocol):
-    """What knows the streams that write to one journal."""
-
-    def write_soon(self, tap: "StreamTap") -> None:
-        """Call its `flush` soon."""
-
-    def forget(self, tap: "StreamTap") -> None:
-        """Know it no longer: it was closed."""
+LARGE: Final = 2**16
+"""How many bytes an event has that is not kept."""
 
 
 class StreamTap:
-    """Writes the events of one stream to a journal. `again` makes an accumulator on the same state."""
+    """Writes the events of one stream to a journal. `again` makes an accumulator on the same state.
+
+    `write_soon` lets `flush` be called when the source is waited for: with True at once, else a little later.
+    """
 
     __slots__ = (
-        "_again",
-        "_dirty",
-        "_early",
-        "_early_size",
-        "_held",
-        "_is_noted",
-        "_lock",
-        "_owner",
-        "_stream",
-        "_writer",
-        "due_at",
-        "failure",
-        "is_urgent",
-        "journal",
-        "marked",
-        "runs",
-        "wanted",
+        "__weakref__", "_again", "_dirty", "_early", "_early_size", "_has_news", "_held", "_lock", "_stream",
+        "_write_soon", "_writer", "_written_at", "due_at", "failure", "journal", "marked", "runs", "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -69,56 +55,44 @@ class StreamTap:
         writer: str,
         accumulator: Accumulator,
         again: Callable[[], Accumulator],
-        owner: "TapOwner",
+        write_soon: Callable[["StreamTap", bool], None],
     ) -> None:
         self.journal = journal
         self.runs: dict[str, RunTap] = {}
         """Those that are open, by id."""
         self.wanted = ""
         """The run that has to be opened before the stream goes on."""
-        self.is_urgent = False
-        """Whether there is something new that is to be written at once."""
-        self.due_at = MAX_FRAMES
-        """The number of the event with which there is enough to write."""
-        self._is_noted = False  # whether the publisher will write what is new, soon
+        self.due_at: float = 0
+        """The number of the event with which `attend` is to be called next."""
         self.failure: JournalError | None = None
         """What was raised where nobody waited for it."""
+        self.marked: RunTap | None = None
+        """The run that got something new last, since all was written."""
         self._writer = writer
         self._stream = accumulator.stream
         self._again = again
-        self._owner = owner
+        self._write_soon = write_soon
         self._held: list[Event] = []
         self._early: list[bytes] = []
         self._early_size = 0
-        self.marked: RunTap | None = None
-        """The run that got something new last, since all was written."""
         self._dirty: dict[RunTap, None] = {}
+        self._has_news = False  # whether something else came than deltas
+        self._written_at: float = 0  # the number of the newest event when all was written
         self._lock = anyio.Lock(fast_acquire=True)
-
-    @property
-    def is_due(self) -> bool:
-        """Whether there is something to write or to open now; where there is less, it is noted."""
-        if self.is_urgent or self.wanted or self._stream.sequence >= self.due_at:
-            return True
-        if not self._is_noted:
-            self._is_noted = True
-            self._owner.write_soon(self)
-        return False
 
     def take(self, event: Event) -> bool:
         """Note an event that is folded next. Return whether it may be: else it is kept for `settle`."""
-        if self.wanted:
-            self._held.append(event)
-            return False
         run_id = self._run_of(event)
-        if run_id and run_id not in self.runs:
-            self.wanted = run_id
+        if self.wanted or (run_id and run_id not in self.runs):
+            self.wanted = self.wanted or run_id
             self._held.append(event)
             self._stream.append = None  # it did not append anything
+            self.due_at = 0
             return False
         if not ends_stream(event):
             self._put(self.runs.get(run_id), block_of(event))
-            self.is_urgent = self.is_urgent or type(event.data) not in (RunStepDelta, MessageDelta)
+            if type(event.data) not in (RunStepDelta, MessageDelta):
+                self._has_news, self.due_at = True, 0
         return True
 
     def take_frame(self, frame: Frame) -> None:
@@ -126,17 +100,34 @@ class StreamTap:
         self._put(self._newest, block_of_frame(frame))
 
     def run_tap(self, builder: SnapshotBuilder[Any]) -> RunTap | None:
-        """Return what takes the deltas of a step or message, None while its run is not open. It is written to next."""
+        """Return what takes the deltas of a step or message, None while its run is not open."""
         own = builder.run_id
-        run = self.runs.get(own) if own else self._newest
-        if run is not None and run is not self.marked and not self.wanted:
-            self.mark(run)
-        return run if not self.wanted else None
+        return None if self.wanted else self.runs.get(own) if own else self._newest
 
-    def mark(self, run: RunTap) -> None:
-        """Note that a run has something new."""
+    def mark(self, run: RunTap) -> bool:
+        """Note that a run gets something new. Return whether it is open."""
+        if run.is_closed:
+            return False
         self.marked = run
         self._dirty[run] = None
+        return True
+
+    def add(self, run: RunTap | None, blocks: Sequence[bytes], count: int, *, has_ids: bool) -> None:
+        """Note so many deltas that were folded, as they came: maybe with ids before them, and comments between."""
+        if has_ids:
+            blocks = [block[block.find(b"\n") + 1 :] if block.startswith(ID) else block for block in blocks]
+        if len(blocks) > count:
+            blocks = [block for block in blocks if not block.startswith(b":")]
+        if run is not None and (run is self.marked or self.mark(run)):
+            run.add(blocks)
+        else:
+            for block in blocks:
+                self._put(self._newest, block + BLANK)
+
+    @property
+    def sole(self) -> RunTap | None:
+        """The run that is open, if no other is."""
+        return self._newest if len(self.runs) == 1 else None
 
     @property
     def _newest(self) -> RunTap | None:
@@ -152,20 +143,28 @@ class StreamTap:
         elif self._early_size + len(block) <= MAX_EARLY:
             self._early.append(block)
             self._early_size += len(block)
+        if len(block) > LARGE:
+            self._written_at, self.due_at = -math.inf, 0  # what is kept is bounded by number only: write it
 
     def _run_of(self, event: Event) -> str:
         """Return the run that an event belongs to; "" where none is known yet."""
         newest = self._newest
         return run_named(event, self._stream.state) or (newest.opened.run_id if newest is not None else "")
 
-    async def write(self, fold: Callable[[Event], object]) -> None:
-        """Open the run that is wanted, and write what is new.
+    async def attend(self, fold: Callable[[Event], object]) -> None:
+        """Open the run that is wanted, and see to it that what is new is written.
 
         Raises:
             JournalError: it is not taken.
         """
         await self.settle(fold)
-        await self.flush()
+        count = self._stream.sequence - self._written_at
+        if count >= MAX_KEPT or self.failure is not None:
+            await self.flush()
+        else:
+            is_hurried = self._has_news or count >= MAX_FRAMES
+            self._write_soon(self, is_hurried)
+            self.due_at = self._written_at + (MAX_KEPT if is_hurried else MAX_FRAMES)
 
     async def settle(self, fold: Callable[[Event], object]) -> None:
         """Open the run that is wanted, and fold the events that were kept.
@@ -181,47 +180,55 @@ class StreamTap:
                 fold(event)
 
     async def _open(self, run_id: str) -> None:
+        """Open a run. Those that have ended by now, or wait, are not written to any more."""
+        if any(one.status_in(self._stream) != "open" for one in self.runs.values()):
+            await self.flush(ends_runs=True)
         run = self.runs[run_id] = await open_run(self.journal, run_id, self._writer, self._again(), self._stream)
         run.blocks += self._early
         self._early.clear()
         self._early_size = 0
         self.mark(run)
 
-    async def flush(self, *, ends_runs: bool = False) -> None:
+    async def flush(self, *, ends_runs: bool = False) -> bool:
         """Write what is new. With `ends_runs`, those that have ended are not written to any more.
+
+        Return whether there are such.
 
         Raises:
             JournalError: it is not taken.
         """
+        has_ended = False
         async with self._lock:
             if self.failure is not None:
                 raise self.failure
-            self.is_urgent = self._is_noted = False
-            self.due_at = self._stream.sequence + MAX_FRAMES
+            self._has_news, self._written_at = False, self._stream.sequence
+            self.due_at = self._written_at + 1
             dirty, self._dirty, self.marked = self._dirty, {}, None
             for run in dirty:
                 status = run.status_in(self._stream)
-                is_over = status == "ended" and ends_runs
-                await self._write(run, status if is_over or status == "waiting" else "open")
-                if is_over:
+                has_ended = has_ended or status == "ended"
+                await self._write(run, "open" if status == "ended" and not ends_runs else status)
+                if ends_runs and status != "open":
                     self._end(run)
+        return has_ended and not ends_runs
 
     async def _write(self, run: RunTap, status: RunStatus, error: str = "") -> None:
-        stream, opened, count = self._stream, run.opened, len(run.blocks)
-        held = run.new(stream)
+        stream, opened = self._stream, run.opened
+        held, count = run.new(stream), run.begin_writing()
         entry = stream.state.find(run_key(opened.run_id, ""))
         if entry is not None:
-            entry.note_folded(self.journal, run.position + count)
+            entry.note_folded(self.journal, held[-1].last if held else run.position)
         try:
             await self.journal.append(opened, held, status=status, error=error)
         except JournalError as exc:
             self._end(run)
-            self.failure = exc
+            self.failure = self.failure or exc
             raise
         run.written(count)
         run.status = status
 
     def _end(self, run: RunTap) -> None:
+        run.is_closed = True
         self.runs.pop(run.opened.run_id, None)
         self._dirty.pop(run, None)
         if self.marked is run:
@@ -233,16 +240,11 @@ class StreamTap:
         Raises:
             JournalError: it is not taken.
         """
-        self._owner.forget(self)
         async with self._lock:
             for run in list(self.runs.values()):
-                known = self._stream.runs.get(run.opened.run_id)
-                if known is not None and known.is_terminal:
-                    await self._write(run, "ended")
-                elif known is not None and known.status == "requires_action":
-                    await self._write(run, "waiting")
-                else:
-                    await self._write(run, "interrupted", error)
+                status = run.status_at_end(self._stream)
+                with suppress(JournalError):  # it is kept: the others are to be closed first
+                    await self._write(run, status, error if status == "interrupted" else "")
                 self._end(run)
             if self.failure is not None:
                 raise self.failure

@@ -26,7 +26,6 @@ from stepstream.fold.stream_state import StreamState, touch
 from stepstream.fold.tree import TextBuffer
 from stepstream.live.progress import LikeDeltas
 from stepstream.live.shapes import ShapeTable, layout_of, shape_of
-from stepstream.live.stream_tap import StreamTap
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import Event
 from stepstream.wire.objects import RunStep
@@ -87,18 +86,6 @@ class Template(LikeDeltas):
         self.text = text
         self.next = self  # that of the delta which came after the last one with this template
         self.chunk: tuple[bytes, int, bytes, int, int] | None = None
-
-    def note(self, tap: StreamTap, block: bytes) -> bool:
-        """Let a block be written to a journal. Return whether its run takes it: else that must be opened first."""
-        run = self.run
-        if run is None:
-            run = self.run = tap.run_tap(self.builder)
-            if run is None:
-                return False
-        run.blocks.append(block)
-        if run is not tap.marked:
-            tap.mark(run)
-        return True
 
     def as_chunk(self, line_end: bytes) -> tuple[bytes, int, bytes, int, int]:
         """Return how a chunk begins and ends that is one block, where the quotes of the piece are, and its data."""

@@ -90,9 +90,9 @@ class TranslatedDeltas:
         if pattern.version != builder.version or (is_numbered and delta.number <= counter.number):
             return False
         if self._tap is not None:
-            if not pattern.is_taken(self._tap):
+            if pattern.run_in(self._tap) is None:
                 return False
-            pattern.write(self._tap, (delta,))
+            pattern.write((delta,))
         builder.append(pattern.append.buffer, delta.piece)
         builder.deltas += 1
         self._stream.sequence += 1
@@ -138,7 +138,7 @@ class TranslatedDeltas:
         deltas = _decoded(pattern, data)
         if not deltas or (pattern.like.is_numbered and not _rises(pattern.counter.number, deltas)):
             return 0, False
-        if self._tap is not None and not pattern.is_taken(self._tap):
+        if self._tap is not None and pattern.run_in(self._tap) is None:
             return 0, False
         if not self._batch.mailboxes_of(pattern):
             pattern.append.buffer.append("".join([one.piece for one in deltas]))
@@ -159,7 +159,7 @@ class TranslatedDeltas:
         self._stream.sequence += len(deltas)
         self._misses = 0
         if self._tap is not None:
-            pattern.write(self._tap, deltas)
+            pattern.write(deltas)
         if pattern.like.is_numbered:
             pattern.counter.count(deltas)
 
