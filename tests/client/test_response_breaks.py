@@ -27,6 +27,8 @@ ALL = [
     for options in ({}, {"background": True})
 ]
 OPTIONS: JSON = {"idle_timeout": 0.2, "reconcile_timeout": 10}
+PATIENT: JSON = {**OPTIONS, "idle_timeout": 1.0}
+"""Where many drives go on at once, bytes may be there for a while before they are read."""
 AT_ONCE = {"cut": 4, "reset": 4, "stall": 24}
 
 
@@ -35,14 +37,16 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backoff, "FIRST", 0.001)
 
 
-async def verdicts(server: Server, breaks: Sequence[Break], options: JSON, kind: Kind) -> Counter[str]:
+async def verdicts(
+    server: Server, breaks: Sequence[Break], parameters: JSON, kind: Kind, options: JSON = OPTIONS
+) -> Counter[str]:
     """Drive once for each break, several at once, and return how they ended."""
     found = Counter[str]()
     limiter = anyio.CapacityLimiter(AT_ONCE[kind])
 
     async def one(broken: Break) -> None:
         async with limiter:
-            drive = await driven(server, Wire(broken), options=OPTIONS, **options)
+            drive = await driven(server, Wire(broken), options=options, **parameters)
             ended = await wrong_with(server, drive)
             # the id is in the first event: without that, nothing can be done. A reset takes back what was not read
             if ended == "lost" and kind != "reset" and b"\n\n" in drive.wire.streams[-1]:
@@ -94,7 +98,7 @@ async def test_response_is_told_whole_wherever_its_stream_breaks(
         for kind in KINDS:
             breaks = [Break(kind, number, "event", after) for number, after in events_in(streams)]
             breaks += [Break(kind, number, "bytes", after) for number, after in bytes_in(streams, 200, scenario)]
-            found = await verdicts(server, breaks, options, kind)
+            found = await verdicts(server, breaks, options, kind, PATIENT)
             rows.append((kind, found["whole"], found["reconciled"], found["lost"]))
             assert set(found) <= {"whole", "reconciled", "lost"}
     with capsys.disabled():

@@ -198,8 +198,12 @@ RESPONSE_WIRES: dict[str, Callable[[], Wire]] = {
 }
 
 
-@pytest.mark.parametrize("background", [False, True], ids=["plain", "background"])
-@pytest.mark.parametrize("case", RESPONSE_WIRES)
+RESPONSE_CASES = [(case, False) for case in RESPONSE_WIRES] + [(case, True) for case in ("cut", "reset", "gone")]
+"""With whether the response is in the background."""
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize(("case", "background"), RESPONSE_CASES)
 async def test_no_secret_of_a_response_is_in_an_exception_a_repr_or_a_log(
     case: str, background: bool, caplog: pytest.LogCaptureFixture
 ):

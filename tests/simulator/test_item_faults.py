@@ -14,7 +14,6 @@ from stepstream import (
     StepStreamError,
     StreamFailed,
     StreamTruncated,
-    TransportError,
     connect,
 )
 from stepstream.simulator.application import app
@@ -24,7 +23,7 @@ from tests.support.simulator_responses import BODY, RESPONSES, folded, streamed
 from tests.support.simulator_runs import calling
 from tests.support.tables import each_row
 
-SCENARIOS = ("reasoning", "code", "parallel-functions", "search", "mcp")
+SCENARIOS = ("reasoning", "parallel-functions", "search", "mcp")
 
 TOLD: dict[str, set[str]] = {
     "no-added": set(),
@@ -94,16 +93,11 @@ ENDINGS: dict[str, type[StepStreamError] | str] = {
     "error-nested": StreamFailed,
     "error-failed": "ended",
     "cut-event": StreamTruncated,
-    "cut-bytes": StreamTruncated,
-    "reset-event": TransportError,
-    "break-bytes": TransportError,
     "stall": IdleTimeout,
     "giant=2": FrameTooLarge,
-    "drip": "ended",
-    "one-byte": "ended",
     "no-terminal,done-mark": "done",
 }
-"""How a stream ends with each fault."""
+"""How a stream ends with each fault. Those of bytes are the same in both APIs."""
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

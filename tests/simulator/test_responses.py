@@ -81,11 +81,13 @@ STORIES: dict[str, list[list[str]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @each_row("name", STORIES)
 async def test_events_come_in_the_order_of_the_story(name: str):
     assert [story(one) for one in await told(name)] == STORIES[name]
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @each_row("name", SHORT)
 async def test_folding_a_scenario_gives_one_run_with_the_items_that_the_server_lists(name: str):
     responses = await told(name)
@@ -102,6 +104,7 @@ async def test_folding_a_scenario_gives_one_run_with_the_items_that_the_server_l
     assert run.usage.total_tokens == sum(one.response["usage"]["total_tokens"] for one in responses)
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @each_row("name", SHORT)
 async def test_end_of_a_stream_is_what_the_server_says_afterwards(name: str):
     for one in await told(name):
@@ -109,6 +112,7 @@ async def test_end_of_a_stream_is_what_the_server_says_afterwards(name: str):
         assert [data["sequence_number"] for _, data in one.events] == list(range(len(one.events)))
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_end_alone_brings_what_all_events_brought():
     for name in SHORT:
         whole = await told(name)
