@@ -144,6 +144,8 @@ async def test_run_whose_id_never_came_is_found_by_its_token():
             outcome = await client.attach(processor, thread, token="job-7")
             with pytest.raises(RunNotFound, match="did not arrive"):
                 await client.attach(processor, thread, token="job-8")
+            with pytest.raises(RunNotFound):
+                await client.attach(processor, "thread_unknown", token="job-7")
         await checked(server, outcome)
         (run,) = await client.list_runs(thread)
     assert list(outcome.runs) == [run.id]

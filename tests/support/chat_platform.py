@@ -25,7 +25,7 @@ class Chat:
 
     async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            await _live(receive, send)
+            await answer_lifespan(receive, send)
             return
         at, body, more = time.monotonic(), b"", True
         while more:
@@ -48,7 +48,7 @@ class Chat:
         return [one.text for one in self.of(channel) if one.status == 200]
 
 
-async def _live(receive: Any, send: Any) -> None:
+async def answer_lifespan(receive: Any, send: Any) -> None:
     for answer in ("startup", "shutdown"):
         await receive()
         await send({"type": f"lifespan.{answer}.complete"})

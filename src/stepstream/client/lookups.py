@@ -6,8 +6,8 @@ from stepstream.client.answers import Query, ask, own_messages
 from stepstream.client.api_client import ApiClient
 from stepstream.client.api_objects import object_of
 from stepstream.client.parameters import TOKEN
-from stepstream.client.polling import RunKey
-from stepstream.errors import RunNotFound, StepStreamError
+from stepstream.client.polling import NOT_FOUND, RunKey
+from stepstream.errors import APIError, RunNotFound, StepStreamError
 from stepstream.fold.reconcile import ServerAnswer
 from stepstream.sources.http_errors import is_transient
 from stepstream.wire.messages import Message
@@ -58,11 +58,17 @@ class LookupMethods(ApiClient):
         """Return the id of the newest run of a thread that was opened with that token.
 
         Raises:
-            RunNotFound: there is none.
+            RunNotFound: there is none, or no such thread.
         """
-        found = [run.id for run in await self.list_runs(thread_id) if _token_of(run) == token]
+        none = "expected a run with the token in the thread, got none: its request did not arrive"
+        try:
+            found = [run.id for run in await self.list_runs(thread_id) if _token_of(run) == token]
+        except APIError as refused:
+            if refused.status_code != NOT_FOUND:
+                raise
+            raise RunNotFound(none) from refused
         if not found:
-            raise RunNotFound("expected a run with the token in the thread, got none: its request did not arrive")
+            raise RunNotFound(none)
         return found[-1]
 
     async def _only_run(self, thread_id: str) -> RunKey | None:
