@@ -178,7 +178,7 @@ class Reader:
             StreamTruncated: no `done` came, and its run neither ended nor waits for action; or no event is known.
         """
         self.fold_end()
-        foreign = foreign_text(self._opening)
+        foreign = foreign_text(self._opening) if self._opening else ""
         last = self.accumulator.translation.last_event
         return outcome_of(self._stream, self.plain.ending.reason(f": {foreign}" if foreign else "", last))
 
