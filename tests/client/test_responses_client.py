@@ -498,6 +498,16 @@ async def test_stream_of_another_protocol_is_called_that():
     assert "chat.completion.chunk" in str(drive.failure)
 
 
+async def test_stream_that_was_only_kept_alive_has_named_no_response():
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        kept = b'event: keepalive\ndata: {"type": "keepalive", "sequence_number": 0}\n\n'
+        await send_body(send, 200, kept, "text/event-stream")
+
+    async with breaking(application) as server:
+        drive = await driven(server, Wire())
+    assert "before the run's id was known" in str(drive.failure)
+
+
 async def test_page_instead_of_a_stream_is_called_that():
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await send_body(send, 200, b'{"error": {"message": "sign in"}}', "text/event-stream")

@@ -35,16 +35,14 @@ from stepstream.client.polling import OWN_LIMIT, RunPoller, reworded
 from stepstream.client.response_answer import ResponseAnswer, ResponseKey
 from stepstream.client.response_notes import ResponseNotes
 from stepstream.client.response_plan import ResponseCalls, StreamPlan
-from stepstream.errors import APIError, FrameTooLarge, StepStreamError, StreamTruncated, TransportError
+from stepstream.errors import APIError, StepStreamError, StreamTruncated, TransportError
 from stepstream.fold.lifecycle import SETTLED_RUN
 from stepstream.live.log_ids import ids_of
 from stepstream.live.marks import ContinuedRun, Reconnected, ServerEvents
-from stepstream.live.source import ItemDecoder
 from stepstream.sources.backoff import Backoff
 from stepstream.sources.event_stream import EventStream
 from stepstream.sources.http_errors import is_transient
 from stepstream.sources.retry_log import log_retry
-from stepstream.wire.error_body import foreign_text
 
 _log = logging.getLogger("stepstream.client")
 
@@ -62,8 +60,7 @@ class ResponseStream:
         self._plan = plan
         self._response_id = response_id
         self._pending: list[Item] = [ContinuedRun(plan.continued)] if plan.continued else []
-        self._notes = ResponseNotes() if plan.is_resumable or not plan.is_kept else None
-        self._opening: ItemDecoder | None = ItemDecoder()  # until an event came
+        self._notes = ResponseNotes(is_whole=plan.is_resumable or not plan.is_kept)
         self._is_live = stream is not None  # whether the stream is the one to learn from
         self._status: object = None  # of the response, before it
         self._asked_after: int | None = None  # the number that the newest connection was to begin after
@@ -93,7 +90,7 @@ class ResponseStream:
     @property
     def output(self) -> list[Mapping[str, Any]]:
         """The output items so far, as they came: of a response that the server does not keep."""
-        return self._notes.output if self._notes is not None else []
+        return self._notes.output
 
     def __aiter__(self) -> "ResponseStream":
         return self
@@ -112,7 +109,7 @@ class ResponseStream:
         try:
             item = await anext(self._stream)
         except StopAsyncIteration:
-            if self._stream.is_over or self._is_foreign:
+            if self._stream.is_over or (not self.response_id and self._notes.is_foreign):
                 raise  # of the second, the reader of the stream says what came instead
             failure: TransportError = StreamTruncated("the stream ended before its response did")
         except TransportError as exc:
@@ -120,25 +117,9 @@ class ResponseStream:
                 raise StopAsyncIteration from exc
             failure = exc
         else:
-            self._note(item)
+            self._notes.feed(item)
             return item
         return await self._recover(failure)
-
-    def _note(self, item: bytes | Reconnected) -> None:
-        if self._notes is not None:
-            self._notes.feed(item)
-        if self._opening is not None:
-            try:
-                self._opening.feed(item)
-            except FrameTooLarge:
-                self._opening = None
-            else:
-                self._opening = self._opening if self._opening.is_empty else None
-
-    @property
-    def _is_foreign(self) -> bool:
-        """Whether what came is of no protocol that is read here."""
-        return not self.response_id and (self._opening is None or bool(foreign_text(self._opening.opening)))
 
     async def _attach(self) -> Item:
         """Open the first connection to a response that is known by its id; where there is no stream, ask for it."""
@@ -164,7 +145,7 @@ class ResponseStream:
         ids = ids_of(ResponseKey(self._response_id))
         _log.info("the stream of response %s broke (%s)", self._response_id, failure, extra=ids)
         self._broken = failure
-        number = self._notes.number if self._notes is not None and self._plan.is_resumable else None
+        number = self._notes.number if self._plan.is_resumable else None
         if number is None:
             self._poll(failure)
         elif number != self._asked_after or not await self._has_ended_meanwhile(failure):
@@ -238,8 +219,7 @@ class ResponseStream:
         """Return the events that an answer is, after what was told."""
         events = answer.events(self._status)
         self._status = answer.status
-        if self._notes is not None:
-            self._notes.feed(events)
+        self._notes.feed(events)
         return events
 
     async def _fetch(self) -> ResponseAnswer:

@@ -1,4 +1,4 @@
-"""An Assistants-compatible server for demos and tests: `app` is the ASGI application, `serve` puts it on a port."""
+"""A server of both APIs, Responses and Assistants, for demos and tests: `app` is the application, `serve` serves it."""
 
 from stepstream.simulator.application import app
 from stepstream.simulator.faults import FAULTS
