@@ -80,8 +80,9 @@ class Publisher:
         for tap in noted:
             try:
                 has_ended = await tap.flush(ends_runs=ends_runs)
-            except JournalError as exc:
-                tap.failure = exc  # the stream raises it, at its next event or at its end
+            except JournalError:
+                if tap.stop is not None:
+                    tap.stop()  # then the stream raises what it keeps
             else:
                 if has_ended:  # where nothing follows it, that is all
                     self._noted[tap] = None

@@ -52,6 +52,8 @@ class LiveStream:
         shapes = lifetime.running.shapes
         self._reader = Reader(accumulator, routes, self._fanout, shapes=shapes, tap=tap, **limits)
         self._scope = anyio.CancelScope()
+        if tap is not None:
+            tap.stop = self._scope.cancel
         lifetime.running.begin(self)
 
     def stop(self) -> None:
@@ -107,7 +109,7 @@ class LiveStream:
                 raise _stopped() from exc  # a source may fail at being cancelled
             raise
         if not is_whole:
-            raise _stopped()
+            raise (self._tap and self._tap.failure) or _stopped()
 
     async def _close_journal(self, error: str) -> None:
         """Write what is left to the journal, and how each run is left: `error` is why one is interrupted."""

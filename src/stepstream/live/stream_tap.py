@@ -46,7 +46,8 @@ class StreamTap:
 
     __slots__ = (
         "__weakref__", "_again", "_dirty", "_early", "_early_size", "_has_news", "_held", "_lock", "_stream",
-        "_write_soon", "_writer", "_written_at", "due_at", "failure", "journal", "marked", "runs", "wanted",
+        "_write_soon", "_writer", "_written_at", "due_at", "failure", "journal", "marked", "runs", "stop",
+        "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -65,7 +66,8 @@ class StreamTap:
         self.due_at: float = 0
         """The number of the event with which `attend` is to be called next."""
         self.failure: JournalError | None = None
-        """What was raised where nobody waited for it."""
+        self.stop: Callable[[], object] | None = None
+        """Ends the stream, where the journal takes nothing any more: `failure` is why."""
         self.marked: RunTap | None = None
         """The run that got something new last, since all was written."""
         self._writer = writer
@@ -190,9 +192,7 @@ class StreamTap:
         self.mark(run)
 
     async def flush(self, *, ends_runs: bool = False) -> bool:
-        """Write what is new. With `ends_runs`, those that have ended are not written to any more.
-
-        Return whether there are such.
+        """Write what is new, and return whether runs have ended. With `ends_runs`, these are not written to any more.
 
         Raises:
             JournalError: it is not taken.

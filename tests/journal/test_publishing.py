@@ -1,0 +1,271 @@
+"""Writing a run: rounds of tools in several processes, fences, how a run is left, what its journal has of it."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import anyio
+import pytest
+
+from stepstream import (
+    JournalConflict,
+    MemoryJournal,
+    Processor,
+    StreamFailed,
+    StreamStopped,
+    StreamTruncated,
+    ToolCallFinished,
+    ToolCallStarted,
+    TransportError,
+    publish,
+)
+from stepstream.fold.run_state import run_state
+from stepstream.live import run_tap, stream_tap
+from stepstream.live.journal import Checkpoint, Pack
+from tests.support.delta_streams import STEP_DELTA, grows, run, sail, step, written
+from tests.support.journal_contract import BLOCKS, DONE, everything, stream, told_of
+from tests.support.journals import alike, chunks_of, run_ids
+from tests.support.journals import told_of as told_by
+from tests.support.suspensions import quiet
+
+CALLING = step("in_progress", step_details={"type": "tool_calls", "tool_calls": []})
+ASKED = {
+    "type": "submit_tool_outputs",
+    "submit_tool_outputs": {"tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "sail"}}]},
+}
+FIRST = [
+    written("thread.run.created", run("queued")),
+    written("thread.run.step.created", CALLING),
+    written(STEP_DELTA, grows(sail(id="call_1"))),
+    written("thread.run.requires_action", run("requires_action", required_action=ASKED)),
+    DONE,
+]
+FULL = {"id": "call_1", "type": "function", "function": {"name": "sail", "arguments": "", "output": "7"}}
+SECOND = [
+    written("thread.run.queued", run("queued")),
+    written("thread.run.step.completed", step("completed", step_details={"type": "tool_calls", "tool_calls": [FULL]})),
+    written("thread.run.completed", run("completed")),
+    DONE,
+]
+
+
+def keys(changes: Sequence[Any]) -> list[str]:
+    return [change.key for change in changes if not change.key.rpartition("/")[2].isdigit()]
+
+
+async def test_two_processes_that_take_turns_write_one_run():
+    journal = MemoryJournal()
+    first = await told_by(chunks_of(FIRST), Processor(journal=journal))
+    assert (await told_of(journal)).status == "waiting"
+    second = await told_by(chunks_of(SECOND), Processor(journal=journal))
+    whole = await told_by(chunks_of([*FIRST[:-1], *SECOND]))
+    assert alike([*first.changes, *second.changes]) == alike(whole.changes)  # what was silent was not told again
+    follower = await told_by(journal.follow("run_1"))
+    assert alike(follower.changes) == alike(whole.changes)
+    assert (await told_of(journal)).status == "ended"
+
+
+async def test_third_round_comes_back_to_the_first_process():
+    journal, again = MemoryJournal(), [*SECOND[:1], *FIRST[3:]]
+    told: list[Any] = []
+    async with Processor(journal=journal) as one, Processor(journal=journal) as other:
+        for processor in (one, other):
+
+            @processor.on(ToolCallStarted, ToolCallFinished)
+            async def note(change: ToolCallStarted | ToolCallFinished) -> None:
+                told.append(change.key)
+
+        await one.run(chunks_of(FIRST))
+        await other.run(chunks_of(again))
+        outcome = await one.run(chunks_of(SECOND))
+    assert outcome.status == "completed"
+    assert told == ["run_1/call/step_1/call_1/started", "run_1/call/step_1/call_1/finished"]
+    follower = await told_by(journal.follow("run_1"))
+    assert [one.key for one in follower.changes if type(one).__name__ == "RunTransition"][-1] == "run_1/run/completed"
+
+
+async def test_follower_sees_one_run_through_rounds_that_end_with_done():
+    journal, told = MemoryJournal(), list[Any]()
+
+    async def follow() -> None:
+        told.append(await told_by(journal.follow("run_1")))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follow)
+        await publish(chunks_of(FIRST), journal)
+        await quiet()
+        assert told == []
+        await publish(chunks_of(SECOND), journal)
+    whole = await told_by(chunks_of([*FIRST[:-1], *SECOND]))
+    assert alike(told[0].changes) == alike(whole.changes)
+
+
+async def test_older_of_two_publishers_is_refused_and_keeps_what_it_folded():
+    journal = MemoryJournal()
+    send, receive = anyio.create_memory_object_stream[bytes](9)
+    async with Processor(journal=journal) as one:
+        handle = one.start(receive)
+        for block in BLOCKS[:4]:
+            await send.send(block)
+        await quiet()
+        await publish(chunks_of([BLOCKS[0], *BLOCKS[7:], DONE]), journal)
+        await send.send(BLOCKS[4])
+        with pytest.raises(JournalConflict) as caught, anyio.fail_after(5):
+            await handle.outcome()  # though its source never ends
+    send.close()
+    assert caught.value.outcome is not None
+    assert list(caught.value.outcome.runs) == ["run_1"]
+    assert (await told_of(journal)).status == "ended"
+
+
+async def failing(blocks: Sequence[bytes], error: Exception | None = None) -> AsyncIterator[bytes]:
+    for block in blocks:
+        yield block
+    if error is not None:
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("source", "raised", "error"),
+    [
+        (lambda: failing(BLOCKS[:5]), StreamTruncated, "the stream ended after 5 events"),
+        (lambda: failing(BLOCKS[:5], OSError("no route")), TransportError, "the source failed"),
+        (lambda: failing([*BLOCKS[:5], b"event: error\ndata: {}\n\n"]), StreamFailed, "an error event"),
+    ],
+)
+async def test_run_whose_stream_breaks_is_interrupted_with_the_reason(source: Any, raised: Any, error: str):
+    journal = MemoryJournal()
+    with pytest.raises(raised):
+        await publish(source(), journal)
+    info = await told_of(journal)
+    assert (info.status, info.position) == ("interrupted", 5)
+    assert error in info.error
+
+
+async def test_cancelled_or_stopped_publisher_leaves_its_runs_interrupted():
+    for is_cancelled in (True, False):
+        journal = MemoryJournal()
+        send, receive = anyio.create_memory_object_stream[bytes](9)
+        async with Processor(journal=journal) as processor, anyio.create_task_group() as tasks:
+
+            async def read(processor: Processor = processor, receive: Any = receive) -> None:
+                with pytest.raises(StreamStopped):
+                    await processor.run(receive)
+
+            tasks.start_soon(read)
+            await send.send(BLOCKS[0])
+            await quiet()
+            if is_cancelled:
+                tasks.cancel_scope.cancel()
+            else:
+                await processor.stop()
+        assert (await told_of(journal)).status == "interrupted"
+        send.close()
+
+
+async def test_run_that_is_known_here_only_is_told_to_its_journal_first():
+    journal = MemoryJournal()
+    async with Processor() as processor:
+        await processor.run(chunks_of(FIRST))
+        await processor.run(chunks_of(SECOND), journal=journal)
+    follower = await told_by(journal.follow("run_1"))
+    assert follower.outcome is not None
+    assert follower.outcome.steps["step_1"].tool_calls[0].id == "call_1"
+    assert (await told_of(journal)).position == 2 + 3
+
+
+async def test_what_comes_before_any_run_waits_for_it_up_to_a_bound(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stream_tap, "MAX_EARLY", 100)
+    journal = MemoryJournal()
+    early = [b'event: thread.created\ndata: {"id": "thread_1"}\n\n', b"event: ping\ndata: %b\n\n" % (b"x" * 99)]
+    await publish(chunks_of([*early, *BLOCKS, DONE]), journal)
+    [first, *_] = [held for held in await everything(journal) if isinstance(held, Pack)]
+    assert first.data.startswith(early[0] + BLOCKS[0])
+    assert (await told_of(journal)).position == 1 + len(BLOCKS)
+
+
+async def test_event_without_data_and_the_end_of_the_stream_have_no_position():
+    journal = MemoryJournal()
+
+    async def frames() -> AsyncIterator[Any]:
+        from stepstream import Frame
+
+        yield BLOCKS[0]
+        yield Frame("ping", b"")
+        yield Frame("pi\nng", b'{"a":\n1}')
+        yield b"data: [DONE]\n\n"
+
+    async with Processor(journal=journal) as processor:
+        await processor.run(frames())
+    assert (await told_of(journal)).position == 2
+
+
+async def test_several_runs_of_one_stream_have_a_journal_each():
+    journal = MemoryJournal()
+    blocks = [
+        block
+        for number in range(5)
+        for block in [
+            written("thread.run.created", run("queued", f"run_{number}")),
+            written("thread.run.completed", run("completed", f"run_{number}")),
+        ]
+    ]
+    await publish(chunks_of([*blocks, DONE]), journal)
+    infos = [(info.id, info.status, info.position) async for info in journal.runs()]
+    assert infos == [(f"run_{number}", "ended", 2) for number in range(5)]
+
+
+@pytest.fixture
+def small_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_tap, "MIN_CHECKPOINT", 2_000)
+
+
+async def words(count: int) -> AsyncIterator[bytes]:
+    for block in FIRST[:2]:
+        yield block
+    yield FIRST[2]
+    for _ in range(count):
+        yield written(STEP_DELTA, grows({"index": 0, "type": "function", "function": {"arguments": "fog "}}))
+    for block in SECOND[1:]:
+        yield block
+
+
+@pytest.mark.usefixtures("small_checkpoints")
+async def test_checkpoint_stands_for_what_was_trimmed():
+    journal = MemoryJournal(max_run_bytes=20_000)
+    whole = await told_by(words(2_000), Processor(journal=journal))
+    held = await everything(journal)
+    assert isinstance(held[0], Checkpoint)
+    assert sum(len(one.data) for one in held[1:]) <= 20_000
+    follower = await told_by(journal.follow("run_1"))
+    assert follower.error is None
+    assert (follower.outcome.steps, follower.outcome.runs) == (whole.outcome.steps, whole.outcome.runs)  # type: ignore[union-attr]
+    told = alike(follower.changes)
+    assert told == alike(whole.changes)[len(whole.changes) - len(told) :]
+
+
+async def test_follower_that_is_behind_a_trimmed_journal_gets_a_gap_where_no_checkpoint_stands():
+    journal = MemoryJournal(max_run_bytes=4_000)
+    await publish(words(500), journal)
+    follower = await told_by(journal.follow("run_1"))
+    assert type(follower.error).__name__ == "JournalGap"
+
+
+async def test_what_a_follower_folds_is_not_published_again():
+    journal, other = MemoryJournal(), MemoryJournal()
+    await publish(stream(), journal)
+    async with Processor(journal=other) as processor:
+        await processor.run(journal.follow("run_1"))
+        await processor.run(journal.follow("run_1"), journal=journal)
+    assert await run_ids(other) == []
+    assert (await told_of(journal)).position == len(BLOCKS)
+
+
+async def test_run_is_folded_once_however_often_it_is_followed_here():
+    journal = MemoryJournal()
+    await publish(stream(), journal)
+    async with Processor() as processor:
+        first = await processor.run(journal.follow("run_1"))
+        second = await processor.run(journal.follow("run_1"))
+        state = run_state(processor.state, "run_1")
+    assert (first.text, second.reason, state.position) == ("Fog over the bay", "ended", len(BLOCKS))
+    assert repr(state) == f"<RunState run_1 completed at {len(BLOCKS)}: 0 steps, 1 messages>"

@@ -1,0 +1,111 @@
+"""How long a follower waits: in time that jumps."""
+
+from typing import Any
+
+import anyio
+import pytest
+
+from stepstream import MemoryJournal, Processor, RunInterrupted, publish
+from tests.journal.test_publishing import FIRST, SECOND
+from tests.support.journal_contract import BLOCKS, DONE, pack, told_of
+from tests.support.journals import alike, chunks_of
+from tests.support.journals import told_of as told_by
+from tests.support.virtual_time import anyio_backend
+
+__all__ = ["anyio_backend"]
+
+DAY = 24 * 3_600.0
+
+
+async def test_approval_may_take_a_day():
+    journal, told = MemoryJournal(), list[Any]()
+
+    async def follow() -> None:
+        told.append(await told_by(journal.follow("run_1")))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follow)
+        await publish(chunks_of(FIRST), journal)
+        await anyio.sleep(DAY)
+        await publish(chunks_of(SECOND), journal)
+    whole = await told_by(chunks_of([*FIRST[:-1], *SECOND]))
+    assert alike(told[0].changes) == alike(whole.changes)
+
+
+@pytest.mark.parametrize("seconds", [30.0, 90.0])
+async def test_open_run_without_a_sign_of_life_is_interrupted(seconds: float):
+    journal = MemoryJournal()
+    opened = await journal.open("run_1", writer="a")
+    await journal.append(opened, [pack(opened, 1, 3)])
+    begun = anyio.current_time()
+    follower = await told_by(journal.follow("run_1", interrupted_after=seconds))
+    assert isinstance(follower.error, RunInterrupted)
+    assert seconds <= anyio.current_time() - begun <= seconds + 1
+    assert len(follower.changes) == 3
+    assert (await told_of(journal)).status == "open"  # it is what an observer says, no event
+
+
+async def test_run_that_never_begins_is_given_up():
+    follower = await told_by(MemoryJournal().follow("run_1"))
+    assert "did not begin" in str(follower.error)
+
+
+async def test_processor_gives_signs_of_life_for_runs_of_which_nothing_comes():
+    journal = MemoryJournal()
+    send, receive = anyio.create_memory_object_stream[bytes](99)
+    told: list[Any] = []
+
+    async def follow() -> None:
+        told.append(await told_by(journal.follow("run_1")))
+
+    async with Processor(journal=journal) as processor, anyio.create_task_group() as tasks:
+        handle = processor.start(receive)
+        tasks.start_soon(follow)
+        for block in BLOCKS[:6]:
+            await send.send(block)
+        await anyio.sleep(DAY / 48)
+        assert (told, (await told_of(journal)).silence <= 10) == ([], True)
+        for block in [*BLOCKS[6:], DONE]:
+            await send.send(block)
+        await handle.outcome()
+        send.close()
+    assert told[0].outcome.text == "Fog over the bay"
+
+
+async def test_sign_of_life_goes_on_when_a_run_was_taken_over():
+    journal = MemoryJournal()
+    send, receive = anyio.create_memory_object_stream[bytes](99)
+    async with Processor(journal=journal) as processor:
+        first, second = processor.start(receive), processor.start(waiting_for(receive))
+        await send.send(BLOCKS[0])
+        await anyio.sleep(1)
+        await journal.open("run_1", writer="another")
+        await anyio.sleep(DAY / 48)
+        assert (await told_of(journal)).silence > 30
+        send.close()
+        with pytest.raises(Exception, match="the stream ended"):
+            await first.outcome()
+        with pytest.raises(Exception, match="without a single event"):
+            await second.outcome()
+
+
+async def waiting_for(receive: Any) -> Any:
+    while receive.statistics().open_send_streams:
+        await anyio.sleep(3_600)
+    for nothing in ():
+        yield nothing
+
+
+async def test_ended_runs_are_kept_for_so_long_whatever_the_clock_says():
+    times = iter([1_800_000_000.0, 5.0, 4e9, *[2e9] * 99])
+    journal = MemoryJournal(keep=3_600, clock=lambda: next(times))
+    fences = []
+    for number in range(3):
+        opened = await journal.open(f"run_{number}", writer="a")
+        fences.append(opened.fence)
+        await journal.append(opened, status="ended" if number else "open")
+    assert fences == sorted(set(fences))
+    await anyio.sleep(3_000)
+    assert len([info async for info in journal.runs()]) == 3
+    await anyio.sleep(601)
+    assert [info.id async for info in journal.runs()] == ["run_0"]
