@@ -1,11 +1,12 @@
 """How long a follower waits: in time that jumps."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
 import pytest
 
-from stepstream import MemoryJournal, Processor, RunInterrupted, publish
+from stepstream import MemoryJournal, Processor, RunInterrupted, StreamTruncated, publish
 from tests.journal.test_publishing import FIRST, SECOND
 from tests.support.journal_contract import BLOCKS, DONE, pack, told_of
 from tests.support.journals import alike, chunks_of
@@ -76,22 +77,23 @@ async def test_sign_of_life_goes_on_when_a_run_was_taken_over():
     journal = MemoryJournal()
     send, receive = anyio.create_memory_object_stream[bytes](99)
     async with Processor(journal=journal) as processor:
-        first, second = processor.start(receive), processor.start(waiting_for(receive))
+        over = anyio.Event()
+        first, second = processor.start(receive), processor.start(nothing_until(over))
         await send.send(BLOCKS[0])
         await anyio.sleep(1)
         await journal.open("run_1", writer="another")
         await anyio.sleep(DAY / 48)
         assert (await told_of(journal)).silence > 30
         send.close()
-        with pytest.raises(Exception, match="the stream ended"):
+        over.set()
+        with pytest.raises(StreamTruncated, match="the stream ended"):
             await first.outcome()
-        with pytest.raises(Exception, match="without a single event"):
+        with pytest.raises(StreamTruncated, match="without a single event"):
             await second.outcome()
 
 
-async def waiting_for(receive: Any) -> Any:
-    while receive.statistics().open_send_streams:
-        await anyio.sleep(3_600)
+async def nothing_until(over: anyio.Event) -> AsyncIterator[bytes]:
+    await over.wait()
     for nothing in ():
         yield nothing
 
