@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
+from stepstream.simulator.application import app
 from stepstream.sources import backoff
 from tests.support.breaking_simulator import KINDS, Break, Kind, Server, Wire, breaking
 from tests.support.json_values import JSON
@@ -105,3 +106,24 @@ async def test_response_is_told_whole_wherever_its_stream_breaks(
         name = f"{scenario}{' in the background' if options else ''}, {anyio_backend_name}"
         for kind, *counts in rows:
             sys.stdout.write(f"\n{name:45} {kind:6} whole {counts[0]:4} reconciled {counts[1]:4} no id {counts[2]:4}")
+
+
+DEVIATIONS = ("no-added", "no-done", "unnamed", "done-mark", "duplicate", "unknown=2", "replay=6")
+"""What a server may do to streams besides, of which nothing is lost."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+async def test_response_of_an_odd_server_is_told_whole_where_its_stream_breaks(seed: int):
+    random, ended = Random(seed), Counter[str]()
+    for _ in range(60):
+        scenario = random.choice(["message", "code", "parallel-functions", "mcp", "reasoning", "search", "tool-rounds"])
+        faults = random.sample(DEVIATIONS, random.choice([0, 1, 1, 2, 3]))
+        unit, after = random.choice([("event", random.randrange(1, 60)), ("bytes", random.randrange(500, 9_000))])
+        broken = Break(random.choice(["cut", "reset"]), random.choice([1, 1, 2]), unit, after)  # type: ignore[arg-type]
+        parameters: JSON = random.choice([{}, {"background": True}, {"conversation": "conv_own"}])
+        async with breaking(app(scenario=scenario, pace="fast", fault=faults)) as server:
+            drive = await driven(server, Wire(broken), options=OPTIONS, **parameters)
+            found = await wrong_with(server, drive, allowed={"replayed_event"})
+        ended[found if found in ("whole", "reconciled", "lost") else f"{scenario} {faults} {broken}: {found}"] += 1
+    assert set(ended) <= {"whole", "reconciled", "lost"}
