@@ -97,9 +97,9 @@ def ended_calls(
     dropped = {} if known.keys() >= set(due) else by_id(before) | by_id(calls)
     for identifier in due:
         call = known.get(identifier) or dropped.get(identifier)
-        # neither: its list was replaced by something that is no list of calls
-        lost = Unknown({"id": identifier, "type": step.told[identifier].type})
-        changes += finished_call(stream, ref, step, identifier, lost if call is None else call)
+        if call is None:  # its list was replaced by something that is no list of calls
+            call = Unknown({"id": identifier, "type": step.told[identifier].type})
+        changes += finished_call(stream, ref, step, identifier, call)
     return changes
 
 
