@@ -55,14 +55,17 @@ def subject_of(held: T, run_id: str | None) -> T | Nameless[T]:
     return Nameless(held, run_id) if run_id is not None and is_nameless else held
 
 
+_HOLDERS: Final = (Reference, Nameless)  # a union would be made anew at each of the looks below
+
+
 def whole(held: T | Reference[T] | Nameless[T]) -> T:
     """Return an object. Raises `LookupError` where there is only a reference to it."""
-    return held.snapshot() if isinstance(held, Reference | Nameless) else held
+    return held.snapshot() if isinstance(held, _HOLDERS) else held
 
 
 def known(held: T | Reference[T] | Nameless[T]) -> T:
     """Return an object, or what is known of it."""
-    return held.base if isinstance(held, Reference | Nameless) else held
+    return held.base if isinstance(held, _HOLDERS) else held
 
 
 class Field(Generic[T]):

@@ -47,7 +47,7 @@ class _Update(msgspec.Struct, gc=False):
         status: Any = builder.base.status or ""
         again = builder.take_status(previous, status, ends=ends)
         if make in self.stream.wanted:
-            held = subject_of(builder.snapshot(), builder.run_id)
+            held = builder.snapshot() if builder.base.run_id else subject_of(builder.snapshot(), builder.run_id)
             self.changes.append(make(*self.ref.cause, previous, status, ends, again, held))
 
     def progress(self, body: Any = None, *, late: bool = False) -> None:
