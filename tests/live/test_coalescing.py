@@ -163,3 +163,49 @@ def test_filter_by_context_takes_any_object(where: str):
     given = (RunTransition, Audience()) if where == "add" else (RunTransition,)
     for context in (None, 0, "channel", ["list"], {"a": 1}):
         getattr(processor, where)(*given, context=context)
+
+
+class Moody:
+    """A context that cannot be compared, and of which others say that they have its hash."""
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("no")
+
+
+async def test_context_that_cannot_be_compared_harms_nobody(caplog: pytest.LogCaptureFixture):
+    everything, own = Audience(), Audience()
+    async with Processor() as processor:
+        processor.add(RunTransition, everything)
+        processor.add(RunTransition, own, context=Moody())
+        await processor.run(played(play()), Moody())
+    assert (len(everything), own) == (3, [])
+    assert {record.message for record in caplog.records} == {"a context cannot be compared"}
+
+
+async def test_subscribers_of_other_contexts_cost_a_change_nothing():
+    offered: list[int] = []
+    async with Processor() as processor:
+        subscriptions = [processor.add(CLASSES, Audience(), context=number) for number in range(300)]
+        unhashable: list[Any] = [[], []]
+        subscriptions += [processor.add(CLASSES, Audience(), context=one) for one in unhashable]
+        for context in (7, unhashable[1]):
+            outcome = await processor.run(played(play()), context)
+            offered += [place for place, one in enumerate(subscriptions) if one.offered]
+            change = RunTransition("", 1, context, "", None, None, "queued", False, "", outcome.run)
+            assert len(processor._routes.mailboxes_of(change)) == 1
+    assert offered == [7, 7, 301]
+
+
+async def test_subscriber_of_a_context_may_come_and_go_while_its_stream_is_read():
+    audience, early = Audience(), anyio.Event()
+    async with Processor() as processor:
+        handle = processor.start(source(sse([step("created"), opens(), grows("x")]), early, sse([grows("y")] * 5)), "c")
+        await quiet()
+        subscription = processor.add(StepProgress, audience, context="c")
+        early.set()
+        await handle.ended()
+        subscription.close()
+    assert [change.sequence for change in audience] == [4, 5, 6, 7, 8]

@@ -9,10 +9,11 @@ import anyio.lowlevel
 import pytest
 
 from stepstream import Processor, RunTransition, StepProgress, StreamTruncated
+from stepstream.live.fanout import StreamFanout
 from stepstream.live.mailbox import Mailbox
 from stepstream.live.options import Delivery, Filter
 from stepstream.live.reader import EVENTS_BETWEEN_CHECKPOINTS
-from stepstream.live.routing import MAX_FOUND, Routes, StreamFanout
+from stepstream.live.routing import MAX_FOUND, Routes
 from tests.support.run_streams import DONE, events, grows, opens, run, sse, step
 from tests.support.suspensions import quiet
 

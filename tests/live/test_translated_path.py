@@ -27,9 +27,10 @@ from stepstream.dialects.translation import Translation
 from stepstream.fold.changes import Change
 from stepstream.live import translated_path
 from stepstream.live.delta_struct import struct_of
+from stepstream.live.fanout import StreamFanout
 from stepstream.live.progress import ProgressBatch
 from stepstream.live.reader import Reader
-from stepstream.live.routing import Routes, StreamFanout
+from stepstream.live.routing import Routes
 from stepstream.live.translated_path import ENOUGH, MAX_MISSES, TranslatedDeltas
 from tests.support.json_values import JSON
 from tests.support.response_streams import (

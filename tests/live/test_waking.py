@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from stepstream import Processor
+from stepstream.live.fanout import SLOW_STREAM_GAP, StreamFanout
 from stepstream.live.registration import CLASSES
-from stepstream.live.routing import SLOW_STREAM_GAP, Routes, StreamFanout
+from stepstream.live.routing import Routes
 from tests.support.run_streams import Audience, play, sse
 from tests.support.suspensions import quiet
 

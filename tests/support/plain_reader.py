@@ -38,7 +38,7 @@ class Audience:
         self._limit = limit
         self._moods = moods
 
-    def mailboxes_for(self, kind: object, growing: object) -> list[Any]:
+    def mailboxes_for(self, kind: object, growing: object, context: object) -> list[Any]:
         return [self] if self.wants else []
 
     @property

@@ -11,6 +11,7 @@ from stepstream.fold.changes import (
     StepProgress,
     StepTransition,
 )
+from stepstream.live.context_keys import context_key
 
 _STEP: Final = (StepProgress, StepTransition)
 _MESSAGE: Final = (MessageProgress, MessageTransition)
@@ -32,15 +33,8 @@ def about_run(change: Change) -> Hashable:
 
 
 def about_context(change: Change) -> Hashable:
-    """Return the context of a change, as equal contexts are the same; of a stream without one, the run."""
-    context: Any = change.context
-    if context is None:
-        return about_run(change)
-    try:
-        hash(context)
-    except TypeError:
-        return "context", id(context)  # what waits holds it, so that no other gets that id
-    return "context", context
+    """Return the key of the context of a change; of a stream without one, the run."""
+    return about_run(change) if change.context is None else context_key(change.context)
 
 
 ABOUT: Final[Mapping[CoalesceBy, Callable[[Any], Hashable]]] = {

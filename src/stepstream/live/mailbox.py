@@ -43,7 +43,7 @@ class Mailbox:
     def __init__(
         self, classes: Sequence[type[Any]], wanted: Filter, delivery: Delivery, callback: Callback | None
     ) -> None:
-        self.classes, self.key, self.tests = tuple(classes), wanted.key, wanted.tests
+        self.classes, self.key, self.tests, self.context = tuple(classes), wanted.key, wanted.tests, wanted.context
         self.callback = cast(Callable[[Any], Coroutine[Any, Any, object]] | None, callback)  # None: an iterator
         self.delivery = delivery
         self.run_ids = wanted.run_ids if callback is None or delivery.replay else None

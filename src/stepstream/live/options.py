@@ -5,7 +5,7 @@
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypedDict
 
 import msgspec
@@ -21,6 +21,7 @@ from stepstream.fold.changes import (
     ToolCallStarted,
 )
 from stepstream.live.coalescing import CoalesceBy
+from stepstream.live.context_keys import context_key
 from stepstream.live.filters import check_filter
 from stepstream.live.option_checks import Test, backoff, boolean, number, one_of, predicate, seconds, words
 
@@ -129,6 +130,8 @@ class Filter(NamedTuple):
     tests: tuple[Test, ...] = ()
     """What a change must pass beside."""
     run_ids: frozenset[str] | None = None
+    context: tuple[Hashable, Any] | None = None
+    """The key of the context wanted, by which a subscription is looked up before all else, and that context."""
 
 
 class Option(NamedTuple):
@@ -190,6 +193,7 @@ def check_options(
     words: dict[str, frozenset[Any]] = {}
     tests: list[Test] = []
     delivery: dict[str, Any] = {}
+    context: tuple[Hashable, Any] | None = None
     for name in options.keys() - OPTIONS.keys():
         raise TypeError(f"expected options among {', '.join(OPTIONS)}, got {name}")
     for name in (one for one in OPTIONS if one in options):
@@ -197,8 +201,8 @@ def check_options(
         if is_iterator and not option.for_iterators:
             raise TypeError(f"{name} is for callbacks: an iterator is read at its reader's pace")
         value = option.check(name, options[name])
-        if name == "context":  # belongs to a stream, not to an object: no change is looked up by it
-            tests.append(_context_test(value))
+        if name == "context":
+            context = context_key(value), value
         elif option.attribute:
             check_filter(classes, name, option.classes, value)
             words[option.attribute] = value
@@ -210,7 +214,7 @@ def check_options(
         delivery["buffer"] = _buffer_for(delivery["batch"], options.get("buffer"))
     key = next(iter(words.items()), None)
     tests[:0] = (_word_test(*one) for one in words.items() if one != key)
-    return Filter(key, tuple(tests), words.get("run_id")), Delivery(**delivery)
+    return Filter(key, tuple(tests), words.get("run_id"), context), Delivery(**delivery)
 
 
 def _buffer_for(batch: int | None, given: int | None) -> int:
@@ -220,10 +224,6 @@ def _buffer_for(batch: int | None, given: int | None) -> int:
     if given is not None and given < batch:
         raise ValueError(f"expected buffer of at least batch ({batch}), got {given}")
     return given or max(BUFFER, 2 * batch)
-
-
-def _context_test(wanted: Any) -> Test:
-    return lambda change: change.context is wanted or change.context == wanted
 
 
 def _word_test(attribute: str, words: frozenset[Any]) -> Test:

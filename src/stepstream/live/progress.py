@@ -66,7 +66,7 @@ class ProgressBatch:
     def mailboxes_of(self, like: LikeDeltas) -> Sequence[Any]:
         """Return the mailboxes that may want the progress of a delta, looked up again once some came or went."""
         if like.routes_version != self._routes.version:
-            like.mailboxes = self._routes.mailboxes_for(like.progress, like.builder)
+            like.mailboxes = self._routes.mailboxes_for(like.progress, like.builder, self._stream.context)
             like.routes_version = self._routes.version
         return like.mailboxes
 

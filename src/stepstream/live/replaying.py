@@ -5,6 +5,7 @@ from typing import Any
 from stepstream.fold.changes import Change, RunTransition, StepProgress, StepTransition
 from stepstream.fold.retelling import retell
 from stepstream.fold.state import State, run_key
+from stepstream.live.context_keys import context_key
 from stepstream.live.mailbox import Mailbox
 from stepstream.live.pending import PendingCount
 
@@ -23,6 +24,8 @@ def replay_into(mailbox: Mailbox, state: State) -> None:
 def _may_want(mailbox: Mailbox, change: Change) -> bool:
     """Return whether a change is of a mailbox's classes, and passes the filter by which it is looked up."""
     if type(change) not in mailbox.classes:
+        return False
+    if mailbox.context is not None and mailbox.context[0] != context_key(change.context):
         return False
     return mailbox.key is None or getattr(change, mailbox.key[0]) in mailbox.key[1]
 

@@ -1,28 +1,25 @@
 """Routing: each change goes to the mailboxes of its class, and of those with a filter only to the ones it may pass.
 
 How it works: `Routes` holds the mailboxes of a processor, one `_Route` a class of change. A mailbox with a filter is
-found by the value that it asks for, in a table: the others cost nothing, however many they are. `StreamFanout` hands a
-change to the mailboxes as it is made and never waits, so what one event did reaches every queue or none, and no
-cancellation can come between. Only then does the stream wait for those in `full`: a queue may exceed its bound by what
-one event of each stream does.
+found by the value that it asks for, in a table, and one for a context in the tables of that context: the others cost
+nothing, however many they are.
 
 `version` changes whenever a mailbox comes or goes. The fast path keeps what it looked up for as long as that stays,
 and makes no progress that no mailbox wants. `wanted` has the classes that any mailbox asked for: the fold makes no
 changes of others.
 """
 
-import math
+import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
-from contextvars import copy_context
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import NO_DELTA, Change, MessageTransition, RunTransition, StepTransition
 from stepstream.live.coalescing import PROGRESS
+from stepstream.live.context_keys import context_key
 from stepstream.live.mailbox import Mailbox
-from stepstream.live.pending import PendingCount
 from stepstream.live.run_ends import RunEnds
 
 _ENDS: Final = (StepTransition, RunTransition, MessageTransition)
@@ -31,11 +28,10 @@ _ENDS: Final = (StepTransition, RunTransition, MessageTransition)
 MAX_FOUND: Final = 256
 """For so many steps or messages that grow a route keeps which mailboxes want their progress."""
 
-SLOW_STREAM_GAP: Final = 0.0005
-"""Seconds. A stream that wakes subscribers less often than this is slow."""
-
 MAX_FAILED: Final = 100
 """How many mailboxes are kept for the statistics that were closed because of a failure."""
+
+_log = logging.getLogger("stepstream.live")
 
 
 class _Route:
@@ -94,12 +90,17 @@ class _Route:
         return [*self.unfiltered, *named] if named else self.unfiltered
 
 
+NO_ROUTES: Final[Mapping[type[Change], _Route]] = {}
+
+
 class Routes:
     """The mailboxes of one processor."""
 
     def __init__(self, failed: Iterable[Mailbox] = ()) -> None:
         self.by_class: dict[type[Change], _Route] = {}
-        """The route of each class of change that a mailbox wants."""
+        """The route of each class of change that a mailbox wants, whatever its context."""
+        self.by_context: dict[Hashable, dict[type[Change], _Route]] = {}
+        """The routes to those that want one context only, by its key."""
         self._all: list[Mailbox] = []
         self._closed = 0
         self.failed: deque[Mailbox] = deque(failed, maxlen=MAX_FAILED)
@@ -128,6 +129,7 @@ class Routes:
         if self._closed > len(self._all) // 2:
             self._all, self._closed = self.open, 0
             self.by_class.clear()
+            self.by_context.clear()
             for one in self._all:
                 self._route(one)
         self.version += 1
@@ -146,14 +148,32 @@ class Routes:
                 again.add(mailbox)
         return again
 
-    def mailboxes_for(self, kind: type[Change], builder: SnapshotBuilder[Any]) -> list[Mailbox]:
-        """Return the open mailboxes that may want that kind of progress of a step or message."""
-        route = self.by_class.get(kind)
-        return [] if route is None else [one for one in route.for_builder(builder) if not one.is_closed]
+    def mailboxes_for(self, kind: type[Change], builder: SnapshotBuilder[Any], context: Any) -> list[Mailbox]:
+        """Return the open mailboxes that may want that kind of progress of a step or message in a context."""
+        routes = self.by_class.get(kind), self._in_context(context).get(kind)
+        return [one for route in routes if route for one in route.for_builder(builder) if not one.is_closed]
+
+    def mailboxes_of(self, change: Change) -> Sequence[Mailbox]:
+        """Return the mailboxes whose filter a change may pass."""
+        route = self.by_class.get(type(change))
+        found = route.of(change) if route is not None else ()
+        own = self._in_context(change.context).get(type(change)) if self.by_context else None
+        return found if own is None else [*found, *own.of(change)]
+
+    def _in_context(self, context: Any) -> Mapping[type[Change], _Route]:
+        """Return the routes to those that want one context only."""
+        if not self.by_context:
+            return NO_ROUTES
+        try:
+            return self.by_context.get(context_key(context), NO_ROUTES)
+        except Exception as exc:  # noqa: BLE001 - of the user's class, where it is compared
+            _log.error("a context cannot be compared", exc_info=exc)
+            return NO_ROUTES
 
     def _route(self, mailbox: Mailbox) -> None:
+        routes = self.by_class if mailbox.context is None else self.by_context.setdefault(mailbox.context[0], {})
         for wanted in dict.fromkeys(mailbox.classes):
-            self.by_class.setdefault(wanted, _Route(wanted)).add(mailbox)
+            routes.setdefault(wanted, _Route(wanted)).add(mailbox)
 
     def _on_close(self, mailbox: Mailbox) -> None:
         if mailbox.failure is not None:
@@ -161,79 +181,3 @@ class Routes:
         self.run_ends.remove(mailbox)
         self._closed += 1
         self.version += 1
-
-
-class StreamFanout:
-    """Hands the changes of one stream to the mailboxes, and knows which of them the stream must wait for.
-
-    It is made where the stream is started: callbacks see the contextvars of that moment.
-    """
-
-    __slots__ = (
-        "__weakref__", "_by_class", "_earlier", "_forget_at", "_woken_at", "full", "has_woken", "lost", "pending",
-        "variables",
-    )  # fmt: skip
-
-    def __init__(self, routes: Routes) -> None:
-        self._by_class = routes.by_class
-        self.variables = copy_context()
-        self.full: list[Mailbox] = []
-        """Those that the stream must wait for now."""
-        self.pending: dict[Mailbox, PendingCount] = {}
-        """How many changes of the stream each of them has not had, those of `_earlier` not counted."""
-        self._earlier: list[tuple[Mailbox, PendingCount]] = []
-        self.lost: dict[str | None, int] = {}
-        """The event of the first change of each run that a subscriber was closed with."""
-        self._forget_at = MAX_FOUND  # so many in `pending` are looked through for closed ones
-        self.has_woken = False
-        self._woken_at = -math.inf
-
-    def should_yield(self, now: float) -> bool:
-        """Return whether the subscribers just woken should run before the stream goes on.
-
-        Where changes come slowly that costs little, and saves them the time in which the stream would first get ready
-        to wait for its next chunk.
-        """
-        self.has_woken = False
-        before, self._woken_at = self._woken_at, now
-        return now - before > SLOW_STREAM_GAP
-
-    def until_now(self) -> list[tuple[Mailbox, PendingCount]]:
-        """Return the counts of what has come so far, as far as it was not delivered: what comes now is counted anew."""
-        late = [(mailbox, pending) for mailbox, pending in self.pending.items() if pending.count]
-        self._earlier = [*(one for one in self._earlier if one[1].count), *late]
-        self.pending.update((mailbox, PendingCount(self, self.variables)) for mailbox, _ in late)
-        return self._earlier
-
-    def lose(self, change: Any) -> None:
-        """Record that a subscriber was closed before it had dealt with a change."""
-        run_id = change.run_id
-        self.lost[run_id] = min(change.sequence, self.lost.get(run_id, change.sequence))
-
-    def _forget_closed(self) -> None:
-        """Keep no closed mailbox that has had everything: a long stream may meet any number of them.
-
-        All are looked at once they have doubled, so that each new one costs the same, however many are open.
-        """
-        counts = self.pending
-        for mailbox in [one for one, pending in counts.items() if one.is_closed and not pending.count]:
-            del counts[mailbox]
-        self._forget_at = max(MAX_FOUND, 2 * len(counts))
-
-    def dispatch(self, change: Change) -> bool:
-        """Hand a change to the mailboxes that want it. Return whether the stream must wait now."""
-        route = self._by_class.get(type(change))
-        return self.hand_over((change,), route.of(change)) if route is not None else bool(self.full)
-
-    def hand_over(self, changes: Sequence[Change], mailboxes: Sequence[Mailbox]) -> bool:
-        """Hand changes to `mailboxes`, no more than these have room for. Return whether the stream must wait now."""
-        counts = self.pending
-        for mailbox in mailboxes:
-            pending = counts.get(mailbox)
-            if pending is None:
-                if len(counts) >= self._forget_at:
-                    self._forget_closed()
-                pending = counts[mailbox] = PendingCount(self, self.variables)
-            if mailbox.offer(changes, pending):
-                self.full.append(mailbox)
-        return bool(self.full)

@@ -18,9 +18,10 @@ from weakref import ref
 
 from stepstream.fold.changes import Change
 from stepstream.fold.stream_state import StreamState
+from stepstream.live.fanout import StreamFanout
 from stepstream.live.lifetime import Lifetime
 from stepstream.live.mailbox import Mailbox
-from stepstream.live.routing import Routes, StreamFanout
+from stepstream.live.routing import Routes
 
 
 class LateFanout(StreamFanout):

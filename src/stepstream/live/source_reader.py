@@ -9,11 +9,11 @@ import anyio.lowlevel
 
 from stepstream.errors import StepStreamError, StreamTruncated
 from stepstream.live.closing import translate_source_error
+from stepstream.live.fanout import StreamFanout
 from stepstream.live.lifetime import Lifetime
 from stepstream.live.log_ids import ids_of_stream
 from stepstream.live.plain_route import PlainRoute
 from stepstream.live.reader import EVENTS_BETWEEN_CHECKPOINTS, Reader
-from stepstream.live.routing import StreamFanout
 from stepstream.live.source import Source, open_source
 
 _log = logging.getLogger("stepstream.live")

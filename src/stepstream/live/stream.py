@@ -10,10 +10,10 @@ from stepstream.errors import JournalError, StepStreamError, StreamStopped
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.outcome import Outcome, outcome_of
 from stepstream.fold.stream_state import StreamState
+from stepstream.live.fanout import StreamFanout
 from stepstream.live.lifetime import Lifetime
 from stepstream.live.log_ids import ids_of_stream
 from stepstream.live.reader import Reader
-from stepstream.live.routing import StreamFanout
 from stepstream.live.settling import LateFanout, Settling
 from stepstream.live.source import Source
 from stepstream.live.source_reader import read_source

@@ -178,8 +178,8 @@ class SubscriptionMethods:
         `classes` is a class of change, a list of them or a union.
 
         Filters: `status`, `step_type`, `tool_type`, `tool_name`, `step_id`, `run_id` and `thread_id` take a string or
-        several; `terminal` takes whether the change ends its object; `context` takes what the stream was given, or what
-        equals it; `where` takes a function of the change that is called synchronously.
+        several; `terminal` takes whether the change ends its object; `context` takes what the stream was given, or, if
+        that has a hash, what equals it; `where` takes a function of the change that is called synchronously.
 
         Delivery, times in seconds: the changes of one run come in order, one call at a time, those of `concurrency`
         runs side by side. Once `buffer` (256) of them wait, `overflow` says what happens: "block", the streams wait;
