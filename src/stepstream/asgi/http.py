@@ -77,9 +77,16 @@ async def send_body(
 
 
 async def send_stream(
-    receive: Receive, send: Send, chunks: AsyncGenerator[bytes], headers: Mapping[str, str] | None = None
+    receive: Receive,
+    send: Send,
+    chunks: AsyncGenerator[bytes],
+    headers: Mapping[str, str] | None = None,
+    *,
+    write_timeout: float | None = None,
 ) -> None:
     """Answer with an event stream until `chunks` end or the client leaves: then they are cancelled.
+
+    A client that does not take a chunk within `write_timeout` seconds has left, too.
 
     Servers report that a client has left by a message, by an `OSError` in `send`, or by both: either ends the stream
     without an error. What `chunks` raise is raised as it is, with no group around it.
@@ -89,7 +96,7 @@ async def send_stream(
         tasks.start_soon(_cancel_on_disconnect, receive, tasks.cancel_scope)
         try:
             async with aclosing(chunks):
-                await _send_chunks(send, chunks, headers or {})
+                await _send_chunks(send, chunks, headers or {}, write_timeout)
         except Exception as exc:  # noqa: BLE001 - raised below, outside of the group
             failure = exc
         tasks.cancel_scope.cancel()
@@ -97,21 +104,24 @@ async def send_stream(
         raise failure
 
 
-async def _send_chunks(send: Send, chunks: AsyncGenerator[bytes], headers: Mapping[str, str]) -> None:
+async def _send_chunks(
+    send: Send, chunks: AsyncGenerator[bytes], headers: Mapping[str, str], within: float | None
+) -> None:
     of_stream = {"content-type": "text/event-stream", "cache-control": "no-store"}
-    if not await _is_sent(send, _start(200, {**of_stream, **headers})):
+    if not await _is_sent(send, _start(200, {**of_stream, **headers}), within):
         return
     async for chunk in chunks:
-        if not await _is_sent(send, {"type": "http.response.body", "body": chunk, "more_body": True}):
+        if not await _is_sent(send, {"type": "http.response.body", "body": chunk, "more_body": True}, within):
             return
-    await _is_sent(send, {"type": "http.response.body", "body": b""})
+    await _is_sent(send, {"type": "http.response.body", "body": b""}, within)
 
 
-async def _is_sent(send: Send, message: Message) -> bool:
+async def _is_sent(send: Send, message: Message, within: float | None) -> bool:
     """Send a message, and return whether the client is still there to take it."""
     try:
-        await send(message)
-    except OSError:
+        with anyio.fail_after(within):
+            await send(message)
+    except OSError:  # a TimeoutError is one
         return False
     return True
 

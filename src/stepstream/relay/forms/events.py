@@ -1,6 +1,7 @@
 """The form `events`: the events of the run as its journal has them, in the words of the fold. Nothing is merged."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -11,7 +12,7 @@ from stepstream.relay.forms.form import FormKind
 from stepstream.wire.events import Event
 from stepstream.wire.sse import Frame
 
-INTERRUPTED = "stepstream.interrupted"
+INTERRUPTED: Final = "stepstream.interrupted"
 """The event that ends the stream of a viewer before its run ends, in forms that have no words of their own for that."""
 
 
@@ -41,4 +42,4 @@ def _frame(event: Event) -> Frame:
     return Frame(told.event, told.data)
 
 
-EVENTS = FormKind(name="events", make=EventsForm, merges=False)
+EVENTS: Final = FormKind(name="events", make=EventsForm, merges=False, stateless=True)

@@ -71,6 +71,8 @@ class FormKind(msgspec.Struct, frozen=True, kw_only=True):
     is too slow is interrupted; with, it gets `stepstream.gap` and then what a viewer who joins gets."""
     merges: bool = True
     """Whether deltas of one text may be merged."""
+    stateless: bool = False
+    """Whether `feed` returns the same whatever came before, and reads no changes: then nothing needs to be folded."""
     done: tuple[Frame, ...] = DONE
     """What is sent once everything of a run that has ended was fed."""
     headers: Mapping[str, str] = {}

@@ -1,0 +1,47 @@
+"""A run in one form as bytes: encoded once for all who get it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from stepstream.journal.run_info import Cursor
+from stepstream.wire.sse import Frame, encodable, encode_frame
+
+
+class Mark(NamedTuple):
+    """Where in a batch all that belongs to the events up to a position ends."""
+
+    cursor: Cursor
+    size: int
+    """The bytes up to there."""
+    frames: int
+
+
+class Batch(msgspec.Struct, frozen=True, gc=False):
+    """Some frames, encoded, that follow each other."""
+
+    data: bytes
+    frames: int
+    marks: tuple[Mark, ...] = ()
+    """Where a viewer may go on, in order of positions. Deltas that were merged have one for the last."""
+
+    @property
+    def last(self) -> int:
+        """The position up to which it tells."""
+        return self.marks[-1].cursor.position
+
+    def after(self, cursor: Cursor) -> "Batch | None":
+        """Return what follows a place in it; None where nobody can go on there."""
+        for mark in self.marks:
+            if mark.cursor == cursor:
+                return Batch(self.data[mark.size :], self.frames - mark.frames)
+        return None
+
+
+def encoded_frames(frames: Sequence[Frame], cursor: Cursor | None = None) -> bytes:
+    """Return frames as a piece of event stream. The last one has `cursor` as its id: with it, all of them are out."""
+    if cursor is None or not frames:
+        return b"".join([encode_frame(encodable(frame)) for frame in frames])
+    *before, last = frames
+    return encoded_frames(before) + encode_frame(encodable(Frame(last.event, last.data, str(cursor))))

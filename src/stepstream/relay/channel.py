@@ -1,0 +1,121 @@
+"""One form of one run, told once to all viewers who are level with it."""
+
+from bisect import bisect_left
+from collections import deque
+from typing import Final, Protocol
+
+from stepstream.fold.run_state import RunState
+from stepstream.journal.run_info import Cursor
+from stepstream.relay.batch import Batch, encoded_frames
+from stepstream.relay.forms.form import FormKind
+from stepstream.relay.merging import Told
+from stepstream.relay.run_reader import RunReader
+from stepstream.relay.telling import Telling
+
+MAX_RECENT: Final = 4_096
+"""How many frames are kept for viewers that come back."""
+
+MAX_RECENT_BYTES: Final = 2**20
+
+
+class Level(Protocol):
+    """A viewer who has had, or is owed, all that was told."""
+
+    def put(self, batch: Batch) -> bool:
+        """Owe it what comes next. Return whether it is still level: it may be too far behind."""
+
+    def lose(self, reason: str) -> None:
+        """Note that it will not get what comes next, as the events after what it had are not known here."""
+
+    def end(self, data: bytes) -> None:
+        """Owe it what its stream ends with."""
+
+
+class Channel:
+    """What viewers of one form get from a place in the run on. `state` is the run there."""
+
+    def __init__(self, kind: FormKind, state: RunState | None, cursor: Cursor, coalesce: float) -> None:
+        self.kind = kind
+        self.viewers: dict[Level, None] = {}
+        self.left_at = 0.0
+        """When the last viewer left."""
+        self._telling = Telling(kind, state, coalesce)
+        self._recent: deque[Batch] = deque()
+        self._recent_frames = self._recent_bytes = 0
+        self._base = cursor  # from where on what was told is kept
+        self._beginning: bytes | None = None  # of who joins now, once it was asked for
+
+    def __repr__(self) -> str:
+        return f"<Channel {self.kind.name}: {len(self.viewers):,} viewers>"
+
+    @property
+    def due_at(self) -> float | None:
+        """When `flush` should be called; None where there is nothing to let go of."""
+        return self._telling.due_at
+
+    def tell(self, told: Told, now: float) -> None:
+        """Take the next event of the run."""
+        self._telling.tell(told, now)
+
+    def flush(self, now: float) -> None:
+        """Let go of what is held back."""
+        self._telling.flush(now)
+        self.hand_over()
+
+    def hand_over(self) -> None:
+        """Hand what was told to the viewers."""
+        batch = self._telling.cut()
+        if batch is None:
+            return
+        self._beginning = None
+        self._keep(batch)
+        if batch.frames:
+            for viewer in [one for one in self.viewers if not one.put(batch)]:
+                del self.viewers[viewer]
+
+    def beginning(self, reader: RunReader) -> bytes:
+        """Return what a viewer gets first who joins now, where `reader` is and nothing is held back. It is made once
+        for all who join there."""
+        if self._beginning is None:
+            state = reader.state() if reader.position else None
+            frames = self.kind.make().begin(state)
+            self._beginning = encoded_frames(frames, reader.cursor if self.kind.has_cursor else None)
+        return self._beginning
+
+    def since(self, cursor: Cursor) -> list[Batch] | None:
+        """Return what was told after a place; None where that is not kept."""
+        if cursor == self._base:
+            return list(self._recent)
+        at = bisect_left(self._recent, cursor.position, key=lambda batch: batch.last)
+        rest = self._recent[at].after(cursor) if at < len(self._recent) else None
+        if rest is None:
+            return None
+        return [rest, *(self._recent[place] for place in range(at + 1, len(self._recent)))]
+
+    def ending(self, how: str, cursor: Cursor) -> bytes:
+        """Return what ends the stream of a viewer who has had all: of a run that "ended", or for another reason."""
+        if how != "ended":
+            return self._telling.interruption(how)
+        return encoded_frames(self.kind.done, cursor if self.kind.has_cursor and cursor.position else None)
+
+    def lose(self, reason: str) -> None:
+        """Let go of all viewers: what comes next does not follow what they had."""
+        viewers, self.viewers = self.viewers, {}
+        for viewer in viewers:
+            viewer.lose(reason)
+
+    def end(self, data: bytes) -> None:
+        """End the streams of all viewers."""
+        viewers, self.viewers = self.viewers, {}
+        for viewer in viewers:
+            viewer.end(data)
+
+    def _keep(self, batch: Batch) -> None:
+        self._recent.append(batch)
+        self._recent_frames += batch.frames
+        self._recent_bytes += len(batch.data)
+        while self._recent_frames > MAX_RECENT or self._recent_bytes > MAX_RECENT_BYTES:
+            gone = self._recent.popleft()
+            self._recent_frames -= gone.frames
+            self._recent_bytes -= len(gone.data)
+            self._base = gone.marks[-1].cursor

@@ -1,0 +1,221 @@
+"""One run, read once for all who view it here, by whichever of them waits for more.
+
+No task reads. A viewer that has had everything asks for more (`until`). The first that does so leads: it reads the
+journal, folds, and hands what that gives to all viewers, itself among them; then it goes off to write to its client,
+and the next that asks leads. The others sleep until they are handed something, or nobody leads. So there is no task
+that could outlive its viewers or fail unseen, a viewer costs no task, and who is slow, cancelled or stuck in a write
+holds up nobody: he does not lead then.
+
+The invariant: all that happens between two awaits of the leader is one step to everybody else. Whatever is folded is in
+the hands of the channels when another task runs, so a viewer joins by reading the state and entering a channel, without
+a lock, and without a gap or a repetition. What would break it: an await between folding a piece and handing it over.
+
+Where nothing more is there the leader waits for news of the run, in what is left of the pause of merged deltas.
+"""
+
+from collections.abc import Callable
+from typing import Final, Literal, TypeAlias
+
+import anyio
+import anyio.lowlevel
+
+from stepstream.errors import JournalGap
+from stepstream.journal.reading import Journal
+from stepstream.journal.run_info import RunInfo
+from stepstream.live.journal import Checkpoint, Held
+from stepstream.live.pending import Signal
+from stepstream.relay.channel import Channel
+from stepstream.relay.forms.form import FormKind
+from stepstream.relay.run_reader import RunReader, next_held
+
+KEEP_CHANNEL: Final = 60.0
+"""Seconds for which a form is told on after its last viewer left: he may come back."""
+
+End: TypeAlias = Literal["", "ended", "interrupted", "gone"]
+"""How a run is over for its viewers; "" while it is not."""
+
+
+class RunFeed:
+    """A run, told to its viewers. `coalesce` is the pause of merged deltas, in seconds.
+
+    An open run whose writer gives no sign for `interrupted_after` seconds is interrupted, and so is one that does not
+    begin.
+    """
+
+    def __init__(self, journal: Journal, run_id: str, *, coalesce: float, interrupted_after: float) -> None:
+        self.journal = journal
+        self.run_id = run_id
+        self.coalesce = coalesce
+        self.reader = RunReader(journal, run_id)
+        self.channels: dict[str, Channel] = {}
+        self.is_over: End = ""
+        self._interrupted_after = interrupted_after
+        self._began = anyio.current_time()
+        self._info: RunInfo | None = None
+        self._heard_at = 0.0  # when the writer gave the last sign of life
+        self._is_led = False
+        self._asleep: dict[Signal, None] = {}
+        self._by_piece: dict[Signal, None] = {}  # who wants to know of each piece that is read
+
+    def __repr__(self) -> str:
+        return f"<RunFeed {self.run_id} at {self.reader.cursor}: {list(self.channels.values())}>"
+
+    async def catch_up(self, position: int | None = None) -> None:
+        """Return when all is folded up to a position, or all that there was at the last news; or when it is over."""
+        turn = Signal()
+        self._by_piece[turn] = None
+        try:
+            await self.until(lambda: self.is_over != "" or self._is_level(position), turn)
+        finally:
+            del self._by_piece[turn]
+
+    async def until(self, is_due: Callable[[], bool], turn: Signal) -> None:
+        """Return when `is_due`. Whoever makes that so notifies `turn`."""
+        while not is_due():
+            if self._is_led:
+                self._asleep[turn] = None
+                try:
+                    await turn.wait()
+                finally:
+                    self._asleep.pop(turn, None)
+                continue
+            self._is_led = True
+            try:
+                while not is_due():
+                    await self._step()
+            finally:
+                self._is_led = False
+                for one in list(self._asleep)[:1]:
+                    one.notify()
+
+    def channel(self, kind: FormKind) -> Channel:
+        """Return the channel of a form, a new one where there is none. What was held back in it is told then."""
+        found = self.channels.get(kind.name)
+        if found is None or found.kind is not kind:
+            state = self.reader.state() if self.reader.position else None
+            found = self.channels[kind.name] = Channel(kind, state, self.reader.cursor, self.coalesce)
+        now = found.left_at = anyio.current_time()
+        found.flush(now)
+        return found
+
+    def go_on(self) -> None:
+        """Look again how the run is, though it was over."""
+        self.is_over = ""
+
+    def _is_level(self, position: int | None) -> bool:
+        if position is None:
+            return self._info is not None and self.reader.position >= self._info.position
+        return self.reader.position >= position
+
+    async def _step(self) -> None:
+        """Read a piece of what there is, or wait until there is more."""
+        reader = self.reader
+        if self._info is None or self._info.position > reader.position:
+            try:
+                held = await next_held(self.journal, self.run_id, reader.position)
+                if held is not None and reader is self.reader:
+                    self._take(held)
+            except JournalGap:
+                self._begin_again()
+                return
+            if held is not None:
+                await anyio.lowlevel.checkpoint()  # the viewers have their turn before there is more for them
+                return
+        await self._wait_for_news()
+
+    def _take(self, held: Held) -> None:
+        """Fold a piece of the run and hand over what it gives."""
+        if isinstance(held, Checkpoint):
+            self._lose_all()
+            self.reader.load(held)
+        else:
+            now = anyio.current_time()
+            channels = list(self.channels.values())
+            for told in self.reader.fold(held):
+                for channel in channels:
+                    channel.tell(told, now)
+            for channel in channels:
+                channel.hand_over()
+                if not channel.viewers and now - channel.left_at > KEEP_CHANNEL:
+                    del self.channels[channel.kind.name]
+        self._notify()
+
+    async def _wait_for_news(self) -> None:
+        """Return when the run has more, when it is over, or when deltas were held back and have been told."""
+        async with self.journal.watch(self.run_id) as news:
+            while True:
+                info = None
+                with anyio.move_on_after(self._patience()):
+                    info = await anext(news)
+                if info is None and (self._flush_due() or await self._is_silent()):
+                    return
+                if info is not None and self._learn(info):
+                    return
+
+    def _patience(self) -> float | None:
+        """Return for how many seconds news may be waited for; None for any number."""
+        now, info = anyio.current_time(), self._info
+        ends = [channel.due_at for channel in self.channels.values() if channel.due_at is not None]
+        if info is None:
+            ends.append(self._began + self._interrupted_after)
+        elif info.status == "open":
+            ends.append(self._heard_at + self._interrupted_after)
+        return min(ends) - now if ends else None
+
+    def _flush_due(self) -> bool:
+        """Let go of what was held back for long enough. Return whether there was any."""
+        now = anyio.current_time()
+        due = [one for one in self.channels.values() if one.due_at is not None and one.due_at <= now]
+        for channel in due:
+            channel.flush(now)
+        return bool(due)
+
+    async def _is_silent(self) -> bool:
+        """Ask how the run is, as nothing was heard of it. Return whether that is news."""
+        found = [info async for info in self.journal.runs(self.run_id)]
+        if not found:
+            self._end("gone" if self._info is not None else "interrupted")
+            return True
+        if self._learn(found[0]):
+            return True
+        if found[0].status == "open" and found[0].silence >= self._interrupted_after:
+            self._end("interrupted")
+            return True
+        return False
+
+    def _learn(self, info: RunInfo) -> bool:
+        """Take what is said of the run. Return whether there is something to do, or it is over."""
+        self._info, self._heard_at = info, anyio.current_time() - info.silence
+        if info.position < self.reader.position:  # another one of that name
+            self._begin_again()
+        elif info.position == self.reader.position:
+            if info.status not in ("ended", "interrupted"):
+                return False
+            self._end(info.status)
+        return True
+
+    def _begin_again(self) -> None:
+        """Read the run anew, as what follows is not there. Where even its beginning is not, it is over."""
+        if not self.reader.position:
+            self._end("gone")
+            return
+        self.reader, self._info = RunReader(self.journal, self.run_id), None
+        self._began = anyio.current_time()
+        self._lose_all()
+        self._notify()
+
+    def _lose_all(self) -> None:
+        channels, self.channels = self.channels, {}
+        for channel in channels.values():
+            channel.lose("gone")
+
+    def _end(self, how: End) -> None:
+        self.is_over = how
+        for channel in self.channels.values():
+            channel.flush(anyio.current_time())
+            channel.end(channel.ending(how, self.reader.cursor))
+        self._notify()
+
+    def _notify(self) -> None:
+        for turn in self._by_piece:
+            turn.notify()

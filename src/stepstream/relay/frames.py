@@ -1,0 +1,125 @@
+"""A run in one form, as pieces of an event stream: for the relay's routes, and for endpoints of an application."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import ExitStack
+from typing import Final, Self
+
+import anyio
+
+from stepstream.errors import RunInterrupted
+from stepstream.journal.reading import Journal
+from stepstream.journal.run_info import RunInfo
+from stepstream.live.pending import Signal
+from stepstream.relay.feeds import Feeds
+from stepstream.relay.forms.form import REASONS, FormKind
+from stepstream.relay.viewer import Viewer
+
+HEARTBEAT: Final = 15.0
+"""Seconds without a frame after which a comment is sent, so that proxies keep the connection."""
+
+COMMENT: Final = b":\n\n"
+
+STREAM_HEADERS: Final[Mapping[str, str]] = {
+    "content-type": "text/event-stream",
+    "cache-control": "no-store, no-transform",
+    "x-accel-buffering": "no",
+}
+"""Those of every event stream: no cache, proxy or compression holds it up."""
+
+
+class OpenFrames:
+    """What is being sent to viewers, so that all of it can be ended."""
+
+    def __init__(self) -> None:
+        self.all: dict[Frames, None] = {}
+        self.is_draining = False
+        self._left = Signal()
+
+    async def drain(self) -> None:
+        """End everything, and return when the viewers have left."""
+        self.is_draining = True
+        for frames in list(self.all):
+            frames.interrupt("shutdown")
+        while self.all:
+            await self._left.wait()
+
+    def leave(self, frames: "Frames") -> None:
+        """Know it no longer."""
+        del self.all[frames]
+        self._left.notify()
+
+
+class Frames:
+    """What one viewer of a run is sent: iterate over it, once, for pieces of an event stream.
+
+    It leaves the run at the end of an `async with` block; without one, when the iterator is closed. `headers` are
+    those of a response. A comment comes where nothing else did for 15 seconds.
+    """
+
+    def __init__(
+        self, journal: Journal, feeds: Feeds, opened: OpenFrames, run_id: str, kind: FormKind, last_event_id: str
+    ) -> None:
+        self.kind = kind
+        self.headers = {**STREAM_HEADERS, **kind.headers}
+        self.has_more = True
+        """Whether there is anything to come, once it is entered: a viewer may have had everything."""
+        self._journal = journal
+        self._feeds = feeds
+        self._opened = opened
+        self._run_id = run_id
+        self._last_event_id = last_event_id
+        self._viewer: Viewer | None = None
+        self._exit = ExitStack()
+
+    def __repr__(self) -> str:
+        return f"<Frames of {self._run_id} as {self.kind.name}>"
+
+    async def __aenter__(self) -> Self:
+        info = await info_of(self._journal, self._run_id)
+        with ExitStack() as stack:
+            feed = stack.enter_context(self._feeds.using(self._run_id))
+            viewer = self._viewer = Viewer(feed, self.kind, self._last_event_id)
+            stack.callback(viewer.leave)
+            self._opened.all[self] = None
+            stack.callback(self._opened.leave, self)
+            self.has_more = await viewer.enter(info)
+            if self._opened.is_draining:
+                viewer.interrupt("shutdown")
+            self._exit = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._exit.close()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._pieces()
+
+    def interrupt(self, reason: str, *, is_silent: bool = False) -> None:
+        """End it before the run has ended. With `is_silent`, nothing is sent any more of what was waiting."""
+        if self._viewer is not None:
+            self._viewer.interrupt(reason, is_silent=is_silent)
+
+    async def _pieces(self) -> AsyncGenerator[bytes]:
+        if self._viewer is None:
+            async with self:
+                async for inner in self._pieces():
+                    yield inner
+            return
+        viewer = self._viewer
+        while self.has_more:
+            piece: bytes | None = None
+            with anyio.move_on_after(HEARTBEAT):
+                piece = await viewer.next()
+            if piece == b"":
+                break
+            yield COMMENT if piece is None else piece
+        if viewer.is_cut:
+            raise RunInterrupted(f"the stream of a viewer of run {self._run_id} was cut: {REASONS[viewer.reason]}")
+
+
+async def info_of(journal: Journal, run_id: str) -> RunInfo | None:
+    """Return what a journal says of a run; None where it is not there."""
+    found = None
+    async for info in journal.runs(run_id):
+        found = info
+    return found

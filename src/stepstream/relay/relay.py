@@ -1,0 +1,228 @@
+"""The relay: an ASGI application through which any number of browsers watch the runs of a journal."""
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Final
+
+import anyio
+
+from stepstream.asgi.http import Receive, Scope, Send, answer_lifespan, send_stream
+from stepstream.errors import JournalError, RunInterrupted
+from stepstream.journal.following import INTERRUPTED_AFTER
+from stepstream.journal.reading import Journal
+from stepstream.relay.access import Authorize, Origins, Permission, is_local
+from stepstream.relay.feed import RunFeed
+from stepstream.relay.feeds import Feeds
+from stepstream.relay.forms.form import FormKind
+from stepstream.relay.forms.registry import FORMS
+from stepstream.relay.forms.state_json import state_json
+from stepstream.relay.frames import STREAM_HEADERS, Frames, OpenFrames, info_of
+from stepstream.relay.limits import ViewerLimits
+from stepstream.relay.requests import (
+    NOT_FOUND,
+    Refused,
+    Request,
+    read_request,
+    send_json,
+    send_nothing,
+    send_refusal,
+)
+from stepstream.relay.run_list import listed, news_of_runs
+from stepstream.relay.serving import RETRY, RETRY_REFUSED, WRITE_TIMEOUT, only, permitted, retry_block
+
+COALESCE: Final = 0.04
+MAX_VIEWERS: Final = 10_000
+MAX_PER_CLIENT: Final = 100
+
+
+def peer_of(scope: Scope) -> str:
+    """Return the address that a request comes from."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+class Relay:
+    """Let browsers watch the runs of `journal`: an ASGI application, to be mounted or served alone.
+
+    `authorize(scope, run_id)` returns whether whoever sent a request may see a run, or an awaitable of that; it is
+    asked when a viewer comes and every minute. Without it only this machine is served. `origins` are those of pages
+    elsewhere that may ask. `coalesce` is for how many seconds deltas of a text may be held back to be merged.
+    `max_viewers` there are at most, `max_per_client` of one run by each client, which `client(scope)` names: by
+    default the address that the request comes from. `random` returns numbers from 0 to 1, to spread what comes back.
+
+        GET /                    the runs, as JSON; as an event stream where that is accepted
+        GET /{run}               its state as JSON
+        GET /{run}/events?as=    the run, live, in one of the forms
+
+    Raises:
+        ValueError: one of `origins` is none.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        authorize: Authorize | None = None,
+        origins: Iterable[str] = (),
+        coalesce: float = COALESCE,
+        max_viewers: int = MAX_VIEWERS,
+        max_per_client: int = MAX_PER_CLIENT,
+        client: Callable[[Scope], str] = peer_of,
+        interrupted_after: float = INTERRUPTED_AFTER,
+        forms: Mapping[str, FormKind] = FORMS,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._journal = journal
+        self._authorize = authorize
+        self._origins = Origins(origins)
+        self._client = client
+        self._forms = forms
+        self._random = random
+        self._limits = ViewerLimits(max_viewers, max_per_client)
+        self._feeds = Feeds(partial(RunFeed, journal, coalesce=coalesce, interrupted_after=interrupted_after))
+        self._opened = OpenFrames()
+
+    def __repr__(self) -> str:
+        return f"<Relay {len(self._opened.all):,} viewers>"
+
+    def frames(self, run_id: str, *, form: str | FormKind = "events", last_event_id: str | None = None) -> Frames:
+        """Return what a viewer of a run is sent, for an endpoint of one's own. Nobody is asked who may see it.
+
+        It is an async iterable of bytes, and an async context manager that gives itself. A run that is not there yet
+        may begin later.
+
+        Raises:
+            ValueError: there is no such form.
+        """
+        kind = self._forms.get(form) if isinstance(form, str) else form
+        if kind is None:
+            raise ValueError(f"expected form as one of {', '.join(self._forms)}, got {form!r}")
+        return Frames(self._journal, self._feeds, self._opened, run_id, kind, last_event_id or "")
+
+    async def drain(self, timeout: float = WRITE_TIMEOUT) -> None:  # noqa: ASYNC109 - the limit is part of the contract
+        """End the streams of all viewers, who come back elsewhere, and return when they have left or time is up.
+
+        Nobody is let in any more. To be called when the server begins to shut down.
+        """
+        with anyio.move_on_after(timeout):
+            await self._opened.drain()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as an ASGI application."""
+        if scope["type"] == "lifespan":
+            await answer_lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1003})
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers: Mapping[str, str] = {}
+        try:
+            request = read_request(scope)
+            if not self._origins.allow(request.headers):
+                raise Refused(403, "This origin may not ask here.")
+            headers = self._origins.answer_headers(request.headers)
+            if scope["method"] == "OPTIONS":
+                await send_nothing(send, {**headers, **self._origins.preflight_headers(request.headers)})
+            else:
+                self._check(request)
+                await self._route(request, receive, send, headers)
+        except Refused as refused:
+            await send_refusal(send, refused, headers)
+
+    def _check(self, request: Request) -> None:
+        if request.scope["method"] != "GET":
+            raise Refused(405, "Expected GET.", allow="GET, OPTIONS")
+        if self._authorize is None and not is_local(request.scope, request.headers):
+            raise Refused(403, "Without `authorize`, this relay serves its own machine only.")
+
+    async def _route(self, request: Request, receive: Receive, send: Send, headers: Mapping[str, str]) -> None:
+        match request.segments:
+            case []:
+                await self._send_runs(request, receive, send, headers)
+            case [run_id]:
+                await self._permission(request, run_id)
+                await send_json(send, await self._state(run_id), headers)
+            case [run_id, "events"]:
+                await self._send_events(request, run_id, receive, send, headers)
+            case _:
+                raise Refused(404, NOT_FOUND)
+
+    async def _permission(self, request: Request, run_id: str) -> Permission | None:
+        """Return the permission to see a run; None where all may.
+
+        Raises:
+            Refused: it is not given.
+        """
+        if self._authorize is None:
+            return None
+        permission = Permission(self._authorize, request.scope, run_id)
+        if not await permission.is_given():
+            raise Refused(404, NOT_FOUND)
+        return permission
+
+    async def _state(self, run_id: str) -> bytes:
+        try:
+            info = await info_of(self._journal, run_id)
+            if info is None:
+                raise Refused(404, NOT_FOUND)
+            with self._feeds.using(run_id) as feed:
+                await feed.catch_up(info.position)
+                return state_json(feed.reader.state(), cursor=str(feed.reader.cursor))
+        except JournalError:
+            raise Refused(503, "The run cannot be read now.", retry_after="5") from None
+
+    async def _send_runs(self, request: Request, receive: Receive, send: Send, headers: Mapping[str, str]) -> None:
+        async def may_see(run_id: str) -> bool:
+            return self._authorize is None or await Permission(self._authorize, request.scope, run_id).is_given()
+
+        if not request.wants_stream:
+            await send_json(send, await listed(self._journal, may_see), headers)
+            return
+        with self._limits.one_more("", self._client(request.scope)) as has_room:
+            news = news_of_runs(self._journal, may_see) if has_room else only(self._later())
+            sent = {**STREAM_HEADERS, **headers}
+            await send_stream(receive, send, news, sent, write_timeout=WRITE_TIMEOUT)
+
+    async def _send_events(
+        self, request: Request, run_id: str, receive: Receive, send: Send, headers: Mapping[str, str]
+    ) -> None:
+        kind = self._forms.get(request.query.get("as", "events"))
+        if kind is None:
+            raise Refused(400, f"Expected `as` as one of {', '.join(self._forms)}.")
+        permission = await self._permission(request, run_id)
+        info = await info_of(self._journal, run_id)
+        if kind.only_open and (info is None or info.status in ("ended", "interrupted")):
+            await send_nothing(send, headers)
+            return
+        if info is None:
+            raise Refused(404, NOT_FOUND)
+        with self._limits.one_more(run_id, self._client(request.scope)) as has_room:
+            if has_room and not self._opened.is_draining:
+                frames = self.frames(run_id, form=kind, last_event_id=request.last_event_id)
+                await self._send_frames(frames, permission, receive, send, headers)
+            elif kind.has_cursor:
+                sent = {**STREAM_HEADERS, **headers}
+                await send_stream(receive, send, only(self._later()), sent, write_timeout=WRITE_TIMEOUT)
+            else:
+                raise Refused(503, "There is no room for another viewer now.", retry_after="5")
+
+    async def _send_frames(
+        self, frames: Frames, permission: Permission | None, receive: Receive, send: Send, headers: Mapping[str, str]
+    ) -> None:
+        async with frames:
+            if not frames.has_more:
+                await send_nothing(send, headers)
+                return
+            first = retry_block(RETRY, self._random()) if frames.kind.has_cursor else b""
+            sent = {**frames.headers, **headers}
+            try:
+                pieces = permitted(frames, permission, first)
+                await send_stream(receive, send, pieces, sent, write_timeout=WRITE_TIMEOUT)
+            except RunInterrupted:
+                return  # without the end of the body, so that the server breaks the connection off
+
+    def _later(self) -> bytes:
+        return retry_block(RETRY_REFUSED, self._random())

@@ -1,0 +1,211 @@
+"""One viewer of a run: what it is owed, and what it gets who asks for that."""
+
+from collections import deque
+from typing import Final
+
+import anyio
+import msgspec
+
+from stepstream.errors import JournalError, JournalGap
+from stepstream.journal.run_info import Cursor, RunInfo
+from stepstream.live.pending import Signal
+from stepstream.relay.batch import Batch, encoded_frames
+from stepstream.relay.catching_up import CatchUp
+from stepstream.relay.channel import Channel
+from stepstream.relay.feed import RunFeed
+from stepstream.relay.forms.form import FormKind
+from stepstream.wire.sse import Frame
+
+MAX_BEHIND: Final = 256
+"""How many frames a viewer may be behind."""
+
+MAX_BEHIND_BYTES: Final = 2**20
+
+GAP: Final = "stepstream.gap"
+"""The event that says that some of what happened is left out: what follows is the state, as for one who joins."""
+
+NOWHERE: Final = 2**63
+"""A position that no run comes to."""
+
+SLACK: Final = 256
+"""How many positions before that of the first viewer that comes back is told again: others may have had less."""
+
+
+class Viewer:
+    """A viewer, from where it joins or goes on. `last_event_id` is the id of the last frame that it has had."""
+
+    def __init__(self, feed: RunFeed, kind: FormKind, last_event_id: str = "") -> None:
+        self.kind = kind
+        self.is_over = False
+        """Whether its stream ends with what is owed."""
+        self.is_cut = False
+        """Whether it ends without words, in the middle of things."""
+        self.reason = ""
+        """Why it was lost or interrupted last."""
+        self._feed = feed
+        self._last_event_id = last_event_id if kind.has_cursor else ""
+        self._owed: deque[Batch] = deque()
+        self._frames = self._bytes = 0
+        self._lost = ""
+        """Why it does not follow any more, and has to join again."""
+        self._catch_up: CatchUp | None = None
+        self._turn = Signal()
+
+    def __repr__(self) -> str:
+        return f"<Viewer of {self._feed.run_id} as {self.kind.name}: {self._frames:,} frames to send>"
+
+    async def enter(self, info: RunInfo | None) -> bool:
+        """Join the run, or go on in it, as it is now. Return whether there is anything to come. To be called once."""
+        position = 0 if info is None else info.position
+        if not self._last_event_id:
+            await self._feed.catch_up(position)
+            self._join()
+            return True
+        try:
+            cursor = Cursor.parse(self._last_event_id)
+        except ValueError:
+            cursor = Cursor(0, NOWHERE)
+        await self._feed.catch_up(min(cursor.position - SLACK, position))
+        self._feed.channel(self.kind)
+        await self._feed.catch_up(position)
+        if info is not None and info.status == "ended" and cursor == self._feed.reader.cursor:
+            return False
+        if cursor.position > self._feed.reader.position:
+            self._lost = "unknown"
+            self._join()
+        else:
+            self._go_on(cursor)
+        return True
+
+    async def next(self) -> bytes:
+        """Return what is to be sent next; nothing at the end of the stream."""
+        while not self._owed:
+            if self.is_over:
+                return b""
+            try:
+                await self._progress()
+            except JournalError:
+                self.interrupt("interrupted")
+        return self._take()
+
+    def put(self, batch: Batch) -> bool:
+        """Owe it what comes next. Return whether it is still level."""
+        frames, size = self._frames + batch.frames, self._bytes + len(batch.data)
+        is_behind = bool(self._owed) and (frames > MAX_BEHIND or size > MAX_BEHIND_BYTES)
+        if is_behind and self.kind.has_cursor:
+            self.lose("slow")
+            return False
+        self._owe(batch)
+        if is_behind:
+            self.end(self._feed.channel(self.kind).ending("slow", self._feed.reader.cursor))
+        return not is_behind
+
+    def lose(self, reason: str) -> None:
+        """Let it join again; where its form knows no gap, end its stream."""
+        self._drop()
+        self._lost = self.reason = reason
+        self.is_over = self.is_cut = not self.kind.has_cursor
+        self._turn.notify()
+
+    def end(self, data: bytes) -> None:
+        """End its stream, with `data` at the end."""
+        self.is_over = True
+        self._owe(Batch(data, 0))
+
+    def interrupt(self, reason: str, *, is_silent: bool = False) -> None:
+        """End its stream before the run has ended. With `is_silent`, nothing that it is owed is sent any more."""
+        if self.is_over:
+            return
+        channel = self._feed.channels.get(self.kind.name)
+        is_level = channel is not None and self in channel.viewers and not (is_silent and self._owed)
+        self.leave()
+        if is_silent:
+            self._drop()
+        if self.kind.has_cursor:
+            self.end(encoded_frames(self.kind.make().interrupt(reason)))
+        elif channel is not None and is_level:
+            self.end(channel.ending(reason, self._feed.reader.cursor))
+        else:
+            self.lose(reason)
+
+    def leave(self) -> None:
+        """Get nothing more from the run."""
+        channel = self._feed.channels.get(self.kind.name)
+        if channel is not None and self in channel.viewers:
+            del channel.viewers[self]
+            channel.left_at = anyio.current_time()
+
+    async def _progress(self) -> None:
+        """Wait until it is owed something, or is over."""
+        if self._lost:
+            await self._feed.catch_up()
+            if not self.is_over:
+                self._join()
+        elif self._catch_up is not None:
+            await self._read_missed(self._catch_up)
+        else:
+            await self._feed.until(self._is_due, self._turn)
+
+    def _is_due(self) -> bool:
+        return bool(self._owed) or self.is_over or self._lost != ""
+
+    def _join(self) -> None:
+        """Be owed the state, and what comes after it."""
+        channel = self._feed.channel(self.kind)
+        beginning = channel.beginning(self._feed.reader)
+        if self._lost:
+            gap = Frame(GAP, msgspec.json.encode({"reason": self._lost}))
+            self._lost, beginning = "", encoded_frames([gap]) + beginning
+        self._owe(Batch(beginning, 0))
+        self._be_level(channel)
+
+    def _go_on(self, cursor: Cursor) -> None:
+        """Be owed what comes after a place."""
+        channel = self._feed.channel(self.kind)
+        missed = channel.since(cursor)
+        if missed is None:
+            self._catch_up = CatchUp(self._feed, self.kind, cursor)
+            return
+        for batch in missed:
+            self._owe(batch)
+        self._be_level(channel)
+
+    def _be_level(self, channel: Channel) -> None:
+        if self._feed.is_over:
+            self.end(channel.ending(self._feed.is_over, self._feed.reader.cursor))
+        else:
+            channel.viewers[self] = None
+
+    async def _read_missed(self, catch_up: CatchUp) -> None:
+        batch = None
+        try:
+            batch = await catch_up.next()
+        except JournalGap:
+            self._lost = "gone" if catch_up.has_begun else "unknown"
+        if self.is_over:
+            return
+        if batch is not None:
+            self._owe(batch)
+            return
+        self._catch_up = None
+        if not self._lost and catch_up.position != self._feed.reader.position:  # that reads the run anew
+            self._lost = "gone"
+        if not self._lost:
+            self._be_level(self._feed.channel(self.kind))
+
+    def _owe(self, batch: Batch) -> None:
+        if batch.data:
+            self._owed.append(batch)
+            self._frames += batch.frames
+            self._bytes += len(batch.data)
+        self._turn.notify()
+
+    def _take(self) -> bytes:
+        owed = self._owed
+        data = owed[0].data if len(owed) == 1 else b"".join([batch.data for batch in owed])
+        self._drop()
+        return data
+
+    def _drop(self) -> None:
+        self._owed.clear()
+        self._frames = self._bytes = 0
