@@ -58,6 +58,8 @@ if _typing.TYPE_CHECKING:
     from stepstream.live.source import Source
     from stepstream.live.statistics import Failure, Statistics, SubscriberStatistics
     from stepstream.live.subscriptions import Subscription
+    from stepstream.relay.encoded import encoded
+    from stepstream.relay.relay import Relay
     from stepstream.sources.event_stream import EventStream
     from stepstream.sources.http import connect
     from stepstream.sources.recording import record, replay
@@ -149,6 +151,8 @@ _HOMES = {
     "stepstream.live.marks": "Reconnected",
     "stepstream.live.source": "Source",
     "stepstream.live.subscriptions": "Subscription",
+    "stepstream.relay.encoded": "encoded",
+    "stepstream.relay.relay": "Relay",
     "stepstream.sources.event_stream": "EventStream",
     "stepstream.sources.http": "connect",
     "stepstream.sources.recording": "record replay",
@@ -184,15 +188,16 @@ __all__ = [
     "JournalFull", "JournalGap", "LastError", "Malformed", "MemoryJournal", "Message", "MessageCreation",
     "MessageDelta", "MessageDeltaBody", "MessageProgress", "MessageTransition", "Outcome", "OutputImage",
     "PatchOperation", "Processor", "ProtocolError", "RankingOptions", "Reasoning", "ReasoningDelta", "ReasoningText",
-    "ReasoningTextDelta", "Reconnected", "RecordingFailed", "RequiredAction", "RequiredCalls", "ResponsesClient",
-    "Run", "RunInterrupted", "RunNotFound", "RunState", "RunStep", "RunStepDelta", "RunStepDeltaBody",
-    "RunTransition", "RunsClient", "SearchResult", "Shell", "ShellCommand", "ShellCommandDelta", "ShellDelta",
-    "ShellOutput", "ShellOutputDelta", "Source", "Statistics", "StepDetails", "StepDetailsDelta", "StepProgress",
-    "StepStreamError", "StepTransition", "StreamFailed", "StreamHandle", "StreamStopped", "StreamTruncated",
-    "SubscriberStatistics", "SubscriberTooSlow", "Subscription", "Text", "TextDelta", "Thread", "ToolCall",
-    "ToolCallDelta", "ToolCallFinished", "ToolCallStarted", "ToolContext", "ToolFailed", "ToolResult", "Toolbox",
-    "TransportError", "Unknown", "UnknownData", "UrlCitation", "Usage", "WaitAborted", "accumulate", "connect",
-    "decode_change", "decode_event", "encode_change", "encode_comment", "encode_frame", "publish", "record", "replay",
+    "ReasoningTextDelta", "Reconnected", "RecordingFailed", "Relay", "RequiredAction", "RequiredCalls",
+    "ResponsesClient", "Run", "RunInterrupted", "RunNotFound", "RunState", "RunStep", "RunStepDelta",
+    "RunStepDeltaBody", "RunTransition", "RunsClient", "SearchResult", "Shell", "ShellCommand", "ShellCommandDelta",
+    "ShellDelta", "ShellOutput", "ShellOutputDelta", "Source", "Statistics", "StepDetails", "StepDetailsDelta",
+    "StepProgress", "StepStreamError", "StepTransition", "StreamFailed", "StreamHandle", "StreamStopped",
+    "StreamTruncated", "SubscriberStatistics", "SubscriberTooSlow", "Subscription", "Text", "TextDelta", "Thread",
+    "ToolCall", "ToolCallDelta", "ToolCallFinished", "ToolCallStarted", "ToolContext", "ToolFailed", "ToolResult",
+    "Toolbox", "TransportError", "Unknown", "UnknownData", "UrlCitation", "Usage", "WaitAborted", "accumulate",
+    "connect", "decode_change", "decode_event", "encode_change", "encode_comment", "encode_frame", "encoded", "publish",
+    "record", "replay",
 ]  # fmt: skip
 
 

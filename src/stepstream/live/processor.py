@@ -105,6 +105,11 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
         return f"<Processor {len(self._routes)} subscribers, {events:,} events, {anomalies:,} anomalies>"
 
     @property
+    def journal(self) -> WritableJournal | None:
+        """What keeps the events of its streams for other readers."""
+        return self._journal
+
+    @property
     def _routes(self) -> Routes:
         return self._lifetime.routes
 

@@ -28,6 +28,9 @@ from stepstream.relay.channel import Channel
 from stepstream.relay.forms.form import FormKind
 from stepstream.relay.run_reader import RunReader, next_held
 
+COALESCE: Final = 0.04
+"""Seconds for which deltas of one text are held back to be merged, unless told otherwise."""
+
 KEEP_CHANNEL: Final = 60.0
 """Seconds for which a form is told on after its last viewer left: he may come back."""
 

@@ -92,29 +92,32 @@ class Frames:
         self._exit.close()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._pieces()
+        return self._entered() if self._viewer is None else self
+
+    async def __anext__(self) -> bytes:
+        viewer = self._viewer
+        if viewer is None:
+            raise RuntimeError("expected to be iterated over by `async for`, or in an `async with` block")
+        piece: bytes | None = None
+        with anyio.move_on_after(HEARTBEAT):
+            piece = await viewer.next() if self.has_more else b""
+        if piece:
+            return piece
+        if piece is None:
+            return COMMENT
+        if viewer.is_cut:
+            raise RunInterrupted(f"the stream of a viewer of run {self._run_id} was cut: {REASONS[viewer.reason]}")
+        raise StopAsyncIteration
 
     def interrupt(self, reason: str, *, is_silent: bool = False) -> None:
         """End it before the run has ended. With `is_silent`, nothing is sent any more of what was waiting."""
         if self._viewer is not None:
             self._viewer.interrupt(reason, is_silent=is_silent)
 
-    async def _pieces(self) -> AsyncGenerator[bytes]:
-        if self._viewer is None:
-            async with self:
-                async for inner in self._pieces():
-                    yield inner
-            return
-        viewer = self._viewer
-        while self.has_more:
-            piece: bytes | None = None
-            with anyio.move_on_after(HEARTBEAT):
-                piece = await viewer.next()
-            if piece == b"":
-                break
-            yield COMMENT if piece is None else piece
-        if viewer.is_cut:
-            raise RunInterrupted(f"the stream of a viewer of run {self._run_id} was cut: {REASONS[viewer.reason]}")
+    async def _entered(self) -> AsyncGenerator[bytes]:
+        async with self:
+            async for piece in self:
+                yield piece
 
 
 async def info_of(journal: Journal, run_id: str) -> RunInfo | None:

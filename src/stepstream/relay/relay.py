@@ -12,10 +12,10 @@ from stepstream.errors import JournalError, RunInterrupted
 from stepstream.journal.following import INTERRUPTED_AFTER
 from stepstream.journal.reading import Journal
 from stepstream.relay.access import Authorize, Origins, Permission, is_local
-from stepstream.relay.feed import RunFeed
+from stepstream.relay.feed import COALESCE, RunFeed
 from stepstream.relay.feeds import Feeds
 from stepstream.relay.forms.form import FormKind
-from stepstream.relay.forms.registry import FORMS
+from stepstream.relay.forms.registry import FORMS, form_named
 from stepstream.relay.forms.state_json import state_json
 from stepstream.relay.frames import STREAM_HEADERS, Frames, OpenFrames, info_of
 from stepstream.relay.limits import ViewerLimits
@@ -31,7 +31,6 @@ from stepstream.relay.requests import (
 from stepstream.relay.run_list import listed, news_of_runs
 from stepstream.relay.serving import RETRY, RETRY_REFUSED, WRITE_TIMEOUT, only, permitted, retry_block
 
-COALESCE: Final = 0.04
 MAX_VIEWERS: Final = 10_000
 MAX_PER_CLIENT: Final = 100
 
@@ -95,9 +94,7 @@ class Relay:
         Raises:
             ValueError: there is no such form.
         """
-        kind = self._forms.get(form) if isinstance(form, str) else form
-        if kind is None:
-            raise ValueError(f"expected form as one of {', '.join(self._forms)}, got {form!r}")
+        kind = form_named(form, self._forms)
         return Frames(self._journal, self._feeds, self._opened, run_id, kind, last_event_id or "")
 
     async def drain(self, timeout: float = WRITE_TIMEOUT) -> None:  # noqa: ASYNC109 - the limit is part of the contract

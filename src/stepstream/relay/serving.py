@@ -1,8 +1,7 @@
 """Sending a stream to one client, as long as it takes it, and may have it."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
@@ -31,20 +30,21 @@ def retry_block(after: float, chance: float) -> bytes:
 
 
 async def permitted(frames: Frames, permission: Permission | None, first: bytes) -> AsyncGenerator[bytes]:
-    """Yield `first`, then what a viewer is sent, as long as it may see that, in pieces for one write each."""
+    """Yield `first`, then what a viewer is sent, as long as it may see that, in pieces for one write each.
+
+    `frames` are entered.
+    """
     if first:
         yield first
     due = anyio.current_time() + RECHECK
-    pieces: Any = aiter(frames)
-    async with aclosing(pieces):
-        async for piece in pieces:
-            if permission is not None and anyio.current_time() >= due:
-                due = anyio.current_time() + RECHECK
-                if not await permission.still():
-                    frames.interrupt("revoked", is_silent=True)
-                    continue
-            for start in range(0, len(piece), MAX_WRITE):
-                yield piece[start : start + MAX_WRITE] if len(piece) > MAX_WRITE else piece
+    async for piece in frames:
+        if permission is not None and anyio.current_time() >= due:
+            due = anyio.current_time() + RECHECK
+            if not await permission.still():
+                frames.interrupt("revoked", is_silent=True)
+                continue
+        for start in range(0, len(piece), MAX_WRITE):
+            yield piece[start : start + MAX_WRITE] if len(piece) > MAX_WRITE else piece
 
 
 async def only(piece: bytes) -> AsyncGenerator[bytes]:

@@ -31,6 +31,12 @@ SLACK: Final = 256
 """How many positions before that of the first viewer that comes back is told again: others may have had less."""
 
 
+def gap(reason: str) -> bytes:
+    """Return what says that events are left out. It takes the id back, until that of the state comes: whoever is cut
+    off between the two has nothing any more, and joins."""
+    return b"id:\n" + encoded_frames([Frame(GAP, msgspec.json.encode({"reason": reason}))])
+
+
 class Viewer:
     """A viewer, from where it joins or goes on. `last_event_id` is the id of the last frame that it has had."""
 
@@ -154,8 +160,7 @@ class Viewer:
         channel = self._feed.channel(self.kind)
         beginning = channel.beginning(self._feed.reader)
         if self._lost:
-            gap = Frame(GAP, msgspec.json.encode({"reason": self._lost}))
-            self._lost, beginning = "", encoded_frames([gap]) + beginning
+            self._lost, beginning = "", gap(self._lost) + beginning
         self._owe(Batch(beginning, 0))
         self._be_level(channel)
 

@@ -9,3 +9,15 @@ from stepstream.relay.forms.form import FormKind
 
 FORMS: Final[Mapping[str, FormKind]] = {form.name: form for form in (EVENTS, CHANGES)}
 """By name."""
+
+
+def form_named(form: str | FormKind, forms: Mapping[str, FormKind] = FORMS) -> FormKind:
+    """Return the form of that name; one that is given as it is.
+
+    Raises:
+        ValueError: there is none.
+    """
+    kind = forms.get(form) if isinstance(form, str) else form
+    if kind is None:
+        raise ValueError(f"expected form as one of {', '.join(forms)}, got {form!r}")
+    return kind

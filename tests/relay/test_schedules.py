@@ -1,0 +1,104 @@
+"""Whatever happens to a run and its viewers: at the end each has what the server has, every transition once, in order."""
+
+import random
+from typing import Any
+
+import anyio
+import pytest
+
+from stepstream import MemoryJournal, Relay
+from tests.support.published_runs import PublishedRun, events_of
+from tests.support.relay_clients import CLIENTS, Client, known
+from tests.support.virtual_time import anyio_backend
+
+__all__ = ["anyio_backend"]
+
+STREAMS = [("ferry", "ferry-answer"), ("sums",), ("archive",), ("tides",)]
+PAUSES = [0, 0, 0, 0.001, 0.02, 0.1, 1]
+
+
+class Schedule:
+    """A run that is published while viewers come, go and come back, and while relays and writers are replaced."""
+
+    def __init__(self, form: str, seed: int) -> None:
+        self.form = form
+        self.chance = random.Random(f"{form} {seed}")
+        kept = self.chance.choice([2_000, 10_000, 2**20])  # a checkpoint stands for what is gone
+        self.journal = MemoryJournal(max_run_bytes=kept)
+        self.checkpoints = {2_000: 1.0, 10_000: 0.5, 2**20: 0.1}[kept]
+        self.run = PublishedRun(self.journal, *events_of(*self.chance.choice(STREAMS)))
+        self.clients: list[Client] = []
+        self.relay = self.new_relay()
+
+    def new_relay(self) -> Relay:
+        return Relay(self.journal, coalesce=self.chance.choice([0, 0.04, 0.5]))
+
+    async def pause(self) -> None:
+        await anyio.sleep(self.chance.choice(PAUSES))
+
+    async def publish(self) -> None:
+        while not self.run.is_whole:
+            await self.run.append(self.chance.choice([1, 1, 1, 2, 5, 20]))
+            if self.run.is_whole:
+                return
+            if self.chance.random() < self.checkpoints or self.run.unsaved > 5_000:
+                await self.run.checkpoint()
+            act = self.chance.random()
+            if act < 0.1:
+                await self.run.open(self.chance.choice(["a", "b"]))
+            elif act < 0.2:
+                relay, self.relay = self.relay, self.new_relay()
+                await relay.drain(0)
+            await self.pause()
+
+    async def view(self) -> None:
+        """Watch the run to its end, cut off here and there."""
+        await anyio.sleep(self.chance.choice([*PAUSES, 3]))
+        client = CLIENTS[self.form]()
+        self.clients.append(client)
+        while not client.is_done:
+            client.connect()
+            frames = self.relay.frames(self.run.run_id, form=self.form, last_event_id=client.last_event_id)
+            async with frames:
+                if not frames.has_more:
+                    return
+                async for piece in frames:
+                    if self.chance.random() < 0.2:
+                        client.feed(piece[: self.chance.randrange(len(piece) + 1)])
+                        break
+                    client.feed(piece)
+                    await self.pause()
+            client.check(self.run.changes)
+            await self.pause()
+
+    async def go(self) -> None:
+        await self.run.open()
+        with anyio.fail_after(3_600):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.publish)
+                for _ in range(6):
+                    tasks.start_soon(self.view)
+        for client in self.clients:
+            client.check(self.run.changes)
+            assert client.position == self.run.position
+            assert client.known == known(self.run.server)
+
+
+async def run_schedules(form: str, seeds: range) -> None:
+    for seed in seeds:
+        try:
+            await Schedule(form, seed).go()
+        except BaseException as error:
+            error.add_note(f"seed {seed}")
+            raise
+
+
+@pytest.mark.parametrize("form", CLIENTS)
+async def test_viewers_have_what_the_server_has(form: str):
+    await run_schedules(form, range(20))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", CLIENTS)
+async def test_viewers_have_what_the_server_has_in_200_schedules(form: str, anyio_backend: Any):
+    await run_schedules(form, range(20, 220))
