@@ -1,4 +1,4 @@
-"""Whatever happens to a run and its viewers: at the end each has what the server has, every transition once, in order."""
+"""Whatever happens to a run and its viewers: each ends with what the server has, every transition once, in order."""
 
 import random
 from typing import Any
