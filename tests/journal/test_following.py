@@ -6,9 +6,14 @@ from typing import Any
 import pytest
 
 from stepstream import RunInterrupted
+from stepstream.simulator import SCENARIOS, app
+from tests.support import response_streams
 from tests.support.byte_chunks import pieces
+from tests.support.delta_streams import Server, chunked
 from tests.support.journals import alike, folded_by_event, packs, published, run_ids, told_of
 from tests.support.places import ROOT
+from tests.support.simulator_responses import BODY, RESPONSES
+from tests.support.simulator_runs import RUN_BODY, RUNS, calling
 
 STREAMS = sorted((ROOT / "tests" / "streams").glob("*.sse"))
 
@@ -41,3 +46,58 @@ async def compare(chunks: list[bytes], chance: random.Random, *, every_position:
 async def test_follower_folds_what_the_publisher_folded(path: Any):
     chance = random.Random(path.stem)
     await compare(pieces(path.read_bytes(), chance.choice([100, 700, 5000])), chance)
+
+
+STORY = [
+    response_streams.lifecycle("created"),
+    *response_streams.thinking("Deep.", "How deep?", 1, 0),
+    *response_streams.calling('{"at": "bay", "in": "fathoms", "by": "lead"}', 2, 1),
+    *response_streams.writing("Fog lies over the bay, and nobody sees the boats", 3, 2),
+    response_streams.lifecycle("completed"),
+]
+GROWING = [response_streams.piece(f"word {number} ", response_streams.item(number=3), 2, 0) for number in range(99)]
+TRANSLATED = {
+    "plain": STORY,
+    "long": [*STORY[:-3], *GROWING, *STORY[-3:]],
+    "twice": [event for event in STORY for _ in range(2)],
+    "cut": STORY[:-4],
+    "mixed": [*STORY[:5], *STORY[2:5], *STORY[5:]],
+}
+
+
+@pytest.mark.parametrize("name", TRANSLATED)
+async def test_follower_of_a_translated_stream_folds_what_the_publisher_folded(name: str):
+    for is_numbered in (True, False):
+        events = response_streams.numbered(TRANSLATED[name]) if is_numbered else TRANSLATED[name]
+        for size in (10_000, 300):
+            await compare(pieces(response_streams.encoded(events), size), random.Random(name))
+
+
+FAULTS = (
+    "none", "duplicate", "shuffle", "garbage", "unknown", "error-flat", "drop-done", "cut-event=20", "no-added",
+    "no-done", "no-output", "no-terminal", "ids-rotate", "replay", "error-failed", "unnamed", "done-mark",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["assistants", "responses"])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_follower_folds_what_the_publisher_folded_for_every_scenario(path: str, fault: str):
+    url, body = (RUNS, RUN_BODY) if path == "assistants" else (RESPONSES, BODY)
+    for scenario in SCENARIOS:
+        async with calling(app()) as client:
+            response = await client.post(f"{url}?scenario={scenario}&fault={fault}", json=body)
+        if response.status_code == 200:
+            await compare(pieces(response.content[:100_000], 400), random.Random(scenario))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(150))
+async def test_follower_of_a_random_stream_folds_what_the_publisher_folded(seed: int):
+    await compare(chunked(Server(seed).stream(60), seed), random.Random(seed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
+async def test_follower_from_every_position_folds_what_comes_after_it(path: Any):
+    await compare(pieces(path.read_bytes(), 700), random.Random(path.stem), every_position=True)
