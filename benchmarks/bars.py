@@ -63,6 +63,16 @@ BARS: Final = (
     Bar("p99 bytes to callback, ours ÷ openai-python's", "latency", "stepstream ÷ openai-python, p99", AT_MOST, 0.5),
     Bar("import, ours ÷ msgspec and anyio", "imports", "stepstream ÷ msgspec, anyio", AT_MOST, 1.5),
     Bar("delivery ÷ bare decode", "delivery", "(one callback - no subscriber) ÷ bare decode", AT_MOST, 2.0),
+    *(
+        Bar(f"{label}, with a journal ÷ without", "journals", f"{label}: with a journal ÷ without", AT_MOST, limit)
+        for label, limit in (
+            ("one-token deltas", 1.3),
+            ("one-token deltas, one event a chunk", 1.3),
+            ("short runs", 1.3),
+            ("Responses", 2.0),
+        )
+    ),
+    Bar("a run followed ÷ its stream read", "journals", "followed ÷ read", AT_MOST, 1.3),
     Bar("subscribed to another class ÷ to nothing", "delivery", "other class ÷ no subscriber", AT_MOST, 1.02),
     Bar("subscribed to another run ÷ to nothing", "delivery", "other run ÷ no subscriber", AT_MOST, 1.02),
 )

@@ -11,6 +11,7 @@ from benchmarks.cases import (
     http,
     imports,
     in_memory,
+    journals,
     latency,
     memory,
     responses,
@@ -41,6 +42,7 @@ CASES: Final[dict[str, Case]] = {
         subscribers.CASE,
         subscribers.COMING,
         stuck.CASE,
+        journals.CASE,
         memory.CASE,
         imports.CASE,
     )

@@ -1,5 +1,7 @@
 """Opening a run for writing: what others have written of it is folded first, so that the next event finds it."""
 
+from collections.abc import Callable
+
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.checkpoint import load_run
 from stepstream.fold.run_state import retold_events, run_state
@@ -11,9 +13,9 @@ from stepstream.live.source import ItemDecoder
 
 
 async def open_run(
-    journal: WritableJournal, run_id: str, writer: str, again: Accumulator, stream: StreamState
+    journal: WritableJournal, run_id: str, writer: str, again: Callable[[], Accumulator], stream: StreamState
 ) -> RunTap:
-    """Open a run that `stream` goes on with. `again` is a fresh accumulator on the same state, which folds silently.
+    """Open a run that `stream` goes on with. `again` makes a fresh accumulator on the same state, which folds silently.
 
     Of a run that is known, but not to its journal, the journal gets the events that fold to what is known.
 
@@ -28,10 +30,11 @@ async def open_run(
     if opened.position > known:
         if not known:
             state.forget(key)  # its journal says all that is known of it
-        again.translation.be_plain()
-        again.stream.orphans = stream.orphans
+        silent = again()
+        silent.translation.be_plain()
+        silent.stream.orphans = stream.orphans
         async for held in opened.held:
-            fold_held(again, held)
+            fold_held(silent, held)
         state.entry(key).note_folded(journal, opened.position)
     elif entry is not None and not opened.position:
         run.blocks += [block_of(event) for event in retold_events(run_state(state, run_id))]

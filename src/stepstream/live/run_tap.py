@@ -21,6 +21,9 @@ MIN_CHECKPOINT: Final = 2**20
 """A checkpoint is written when the events since the last have more bytes than this, and than twice the last."""
 
 
+_OBJECTS: Final = frozenset({RunStep, Message})
+_ABOUT_OBJECTS: Final = frozenset({RunStep, Message, RunStepDelta, MessageDelta, Malformed})
+
 _SETTLED: Final[Mapping[bool, RunStatus]] = {True: "ended", False: "waiting"}
 """What a run is that has nothing more to bring by itself: whether it has ended, or waits."""
 
@@ -95,14 +98,14 @@ class RunTap:
 
 def run_named(event: Event, state: State) -> str:
     """Return the run that an event names, or that of its step or message; "" where neither is known."""
-    data, found = event.data, None
-    if isinstance(data, Run):
-        return data.id
-    if isinstance(data, RunStep | Message):
-        found = data.run_id
-    if not found and isinstance(data, RunStep | RunStepDelta | Message | MessageDelta | Malformed):
+    data: Any = event.data
+    kind = type(data)
+    if kind is Run:
+        return str(data.id)
+    found = data.run_id if kind in _OBJECTS else None
+    if not found and kind in _ABOUT_OBJECTS:
         known: Any = state.steps.get(data.id or "") or state.messages.get(data.id or "")
-        found = known.run_id if known is not None else None
+        found = known.base.run_id if known is not None else None
     return found or ""
 
 

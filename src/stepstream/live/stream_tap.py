@@ -44,12 +44,6 @@ class StreamTap:
     `write_soon` lets `flush` be called when the source is waited for: with True at once, else a little later.
     """
 
-    __slots__ = (
-        "__weakref__", "_again", "_dirty", "_early", "_early_size", "_has_news", "_held", "_lock", "_stream",
-        "_write_soon", "_writer", "_written_at", "due_at", "failure", "journal", "marked", "runs", "stop",
-        "wanted",
-    )  # fmt: skip
-
     def __init__(
         self,
         journal: WritableJournal,
@@ -78,6 +72,7 @@ class StreamTap:
         self._early: list[bytes] = []
         self._early_size = 0
         self._dirty: dict[RunTap, None] = {}
+        self._settled: dict[RunTap, None] = {}  # those that have ended or wait, and may be written to yet
         self._has_news = False  # whether something else came than deltas
         self._written_at: float = 0  # the number of the newest event when all was written
         self._lock = anyio.Lock(fast_acquire=True)
@@ -183,9 +178,9 @@ class StreamTap:
 
     async def _open(self, run_id: str) -> None:
         """Open a run. Those that have ended by now, or wait, are not written to any more."""
-        if any(one.status_in(self._stream) != "open" for one in self.runs.values()):
+        if self._settled or any(one.status_in(self._stream) != "open" for one in self._dirty):
             await self.flush(ends_runs=True)
-        run = self.runs[run_id] = await open_run(self.journal, run_id, self._writer, self._again(), self._stream)
+        run = self.runs[run_id] = await open_run(self.journal, run_id, self._writer, self._again, self._stream)
         run.blocks += self._early
         self._early.clear()
         self._early_size = 0
@@ -203,13 +198,16 @@ class StreamTap:
                 raise self.failure
             self._has_news, self._written_at = False, self._stream.sequence
             self.due_at = self._written_at + 1
-            dirty, self._dirty, self.marked = self._dirty, {}, None
+            dirty, self._dirty, self.marked = self._dirty | self._settled, {}, None
             for run in dirty:
                 status = run.status_in(self._stream)
-                has_ended = has_ended or status == "ended"
                 await self._write(run, "open" if status == "ended" and not ends_runs else status)
-                if ends_runs and status != "open":
-                    self._end(run)
+                self._settled.pop(run, None)
+                if status != "open":
+                    self._settled[run] = None
+                    has_ended = True
+                    if ends_runs:
+                        self._end(run)
         return has_ended and not ends_runs
 
     async def _write(self, run: RunTap, status: RunStatus, error: str = "") -> None:
@@ -231,6 +229,7 @@ class StreamTap:
         run.is_closed = True
         self.runs.pop(run.opened.run_id, None)
         self._dirty.pop(run, None)
+        self._settled.pop(run, None)
         if self.marked is run:
             self.marked = None
 
