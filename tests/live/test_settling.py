@@ -19,6 +19,7 @@ from stepstream import (
     StepProgress,
     StepTransition,
 )
+from stepstream.journal import MemoryJournal, publish
 from stepstream.live.registration import CLASSES
 from tests.support.run_streams import DONE, Audience, Sent, frames, grows, opens, play, played, run, source, sse, step
 from tests.support.suspensions import quiet
@@ -266,6 +267,43 @@ async def test_wait_in_a_callback_is_refused():
         await processor.run(played(play()))
         assert await processor.settled("unknown") == 0
     assert errors == ["settled() in a callback would wait for that callback: await it in a task of your own"]
+
+
+# Of a run's journal
+
+
+async def a_life(journal: MemoryJournal, position: int, most: int, told: list[str]) -> int:
+    """Deliver a run from a position on, die in the call after `most` changes, and return what was settled then."""
+    processor, left = Processor(), most
+    with anyio.CancelScope() as scope:
+
+        @processor.on(RunTransition, StepTransition)
+        async def take(change: Any) -> None:
+            nonlocal left
+            left -= 1
+            told.append(change.key)
+            if left < 0:
+                scope.cancel()
+                await anyio.lowlevel.checkpoint()
+
+        async with processor:
+            await processor.run(journal.follow("run_1"), deliver_after=position)
+    return int(processor.settled("run_1"))
+
+
+@each_row("most", [1, 2, 3, 5, 50])
+async def test_worker_that_goes_on_at_the_position_of_a_journal_delivers_the_rest(most: int):
+    journal, told, position, lives = MemoryJournal(), list[str](), 0, 0
+    await publish(played(play()), journal)
+    last = len(play()) - 1  # done has no position
+    while position < last:
+        before, position = position, await a_life(journal, position, most, told)
+        lives += 1
+        assert position > before
+    whole = list[str]()
+    await a_life(journal, 0, 100, whole)
+    assert list(dict.fromkeys(told)) == whole
+    assert len(told) == len(whole) + lives - 1  # what was in hand at each death comes again, and nothing else
 
 
 # Whatever the subscribers are

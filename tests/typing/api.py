@@ -358,6 +358,12 @@ async def runs_are_asked_for(client: RunsClient, processor: Processor) -> None:
     assert_type(await client.cancel_run("t", "r"), Run)
     assert_type(await client.retrieve_step("t", "r", "s"), RunStep)
     assert_type(await client.list_steps("t", "r"), list[RunStep])
+    assert_type(await client.list_runs("t"), list[Run])
+    assert_type(await client.attach(processor, "t", "r", context=1, max_rounds=3), Outcome)
+    await client.attach(processor, "t", token="x")
+    client.stream_run("t", assistant_id="a", token="x", idempotency_key="y")
+    assert_type(Processor.restore(processor.export(), forget_after=60, max_streams=None), Processor)
+    Processor.restore(b"", forget="no")  # type: ignore[call-arg]
     assert_type(await client.list_messages("t", run_id="r"), list[Message])
     assert_type(await processor.run(client.stream_run("t", assistant_id="a", include=["x"])), Outcome)
     await processor.run(client.submit_tool_outputs("t", "r", {"call_1": "4", "call_2": None}))
