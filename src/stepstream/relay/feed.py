@@ -74,22 +74,27 @@ class RunFeed:
 
     async def until(self, is_due: Callable[[], bool], turn: Signal) -> None:
         """Return when `is_due`. Whoever makes that so notifies `turn`."""
-        while not is_due():
-            if self._is_led:
-                self._asleep[turn] = None
-                try:
-                    await turn.wait()
-                finally:
-                    self._asleep.pop(turn, None)
-                continue
-            self._is_led = True
-            try:
-                while not is_due():
-                    await self._step()
-            finally:
-                self._is_led = False
-                for one in list(self._asleep)[:1]:
-                    one.notify()
+        try:
+            while not is_due():
+                await (self._sleep(turn) if self._is_led else self._lead(is_due))
+        finally:
+            if not self._is_led and self._asleep:  # who was woken to lead may have been cancelled, or have got enough
+                next(iter(self._asleep)).notify()
+
+    async def _sleep(self, turn: Signal) -> None:
+        self._asleep[turn] = None
+        try:
+            await turn.wait()
+        finally:
+            self._asleep.pop(turn, None)
+
+    async def _lead(self, is_due: Callable[[], bool]) -> None:
+        self._is_led = True
+        try:
+            while not is_due():
+                await self._step()
+        finally:
+            self._is_led = False
 
     def channel(self, kind: FormKind) -> Channel:
         """Return the channel of a form, a new one where there is none. What was held back in it is told then."""

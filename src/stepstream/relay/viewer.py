@@ -145,8 +145,7 @@ class Viewer:
         """Wait until it is owed something, or is over."""
         if self._lost:
             await self._feed.catch_up()
-            if not self.is_over:
-                self._join()
+            self._join()
         elif self._catch_up is not None:
             await self._read_missed(self._catch_up)
         else:
@@ -156,7 +155,9 @@ class Viewer:
         return bool(self._owed) or self.is_over or self._lost != ""
 
     def _join(self) -> None:
-        """Be owed the state, and what comes after it."""
+        """Be owed the state, and what comes after it; unless it was interrupted meanwhile."""
+        if self.is_over:
+            return
         channel = self._feed.channel(self.kind)
         beginning = channel.beginning(self._feed.reader)
         if self._lost:
@@ -165,7 +166,9 @@ class Viewer:
         self._be_level(channel)
 
     def _go_on(self, cursor: Cursor) -> None:
-        """Be owed what comes after a place."""
+        """Be owed what comes after a place; unless it was interrupted meanwhile."""
+        if self.is_over:
+            return
         channel = self._feed.channel(self.kind)
         missed = channel.since(cursor)
         if missed is None:
