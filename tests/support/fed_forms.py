@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from stepstream import Accumulator, Event, FrameDecoder, RunState
+from stepstream import Accumulator, Anomaly, Event, FrameDecoder, RunState
 from stepstream.fold.changes import Change
 from stepstream.fold.run_state import run_state
 from stepstream.relay.forms.form import FormKind
@@ -25,7 +25,7 @@ def run_of(stream: bytes) -> list[Fed]:
     for frame in FrameDecoder().feed(stream):
         for event in accumulator.translation.feed(frame):
             changes = accumulator.apply(event)
-            run_id = run_id or next(iter(accumulator.runs), "")
+            run_id = run_id or next((change.run_id or "" for change in changes if not isinstance(change, Anomaly)), "")
             if run_id and event.name not in ("done", "error"):
                 fed.append(Fed(event, changes, run_state(accumulator.state, run_id, _waiting(accumulator))))
     return fed

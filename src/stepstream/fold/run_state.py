@@ -6,7 +6,7 @@ wait again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -28,6 +28,17 @@ _KINDS: Final[Mapping[type[Any], tuple[str, Mapping[str, str]]]] = {
 """How the events of an object begin, and all that carry it whole."""
 
 
+class OpenCall(NamedTuple):
+    """A tool call that has started, of a step that has not ended."""
+
+    step_id: str
+    place: int
+    """Its index in deltas."""
+    id: str
+    is_finished: bool
+    """Whether its arguments are final."""
+
+
 class RunState(msgspec.Struct, frozen=True, omit_defaults=True):
     """A run with its steps and messages, as of a position in its journal."""
 
@@ -40,6 +51,10 @@ class RunState(msgspec.Struct, frozen=True, omit_defaults=True):
     """That of the last event that is folded; 0 where it comes from no journal."""
     events: tuple[Event, ...] = ()
     """What `retold_events` gives, where the snapshots alone do not say it."""
+    asked: str = ""
+    """What tells the newest round of tool calls from others, in keys; empty where the run never asked for any."""
+    calls: tuple[OpenCall, ...] = ()
+    """The calls that have started of open steps."""
 
     def __repr__(self) -> str:
         run = "of no run" if self.run is None else f"{self.run.id} {self.run.status}"
@@ -52,7 +67,13 @@ def run_state(state: State, run_id: str, waiting: Iterable[Event] = ()) -> RunSt
     steps = {identifier: step.snapshot() for identifier, step in entry.steps.items()}
     messages = {identifier: message.snapshot() for identifier, message in entry.messages.items()}
     told = (*_retold(entry.run, in_order(entry.steps.values(), entry.messages)), *waiting)
-    return RunState(entry.run, steps, messages, entry.position, told)
+    calls = [
+        OpenCall(step.base.id, call.index, identifier, call.is_finished)
+        for step in entry.steps.values()
+        if not step.ended
+        for identifier, call in step.told.items()
+    ]
+    return RunState(entry.run, steps, messages, entry.position, told, entry.asked, tuple(calls))
 
 
 def retold_events(state: RunState) -> list[Event]:

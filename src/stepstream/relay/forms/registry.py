@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Final
 
+from stepstream.relay.forms.ag_ui import AG_UI
+from stepstream.relay.forms.ai_sdk import AI_SDK
 from stepstream.relay.forms.changes import CHANGES
 from stepstream.relay.forms.events import EVENTS
 from stepstream.relay.forms.form import FormKind
 
-FORMS: Final[Mapping[str, FormKind]] = {form.name: form for form in (EVENTS, CHANGES)}
+FORMS: Final[Mapping[str, FormKind]] = {form.name: form for form in (EVENTS, CHANGES, AG_UI, AI_SDK)}
 """By name."""
 
 
