@@ -1,6 +1,6 @@
 """Runs as forms are fed with them: event by event, what each did, and the state after it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from stepstream import Accumulator, Anomaly, Event, FrameDecoder, RunState
@@ -20,9 +20,14 @@ class Fed(NamedTuple):
 
 def run_of(stream: bytes) -> list[Fed]:
     """Return the first run of a stream, without what comes before its id is known."""
+    return fed_of(FrameDecoder().feed(stream))
+
+
+def fed_of(frames: Iterable[Frame]) -> list[Fed]:
+    """Return the first run of these frames, likewise."""
     accumulator, fed, run_id = Accumulator(), [], ""
     accumulator.stream.journal = "run"
-    for frame in FrameDecoder().feed(stream):
+    for frame in frames:
         for event in accumulator.translation.feed(frame):
             changes = accumulator.apply(event)
             run_id = run_id or next((change.run_id or "" for change in changes if not isinstance(change, Anomaly)), "")

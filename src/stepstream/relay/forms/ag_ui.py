@@ -40,11 +40,11 @@ class AgUiWords(KitWords):
         """What was told of a state that is joined, while it is told."""
         self._state: dict[str, Any] = {}
 
-    def begin(self, run_id: str, thread_id: str, status: str) -> None:
+    def begin(self, run_id: str, thread_id: str, status: str, asked: str) -> None:
         """Open the run."""
-        self._run_id = self._now = self._run_id or run_id
+        self._run_id = self._run_id or run_id
         self._thread_id = self._thread_id or thread_id
-        self._say("RUN_STARTED", threadId=self._thread_id, runId=self._now)
+        self._start_run(asked)
         self._state = {"run": {"id": run_id, "status": status}, "steps": {}}
         self._say("STATE_SNAPSHOT", snapshot=self._state)
 
@@ -136,8 +136,7 @@ class AgUiWords(KitWords):
 
     def go_on(self, asked: str, status: str) -> None:
         """Begin again."""
-        self._now = self._run_id + asked
-        self._say("RUN_STARTED", threadId=self._thread_id, runId=self._now, parentRunId=self._run_id)
+        self._start_run(asked)
         self.status(status)
 
     def end(self, run: Run) -> None:
@@ -153,6 +152,11 @@ class AgUiWords(KitWords):
     def interrupt(self, reason: str) -> None:
         """Say an error."""
         self._say("RUN_ERROR", message=REASONS.get(reason, reason), code=reason)
+
+    def _start_run(self, asked: str) -> None:
+        self._now = self._run_id + asked
+        parent = {"parentRunId": self._run_id} if asked else {}
+        self._say("RUN_STARTED", threadId=self._thread_id, runId=self._now, **parent)
 
     def _say(self, kind: str, **fields: Any) -> None:
         self.frames.append(Frame(data=msgspec.json.encode({"type": kind, **fields})))

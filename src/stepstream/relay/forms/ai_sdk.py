@@ -43,7 +43,7 @@ class AiSdkWords(KitWords):
         self._newest = ""
         """The type of the newest step."""
 
-    def begin(self, run_id: str, thread_id: str, status: str) -> None:
+    def begin(self, run_id: str, thread_id: str, status: str, asked: str) -> None:
         """Open the run."""
         self._message_id = run_id
         self._say("start", messageId=run_id)

@@ -29,6 +29,21 @@ RUN_BY_CLIENT: Final = frozenset(
 )
 """The kinds that the server leaves to its client, mostly. Their result is none until there is one."""
 
+DONE_WITH_STEP: Final = frozenset(
+    {
+        "azure_ai_search",
+        "bing_custom_search",
+        "bing_grounding",
+        "code_interpreter",
+        "fabric_dataagent",
+        "file_search",
+        "image_generation",
+        "sharepoint_grounding",
+        "web_search",
+    }
+)
+"""The kinds that the server runs within their step: once that is completed they are done, also without any result."""
+
 RESULTS: Final = ("output", "outputs", "results")
 """The fields that hold what came of a call. In kinds of neither table, all others are its input."""
 

@@ -15,12 +15,13 @@ from stepstream.fold.changes import (
 )
 from stepstream.fold.lifecycle import ENDING_EVENTS
 from stepstream.fold.run_state import RunState, retold_events
-from stepstream.relay.forms.calls import piece_of, shown
+from stepstream.relay.forms.calls import DONE_WITH_STEP, piece_of, shown
 from stepstream.relay.forms.outline import Outline
 from stepstream.relay.forms.parts import THOUGHTS, message_of, numbered, text_of, thought_id
 from stepstream.relay.forms.words import OpenStep, Words
 from stepstream.wire.deltas import ContentDelta, ReasoningTextDelta, ToolCallDelta
 from stepstream.wire.events import Event
+from stepstream.wire.messages import Message
 from stepstream.wire.objects import RequiredAction, Run, RunStep, StepDetails
 from stepstream.wire.sse import Frame
 
@@ -83,16 +84,20 @@ class KitForm:
 def _restore(outline: Outline, words: KitWords, state: RunState) -> None:
     first: Any = state.run or next(iter({**state.steps, **state.messages}.values()))
     run_id = first.id if state.run is not None else first.run_id
-    outline.begin(run_id or None, first.thread_id or None, (state.run and state.run.status) or "in_progress")
+    status = (state.run and state.run.status) or "in_progress"
+    is_waiting = status == "requires_action" and _is_waiting(state)
+    outline.begin(run_id or None, first.thread_id or None, status, "" if is_waiting else state.asked)
     words.join()
-    ended = {getattr(event.data, "id", "") for event in retold_events(state) if event.name in ENDING_EVENTS}
-    _restore_objects(outline, state, ended)
+    _restore_objects(outline, state)
     words.joined(outline)
     if state.run is not None:
-        outline.restore(state.run, state.asked, is_waiting=_is_waiting(state.run, state))
+        outline.restore(state.run, state.asked, is_waiting=is_waiting)
 
 
-def _restore_objects(outline: Outline, state: RunState, ended: set[str]) -> None:
+def _restore_objects(outline: Outline, state: RunState) -> None:
+    told = [event.data for event in retold_events(state) if event.name in ENDING_EVENTS]
+    ended = {one.id for one in told if isinstance(one, RunStep)}
+    ended_messages = {one.id for one in told if isinstance(one, Message)}
     messages = dict(state.messages)
     for full in state.steps.values():
         step = outline.step(full, is_over=full.id in ended)
@@ -100,9 +105,9 @@ def _restore_objects(outline: Outline, state: RunState, ended: set[str]) -> None
             _restore_calls(outline, step, full, state)
         message = messages.pop(message_of(full), None)
         if message is not None:
-            outline.message(message, is_over=message.id in ended)
+            outline.message(message, is_over=message.id in ended_messages)
     for message in messages.values():
-        outline.message(message, is_over=message.id in ended)
+        outline.message(message, is_over=message.id in ended_messages)
 
 
 def _restore_calls(outline: Outline, step: OpenStep, full: RunStep, state: RunState) -> None:
@@ -121,11 +126,22 @@ def _asked_ids(run: Run | None) -> set[str | None]:
     return {call.id or None for call in action.tool_calls} if isinstance(action, RequiredAction) else set()
 
 
-def _is_waiting(run: Run, state: RunState) -> bool:
-    """Return whether a run waits, and no call that it asked for has a result: then it goes on, unsaid."""
-    asked = _asked_ids(run)
-    calls = (call for step in state.steps.values() for call in step.tool_calls if call.id in asked)
-    return run.status == "requires_action" and all(shown(call, is_final=False).result is None for call in calls)
+def _is_waiting(state: RunState) -> bool:
+    """Return whether nothing was told of a run since it waits.
+
+    It goes on, though that is not said, once a call that it asked for has a result, or its step an end: where servers
+    end the steps of calls that wait, they say no time.
+    """
+    asked = _asked_ids(state.run)
+    return not any(
+        call.id in asked and (shown(call, is_final=False).result is not None or _ended_at(step))
+        for step in state.steps.values()
+        for call in step.tool_calls
+    )
+
+
+def _ended_at(step: RunStep) -> bool:
+    return bool(step.completed_at or step.failed_at or step.cancelled_at or step.expired_at)
 
 
 def _run(outline: Outline, change: RunTransition, fresh: set[str]) -> None:
@@ -179,9 +195,11 @@ def _late(outline: Outline, change: StepProgress) -> None:
     entries = (details.tool_calls or ()) if isinstance(details, StepDetails) else ()
     calls = change.step.tool_calls if entries else ()
     for entry in entries:
-        index = entry.index if isinstance(entry, ToolCallDelta) else len(calls)
-        if index < len(calls) and isinstance(shown(calls[index], is_final=True).result, str):
-            outline.late(shown(calls[index], is_final=True))
+        index = entry.index if isinstance(entry, ToolCallDelta) else entry.get("index")
+        if isinstance(index, int) and index < len(calls):
+            call = shown(calls[index], is_final=True)
+            if isinstance(call.result, str) and call.type not in DONE_WITH_STEP:
+                outline.late(call)
 
 
 def _message(outline: Outline, change: MessageTransition, fresh: set[str]) -> None:

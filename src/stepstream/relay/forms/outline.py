@@ -19,7 +19,7 @@ answered calls before they say so of the run.
 """
 
 from stepstream.fold.cause import round_of
-from stepstream.relay.forms.calls import RUN_BY_CLIENT, Shown, shown
+from stepstream.relay.forms.calls import DONE_WITH_STEP, Shown, shown
 from stepstream.relay.forms.parts import Part, calls_of, message_of, texts_of_message, texts_of_step
 from stepstream.relay.forms.words import OpenStep, Words
 from stepstream.wire.messages import Message
@@ -46,11 +46,11 @@ class Outline:
         parts = [part for step in self.steps.values() for part in step.parts.values() if not part.is_final]
         return parts + [part for texts in self.messages.values() for part in texts.values()]
 
-    def begin(self, run_id: str | None, thread_id: str | None, status: str) -> None:
-        """Say that the run is there."""
+    def begin(self, run_id: str | None, thread_id: str | None, status: str, asked: str = "") -> None:
+        """Say that the run is there, in the round `asked` where it was asked for anything before."""
         self.has_begun = True
         self._status = status
-        self._words.begin(run_id or "", thread_id or run_id or "", status)
+        self._words.begin(run_id or "", thread_id or run_id or "", status, asked)
 
     def run(self, run: Run, *, is_over: bool) -> None:
         """Take what a run has become."""
@@ -136,8 +136,8 @@ class Outline:
         for call in calls_of(full, is_over=True):
             self.finish(step, call)
             result = shown(call, is_final=True)
-            is_known = result.result is not None
-            if is_known or (full.status == "completed" and result.type not in RUN_BY_CLIENT | {"mcp"}):
+            is_done = full.status == "completed" and result.type in DONE_WITH_STEP
+            if is_done or result.result is not None:
                 answered.add(result.id)
                 self._words.answer(result)
         for part in step.parts.values():

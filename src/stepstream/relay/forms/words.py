@@ -28,8 +28,8 @@ class Words(ABC):
     """What a protocol says, when something of a run is to be said. Each method is called where that is in order."""
 
     @abstractmethod
-    def begin(self, run_id: str, thread_id: str, status: str) -> None:
-        """Say that the run is there. It is the first."""
+    def begin(self, run_id: str, thread_id: str, status: str, asked: str) -> None:
+        """Say that the run is there. It is the first. `asked` is not empty where it has gone on after a wait."""
 
     @abstractmethod
     def step(self, step: OpenStep, *, is_new: bool = False, is_over: bool = False) -> None:
