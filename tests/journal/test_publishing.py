@@ -22,10 +22,10 @@ from stepstream.fold.run_state import run_state
 from stepstream.live import run_tap, stream_tap
 from stepstream.live.journal import Checkpoint, Pack
 from tests.support.delta_streams import STEP_DELTA, grows, run, sail, step, written
-from tests.support.journal_contract import BLOCKS, DONE, everything, stream, told_of
+from tests.support.journal_contract import BLOCKS, DONE, everything, pack, stream, told_of
 from tests.support.journals import alike, chunks_of, run_ids
 from tests.support.journals import told_of as told_by
-from tests.support.suspensions import quiet
+from tests.support.suspensions import observed, quiet
 
 CALLING = step("in_progress", step_details={"type": "tool_calls", "tool_calls": []})
 ASKED = {
@@ -269,3 +269,70 @@ async def test_run_is_folded_once_however_often_it_is_followed_here():
         state = run_state(processor.state, "run_1")
     assert (first.text, second.reason, state.position) == ("Fog over the bay", "ended", len(BLOCKS))
     assert repr(state) == f"<RunState run_1 completed at {len(BLOCKS)}: 0 steps, 1 messages>"
+
+
+async def test_follower_with_what_was_exported_elsewhere_tells_what_is_new_only():
+    journal = MemoryJournal()
+    await publish(stream(), journal)
+    async with Processor() as first:
+        await first.run(chunks_of([*BLOCKS[:6], written("thread.run.requires_action", run("requires_action"))]))
+        exported = first.export()
+    told = await told_by(journal.follow("run_1", after=6), Processor.restore(exported))
+    assert told.outcome is not None
+    assert (told.outcome.text, [change.sequence for change in told.changes]) == ("Fog over the bay", [7, 8, 9])
+
+
+async def test_what_was_settled_elsewhere_is_delivered_to_nobody():
+    journal = MemoryJournal()
+    await publish(stream(), journal)
+    told = await told_by(journal.follow("run_1"), deliver_after=7)
+    assert [change.sequence for change in told.changes] == [8, 9]
+
+
+async def test_two_followers_in_one_processor_fold_each_event_once():
+    journal = MemoryJournal()
+    await publish(words(200), journal)
+    changes: list[Any] = []
+    async with Processor() as processor:
+
+        @processor.on(ToolCallStarted, ToolCallFinished, buffer=1)
+        async def note(change: Any) -> None:
+            changes.append(change.key)
+
+        handles = [processor.start(journal.follow("run_1")) for _ in range(3)]
+        outcomes = [await handle.outcome() for handle in handles]
+    whole = await told_by(words(200))
+    assert whole.outcome is not None
+    assert {outcome.status for outcome in outcomes} == {"completed"}
+    assert processor.state.steps["step_1"].snapshot() == whole.outcome.steps["step_1"]
+    assert len(changes) == 2
+
+
+async def test_event_added_at_any_moment_of_a_processor_that_follows_is_folded_once():
+    for moment in range(1, 60, 3):
+        journal = MemoryJournal()
+        opened = await journal.open("run_1", writer="a")
+        left = list(range(1, len(BLOCKS) + 1))
+
+        async def add(journal: MemoryJournal = journal, opened: Any = opened, left: Any = left) -> None:
+            if left:
+                position = left.pop(0)
+                status: Any = "ended" if not left else "open"
+                await journal.append(opened, [pack(opened, position)], status=status)
+
+        async with anyio.create_task_group() as tasks:
+
+            def suspending(count: int, moment: int = moment, tasks: Any = tasks, add: Any = add) -> None:
+                if count >= moment:
+                    tasks.start_soon(add)
+
+            async def rest(left: Any = left, add: Any = add) -> None:
+                while left:
+                    await quiet()
+                    await add()
+
+            with anyio.fail_after(5):
+                tasks.start_soon(rest)
+                told = await observed(told_by(journal.follow("run_1")), suspending)
+        assert [change.sequence for change in told.changes] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+        assert told.outcome.text == "Fog over the bay"

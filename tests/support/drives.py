@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 import anyio
 
 from stepstream import (
+    MemoryJournal,
     MessageTransition,
     Outcome,
     Processor,
@@ -94,13 +95,14 @@ async def driven(
     context: object = None,
     max_rounds: int = 20,
     own: bool = False,
+    journal: MemoryJournal | None = None,
     **options: Any,
 ) -> Drive:
-    """Drive a run to its end over `wire`. `options` are those of the client."""
+    """Drive a run to its end over `wire`, and publish it in `journal`. `options` are those of the client."""
     changes, ends, made = list[Any](), list[Any](), list[str]()
     outcome, failure = None, None
     with anyio.fail_after(WITHIN):
-        async with Processor(strict=True) as processor:
+        async with Processor(strict=True, journal=journal) as processor:
 
             @processor.on(*SEEN)
             async def see(change: Any) -> None:

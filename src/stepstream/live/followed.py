@@ -15,6 +15,8 @@ def fold_piece(piece: RunPiece, plain: PlainRoute, read: Callable[[bytes], Itera
         stream.journal, plain.tap = piece.run_id, None  # what comes from a journal is not written again
         accumulator.translation.be_plain()
     held, known = piece.held, stream.state.entry(key).folded_of(piece.journal)
+    if not known and (isinstance(held, Checkpoint) or held.first == 1):
+        stream.state.forget(key)  # its journal says all that is known of it
     if known >= held.last:
         stream.touch_run(piece.run_id)
         return
@@ -24,6 +26,8 @@ def fold_piece(piece: RunPiece, plain: PlainRoute, read: Callable[[bytes], Itera
         else:
             held = held.after(known)
             stream.sequence = held.first - 1
-            yield from read(held.data)
+            for _ in read(held.data):
+                stream.state.entry(key).note_folded(piece.journal, stream.sequence)
+                yield
     finally:
         stream.state.entry(key).note_folded(piece.journal, stream.sequence)
