@@ -21,6 +21,8 @@ from stepstream import (
 from stepstream.fold.run_state import run_state
 from stepstream.live import run_tap, stream_tap
 from stepstream.live.journal import Checkpoint, Pack
+from stepstream.live.marks import ContinuedRun
+from tests.support import response_streams
 from tests.support.delta_streams import STEP_DELTA, grows, run, sail, step, written
 from tests.support.journal_contract import BLOCKS, DONE, everything, pack, stream, told_of
 from tests.support.journals import alike, chunks_of, run_ids
@@ -336,3 +338,27 @@ async def test_event_added_at_any_moment_of_a_processor_that_follows_is_folded_o
                 told = await observed(told_by(journal.follow("run_1")), suspending)
         assert [change.sequence for change in told.changes] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
         assert told.outcome.text == "Fog over the bay"
+
+
+async def test_response_of_another_process_goes_on_with_the_run_it_answers():
+    asked = response_streams.calling("{}")
+    item = {**asked[-1]["item"], "status": "completed"}
+    first = [response_streams.lifecycle("created"), *asked, response_streams.lifecycle("completed", item)]
+    second = [
+        response_streams.lifecycle("created", id="resp_2"),
+        *response_streams.writing("Deep.", 3, 0),
+        response_streams.lifecycle("completed", id="resp_2"),
+    ]
+
+    async def answered() -> AsyncIterator[Any]:
+        yield ContinuedRun(response_streams.RESPONSE)
+        yield response_streams.encoded(second)
+
+    journal = MemoryJournal()
+    told = await told_by(chunks_of([response_streams.encoded(first)]), Processor(journal=journal))
+    assert (await told_of(journal, response_streams.RESPONSE)).status == "waiting"
+    rest = await told_by(answered(), Processor(journal=journal))
+    follower = await told_by(journal.follow(response_streams.RESPONSE))
+    assert await run_ids(journal) == [response_streams.RESPONSE]
+    assert alike(follower.changes) == alike([*told.changes, *rest.changes])
+    assert (follower.outcome.status, follower.outcome.text) == ("completed", "Deep.")

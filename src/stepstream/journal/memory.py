@@ -75,7 +75,7 @@ class MemoryJournal(Journal):
                 f"{self._checkpoint_bytes:,}",
             )
             raise JournalFull(f"expected {expected} (max_bytes), got {got}")
-        held = [] if run is None else run.held_after(after)
+        held = [] if run is None else run.shortest_after(after)
         if run is None:
             run = self._runs[run_id] = KeptRun(run_id, self._clock())
         self._fence = run.fence = max(self._fence + 1, int(self._clock() * 1000))

@@ -40,6 +40,12 @@ class KeptRun:
         """Whether its oldest events are in its checkpoint, too."""
         return self.checkpoint is not None and bool(self.packs) and self.packs[0].last <= self.checkpoint.last
 
+    def shortest_after(self, position: int) -> list[Held]:
+        """Return what there is after a position, with a checkpoint for all that it stands for."""
+        if self.checkpoint is None or self.checkpoint.last <= position:
+            return self.held_after(position)
+        return [self.checkpoint, *self.held_after(self.checkpoint.last)]
+
     def held_after(self, position: int) -> list[Held]:
         """Return what there is after a position."""
         packs: list[Held] = [pack for pack in self.packs if pack.last > position]

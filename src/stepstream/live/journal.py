@@ -113,7 +113,8 @@ class Opened(msgspec.Struct, frozen=True):
     position: int
     """That of the last event there was: the next one has the position after it."""
     held: AsyncIterator[Held]
-    """The events up to it, from those after the position that was asked for: to be read once, or not at all."""
+    """The events up to it, from those after the position that was asked for: to be read once, or not at all. Best it
+    begins with a checkpoint, where there is one after that position: nobody is told what is in it."""
 
 
 class WritableJournal(Protocol):

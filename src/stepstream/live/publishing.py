@@ -79,12 +79,12 @@ class Publisher:
         ends_runs, self._is_hurried = not self._is_hurried, False
         for tap in noted:
             try:
-                has_ended = await tap.flush(ends_runs=ends_runs)
+                is_settled = await tap.flush(ends_runs=ends_runs)
             except JournalError:
                 if tap.stop is not None:
                     tap.stop()  # then the stream raises what it keeps
             else:
-                if has_ended:  # where nothing follows it, that is all
+                if is_settled:  # where nothing follows it, that is all
                     self._noted[tap] = None
 
     async def _sign(self) -> None:

@@ -141,6 +141,9 @@ class Reader:
             case RunPiece():
                 yield from fold_piece(item, self.plain, self.read)
             case ContinuedRun():
+                if self.plain.tap is not None:
+                    self.plain.tap.want(item.run_id)
+                    yield
                 self.accumulator.translation.continue_run(item.run_id)
             case ServerAnswer() | ServerEvents():
                 self._stream.is_reconciled = True

@@ -61,14 +61,18 @@ class RunTap:
             self._pieces.append((len(some), some))
         self.blocks.clear()
 
-    def new(self, stream: StreamState) -> list[Held]:
-        """Return the events that are not written yet, and a checkpoint after them where one is due."""
+    def new(self, stream: StreamState, *, waits: bool) -> list[Held]:
+        """Return the events that are not written yet, and a checkpoint after them where one is due.
+
+        One is due as well where the run waits and came in a dialect: who goes on with it needs what that knows.
+        """
         self._seal()
-        packs = packs_of(self.opened.fence, self.position + 1, self._pieces)
+        run_id, packs = self.opened.run_id, packs_of(self.opened.fence, self.position + 1, self._pieces)
         self.since += sum([pack.size for pack in packs])
-        if self.since <= max(MIN_CHECKPOINT, 2 * self.checkpoint_size):
+        is_long = self.since > max(MIN_CHECKPOINT, 2 * self.checkpoint_size)
+        if not packs or not (is_long or (waits and run_id in stream.state.dialect.runs)):
             return [*packs]
-        data = save_run(stream, self.opened.run_id)
+        data = save_run(stream, run_id)
         self.since, self.checkpoint_size = 0, len(data)
         return [*packs, Checkpoint(self.opened.fence, packs[-1].last, data)]
 

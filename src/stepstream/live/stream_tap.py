@@ -69,8 +69,7 @@ class StreamTap:
         self._again = again
         self._write_soon = write_soon
         self._held: list[Event] = []
-        self._early: list[bytes] = []
-        self._early_size = 0
+        self._early, self._early_size = list[bytes](), 0
         self._dirty: dict[RunTap, None] = {}
         self._settled: dict[RunTap, None] = {}  # those that have ended or wait, and may be written to yet
         self._has_news = False  # whether something else came than deltas
@@ -91,6 +90,11 @@ class StreamTap:
             if type(event.data) not in (RunStepDelta, MessageDelta):
                 self._has_news, self.due_at = True, 0
         return True
+
+    def want(self, run_id: str) -> None:
+        """Let a run be opened before the stream goes on: it says otherwise than by its events that it continues it."""
+        if run_id not in self.runs:
+            self.wanted, self.due_at = run_id, 0
 
     def take_frame(self, frame: Frame) -> None:
         """Note a frame that cannot be decoded."""
@@ -182,8 +186,7 @@ class StreamTap:
             await self.flush(ends_runs=True)
         run = self.runs[run_id] = await open_run(self.journal, run_id, self._writer, self._again, self._stream)
         run.blocks += self._early
-        self._early.clear()
-        self._early_size = 0
+        self._early, self._early_size = [], 0
         self.mark(run)
 
     async def flush(self, *, ends_runs: bool = False) -> bool:
@@ -192,7 +195,6 @@ class StreamTap:
         Raises:
             JournalError: it is not taken.
         """
-        has_ended = False
         async with self._lock:
             if self.failure is not None:
                 raise self.failure
@@ -203,16 +205,15 @@ class StreamTap:
                 status = run.status_in(self._stream)
                 await self._write(run, "open" if status == "ended" and not ends_runs else status)
                 self._settled.pop(run, None)
-                if status != "open":
+                if status != "open" and ends_runs:
+                    self._end(run)
+                elif status != "open":
                     self._settled[run] = None
-                    has_ended = True
-                    if ends_runs:
-                        self._end(run)
-        return has_ended and not ends_runs
+        return bool(self._settled)
 
     async def _write(self, run: RunTap, status: RunStatus, error: str = "") -> None:
         stream, opened = self._stream, run.opened
-        held, count = run.new(stream), run.begin_writing()
+        held, count = run.new(stream, waits=status == "waiting"), run.begin_writing()
         entry = stream.state.find(run_key(opened.run_id, ""))
         if entry is not None:
             entry.note_folded(self.journal, held[-1].last if held else run.position)
