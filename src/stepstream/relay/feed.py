@@ -13,7 +13,7 @@ a lock, and without a gap or a repetition. What would break it: an await between
 Where nothing more is there the leader waits for news of the run, in what is left of the pause of merged deltas.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final, Literal, TypeAlias
 
 import anyio
@@ -57,6 +57,8 @@ class RunFeed:
         self._info: RunInfo | None = None
         self._heard_at = 0.0  # when the writer gave the last sign of life
         self._is_led = False
+        self._waiting: anyio.CancelScope | None = None  # of the leader, while it waits for news
+        self._is_nudged = False
         self._asleep: dict[Signal, None] = {}
         self._by_piece: dict[Signal, None] = {}  # who wants to know of each piece that is read
 
@@ -106,6 +108,12 @@ class RunFeed:
         found.flush(now)
         return found
 
+    def nudge(self) -> None:
+        """Let whoever waits for news look whether there is something for him, that another one has put there."""
+        if self._waiting is not None:
+            self._is_nudged = True
+            self._waiting.cancel()
+
     def go_on(self) -> None:
         """Look again how the run is, though it was over."""
         self.is_over = ""
@@ -152,13 +160,19 @@ class RunFeed:
         """Return when the run has more, when it is over, or when deltas were held back and have been told."""
         async with self.journal.watch(self.run_id) as news:
             while True:
-                info = None
-                with anyio.move_on_after(self._patience()):
-                    info = await anext(news)
+                info = await self._news_within(news, self._patience())
+                if self._is_nudged or (info is not None and self._learn(info)):
+                    return
                 if info is None and (self._flush_due() or await self._is_silent()):
                     return
-                if info is not None and self._learn(info):
-                    return
+
+    async def _news_within(self, news: AsyncIterator[RunInfo], seconds: float | None) -> RunInfo | None:
+        info = None
+        self._is_nudged = False
+        with anyio.move_on_after(seconds) as self._waiting:
+            info = await anext(news)
+        self._waiting = None
+        return info
 
     def _patience(self) -> float | None:
         """Return for how many seconds news may be waited for; None for any number."""
@@ -192,13 +206,14 @@ class RunFeed:
         return False
 
     def _learn(self, info: RunInfo) -> bool:
-        """Take what is said of the run. Return whether there is something to do, or it is over."""
+        """Take what is said of the run. Return whether there is something to do, or it is over; also at first."""
+        is_first = self._info is None
         self._info, self._heard_at = info, anyio.current_time() - info.silence
         if info.position < self.reader.position:  # another one of that name
             self._begin_again()
         elif info.position == self.reader.position:
             if info.status not in ("ended", "interrupted"):
-                return False
+                return is_first
             self._end(info.status)
         return True
 

@@ -8,10 +8,10 @@ import anyio
 
 from stepstream.errors import RunInterrupted
 from stepstream.journal.reading import Journal
-from stepstream.journal.run_info import RunInfo
 from stepstream.live.pending import Signal
 from stepstream.relay.feeds import Feeds
 from stepstream.relay.forms.form import REASONS, FormKind
+from stepstream.relay.run_reader import info_of
 from stepstream.relay.viewer import Viewer
 
 HEARTBEAT: Final = 15.0
@@ -118,11 +118,3 @@ class Frames:
         async with self:
             async for piece in self:
                 yield piece
-
-
-async def info_of(journal: Journal, run_id: str) -> RunInfo | None:
-    """Return what a journal says of a run; None where it is not there."""
-    found = None
-    async for info in journal.runs(run_id):
-        found = info
-    return found

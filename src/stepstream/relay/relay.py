@@ -17,7 +17,7 @@ from stepstream.relay.feeds import Feeds
 from stepstream.relay.forms.form import FormKind
 from stepstream.relay.forms.registry import FORMS, form_named
 from stepstream.relay.forms.state_json import state_json
-from stepstream.relay.frames import STREAM_HEADERS, Frames, OpenFrames, info_of
+from stepstream.relay.frames import STREAM_HEADERS, Frames, OpenFrames
 from stepstream.relay.limits import ViewerLimits
 from stepstream.relay.requests import (
     NOT_FOUND,
@@ -29,6 +29,7 @@ from stepstream.relay.requests import (
     send_refusal,
 )
 from stepstream.relay.run_list import listed, news_of_runs
+from stepstream.relay.run_reader import info_of
 from stepstream.relay.serving import RETRY, RETRY_REFUSED, WRITE_TIMEOUT, only, permitted, retry_block
 
 MAX_VIEWERS: Final = 10_000

@@ -9,7 +9,7 @@ from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.run_state import RunState, run_state
 from stepstream.fold.state import run_key
 from stepstream.journal.reading import Journal
-from stepstream.journal.run_info import Cursor
+from stepstream.journal.run_info import Cursor, RunInfo
 from stepstream.live.journal import Checkpoint, Held, Pack
 from stepstream.live.run_opening import fold_held
 from stepstream.live.source import ItemDecoder
@@ -96,3 +96,11 @@ async def next_held(journal: Journal, run_id: str, after: int) -> Held | None:
             if held.last > after:
                 return held
     return None
+
+
+async def info_of(journal: Journal, run_id: str) -> RunInfo | None:
+    """Return what a journal says of a run; None where it is not there."""
+    found = None
+    async for info in journal.runs(run_id):
+        found = info
+    return found

@@ -1,5 +1,6 @@
 """One viewer of a run: what it is owed, and what it gets who asks for that."""
 
+import math
 from collections import deque
 from typing import Final
 
@@ -14,6 +15,7 @@ from stepstream.relay.catching_up import CatchUp
 from stepstream.relay.channel import Channel
 from stepstream.relay.feed import RunFeed
 from stepstream.relay.forms.form import FormKind
+from stepstream.relay.run_reader import info_of
 from stepstream.wire.sse import Frame
 
 MAX_BEHIND: Final = 256
@@ -26,6 +28,9 @@ GAP: Final = "stepstream.gap"
 
 NOWHERE: Final = 2**63
 """A position that no run comes to."""
+
+AWAY: Final = 0.05
+"""Seconds after which one who writes may have missed a lot."""
 
 SLACK: Final = 256
 """How many positions before that of the first viewer that comes back is told again: others may have had less."""
@@ -54,6 +59,8 @@ class Viewer:
         self._frames = self._bytes = 0
         self._lost = ""
         """Why it does not follow any more, and has to join again."""
+        self._target: int | None = None  # the position from which it joins then
+        self._took_at = math.inf  # when it was given something last
         self._catch_up: CatchUp | None = None
         self._turn = Signal()
 
@@ -111,7 +118,7 @@ class Viewer:
         self._drop()
         self._lost = self.reason = reason
         self.is_over = self.is_cut = not self.kind.has_cursor
-        self._turn.notify()
+        self._wake()
 
     def end(self, data: bytes) -> None:
         """End its stream, with `data` at the end."""
@@ -144,12 +151,27 @@ class Viewer:
     async def _progress(self) -> None:
         """Wait until it is owed something, or is over."""
         if self._lost:
-            await self._feed.catch_up()
+            await self._feed.catch_up(self._target)
             self._join()
         elif self._catch_up is not None:
             await self._read_missed(self._catch_up)
+        elif anyio.current_time() - self._took_at > AWAY:
+            await self._look_around()
         else:
             await self._feed.until(self._is_due, self._turn)
+
+    async def _look_around(self) -> None:
+        """See how far behind it is, as it was away: where all others are too, nobody has read what came meanwhile."""
+        self._took_at = math.inf
+        info = await info_of(self._feed.journal, self._feed.run_id)
+        if info is None or info.position - self._feed.reader.position <= MAX_BEHIND:
+            return
+        self._target = info.position
+        if self.kind.has_cursor:
+            self.leave()
+            self.lose("slow")
+        else:
+            self.interrupt("slow")
 
     def _is_due(self) -> bool:
         return bool(self._owed) or self.is_over or self._lost != ""
@@ -206,10 +228,15 @@ class Viewer:
             self._owed.append(batch)
             self._frames += batch.frames
             self._bytes += len(batch.data)
+        self._wake()
+
+    def _wake(self) -> None:
         self._turn.notify()
+        self._feed.nudge()
 
     def _take(self) -> bytes:
         owed = self._owed
+        self._took_at = anyio.current_time()
         data = owed[0].data if len(owed) == 1 else b"".join([batch.data for batch in owed])
         self._drop()
         return data
