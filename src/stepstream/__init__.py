@@ -13,6 +13,7 @@ from stepstream.errors import (
     IdleTimeout,
     JournalConflict,
     JournalError,
+    JournalFailed,
     JournalFull,
     JournalGap,
     ProtocolError,
@@ -52,6 +53,7 @@ if _typing.TYPE_CHECKING:
     from stepstream.fold.run_state import RunState
     from stepstream.journal.memory import MemoryJournal
     from stepstream.journal.publish import publish
+    from stepstream.journal.redis.journal import RedisJournal
     from stepstream.live.handle import StreamHandle
     from stepstream.live.marks import Reconnected
     from stepstream.live.processor import Processor
@@ -144,6 +146,7 @@ _HOMES = {
     "stepstream.fold.run_state": "RunState",
     "stepstream.journal.memory": "MemoryJournal",
     "stepstream.journal.publish": "publish",
+    "stepstream.journal.redis.journal": "RedisJournal",
     "stepstream.live.statistics": "Failure Statistics SubscriberStatistics",
     "stepstream.live.handle": "StreamHandle",
     "stepstream.fold.outcome": "Outcome",
@@ -185,11 +188,11 @@ __all__ = [
     "ConnectedAgent", "Content", "ContentDelta", "CustomCall", "DecodeError", "DeepResearch", "Done", "ErrorData",
     "Event", "EventStream", "Failure", "FileCitation", "FileSearch", "Frame", "FrameDecoder", "FrameTooLarge",
     "FunctionCall", "IdleTimeout", "ImageFile", "ImageUrl", "IncompleteDetails", "JournalConflict", "JournalError",
-    "JournalFull", "JournalGap", "LastError", "Malformed", "MemoryJournal", "Message", "MessageCreation",
-    "MessageDelta", "MessageDeltaBody", "MessageProgress", "MessageTransition", "Outcome", "OutputImage",
-    "PatchOperation", "Processor", "ProtocolError", "RankingOptions", "Reasoning", "ReasoningDelta", "ReasoningText",
-    "ReasoningTextDelta", "Reconnected", "RecordingFailed", "Relay", "RequiredAction", "RequiredCalls",
-    "ResponsesClient", "Run", "RunInterrupted", "RunNotFound", "RunState", "RunStep", "RunStepDelta",
+    "JournalFailed", "JournalFull", "JournalGap", "LastError", "Malformed", "MemoryJournal", "Message",
+    "MessageCreation", "MessageDelta", "MessageDeltaBody", "MessageProgress", "MessageTransition", "Outcome",
+    "OutputImage", "PatchOperation", "Processor", "ProtocolError", "RankingOptions", "Reasoning", "ReasoningDelta",
+    "ReasoningText", "ReasoningTextDelta", "Reconnected", "RecordingFailed", "RedisJournal", "Relay", "RequiredAction",
+    "RequiredCalls", "ResponsesClient", "Run", "RunInterrupted", "RunNotFound", "RunState", "RunStep", "RunStepDelta",
     "RunStepDeltaBody", "RunTransition", "RunsClient", "SearchResult", "Shell", "ShellCommand", "ShellCommandDelta",
     "ShellDelta", "ShellOutput", "ShellOutputDelta", "Source", "Statistics", "StepDetails", "StepDetailsDelta",
     "StepProgress", "StepStreamError", "StepTransition", "StreamFailed", "StreamHandle", "StreamStopped",

@@ -140,6 +140,10 @@ class JournalConflict(JournalError):
     """Another writer has opened the run since: what this one has to say of it is not taken any more."""
 
 
+class JournalFailed(JournalError):
+    """The server of a journal cannot be reached, or does not do what it is asked for. Why is in `__cause__`."""
+
+
 class JournalFull(JournalError):
     """The journal has no room for another run: what it must keep of the open ones takes all of it."""
 

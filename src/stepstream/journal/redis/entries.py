@@ -1,0 +1,63 @@
+"""What the server gives, as what a journal has."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, cast
+
+from stepstream.errors import JournalFailed
+from stepstream.journal.run_info import RunInfo
+from stepstream.live.journal import Checkpoint, Pack, RunStatus
+
+
+class Mark(NamedTuple):
+    """The beginning of what one writer wrote, and the place before it."""
+
+    fence: int
+    after: int
+    position: int
+
+
+def entries_of(answer: Any) -> Iterator[Pack | Mark]:
+    """Yield the entries of a run."""
+    for entry_id, fields in _checked(answer):
+        fence, _, last = entry_id.partition(b"-")
+        if fields[0] == b"f":
+            yield Mark(int(fence), int(fields[1]), int(fields[3]))
+        else:
+            count = int(fields[1])
+            yield Pack(int(fence), int(last) - count + 1, count, fields[3])
+
+
+def info_of(run_id: str, answer: Any) -> RunInfo | None:
+    """Return what a run is, None where it is not there."""
+    told: Sequence[bytes] = _checked(answer)
+    if not told:
+        return None
+    status, opened, ended, error, _, _, seen, fence, position, now = told
+    return RunInfo(
+        id=run_id,
+        status=cast(RunStatus, status.decode()),
+        position=int(position),
+        opened=int(opened) / 1e6,
+        ended=int(ended) / 1e6 if ended else None,
+        fence=int(fence),
+        error=error.decode(),
+        silence=max(int(now) - int(seen), 0) / 1e6,
+    )
+
+
+def base_of(answer: Any) -> tuple[int, int]:
+    """Return the fence of a run's newest writer, and the position at which it began."""
+    told = _checked(answer)
+    return (int(told[4]), int(told[5])) if told else (0, 0)
+
+
+def checkpoint_of(answer: Any) -> Checkpoint | None:
+    """Return the checkpoint of a run, from its fields."""
+    fence, last, data = _checked(answer)
+    return None if data is None else Checkpoint(int(fence), int(last), data)
+
+
+def _checked(answer: Any) -> Any:
+    if isinstance(answer, Exception):
+        raise JournalFailed("the server refuses to say what it has of a run") from answer
+    return answer

@@ -1,0 +1,199 @@
+"""Runs that are followed in this process: one reader a partition for all of them, however many follow each.
+
+A reader blocks on the wake stream of its partition, which names the runs that changed, and reads these without
+blocking. What it reads lies in the `Feed` of the run for all who follow it there. Every `LOOK_EVERY` seconds, and
+whenever its connection was lost, it looks at all of them: what was not woken for is found then, and what the server has
+lost too.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import anyio
+
+from stepstream.errors import JournalFailed, JournalGap
+from stepstream.journal.news import News
+from stepstream.journal.redis import scripts
+from stepstream.journal.redis.entries import Mark, entries_of, info_of
+from stepstream.journal.redis.scripts import Layout
+from stepstream.journal.redis.server import COMMAND_LIMIT, Command, Link, delay_after, script
+from stepstream.journal.run_info import RunInfo
+from stepstream.live.journal import Pack
+
+LOOK_EVERY: Final = 5.0
+MAX_RUNS: Final = 64
+"""Of so many runs something is read at once,"""
+MAX_ENTRIES: Final = 4
+"""and so many entries of each: what a server does for one who is behind is no burden to others."""
+TAIL_BYTES: Final = 2**20
+"""How many bytes of a run are kept here for those who follow it. Who is behind that asks the server."""
+
+
+class Feed:
+    """A run that is followed here: what it is, and its newest packs."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.watchers: dict[News, None] = {}
+        self.gap: JournalGap | None = None
+        """Why nobody can go on who follows it."""
+        self.fence, self.position = -1, 0
+        """Those of the newest event; before anything is known, a fence of -1."""
+        self._info: RunInfo | None = None
+        self._tail: deque[Pack] = deque()
+        self._size = 0
+
+    def info(self, _: str = "") -> RunInfo | None:
+        """Return what the run is.
+
+        Raises:
+            JournalGap: nobody can go on who follows it.
+        """
+        if self.gap is not None:
+            raise self.gap
+        return self._info
+
+    def packs_after(self, position: int) -> list[Pack] | None:
+        """Return what is here after a position, None where that does not begin there.
+
+        Raises:
+            JournalGap: nobody can go on who follows it.
+        """
+        if self.gap is not None:
+            raise self.gap
+        begins = self._tail[0].first if self._tail else self.position + 1
+        return [pack for pack in self._tail if pack.last > position] if begins <= position + 1 else None
+
+    def begin(self, info: RunInfo | None) -> None:
+        """Note what the run is, where nothing was known: what it has is read by those who want it."""
+        if self.fence < 0:
+            self.fence, self.position = (info.fence, info.position) if info is not None else (0, 0)
+            self.tell(info)
+
+    def add(self, entries: Iterable[Pack | Mark]) -> None:
+        """Note what came."""
+        for one in entries:
+            if isinstance(one, Mark):
+                if one.fence > self.fence and (one.after, one.position) != (self.fence, self.position) and self.fence:
+                    return self.lose(f"what comes next of run {self.run_id} does not go on where it was")
+                self.fence = one.fence
+                continue
+            if one.last <= self.position:
+                continue
+            if one.first > self.position + 1:
+                return self.lose(f"expected event {self.position + 1:,} of run {self.run_id}, got {one.first:,}")
+            self.fence, self.position = one.fence, one.last
+            self._tail.append(one)
+            self._size += one.size
+            while self._size > TAIL_BYTES and len(self._tail) > 1:
+                self._size -= self._tail.popleft().size
+        return None
+
+    def tell(self, info: RunInfo | None) -> None:
+        """Note what the run is, and say so."""
+        self._info = info
+        self._notify()
+
+    def lose(self, text: str) -> None:
+        """Note that nobody can go on who follows it."""
+        self.gap = self.gap or JournalGap(text)
+        self._notify()
+
+    def _notify(self) -> None:
+        for news in self.watchers:
+            news.note(self.run_id)
+
+
+class PartitionReader:
+    """Reads what is followed of a partition. `changed` is called with what became of any run."""
+
+    def __init__(self, layout: Layout, partition: int, link: Link, changed: Callable[[RunInfo], None]) -> None:
+        self.feeds: dict[str, Feed] = {}
+        self._layout, self._link, self._changed = layout, link, changed
+        self._wake = layout.wake(partition)
+        self._cursor = b""
+        self._ready = anyio.Event()
+        self._looked_at = 0.0
+
+    async def ready(self) -> None:
+        """Return when it misses nothing any more."""
+        await self._ready.wait()
+
+    async def run(self) -> None:
+        """Read, until it is cancelled."""
+        failures = 0
+        while True:
+            try:
+                if not self._cursor:
+                    await self._begin()
+                await self._read()
+                failures = 0
+            except JournalFailed:
+                failures += 1
+                self._looked_at = 0.0
+                await anyio.sleep(delay_after(failures))
+
+    async def _begin(self) -> None:
+        [newest] = await self._link.call([Command(b"XREVRANGE", (self._wake, "+", "-", "COUNT", 1))])
+        self._cursor = newest[0][0] if newest else b"0-0"
+        self._looked_at = anyio.current_time()
+        self._ready.set()
+
+    async def _read(self) -> None:
+        """Wait for news, for a few seconds at most, and read the runs that it names."""
+        rest = max(self._looked_at + LOOK_EVERY - anyio.current_time(), 0)
+        block = ("BLOCK", int(rest * 1000)) if rest >= 0.001 else ()
+        asked = Command(b"XREAD", ("COUNT", 1_000, *block, "STREAMS", self._wake, self._cursor))
+        [found] = await self._link.call([asked], COMMAND_LIMIT + rest)
+        told: dict[str, str] = {}
+        for entry_id, fields in (found or {}).get(self._wake.encode(), ()):
+            self._cursor = entry_id
+            for run_id, kind in zip(fields[::2], fields[1::2], strict=True):
+                told[run_id.decode()] = max(kind.decode(), told.get(run_id.decode(), ""))
+        if anyio.current_time() - self._looked_at >= LOOK_EVERY:
+            told |= dict.fromkeys(self.feeds, "s")
+            self._looked_at = anyio.current_time()
+        wanted = [run_id for run_id, kind in told.items() if kind == "s" or run_id in self.feeds]
+        for start in range(0, len(wanted), MAX_RUNS):
+            await self._update(wanted[start : start + MAX_RUNS])
+
+    async def _update(self, run_ids: Sequence[str]) -> None:
+        """Read what is new of runs, and say what they are. What is asked first is told last: it holds by then."""
+        answers = await self._link.call([script(scripts.TELL, self._layout.keys(one)) for one in run_ids])
+        infos = dict(zip(run_ids, map(info_of, run_ids, answers), strict=True))
+        behind = [feed for one in run_ids if (feed := self._follow(one, infos[one])) is not None]
+        while behind:
+            asked = [self._next(feed) for feed in behind]
+            answers = await self._link.call(asked)
+            for feed, answer in zip(behind, answers, strict=True):
+                feed.add(entries_of(answer))
+            behind = [
+                feed
+                for feed, answer in zip(behind, answers, strict=True)
+                if len(answer) == MAX_ENTRIES and feed.gap is None
+            ]
+        for run_id, info in infos.items():
+            known = self.feeds.get(run_id)
+            if known is not None and info is not None:
+                known.tell(info)
+            if info is not None:
+                self._changed(info)
+
+    def _follow(self, run_id: str, info: RunInfo | None) -> Feed | None:
+        """Return the feed of a run that has something new to be read."""
+        feed = self.feeds.get(run_id)
+        if feed is None or feed.gap is not None:
+            return None
+        if feed.fence < 0:
+            feed.begin(info)
+            return None
+        newest = (0, 0) if info is None else (info.fence, info.position)
+        if newest < (feed.fence, feed.position):
+            feed.lose(f"the server has lost what it had of run {run_id}")
+            return None
+        return feed if newest > (feed.fence, feed.position) else None
+
+    def _next(self, feed: Feed) -> Any:
+        start = f"({feed.fence}-{feed.position}"
+        return Command(b"XRANGE", (self._layout.keys(feed.run_id).stream, start, "+", "COUNT", MAX_ENTRIES))

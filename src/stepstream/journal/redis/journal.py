@@ -1,0 +1,200 @@
+"""The journal of many processes: runs on Valkey or Redis, a single server or a cluster.
+
+A process has three kinds of connections: lanes that write (`lane`), readers of partitions in which something is
+followed (`feed`), and one a lane for all else. All live in the block of the journal.
+"""
+
+import os
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+import anyio
+
+from stepstream.errors import JournalConflict, JournalFailed
+from stepstream.journal.reading import Journal
+from stepstream.journal.redis import scripts
+from stepstream.journal.redis.commands import Bounds
+from stepstream.journal.redis.lane import MAX_WAITING, Lane
+from stepstream.journal.redis.queries import Queries
+from stepstream.journal.redis.run_writer import RunWriter
+from stepstream.journal.redis.scripts import Layout
+from stepstream.journal.redis.server import Address, Command, Link, Servers, script
+from stepstream.journal.redis.watching import Watching
+from stepstream.journal.run_info import RunInfo
+from stepstream.live.journal import Held, Opened, RunStatus
+
+PASSWORD_VARIABLE: Final = "STEPSTREAM_JOURNAL_PASSWORD"
+KEEP: Final = 3_600.0
+KEEP_UNWORKED: Final = 7 * 86_400.0
+MAX_RUN_BYTES: Final = 64 * 2**20
+OUTAGE_TIMEOUT: Final = 60.0
+
+
+class RedisJournal(Journal):
+    """Runs kept on Valkey or Redis (7.2 or newer), for all processes that reach it. It is to be entered.
+
+    `url` is `redis://[user[:password]@]host[:port][/db]`, `rediss://` with TLS, of a single server or any of a cluster.
+    Without a password there, `password` is it, or the variable `STEPSTREAM_JOURNAL_PASSWORD`. All processes need the
+    same `namespace` and number of `partitions`, which are spread over a cluster.
+
+    Ended runs are kept for `keep` seconds, others for `keep_unworked` after the last sign of their writer; an open one
+    is trimmed behind its checkpoint beyond `max_run_bytes`. What is written counts once `replicas` have it: without,
+    one in a cluster and none of a single server. While nothing can be written up to 64 MiB wait, then the streams;
+    after `outage_timeout` seconds their runs raise `JournalFailed`, or, with `on_outage="go on"`, they go on, and
+    `missing` counts the events that are not in the journal.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespace: str = "stepstream",
+        partitions: int = 16,
+        keep: float = KEEP,
+        keep_unworked: float = KEEP_UNWORKED,
+        max_run_bytes: int = MAX_RUN_BYTES,
+        replicas: int | None = None,
+        outage_timeout: float = OUTAGE_TIMEOUT,
+        on_outage: Literal["raise", "go on"] = "raise",
+        password: str | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        if partitions < 1 or on_outage not in ("raise", "go on"):
+            expected = "partitions of at least 1 and on_outage 'raise' or 'go on'"
+            raise ValueError(f"expected {expected}, got {partitions!r} and {on_outage!r}")
+        if not namespace or set("{}") & set(namespace):
+            raise ValueError(f"expected a namespace without braces, got {namespace!r}")
+        self.missing = 0
+        """How many events are not in the journal, since it could not be written and `on_outage` is "go on"."""
+        self._address = Address(url, password or os.environ.get(PASSWORD_VARIABLE), ssl_context)
+        self._layout = Layout(namespace, partitions)
+        self._bounds = Bounds(max_run_bytes, int(keep * 1000), int(keep_unworked * 1000))
+        self._replicas, self._outage_timeout, self._on_outage = replicas, outage_timeout, on_outage
+        self._runs: dict[str, RunWriter] = {}
+        self._lanes: list[Lane] = []
+        self._stack = AsyncExitStack()
+        self._group: Any = None
+
+    def __repr__(self) -> str:
+        return f"<RedisJournal {self._layout.namespace} at {self._address}: {len(self._runs):,} runs written>"
+
+    async def __aenter__(self) -> Self:
+        if self._group is not None:
+            raise RuntimeError("a journal is entered once")
+        self._group = await self._stack.enter_async_context(anyio.create_task_group())
+        try:
+            await self._begin()
+        except BaseException:
+            self._group.cancel_scope.cancel()
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        self._group.cancel_scope.cancel()
+        return await self._stack.__aexit__(kind, error, traceback)
+
+    async def _begin(self) -> None:
+        """Connect, and check that what is there is as it is here."""
+        layout, servers = self._layout, Servers(self._address, self._group)
+        await servers.begin()
+        replicas = int(servers.is_cluster) if self._replicas is None else self._replicas
+        wakes = [layout.wake(partition) for partition in range(layout.partitions if servers.is_cluster else 1)]
+        self._lanes = [Lane(Link(servers, wake), replicas, self._outage_timeout) for wake in wakes]
+        for lane in self._lanes:
+            self._group.start_soon(lane.run)
+        self._queries = Queries(layout, [Link(servers, wake) for wake in wakes], self._outage_timeout)
+        self._watching = Watching(layout, servers, self._queries, self._group)
+        asked = [Command(b"SET", (layout.settings, layout.partitions, "NX")), Command(b"GET", (layout.settings,))]
+        refused, found = await Link(servers, layout.settings).call(asked)
+        if isinstance(found, Exception):
+            raise JournalFailed(f"the server at {self._address} refuses to be written to") from refused
+        if int(found) != layout.partitions:
+            raise ValueError(f"expected the {int(found)} partitions that the journal has, got {layout.partitions}")
+
+    async def open(self, run_id: str, *, writer: str, after: int = 0) -> Opened:
+        """Open a run for writing."""
+        known = self._runs.get(run_id)
+        if known is not None and known.failure is None:
+            await known.settled()
+        keys = self._layout.keys(run_id)
+        asked = script(scripts.OPEN, keys, run_id, writer, self._bounds.keep_open)
+        length, fence, position, begun = await self._queries.ask(run_id, asked)
+        opened = Opened(run_id, writer, int(fence), int(position), self.read(run_id, after=after))
+        if known is not None:
+            known.fail(JournalConflict(f"run {run_id} was opened by another writer"))
+        self._runs[run_id] = RunWriter(opened, keys, self._bounds, int(length), begun.decode())
+        return opened
+
+    async def append(
+        self, opened: Opened, held: Sequence[Held] = (), *, status: RunStatus = "open", error: str = ""
+    ) -> None:
+        """Add what comes next of a run."""
+        run = self._runs.get(opened.run_id)
+        if run is None or run.fence < opened.fence:
+            run = self._runs[opened.run_id] = RunWriter(opened, self._layout.keys(opened.run_id), self._bounds)
+        if run.fence > opened.fence:
+            raise JournalConflict(f"run {opened.run_id} was opened by another writer")
+        if run.failure is None:
+            is_other = status != run.status
+            lane = self._lane(opened.run_id)
+            lane.waiting += run.take(held, status, error)
+            if held or is_other:
+                lane.note(run)
+            else:
+                self._sign(opened.writer)
+            while lane.waiting > MAX_WAITING and run.failure is None:
+                await lane.changed.wait()
+            if is_other:
+                await run.settled()
+        if isinstance(run.failure, JournalFailed) and self._on_outage == "go on":
+            self.missing += run.count_missing(held)
+        elif run.failure is not None:
+            raise run.failure
+        if run.status != "open" and run.is_settled and self._runs.get(run.id) is run:
+            del self._runs[run.id]
+
+    def _sign(self, writer: str) -> None:
+        """Give a sign of life for all runs of a writer, each of which is looked at."""
+        for run in self._runs.values():
+            if run.writer == writer and run.failure is None:
+                run.is_signed = True
+                self._lane(run.id).note(run)
+
+    async def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[Held]:
+        """Yield what is there now of a run after a position."""
+        packs = self._watching.packs_after(run_id, after)
+        if packs is not None:
+            for pack in packs:
+                yield pack
+            return
+        await self._settle_own(run_id)
+        async with aclosing(self._queries.read(run_id, after)) as found:
+            async for held in found:
+                yield held
+
+    async def runs(self, run_id: str | None = None) -> AsyncIterator[RunInfo]:
+        """Yield the runs there are."""
+        await self._settle_own(run_id)
+        one = None if run_id is None else await self._queries.run(run_id)
+        for info in await self._queries.runs() if run_id is None else [one]:
+            if info is not None:
+                yield info
+
+    async def _settle_own(self, run_id: str | None) -> None:
+        """Return when what was written here before can be read."""
+        for run in [run for one, run in self._runs.items() if run_id in (None, one)]:
+            if run.failure is None:
+                await run.settled()
+
+    def watch(self, run_id: str | None = None) -> AbstractAsyncContextManager[AsyncIterator[RunInfo]]:
+        """Give an iterator of the runs there are, then of each that changes."""
+        return self._watching.watch_all() if run_id is None else self._watching.watch_run(run_id)
+
+    def _lane(self, run_id: str) -> Lane:
+        return self._lanes[self._layout.partition(run_id) % len(self._lanes)]

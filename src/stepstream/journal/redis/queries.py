@@ -1,0 +1,78 @@
+"""What is asked of the servers, beside what is written and followed. In an outage it is asked again for a while."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+import anyio
+
+from stepstream.errors import JournalFailed, JournalFull
+from stepstream.journal.redis import scripts
+from stepstream.journal.redis.entries import info_of
+from stepstream.journal.redis.feed import MAX_RUNS
+from stepstream.journal.redis.history import history
+from stepstream.journal.redis.scripts import Layout
+from stepstream.journal.redis.server import Command, Link, delay_after, is_full, script
+from stepstream.journal.run_info import RunInfo
+from stepstream.live.journal import Held
+
+
+class Queries:
+    """Asks over some links, which share the partitions. An outage is waited for, for `outage_timeout` seconds."""
+
+    def __init__(self, layout: Layout, links: Sequence[Link], outage_timeout: float) -> None:
+        self._layout, self._links, self._outage_timeout = layout, links, outage_timeout
+
+    async def ask(self, run_id: str, command: Command) -> Any:
+        """Return the answer to a command about a run.
+
+        Raises:
+            JournalFailed: there is none.
+        """
+        link = self._links[self._layout.partition(run_id) % len(self._links)]
+        [answer] = await self._retried(partial(link.call, [command]))
+        if isinstance(answer, Exception):
+            raise JournalFailed(f"the server refuses what is asked of run {run_id}: {answer}") from answer
+        return answer
+
+    async def run(self, run_id: str) -> RunInfo | None:
+        """Return what a run is, None where it is not there."""
+        return info_of(run_id, await self.ask(run_id, script(scripts.TELL, self._layout.keys(run_id))))
+
+    def read(self, run_id: str, after: int) -> AsyncGenerator[Held, None]:
+        """Yield what is there of a run after a position."""
+        return history(partial(self.ask, run_id), self._layout.keys(run_id), run_id, after)
+
+    async def runs(self) -> list[RunInfo]:
+        """Return what all runs are, in the order in which they were opened first."""
+        found: list[RunInfo] = []
+        for partition in range(self._layout.partitions):
+            link = self._links[partition % len(self._links)]
+            key = self._layout.runs(partition)
+            [ids] = await self._retried(partial(link.call, [Command(b"ZRANGE", (key, 0, -1))]))
+            names = [one.decode() for one in ids]
+            for start in range(0, len(names), MAX_RUNS):
+                found += await self._some(link, key, names[start : start + MAX_RUNS])
+        return sorted(found, key=lambda one: one.opened)
+
+    async def _some(self, link: Link, key: str, names: list[str]) -> list[RunInfo]:
+        """Return what some runs are, and strike those off the list that are gone."""
+        asked = [script(scripts.TELL, self._layout.keys(one)) for one in names]
+        infos = list(map(info_of, names, await self._retried(partial(link.call, asked))))
+        gone = [one for one, info in zip(names, infos, strict=True) if info is None]
+        if gone:
+            await self._retried(partial(link.call, [Command(b"ZREM", (key, *gone))]))
+        return [info for info in infos if info is not None]
+
+    async def _retried(self, ask: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
+        began, failures = anyio.current_time(), 0
+        while True:
+            try:
+                return await ask()
+            except JournalFailed as exc:
+                if is_full(exc.__cause__):
+                    raise JournalFull("the server has no memory left for another run") from exc
+                failures += 1
+                if anyio.current_time() - began >= self._outage_timeout:
+                    raise
+            await anyio.sleep(delay_after(failures))

@@ -1,0 +1,241 @@
+"""One run that this process writes: what the server has acknowledged, and what it is to get.
+
+The packs since the last checkpoint are kept after they were acknowledged. So what a server lost can be written again,
+from `base` on, the position before the first of them. What comes next follows from three numbers:
+
+    base ─── sent, acknowledged ─── acked ─── queue, not acknowledged ─── position
+
+Where the server has less than `acked`, packs go back into the queue; where it has less than `base`, or our mark is
+gone, it gets a mark and all that is kept, and a reader from before that a gap or the checkpoint.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+import anyio
+
+from stepstream.errors import JournalConflict, JournalError, JournalFailed
+from stepstream.journal.redis import scripts
+from stepstream.journal.redis.commands import Bounds, Step, entries
+from stepstream.journal.redis.scripts import RunKeys
+from stepstream.journal.redis.server import script
+from stepstream.live.journal import Checkpoint, Held, Opened, Pack, RunStatus
+
+MAX_BATCH: Final = 2**20
+"""How many bytes of one run are sent at once, unless one pack is larger."""
+
+
+class RunWriter:
+    """A run that was opened here. `length` is the number of its entries on the server, -1 where that is not known."""
+
+    def __init__(self, opened: Opened, keys: RunKeys, bounds: Bounds, length: int = -1, begun: str = "") -> None:
+        self.id, self.fence, self.writer = opened.run_id, opened.fence, opened.writer
+        self.keys = keys
+        self.acked = self.position = opened.position
+        self.status: RunStatus = "open"
+        self.failure: JournalError | None = None
+        """Why nothing more is taken."""
+        self.waiting = 0
+        """The bytes that are not acknowledged."""
+        self.missing = 0
+        """How many events were given up, and not counted yet."""
+        self.is_signed = False
+        """Whether a sign of life is due."""
+        self._length = length
+        self._bounds = bounds
+        self._begun = begun or f"{opened.fence}000"  # when it was opened first, in microseconds
+        self._error = ""
+        self._said: tuple[RunStatus, str] = ("open", "")  # what the server was told
+        self._sent: deque[Pack] = deque()
+        self._queue: deque[Pack] = deque()
+        self._lost: tuple[int, int] | None = None  # the newest fence and position, where ours is gone
+        self._size = self._since = 0  # bytes on the server, as far as we know; those since the last checkpoint
+        self._checkpoint: Checkpoint | None = None
+        self._new_checkpoint: Checkpoint | None = None
+        self._settled: anyio.Event | None = None
+
+    def __repr__(self) -> str:
+        return f"<RunWriter {self.id} {self.fence}: {self.acked:,} of {self.position:,} acknowledged>"
+
+    @property
+    def base(self) -> int:
+        """The position before the first event that is kept."""
+        kept = self._sent or self._queue
+        return kept[0].first - 1 if kept else self.position
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is nothing to be sent."""
+        is_said = self._said == (self.status, self._error)
+        return self.failure is not None or (is_said and not self._queue and self._new_checkpoint is None)
+
+    def take(self, held: Sequence[Held], status: RunStatus, error: str) -> int:
+        """Note what comes next, and what the run is then. Return the bytes that are new."""
+        before = self.waiting
+        for one in held:
+            if isinstance(one, Checkpoint):
+                self._new_checkpoint = one
+            elif one.last > self.position:
+                pack = one.after(self.position)
+                self._queue.append(pack)
+                self.waiting += pack.size
+                self.position = pack.last
+        self.status, self._error = status, error
+        return self.waiting - before
+
+    async def settled(self) -> None:
+        """Return when everything is acknowledged.
+
+        Raises:
+            JournalError: it is not taken.
+        """
+        while not self.is_settled:
+            self._settled = self._settled or anyio.Event()
+            await self._settled.wait()
+        if self.failure is not None:
+            raise self.failure
+
+    def wake(self) -> None:
+        """Wake who waits in `settled`, where there is nothing to wait for any more."""
+        if self._settled is not None and self.is_settled:
+            self._settled.set()
+            self._settled = None
+
+    def fail(self, failure: JournalError) -> None:
+        """Take nothing more."""
+        self.failure = self.failure or failure
+        self.missing = self.position - self.acked
+        self._sent.clear()
+        self._queue.clear()
+        self.waiting, self.is_signed = 0, False
+        self.wake()
+
+    def count_missing(self, held: Sequence[Held]) -> int:
+        """Return how many events are not in the journal that were not counted before, those of `held` too."""
+        last = max([one.last for one in held if isinstance(one, Pack)], default=self.position)
+        count, self.missing, self.position = self.missing + max(last - self.position, 0), 0, max(last, self.position)
+        return count
+
+    def forget(self) -> None:
+        """Know no more how many entries there are."""
+        self._length = -1
+
+    def plan(self) -> list[Step]:
+        """Return what is to be sent now, in order."""
+        if self.failure is not None or (self.is_settled and not self.is_signed):
+            return []
+        if self._lost is not None:
+            return [self._refill(*self._lost)]
+        if self._length < 0 or self.is_signed:
+            return [Step(script(scripts.LOOK, self.keys, self._bounds.keep_open), self._look)]
+        packs, size = list[Pack](), 0
+        for pack in self._queue:
+            if packs and size + pack.size > MAX_BATCH:
+                break
+            packs.append(pack)
+            size += pack.size
+        last = packs[-1].last if packs else self.acked
+        steps = [self._add(packs)] if packs else []
+        if self._new_checkpoint is not None and self._new_checkpoint.last <= last:
+            steps.append(self._keep(self._new_checkpoint))
+        if last == self.position and self._said != (self.status, self._error):
+            steps.append(self._say(last, self.status, self._error))
+        return steps
+
+    def _look(self, answer: Any) -> None:
+        """Take in what is there, where that is not what was expected."""
+        self.is_signed = False
+        if isinstance(answer, Exception):
+            if "equal or smaller" not in str(answer):
+                self.fail(JournalFailed(f"the server refuses to keep run {self.id}: {answer}"))
+            return self.forget()
+        self._length, fence, position = int(answer[0]), int(answer[1]), int(answer[2])
+        if fence > self.fence:
+            self.fail(JournalConflict(f"run {self.id} was opened by another writer"))
+        elif fence < self.fence or position < self.base:
+            self._lost = fence, position
+        else:
+            self._go_back(position)
+            self._go_on(position)
+            self.position = max(self.position, position)
+        return None
+
+    def _go_on(self, position: int) -> None:
+        """Note that the server has what comes up to a position."""
+        while self._queue and self._queue[0].last <= position:
+            pack = self._queue.popleft()
+            self._sent.append(pack)
+            self.waiting -= pack.size
+            self._size += pack.size
+            self._since += pack.size
+        self.acked = max(self.acked, position)
+
+    def _go_back(self, position: int) -> None:
+        """Note that the server has nothing beyond a position."""
+        while self._sent and self._sent[-1].last > position:
+            pack = self._sent.pop()
+            self._queue.appendleft(pack)
+            self.waiting += pack.size
+        self.acked = min(self.acked, position)
+
+    def _add(self, packs: list[Pack]) -> Step:
+        def done(answer: Any) -> None:
+            if answer != 1:
+                return self._look(answer)
+            self._length += len(packs)
+            return self._go_on(packs[-1].last)
+
+        return Step(script(scripts.APPEND, self.keys, self._length, *entries(self.fence, packs)), done, "e")
+
+    def _say(self, last: int, status: RunStatus, error: str) -> Step:
+        is_over = status in ("ended", "interrupted")
+        keep = self._bounds.keep if is_over else self._bounds.keep_open
+        told = self.fence, last, status, error, int(is_over), keep
+
+        def done(answer: Any) -> None:
+            if answer != 1:
+                return self._look(answer)
+            self._said = status, error
+            return None
+
+        return Step(script(scripts.SAY, self.keys, *told), done, "s")
+
+    def _keep(self, checkpoint: Checkpoint) -> Step:
+        before, trim = self._checkpoint, ""
+        if before is not None and self._size > self._bounds.run_bytes:
+            trim = f"{before.fence}-{before.last + 1}"
+        told = self.fence, checkpoint.last, checkpoint.data, trim, self._bounds.keep_open
+
+        def done(answer: Any) -> None:
+            if len(answer) != 1:
+                return self._look(answer)
+            self._length, self._checkpoint = int(answer[0]), checkpoint
+            if self._new_checkpoint is checkpoint:
+                self._new_checkpoint = None
+            while self._sent and self._sent[0].last <= checkpoint.last:
+                self._sent.popleft()
+            self._size = self._since if trim else self._size
+            self._since = 0
+            return None
+
+        return Step(script(scripts.CHECKPOINT, self.keys, *told), done)
+
+    def _refill(self, fence: int, position: int) -> Step:
+        """Return what writes again what is lost: our mark only, or, where more is gone than we keep, everything."""
+        is_whole = not fence or position < self.base
+        base = self.base if is_whole else position
+        if not is_whole:
+            self._go_back(position)
+        elif self._checkpoint is not None:
+            base = max(base, self._checkpoint.last)
+        checkpoint = self._checkpoint if is_whole else None
+        kept = ("", "", "") if checkpoint is None else (checkpoint.fence, checkpoint.last, checkpoint.data)
+        told = self.id, self.fence, int(is_whole), self._bounds.keep_open, base, self.writer, self._begun, *kept
+        kept_packs = entries(self.fence, self._sent if is_whole else ())
+
+        def done(answer: Any) -> None:
+            self._lost, self._said = None, ("open", "")
+            self._look(answer)
+
+        return Step(script(scripts.REFILL, self.keys, *told, *kept_packs), done)

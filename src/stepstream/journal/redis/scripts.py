@@ -1,0 +1,183 @@
+"""What is stored on the server, and the scripts that change it. The server runs each as one step.
+
+A run is a stream. The id of an entry is `<fence>-<last position of the pack>`; opening adds a mark `<fence>-0`, which
+names the fence and the position before it:
+
+    1700000000001-0     mark: after fence 0, position 0        first writer
+    1700000000001-64    64 events, 1 to 64
+    1700000000001-71     7 events, 65 to 71
+    1700000005000-0     mark: after fence 1700000000001, 71    another took over
+    1700000005000-80     9 events, 72 to 80
+
+A server adds no entry whose id is not above the newest. So from a mark on it refuses by itself whatever an older writer
+sends, and adds nothing twice. That alone would let a stream go on after a hole, where a server has lost its end or all
+of it. So who adds says how many entries he knows: as many as there are, or none is added, and he looks what is there.
+
+What a run is besides is a hash (`info`), its checkpoint another. All runs of a partition are in a sorted set by the
+time at which they were opened, and its wake stream, of about 1,000 entries, names each that changed. The keys of a
+partition share a hash slot.
+"""
+
+from typing import Final, NamedTuple
+from zlib import crc32
+
+
+class RunKeys(NamedTuple):
+    """Where a run is kept."""
+
+    stream: str
+    info: str
+    checkpoint: str
+    runs: str
+    wake: str
+
+
+class Layout(NamedTuple):
+    """How keys are named."""
+
+    namespace: str
+    partitions: int
+
+    @property
+    def settings(self) -> str:
+        """The key of the number of partitions, which is the same for all processes."""
+        return f"{self.namespace}:partitions"
+
+    def partition(self, run_id: str) -> int:
+        """Return the partition of a run."""
+        return crc32(run_id.encode()) % self.partitions
+
+    def runs(self, partition: int) -> str:
+        """Return the key of the runs of a partition."""
+        return f"{self.namespace}:{{{partition}}}:runs"
+
+    def wake(self, partition: int) -> str:
+        """Return the key of its wake stream."""
+        return f"{self.namespace}:{{{partition}}}:wake"
+
+    def keys(self, run_id: str) -> RunKeys:
+        """Return where a run is kept."""
+        partition = self.partition(run_id)
+        run, info, checkpoint = [
+            f"{self.namespace}:{{{partition}}}:{kind}:{run_id}" for kind in ("run", "info", "checkpoint")
+        ]
+        return RunKeys(run, info, checkpoint, self.runs(partition), self.wake(partition))
+
+
+_COMMON: Final = """
+local function number(text) return string.format('%.0f', text) end
+local function now() local t = redis.call('TIME'); return t[1] * 1000000 + t[2] end
+local function top()
+  local found = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+  if not found then return 0, 0 end
+  local fence, last = string.match(found[1], '^(%d+)-(%d+)$')
+  if last == '0' then last = found[2][4] end
+  return tonumber(fence), tonumber(last)
+end
+local function look()
+  local fence, last = top()
+  return {redis.call('XLEN', KEYS[1]), number(fence), number(last)}
+end
+local function keep(ms) for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], ms) end end
+local function wake(id, kind) redis.call('XADD', KEYS[5], 'MAXLEN', '~', 1000, '*', id, kind) end
+"""
+OPEN: Final = (
+    _COMMON
+    + """
+local id, writer, ms = ARGV[1], ARGV[2], ARGV[3]
+local fence, last = top()
+local micros = now()
+local new = math.max(math.floor(micros / 1000), fence + 1, tonumber(redis.call('HGET', KEYS[2], 'fence') or 0) + 1)
+redis.call('XADD', KEYS[1], number(new) .. '-0', 'f', number(fence), 'p', number(last))
+redis.call('HSET', KEYS[2], 'status', 'open', 'fence', number(new), 'base', number(last), 'writer', writer,
+  'error', '', 'ended', '', 'seen', number(micros))
+if redis.call('HSETNX', KEYS[2], 'opened', number(micros)) == 1 then
+  redis.call('ZADD', KEYS[4], number(micros), id)
+end
+keep(ms)
+wake(id, 's')
+return {redis.call('XLEN', KEYS[1]), number(new), number(last), redis.call('HGET', KEYS[2], 'opened')}
+"""
+)
+"""Open a run: the number of entries, its new fence, the position of its last event, and when it was opened first."""
+
+LOOK: Final = (
+    _COMMON
+    + """
+if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('HSET', KEYS[2], 'seen', number(now())) end
+keep(ARGV[1])
+return look()
+"""
+)
+"""A sign of life: the number of entries, the fence and the position of the newest."""
+
+APPEND: Final = (
+    _COMMON
+    + """
+if redis.call('XLEN', KEYS[1]) ~= tonumber(ARGV[1]) then return look() end
+for i = 2, #ARGV, 3 do redis.call('XADD', KEYS[1], ARGV[i], 'n', ARGV[i + 1], 'd', ARGV[i + 2]) end
+redis.call('HSET', KEYS[2], 'seen', number(now()))
+return 1
+"""
+)
+"""Add packs, where there are as many entries as the writer knows: 1, else what `LOOK` returns."""
+
+SAY: Final = (
+    _COMMON
+    + """
+local fence, last = top()
+if number(fence) ~= ARGV[1] or number(last) ~= ARGV[2] then return look() end
+local micros = number(now())
+local ended = ARGV[5] == '1' and micros or ''
+redis.call('HSET', KEYS[2], 'status', ARGV[3], 'error', ARGV[4], 'seen', micros, 'ended', ended)
+keep(ARGV[6])
+return 1
+"""
+)
+"""Set what a run is, where its newest entry is the writer's: 1, else what `LOOK` returns."""
+
+CHECKPOINT: Final = (
+    _COMMON
+    + """
+local fence = top()
+if number(fence) ~= ARGV[1] then return look() end
+redis.call('HSET', KEYS[3], 'fence', ARGV[1], 'last', ARGV[2], 'data', ARGV[3])
+if ARGV[4] ~= '' then redis.call('XTRIM', KEYS[1], 'MINID', ARGV[4]) end
+keep(ARGV[5])
+return {redis.call('XLEN', KEYS[1])}
+"""
+)
+"""Keep a checkpoint, and drop the entries below an id: the number of entries, else what `LOOK` returns."""
+
+REFILL: Final = (
+    _COMMON
+    + """
+local id, fence, drop, ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local found = top()
+if found > tonumber(fence) then return look() end
+if drop == '1' then redis.call('DEL', KEYS[1]); found = 0 end
+if number(found) ~= fence then redis.call('XADD', KEYS[1], fence .. '-0', 'f', number(found), 'p', ARGV[5]) end
+for i = 11, #ARGV, 3 do redis.call('XADD', KEYS[1], ARGV[i], 'n', ARGV[i + 1], 'd', ARGV[i + 2]) end
+local micros = number(now())
+redis.call('HSET', KEYS[2], 'status', 'open', 'fence', fence, 'base', ARGV[5], 'writer', ARGV[6], 'error', '',
+  'ended', '', 'seen', micros)
+if redis.call('HSETNX', KEYS[2], 'opened', ARGV[7]) == 1 then redis.call('ZADD', KEYS[4], ARGV[7], id) end
+if ARGV[8] ~= '' then redis.call('HSET', KEYS[3], 'fence', ARGV[8], 'last', ARGV[9], 'data', ARGV[10]) end
+keep(ms)
+wake(id, 's')
+return look()
+"""
+)
+"""Write again what a server has lost of a run; what `LOOK` returns."""
+
+TELL: Final = (
+    _COMMON
+    + """
+local found = redis.call('HMGET', KEYS[2], 'status', 'opened', 'ended', 'error', 'fence', 'base', 'seen')
+if not found[1] then return {} end
+local fence, last = top()
+found[8], found[9], found[10] = number(fence), number(last), number(now())
+return found
+"""
+)
+"""What a run is, and the fence and the position of its newest entry; nothing where it is not there."""

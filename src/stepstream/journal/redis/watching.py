@@ -1,0 +1,82 @@
+"""What is watched in this process: the feeds of runs, and those who want to know of all."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from anyio.abc import TaskGroup
+
+from stepstream.journal.news import News
+from stepstream.journal.redis.feed import Feed, PartitionReader
+from stepstream.journal.redis.queries import Queries
+from stepstream.journal.redis.scripts import Layout
+from stepstream.journal.redis.server import Link, Servers
+from stepstream.journal.run_info import RunInfo
+from stepstream.live.journal import Pack
+
+
+class Watching:
+    """The readers of partitions, each made when something is watched there first. They live in `group`."""
+
+    def __init__(self, layout: Layout, servers: Servers, queries: Queries, group: TaskGroup) -> None:
+        self._layout, self._servers, self._queries, self._group = layout, servers, queries, group
+        self._readers: dict[int, PartitionReader] = {}
+        self._watchers: dict[News, dict[str, RunInfo]] = {}
+
+    def packs_after(self, run_id: str, position: int) -> list[Pack] | None:
+        """Return what was read of a run after a position, None where the server is to be asked.
+
+        Raises:
+            JournalGap: nobody can go on who follows it.
+        """
+        reader = self._readers.get(self._layout.partition(run_id))
+        feed = None if reader is None else reader.feeds.get(run_id)
+        return None if feed is None or feed.fence < 0 else feed.packs_after(position)
+
+    @asynccontextmanager
+    async def watch_all(self) -> AsyncIterator[News]:
+        """Give the runs there are, then each that begins, waits, ends or is interrupted."""
+        infos: dict[str, RunInfo] = {}
+        news = News((), infos.get)
+        self._watchers[news] = infos
+        try:
+            for reader in [self._reader(partition) for partition in range(self._layout.partitions)]:
+                await reader.ready()
+            for info in await self._queries.runs():
+                infos.setdefault(info.id, info)
+                news.note(info.id)
+            yield news
+        finally:
+            del self._watchers[news]
+
+    @asynccontextmanager
+    async def watch_run(self, run_id: str) -> AsyncIterator[News]:
+        """Give what a run is, and then what it is whenever it changed."""
+        reader = self._reader(self._layout.partition(run_id))
+        feed = reader.feeds.setdefault(run_id, Feed(run_id))
+        news = News((), feed.info)
+        feed.watchers[news] = None
+        try:
+            await reader.ready()
+            if feed.fence < 0:
+                feed.begin(await self._queries.run(run_id))
+            news.note(run_id)
+            yield news
+        finally:
+            del feed.watchers[news]
+            if not feed.watchers and reader.feeds.get(run_id) is feed:
+                del reader.feeds[run_id]
+
+    def _reader(self, partition: int) -> PartitionReader:
+        known = self._readers.get(partition)
+        if known is None:
+            link = Link(self._servers, self._layout.wake(partition))
+            known = self._readers[partition] = PartitionReader(self._layout, partition, link, self._tell)
+            self._group.start_soon(known.run)
+        return known
+
+    def _tell(self, info: RunInfo) -> None:
+        for news, infos in self._watchers.items():
+            before = infos.get(info.id)
+            infos[info.id] = info
+            if before is None or (before.status, before.fence) != (info.status, info.fence):
+                news.note(info.id)
