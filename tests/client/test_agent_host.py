@@ -156,8 +156,9 @@ async def test_response_is_cancelled_and_attached_to(host: str):
     async with httpx.AsyncClient(trust_env=False) as http, Processor() as processor:
         client = ResponsesClient(host, client=http)
         handle = processor.start(client.stream(input="slowly", background=True))
-        async with processor.subscribe(RunTransition, status="in_progress") as changes:
-            response_id = str((await anext(changes)).run_id)
+        with anyio.fail_after(30):
+            async with processor.subscribe(RunTransition, status="in_progress") as changes:
+                response_id = str((await anext(changes)).run_id)
         assert (await client.cancel(response_id))["status"] == "cancelled"
         assert (await handle.outcome()).status == "cancelled"
         [item] = await client.input_items(response_id)

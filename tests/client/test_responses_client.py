@@ -16,6 +16,8 @@ from stepstream import (
     ProtocolError,
     ResponsesClient,
     RunTransition,
+    Source,
+    StreamHandle,
     StreamTruncated,
     Toolbox,
     ToolContext,
@@ -29,7 +31,7 @@ from stepstream.simulator.scenario import Answer, FunctionCall, FunctionCalls, S
 from stepstream.simulator.scenarios import SCENARIOS
 from stepstream.sources import backoff
 from stepstream.wire.tool_calls import ToolCall
-from tests.support.breaking_simulator import Break, Server, Trouble, Wire, breaking
+from tests.support.breaking_simulator import WITHIN, Break, Server, Trouble, Wire, breaking
 from tests.support.json_values import JSON
 from tests.support.response_drives import driven, first_ids, wrong_with
 from tests.support.tables import each_row
@@ -133,13 +135,19 @@ async def test_requests_are_those_that_azure_wants():
 # Calls
 
 
+async def started(processor: Processor, source: Source) -> tuple[StreamHandle, str]:
+    """Start a stream, and return its handle once its run is in progress, and the id of that."""
+    with anyio.fail_after(WITHIN):
+        async with processor.subscribe(RunTransition, status="in_progress") as changes:
+            handle = processor.start(source)
+            return handle, str((await anext(changes)).run_id)
+
+
 async def test_response_is_retrieved_cancelled_and_its_input_listed():
     async with breaking("code", pace="real") as server:
         client = server.wired_responses(Wire())
         async with Processor() as processor:
-            handle = processor.start(client.stream(input="Ahoy", background=True))
-            async with processor.subscribe(RunTransition, status="in_progress") as changes:
-                response_id = str((await anext(changes)).run_id)
+            handle, response_id = await started(processor, client.stream(input="Ahoy", background=True))
             assert (await client.retrieve(response_id))["status"] == "in_progress"
             assert (await client.cancel(response_id))["status"] == "cancelled"
             assert (await handle.outcome()).status == "cancelled"
@@ -609,6 +617,7 @@ async def test_response_is_cancelled_with_its_caller_where_that_is_asked_for(can
     async with breaking("code", pace="real") as server:
         client = server.wired_responses(Wire())
         async with Processor() as processor, anyio.create_task_group() as tasks:
+            tasks.cancel_scope.deadline = anyio.current_time() + WITHIN
 
             @processor.on(RunTransition, status="in_progress")
             async def leave(change: RunTransition) -> None:
@@ -627,9 +636,7 @@ async def test_cancelling_that_fails_is_logged(caplog: pytest.LogCaptureFixture)
         wire = Wire(trouble=lambda asked, _: Trouble(400) if asked.path.endswith("cancel") else None)
         client = server.wired_responses(wire)
         async with Processor() as processor:
-            handle = processor.start(client.stream(input="x", background=True, cancel_on_exit=True))
-            async with processor.subscribe(RunTransition, status="in_progress") as changes:
-                await anext(changes)
+            handle, _ = await started(processor, client.stream(input="x", background=True, cancel_on_exit=True))
             await handle.cancel()
     assert "could not be cancelled" in caplog.text
 

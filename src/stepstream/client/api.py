@@ -101,11 +101,12 @@ class Api:
         *,
         own_headers: Mapping[str, str] = NO_HEADERS,
         total_timeout: float | None = None,
+        attempts: int | None = None,
     ) -> AsyncIterator[EventStream]:
         """Send an object, or ask with a GET, and give the stream that the response is: that of one connection.
 
-        `own_headers` are those of this request. `total_timeout` replaces the client's own, for a stream that goes on
-        with another one.
+        `own_headers` are those of this request. `total_timeout` and `attempts` replace the client's own, for a stream
+        that goes on with another one.
         """
         timeouts = msgspec.structs.asdict(self._timeouts)
         timeouts["total_timeout"] = total_timeout if total_timeout is not None else timeouts["total_timeout"]
@@ -113,7 +114,7 @@ class Api:
         headers = {**await self._endpoint.headers(), **own_headers}
         own: dict[str, Any] = {"fast": self._fast} if self._client is None else {"client": self._client}
         options = {**own, **timeouts, "reconnect": False}
-        async with connect(url, json=body, headers=headers, attempts=self._attempts, **options) as stream:
+        async with connect(url, json=body, headers=headers, attempts=attempts or self._attempts, **options) as stream:
             yield stream
 
     async def _call(self, method: str, url: str, type_: type[T], json: Any = None) -> T:

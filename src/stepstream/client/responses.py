@@ -1,6 +1,7 @@
 """The client for the Responses API: every call that the stream of a response needs, and `drive`, which makes them."""
 
 import logging
+import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -171,8 +172,10 @@ class ResponsesClient(ApiClient):
 
     def _resumed(self, response_id: str, after: int | None, seconds: float) -> AbstractAsyncContextManager[EventStream]:
         query = [("stream", "true"), *([] if after is None else [("starting_after", str(after))])]
-        total = None if seconds == float("inf") else max(0.0, seconds)
-        return self._api.stream(self._endpoint.url("responses", response_id, query=query), None, total_timeout=total)
+        total = None if seconds == math.inf else max(0.0, seconds)
+        attempts = None if after is None else 1  # what resumes a stream counts its attempts itself
+        url = self._endpoint.url("responses", response_id, query=query)
+        return self._api.stream(url, None, total_timeout=total, attempts=attempts)
 
     async def _fetched(self, response_id: str) -> ResponseAnswer:
         return ResponseAnswer.of(await self._api.get("responses", response_id))
