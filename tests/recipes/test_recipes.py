@@ -62,7 +62,8 @@ def test_recipe_makes_the_last_edit_again_that_was_refused(tmp_path: Path):
     chat = Chat(refused=2)
     cook("edit_one_message", tmp_path, app(scenario="code", pace="fast"), chat)
     for channel in CHANNELS:
-        assert [one.status for one in chat.of(channel)] == [200, 429, 200]
+        first, refused, *again = [one.status for one in chat.of(channel)]
+        assert (first, refused, set(again)) == (200, 429, {200})
         assert min(gaps(chat, channel)) >= 1
         assert chat.shown(channel)[-1] == f"[completed] {ANSWER}"
 
