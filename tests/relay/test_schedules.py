@@ -8,7 +8,7 @@ import pytest
 
 from stepstream import MemoryJournal, Relay
 from tests.support.published_runs import PublishedRun, events_of
-from tests.support.relay_clients import CLIENTS, Client, known
+from tests.support.relay_clients import CLIENTS, Client, known_at_end
 from tests.support.virtual_time import anyio_backend
 
 __all__ = ["anyio_backend"]
@@ -81,7 +81,7 @@ class Schedule:
         for client in self.clients:
             client.check(self.run.changes)
             assert client.position == self.run.position
-            assert client.known == known(self.run.server)
+            assert client.known == known_at_end(self.form, self.run.server, self.run.run_id)
 
 
 async def run_schedules(form: str, seeds: range) -> None:

@@ -7,6 +7,8 @@ import msgspec
 from stepstream import Accumulator, FrameDecoder, MessageProgress, StepProgress, decode_change
 from stepstream.fold.changes import Change
 from stepstream.fold.encoding import COLUMNS
+from stepstream.fold.run_state import run_state
+from stepstream.relay.forms.view import ViewForm
 from stepstream.wire.sse import Frame
 
 TOLD = frozenset(one for one in COLUMNS if one.__name__.endswith(("Transition", "Started", "Finished")))
@@ -147,5 +149,57 @@ def known(accumulator: Accumulator) -> dict[str, Any]:
     return {**accumulator.runs, **accumulator.steps, **accumulator.messages}
 
 
-CLIENTS: dict[str, Any] = {"events": EventsClient, "changes": ChangesClient}
+class ViewClient(Client):
+    """A page that draws a view."""
+
+    def begin(self) -> None:
+        self.view: Any = None
+
+    def take(self, frame: Frame) -> None:
+        sent = msgspec.json.decode(frame.data)
+        if frame.event == "stepstream.view":
+            assert self.view is None
+            self.view = sent
+        else:
+            for operation in sent:
+                self.view = patched(self.view, operation)
+
+    @property
+    def known(self) -> Any:
+        return self.view
+
+    def check(self, server: Server) -> None:
+        pass
+
+
+def patched(document: Any, operation: Any) -> Any:
+    """Return a document after one operation of a patch."""
+    *way, last = [key.replace("~1", "/").replace("~0", "~") for key in operation["path"].split("/")[1:]] or [None]
+    if not way and last is None:
+        return document + operation["value"] if operation["op"] == "append" else operation["value"]
+    holder = document
+    for key in way:
+        holder = holder[int(key) if isinstance(holder, list) else key]
+    key = int(last) if isinstance(holder, list) and last != "-" else last
+    match operation["op"]:
+        case "append":
+            holder[key] += operation["value"]
+        case "remove":
+            del holder[key]
+        case "add" if key == "-":
+            holder.append(operation["value"])
+        case "add" | "replace":
+            holder[key] = operation["value"]
+    return document
+
+
+CLIENTS: dict[str, Any] = {"events": EventsClient, "changes": ChangesClient, "view": ViewClient}
 """By form."""
+
+
+def known_at_end(form: str, accumulator: Accumulator, run_id: str) -> Any:
+    """Return what a page should have, where the server has that."""
+    if form != "view":
+        return known(accumulator)
+    (whole,) = ViewForm().begin(run_state(accumulator.state, run_id))
+    return msgspec.json.decode(whole.data)

@@ -8,8 +8,9 @@ from stepstream.relay.forms.ai_sdk import AI_SDK
 from stepstream.relay.forms.changes import CHANGES
 from stepstream.relay.forms.events import EVENTS
 from stepstream.relay.forms.form import FormKind
+from stepstream.relay.forms.view import VIEW_FORM
 
-FORMS: Final[Mapping[str, FormKind]] = {form.name: form for form in (EVENTS, CHANGES, AG_UI, AI_SDK)}
+FORMS: Final[Mapping[str, FormKind]] = {form.name: form for form in (EVENTS, CHANGES, VIEW_FORM, AG_UI, AI_SDK)}
 """By name."""
 
 
