@@ -28,7 +28,6 @@ from stepstream.asgi.http import Application, Receive, Scope, Send, send_body
 from stepstream.client.parameters import ResponseParameters
 from stepstream.simulator.application import app
 from stepstream.simulator.scenario import Answer, FunctionCall, FunctionCalls, Scenario
-from stepstream.simulator.scenarios import SCENARIOS
 from stepstream.sources import backoff
 from stepstream.wire.tool_calls import ToolCall
 from tests.support.breaking_simulator import WITHIN, Break, Server, Trouble, Wire, breaking
@@ -36,7 +35,6 @@ from tests.support.json_values import JSON
 from tests.support.response_drives import driven, first_ids, wrong_with
 from tests.support.tables import each_row
 
-SHORT = [name for name in SCENARIOS if name not in ("many-deltas", "big-logs")]
 WAYS: dict[str, JSON] = {
     "previous": {},
     "background": {"background": True},
@@ -183,10 +181,7 @@ async def test_id_that_leads_elsewhere_is_refused(identifier: str):
 # Rounds
 
 
-ROWS = [(name, "previous") for name in SHORT] + [(name, way) for name in ("tool-rounds", "mcp") for way in WAYS]
-
-
-@each_row(("scenario", "way"), ROWS)
+@each_row(("scenario", "way"), [(name, way) for name in ("tool-rounds", "mcp", "incomplete") for way in WAYS])
 async def test_scenario_is_one_run_however_its_rounds_are_told(scenario: str, way: str):
     async with breaking(scenario) as server:
         wire = Wire()
