@@ -1,11 +1,13 @@
 """What the server gives, as what a journal has."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from stepstream.errors import JournalFailed
 from stepstream.journal.run_info import RunInfo
 from stepstream.live.journal import Checkpoint, Pack, RunStatus
+
+CHECKPOINT_FIELDS: Final = ("fence", "last", "data")
 
 
 class Mark(NamedTuple):
@@ -45,10 +47,10 @@ def info_of(run_id: str, answer: Any) -> RunInfo | None:
     )
 
 
-def base_of(answer: Any) -> tuple[int, int]:
-    """Return the fence of a run's newest writer, and the position at which it began."""
+def place_of(answer: Any) -> tuple[int, int, int]:
+    """Return the fence of a run's newest writer, the position before its first event, and that of the newest."""
     told = _checked(answer)
-    return (int(told[4]), int(told[5])) if told else (0, 0)
+    return (int(told[4]), int(told[5]), int(told[8])) if told else (0, 0, 0)
 
 
 def checkpoint_of(answer: Any) -> Checkpoint | None:

@@ -6,6 +6,7 @@ whenever its connection was lost, it looks at all of them: what was not woken fo
 lost too.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
@@ -17,11 +18,13 @@ from stepstream.journal.news import News
 from stepstream.journal.redis import scripts
 from stepstream.journal.redis.entries import Mark, entries_of, info_of
 from stepstream.journal.redis.scripts import Layout
-from stepstream.journal.redis.server import COMMAND_LIMIT, Command, Link, delay_after, script
+from stepstream.journal.redis.server import Command, Link, delay_after, script
 from stepstream.journal.run_info import RunInfo
 from stepstream.live.journal import Pack
 
 LOOK_EVERY: Final = 5.0
+MAX_WAKES: Final = 500
+"""How many entries of the wake stream are read at once: half of what it has."""
 MAX_RUNS: Final = 64
 """Of so many runs something is read at once,"""
 MAX_ENTRIES: Final = 4
@@ -40,6 +43,9 @@ class Feed:
         """Why nobody can go on who follows it."""
         self.fence, self.position = -1, 0
         """Those of the newest event; before anything is known, a fence of -1."""
+        self.is_missed = False
+        """Whether less than that was on the server at the last look. It is lost if it is so at the next, too: until
+        then its publisher may write it again."""
         self._info: RunInfo | None = None
         self._tail: deque[Pack] = deque()
         self._size = 0
@@ -111,10 +117,11 @@ class PartitionReader:
     def __init__(self, layout: Layout, partition: int, link: Link, changed: Callable[[RunInfo], None]) -> None:
         self.feeds: dict[str, Feed] = {}
         self._layout, self._link, self._changed = layout, link, changed
-        self._wake = layout.wake(partition)
+        self._wake, self._runs = layout.wake(partition), layout.runs(partition)
+        self._told: dict[str, str] = {}  # the runs that are to be read, and "s" where it is more than events
         self._cursor = b""
         self._ready = anyio.Event()
-        self._looked_at = 0.0
+        self._looked_at = -math.inf
 
     async def ready(self) -> None:
         """Return when it misses nothing any more."""
@@ -131,7 +138,7 @@ class PartitionReader:
                 failures = 0
             except JournalFailed:
                 failures += 1
-                self._looked_at = 0.0
+                self._looked_at = -math.inf  # whatever was said meanwhile may be gone
                 await anyio.sleep(delay_after(failures))
 
     async def _begin(self) -> None:
@@ -144,25 +151,31 @@ class PartitionReader:
         """Wait for news, for a few seconds at most, and read the runs that it names."""
         rest = max(self._looked_at + LOOK_EVERY - anyio.current_time(), 0)
         block = ("BLOCK", int(rest * 1000)) if rest >= 0.001 else ()
-        asked = Command(b"XREAD", ("COUNT", 1_000, *block, "STREAMS", self._wake, self._cursor))
-        [found] = await self._link.call([asked], COMMAND_LIMIT + rest)
-        told: dict[str, str] = {}
-        for entry_id, fields in (found or {}).get(self._wake.encode(), ()):
+        asked = Command(b"XREAD", ("COUNT", MAX_WAKES, *block, "STREAMS", self._wake, self._cursor))
+        [found] = await self._link.call([asked], rest)
+        wakes = (found or {}).get(self._wake.encode(), ())
+        for entry_id, fields in wakes:
             self._cursor = entry_id
             for run_id, kind in zip(fields[::2], fields[1::2], strict=True):
-                told[run_id.decode()] = max(kind.decode(), told.get(run_id.decode(), ""))
-        if anyio.current_time() - self._looked_at >= LOOK_EVERY:
-            told |= dict.fromkeys(self.feeds, "s")
-            self._looked_at = anyio.current_time()
-        wanted = [run_id for run_id, kind in told.items() if kind == "s" or run_id in self.feeds]
+                self._told[run_id.decode()] = max(kind.decode(), self._told.get(run_id.decode(), ""))
+        late = anyio.current_time() - self._looked_at - LOOK_EVERY
+        if late >= 0:
+            self._told |= dict.fromkeys(self.feeds, "s")
+        if late >= LOOK_EVERY or len(wakes) == MAX_WAKES:  # there may have been more, which are gone
+            [all_runs] = await self._link.call([Command(b"ZRANGE", (self._runs, 0, -1))])
+            self._told |= dict.fromkeys([one.decode() for one in all_runs], "s")
+        wanted = [run_id for run_id, kind in self._told.items() if kind == "s" or run_id in self.feeds]
         for start in range(0, len(wanted), MAX_RUNS):
-            await self._update(wanted[start : start + MAX_RUNS])
+            await self._update(wanted[start : start + MAX_RUNS], late >= 0)
+        self._told.clear()
+        if late >= 0:
+            self._looked_at = anyio.current_time()
 
-    async def _update(self, run_ids: Sequence[str]) -> None:
+    async def _update(self, run_ids: Sequence[str], is_look: bool) -> None:
         """Read what is new of runs, and say what they are. What is asked first is told last: it holds by then."""
         answers = await self._link.call([script(scripts.TELL, self._layout.keys(one)) for one in run_ids])
         infos = dict(zip(run_ids, map(info_of, run_ids, answers), strict=True))
-        behind = [feed for one in run_ids if (feed := self._follow(one, infos[one])) is not None]
+        behind = [feed for one in run_ids if (feed := self._follow(one, infos[one], is_look)) is not None]
         while behind:
             asked = [self._next(feed) for feed in behind]
             answers = await self._link.call(asked)
@@ -180,7 +193,7 @@ class PartitionReader:
             if info is not None:
                 self._changed(info)
 
-    def _follow(self, run_id: str, info: RunInfo | None) -> Feed | None:
+    def _follow(self, run_id: str, info: RunInfo | None, is_look: bool) -> Feed | None:
         """Return the feed of a run that has something new to be read."""
         feed = self.feeds.get(run_id)
         if feed is None or feed.gap is not None:
@@ -190,8 +203,11 @@ class PartitionReader:
             return None
         newest = (0, 0) if info is None else (info.fence, info.position)
         if newest < (feed.fence, feed.position):
-            feed.lose(f"the server has lost what it had of run {run_id}")
+            if is_look and feed.is_missed:
+                feed.lose(f"the server has lost what it had of run {run_id}")
+            feed.is_missed = feed.is_missed or is_look
             return None
+        feed.is_missed = False
         return feed if newest > (feed.fence, feed.position) else None
 
     def _next(self, feed: Feed) -> Any:

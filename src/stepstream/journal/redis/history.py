@@ -5,11 +5,11 @@ from typing import Any
 
 from stepstream.errors import JournalGap
 from stepstream.journal.redis import scripts
-from stepstream.journal.redis.entries import Mark, base_of, checkpoint_of, entries_of
+from stepstream.journal.redis.entries import CHECKPOINT_FIELDS, Mark, checkpoint_of, entries_of, place_of
 from stepstream.journal.redis.feed import MAX_ENTRIES
 from stepstream.journal.redis.scripts import RunKeys
 from stepstream.journal.redis.server import Command, script
-from stepstream.live.journal import Held
+from stepstream.live.journal import Held, Pack
 
 
 async def history(
@@ -20,26 +20,25 @@ async def history(
     Raises:
         JournalGap: events after it are gone, and no checkpoint stands for them.
     """
-    fence, base = base_of(await ask(script(scripts.TELL, keys)))
+    told = await ask(script(scripts.TELL, keys))
+    fence, base, newest = place_of(told)
     start, position, is_first = f"({fence}-{after}" if after >= base else "-", after, True
     while True:
         entries = list(entries_of(await ask(Command(b"XRANGE", (keys.stream, start, "+", "COUNT", MAX_ENTRIES)))))
         for one in entries:
-            if isinstance(one, Mark):
-                start = f"({one.fence}-0"
-                continue
-            if is_first and one.first > position + 1:
-                checkpoint = checkpoint_of(await ask(Command(b"HMGET", (keys.checkpoint, "fence", "last", "data"))))
-                if checkpoint is None or checkpoint.last + 1 < one.first or checkpoint.last <= position:
-                    raise JournalGap(f"the events of run {run_id} up to {one.first - 1:,} are gone")
+            begins = one.position if isinstance(one, Mark) else one.first - 1
+            if begins > position:
+                checkpoint = checkpoint_of(await ask(Command(b"HMGET", (keys.checkpoint, *CHECKPOINT_FIELDS))))
+                if not is_first or checkpoint is None or not begins <= checkpoint.last:
+                    raise JournalGap(f"the events {position + 1:,} to {begins:,} of run {run_id} are gone")
                 yield checkpoint
                 position = checkpoint.last
-            start = f"({one.fence}-{one.last}"
-            if one.last <= position:
-                continue
-            if one.first > position + 1:
-                raise JournalGap(f"expected event {position + 1:,} of run {run_id} next, got {one.first:,}")
-            is_first, position = False, one.last
-            yield one
+            is_first = False
+            start = f"({one.fence}-{0 if isinstance(one, Mark) else one.last}"
+            if isinstance(one, Pack) and one.last > position:
+                position = one.last
+                yield one
         if len(entries) < MAX_ENTRIES:
-            return
+            break
+    if position < newest:
+        raise JournalGap(f"the events of run {run_id} after {position:,} are gone")

@@ -31,6 +31,7 @@ KEEP: Final = 3_600.0
 KEEP_UNWORKED: Final = 7 * 86_400.0
 MAX_RUN_BYTES: Final = 64 * 2**20
 OUTAGE_TIMEOUT: Final = 60.0
+OVER: Final = frozenset({"ended", "interrupted"})
 
 
 class RedisJournal(Journal):
@@ -95,9 +96,9 @@ class RedisJournal(Journal):
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         self._group.cancel_scope.cancel()
-        return await self._stack.__aexit__(kind, error, traceback)
+        await self._stack.aclose()
 
     async def _begin(self) -> None:
         """Connect, and check that what is there is as it is here."""
@@ -152,12 +153,13 @@ class RedisJournal(Journal):
                 await lane.changed.wait()
             if is_other:
                 await run.settled()
-        if isinstance(run.failure, JournalFailed) and self._on_outage == "go on":
+        is_missing = isinstance(run.failure, JournalFailed) and self._on_outage == "go on"
+        if is_missing:
             self.missing += run.count_missing(held)
-        elif run.failure is not None:
+        if status in OVER if is_missing else run.failure is not None or (run.status != "open" and run.is_settled):
+            self._runs.pop(run.id, None)  # what is said of it later begins with a look at the server
+        if run.failure is not None and not is_missing:
             raise run.failure
-        if run.status != "open" and run.is_settled and self._runs.get(run.id) is run:
-            del self._runs[run.id]
 
     def _sign(self, writer: str) -> None:
         """Give a sign of life for all runs of a writer, each of which is looked at."""

@@ -67,8 +67,9 @@ class RunWriter:
     @property
     def is_settled(self) -> bool:
         """Whether there is nothing to be sent."""
-        is_said = self._said == (self.status, self._error)
-        return self.failure is not None or (is_said and not self._queue and self._new_checkpoint is None)
+        if self.is_signed or self._lost is not None or self._queue or self._new_checkpoint is not None:
+            return self.failure is not None
+        return self.failure is not None or self._said == (self.status, self._error)
 
     def take(self, held: Sequence[Held], status: RunStatus, error: str) -> int:
         """Note what comes next, and what the run is then. Return the bytes that are new."""
@@ -85,16 +86,10 @@ class RunWriter:
         return self.waiting - before
 
     async def settled(self) -> None:
-        """Return when everything is acknowledged.
-
-        Raises:
-            JournalError: it is not taken.
-        """
+        """Return when everything is acknowledged, or nothing is taken any more."""
         while not self.is_settled:
             self._settled = self._settled or anyio.Event()
             await self._settled.wait()
-        if self.failure is not None:
-            raise self.failure
 
     def wake(self) -> None:
         """Wake who waits in `settled`, where there is nothing to wait for any more."""
@@ -123,7 +118,7 @@ class RunWriter:
 
     def plan(self) -> list[Step]:
         """Return what is to be sent now, in order."""
-        if self.failure is not None or (self.is_settled and not self.is_signed):
+        if self.is_settled:
             return []
         if self._lost is not None:
             return [self._refill(*self._lost)]

@@ -60,9 +60,7 @@ class Address:
             "username": self.username or ("default" if self._password else None),
             "password": self._password,
             "db": self.database or None,
-            "ssl_context": self.ssl_context,
             "stream_timeout": COMMAND_LIMIT,
-            "connect_timeout": CONNECT_LIMIT,
         }
 
 
@@ -119,10 +117,13 @@ class Servers:
         return (found[0][0].decode() or host, found[0][1]) if found else None
 
     async def _connect(self, host: str, port: int) -> Any:
-        from coredis.connection import TCPConnection, TCPLocation
-        from coredis.exceptions import RedisError
+        from stepstream.journal.redis.connection import Connection, RedisError, connected
 
-        connection = TCPConnection(TCPLocation(host, port), **self.address.options())
+        try:
+            stream = await connected(host, port, self.address.ssl_context, CONNECT_LIMIT)
+        except OSError as exc:
+            raise JournalFailed(f"no connection to {host}:{port}") from exc
+        connection = Connection(stream, host, port, **self.address.options())
 
         async def live(*, task_status: TaskStatus[Exception | None]) -> None:
             try:
@@ -132,7 +133,7 @@ class Servers:
 
         refused = await self._group.start(live)
         if refused is not None:
-            raise JournalFailed(f"no connection to {host}:{port}") from refused
+            raise JournalFailed(f"the server at {host}:{port} lets nobody in") from refused
         try:
             loads = [Command(b"SCRIPT LOAD", (text,)) for text in _SHAS]
             _answers(await connection.create_request_batch(cast(Any, loads)), self.address)
@@ -152,13 +153,13 @@ class Link:
         self.count = 0
         """How many connections it has had."""
 
-    async def call(self, commands: Sequence[Command], limit: float = COMMAND_LIMIT) -> list[Any]:
+    async def call(self, commands: Sequence[Command], more: float = 0) -> list[Any]:
         """Return the answers to commands, which may be what the server refused them with.
 
         Raises:
-            JournalFailed: there are none within `limit` seconds, or the server cannot serve any now.
+            JournalFailed: there are none within `COMMAND_LIMIT` and `more` seconds, or it cannot serve any now.
         """
-        from coredis.exceptions import RedisError
+        from stepstream.journal.redis.connection import RedisError
 
         async with self._lock:
             if self._connection is None or not self._connection.usable:
@@ -166,7 +167,8 @@ class Link:
                 self.count += 1
             connection = self._connection
         try:
-            return _answers(await connection.create_request_batch(commands, timeout=limit), self._servers.address)
+            batch = connection.create_request_batch(commands, timeout=COMMAND_LIMIT + more)
+            return _answers(await batch, self._servers.address)
         except (RedisError, JournalFailed) as exc:
             connection.invalidate()
             if isinstance(exc, JournalFailed):
@@ -187,12 +189,10 @@ def delay_after(failures: int, chance: float | None = None) -> float:
 
 def _answers(replies: list[Any], address: Address) -> list[Any]:
     """Return replies, none of which says that the connection, or the server, is of no use now."""
-    from coredis import exceptions as theirs
+    from stepstream.journal.redis.connection import USELESS
 
-    lost = theirs.ConnectionError, TimeoutError, OSError
-    useless = (*lost, theirs.NoScriptError, theirs.ReadOnlyError, theirs.RedisClusterError)
     for reply in replies:
-        if isinstance(reply, Exception) and (isinstance(reply, useless) or is_full(reply)):
+        if isinstance(reply, Exception) and (isinstance(reply, USELESS) or is_full(reply)):
             what = "has no memory left" if is_full(reply) else "gave no answer"
             raise JournalFailed(f"the server at {address} {what}") from reply
     return replies

@@ -1,0 +1,316 @@
+"""What is lost, and what is said of it, when servers, publishers and connections fail. The server is a real one."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import anyio
+import pytest
+
+from stepstream import JournalConflict, JournalFailed, JournalFull, JournalGap, Processor, RedisJournal
+from stepstream.journal.redis import feed, server
+from stepstream.live.journal import Checkpoint, Opened, Pack
+from tests.support.journal_contract import everything, pack, told_of
+from tests.support.journals import told_of as told_by
+from tests.support.valkey import ValkeyProcess, fresh_namespace, valkey
+
+LIMIT = 0.3
+
+
+@pytest.fixture(autouse=True)
+def _short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "LOOK_EVERY", LIMIT)
+    monkeypatch.setattr(server, "COMMAND_LIMIT", LIMIT)
+    monkeypatch.setattr(server, "CONNECT_LIMIT", LIMIT)
+
+
+@pytest.fixture
+def own() -> Iterator[ValkeyProcess]:
+    """A server that a test may harm."""
+    with valkey() as one:
+        yield one
+
+
+def journal_on(one: ValkeyProcess, **options: Any) -> RedisJournal:
+    return RedisJournal(one.url, **{"partitions": 2, "namespace": "test", **options})
+
+
+@asynccontextmanager
+async def open_run(one: ValkeyProcess, **options: Any) -> AsyncIterator[tuple[RedisJournal, Opened]]:
+    with anyio.fail_after(20):
+        async with journal_on(one, **options) as journal:
+            yield journal, await journal.open("run_1", writer="a")
+
+
+def kill_and_start(one: ValkeyProcess) -> None:
+    one.kill()
+    one.start()
+
+
+def flush(one: ValkeyProcess) -> None:
+    one.ask(b"FLUSHALL")
+
+
+def break_connections(one: ValkeyProcess) -> None:
+    one.ask(b"CLIENT", b"KILL", b"TYPE", b"normal")
+
+
+FAULTS = [kill_and_start, flush, break_connections]
+
+
+async def positions(journal: RedisJournal, after: int = 0) -> list[int]:
+    return [number for held in await everything(journal, after=after) for number in numbers(held)]
+
+
+def numbers(held: Any) -> Sequence[int]:
+    return range(held.first, held.last + 1) if isinstance(held, Pack) else ()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_what_the_server_lost_is_written_again(own: ValkeyProcess, fault: Any):
+    async with open_run(own) as (journal, opened):
+        await journal.append(opened, [pack(opened, 1, 2), pack(opened, 3)])
+        assert await positions(journal) == [1, 2, 3]
+        fault(own)
+        await journal.append(opened, [pack(opened, 4)])
+        await journal.append(opened, [pack(opened, 5, 2)], status="waiting")
+        assert await positions(journal) == [1, 2, 3, 4, 5, 6]
+        assert (await told_of(journal)).status == "waiting"
+
+
+async def test_sign_of_life_is_enough_to_write_again_what_was_lost(own: ValkeyProcess):
+    async with open_run(own) as (journal, opened):
+        await journal.append(opened, [pack(opened, 1, 3)])
+        assert await positions(journal) == [1, 2, 3]
+        flush(own)
+        await journal.append(opened)
+        assert await positions(journal) == [1, 2, 3]
+
+
+async def test_what_is_before_the_last_checkpoint_is_not_held_and_the_checkpoint_stands_for_it(own: ValkeyProcess):
+    async with open_run(own) as (journal, opened):
+        checkpoint = Checkpoint(opened.fence, 3, b"{}")
+        await journal.append(opened, [pack(opened, 1, 3), checkpoint, pack(opened, 4)])
+        await positions(journal)
+        flush(own)
+        await journal.append(opened, [pack(opened, 5)])
+        assert await everything(journal) == [checkpoint, pack(opened, 4), pack(opened, 5)]
+
+
+async def test_what_an_earlier_writer_wrote_is_a_gap_when_it_is_lost(own: ValkeyProcess):
+    async with open_run(own) as (journal, opened):
+        await journal.append(opened, [pack(opened, 1, 3)])
+        again = await journal.open("run_1", writer="b")
+        await journal.append(again, [pack(again, 4)])
+        await positions(journal)
+        flush(own)
+        await journal.append(again, [pack(again, 5)])
+        with pytest.raises(JournalGap):
+            await everything(journal)
+        assert await positions(journal, after=3) == [4, 5]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_follower_goes_on_where_the_publisher_writes_again(own: ValkeyProcess, fault: Any):
+    got: list[int] = []
+    begun = anyio.Event()
+
+    async def follow(journal: RedisJournal) -> None:
+        async with journal.follow("run_1") as pieces:
+            async for piece in pieces:
+                got.extend(numbers(piece.held))
+                begun.set()
+
+    async with open_run(own) as (journal, opened), journal_on(own) as other, anyio.create_task_group() as tasks:
+        await journal.append(opened, [pack(opened, 1, 3)])
+        tasks.start_soon(follow, other)
+        await begun.wait()
+        fault(own)
+        await journal.append(opened, [pack(opened, 4, 2)])
+        await positions(journal)
+        await journal.append(opened, [pack(opened, 6)], status="ended")
+    assert got == [1, 2, 3, 4, 5, 6]
+
+
+async def test_server_that_was_emptied_under_a_follower_is_a_gap(own: ValkeyProcess):
+    async with journal_on(own) as other:
+        async with open_run(own) as (journal, opened):
+            await journal.append(opened, [pack(opened, 1, 3)])
+            await positions(journal)
+        async with anyio.create_task_group() as tasks:
+
+            async def empty() -> None:
+                await anyio.wait_all_tasks_blocked()
+                await anyio.sleep(LIMIT / 2)
+                flush(own)
+
+            tasks.start_soon(empty)
+            with anyio.fail_after(10):
+                follower = await told_by(other.follow("run_1"))
+    assert isinstance(follower.error, JournalGap)
+    assert "has lost" in str(follower.error)
+
+
+async def test_publisher_that_was_paused_is_refused_when_it_wakes(server: ValkeyProcess):
+    namespace = fresh_namespace()
+    async with (
+        journal_on(server, namespace=namespace) as paused,
+        journal_on(server, namespace=namespace) as other,
+    ):
+        opened = await paused.open("run_1", writer="a")
+        await paused.append(opened, [pack(opened, 1, 2)])
+        await positions(paused)
+        newer = await other.open("run_1", writer="b")
+        await other.append(newer, [pack(newer, 3)])
+        await paused.append(opened, [pack(opened, 3, 4)])
+        await other.append(newer, [pack(newer, 4)], status="ended")
+        with pytest.raises(JournalConflict):
+            await paused.append(opened, status="ended")
+        held = await everything(other)
+        assert [(one.fence, one.last) for one in held] == [(opened.fence, 2), (newer.fence, 3), (newer.fence, 4)]
+
+
+async def test_server_that_is_paused_gets_everything_when_it_goes_on(own: ValkeyProcess):
+    async with open_run(own) as (journal, opened), anyio.create_task_group() as tasks:
+        await journal.append(opened, [pack(opened, 1, 2)])
+        await positions(journal)
+        own.pause()
+
+        async def resume() -> None:
+            await anyio.sleep(2 * LIMIT)
+            own.resume()
+
+        tasks.start_soon(resume)
+        for number in (3, 4, 5):
+            await journal.append(opened, [pack(opened, number)], status="waiting" if number == 5 else "open")
+        assert await positions(journal) == [1, 2, 3, 4, 5]
+
+
+async def test_full_server_takes_no_other_run_and_the_rest_when_there_is_room(own: ValkeyProcess):
+    async with open_run(own) as (journal, opened):
+        own.ask(b"CONFIG", b"SET", b"maxmemory", b"1")
+        with pytest.raises(JournalFull):
+            await journal.open("run_2", writer="a")
+        await journal.append(opened, [pack(opened, 1, 2)])
+        own.ask(b"CONFIG", b"SET", b"maxmemory", b"0")
+        await journal.append(opened, [pack(opened, 3)], status="waiting")
+        assert await positions(journal) == [1, 2, 3]
+
+
+async def test_outage_that_lasts_too_long_fails_the_run(own: ValkeyProcess):
+    async with open_run(own, outage_timeout=LIMIT) as (journal, opened):
+        await journal.append(opened, [pack(opened, 1)])
+        await positions(journal)
+        own.kill()
+        with pytest.raises(JournalFailed, match="written to the journal for"):
+            await journal.append(opened, [pack(opened, 2)], status="ended")
+        with pytest.raises(JournalFailed):
+            await journal.open("run_2", writer="a")
+
+
+async def test_run_may_go_on_without_its_journal(own: ValkeyProcess):
+    async with open_run(own, outage_timeout=LIMIT, on_outage="go on") as (journal, opened):
+        own.kill()
+        await journal.append(opened, [pack(opened, 1, 2)], status="waiting")
+        await journal.append(opened, [pack(opened, 3)])
+        await journal.append(opened, [pack(opened, 4)], status="ended")
+        assert journal.missing == 4
+
+
+async def test_streams_wait_once_too_much_waits_for_the_server(own: ValkeyProcess, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("stepstream.journal.redis.journal.MAX_WAITING", 100)
+    async with open_run(own) as (journal, opened):
+        own.pause()
+        with anyio.move_on_after(LIMIT / 2) as waited:
+            await journal.append(opened, [pack(opened, 1)])
+        own.resume()
+        assert waited.cancelled_caught
+        await journal.append(opened, [pack(opened, 1), pack(opened, 2)], status="waiting")
+        assert await positions(journal) == [1, 2]
+
+
+async def test_nobody_there_is_said_at_once():
+    with pytest.raises(JournalFailed, match="no connection"):
+        async with RedisJournal("redis://127.0.0.1:1"):
+            pass
+
+
+async def test_password_comes_from_a_variable_and_is_in_no_repr(monkeypatch: pytest.MonkeyPatch):
+    with valkey("--requirepass", "s3cret") as one:
+        with pytest.raises(JournalFailed) as refused:
+            async with journal_on(one, password="wr0ng"):
+                pass
+        monkeypatch.setenv("STEPSTREAM_JOURNAL_PASSWORD", "s3cret")
+        async with journal_on(one) as journal:
+            opened = await journal.open("run_1", writer="a")
+            await journal.append(opened, [pack(opened, 1)], status="ended")
+            assert repr(journal) == f"<RedisJournal test at 127.0.0.1:{one.port}: 0 runs written>"
+    assert "wr0ng" not in repr((refused.value, refused.value.__cause__))
+
+
+async def test_number_of_partitions_is_the_same_for_all(server: ValkeyProcess):
+    namespace = fresh_namespace()
+    async with journal_on(server, namespace=namespace):
+        with pytest.raises(ValueError, match="expected the 2 partitions"):
+            async with journal_on(server, namespace=namespace, partitions=3):
+                pass
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1", "redis://", "redis://h:6379/secret", "nonsense"])
+def test_address_is_checked_and_not_repeated(url: str):
+    with pytest.raises(ValueError, match="expected") as refused:
+        RedisJournal(url)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "options", [{"partitions": 0}, {"on_outage": "panic"}, {"namespace": ""}, {"namespace": "{a}"}]
+)
+def test_options_are_checked(options: dict[str, Any]):
+    with pytest.raises(ValueError, match="expected"):
+        RedisJournal("redis://127.0.0.1", **options)
+
+
+async def rounds(own: ValkeyProcess, seed: int) -> None:
+    """Write, and let the server fail at random: what was acknowledged is there in the end, once and in order."""
+    chance, last = Random(seed), 0
+    async with open_run(own, namespace=f"seed{seed}") as (journal, opened):
+        for _ in range(12):
+            count = chance.randint(1, 70)
+            await journal.append(opened, [Pack(opened.fence, last + 1, count, b"data: x\n\n" * count)])
+            last += count
+            if chance.random() < 0.3:
+                chance.choice(FAULTS)(own)
+        await journal.append(opened, status="waiting")
+        assert await positions(journal) == list(range(1, last + 1))
+
+
+async def test_nothing_acknowledged_is_lost_while_the_publisher_lives(own: ValkeyProcess):
+    for seed in range(3):
+        await rounds(own, seed)
+
+
+@pytest.mark.slow
+async def test_nothing_acknowledged_is_lost_while_the_publisher_lives_in_fifty_rounds(own: ValkeyProcess):
+    for seed in range(50):
+        await rounds(own, seed)
+
+
+async def test_processor_publishes_through_a_crash_of_the_server(own: ValkeyProcess):
+    from tests.support.journal_contract import BLOCKS, DONE
+
+    async def source() -> AsyncIterator[bytes]:
+        for number, block in enumerate([*BLOCKS, DONE]):
+            if number == 5:
+                kill_and_start(own)
+            yield block
+            await anyio.sleep(0.02)
+
+    with anyio.fail_after(20):
+        async with journal_on(own) as journal:
+            async with Processor(journal=journal) as processor:
+                outcome = await processor.run(source())
+            follower = await told_by(journal.follow("run_1"))
+    assert follower.outcome is not None
+    assert (follower.outcome.text, outcome.text) == ("Fog over the bay", "Fog over the bay")
