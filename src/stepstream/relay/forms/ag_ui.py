@@ -5,7 +5,7 @@ id; what came of a call is a tool message, `<call>/result`; a thought is a reaso
 that finishes with an interrupt, and what follows is a run of its own, which names the first as its parent.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -29,11 +29,15 @@ _ID: Final = {"text": "messageId", "reasoning": "messageId", "call": "toolCallId
 
 
 class AgUiWords(KitWords):
-    """What AG-UI has words for. `run_id` and `thread_id` are those that the client gave, where it gave any."""
+    """What AG-UI has words for."""
 
-    def __init__(self, run_id: str = "", thread_id: str = "", *, show_errors: bool = False) -> None:
+    def __init__(
+        self, run_id: str, thread_id: str, parent_run_id: str, given: Collection[str], *, show_errors: bool
+    ) -> None:
         super().__init__()
-        self._run_id, self._thread_id, self._show_errors = run_id, thread_id, show_errors
+        self._going_on_as = run_id if parent_run_id else ""
+        self._given = given
+        self._run_id, self._thread_id, self._show_errors = parent_run_id or run_id, thread_id, show_errors
         self._now = run_id
         """The id of the run that is open for the client."""
         self._history: list[Part | Shown] | None = None
@@ -102,7 +106,7 @@ class AgUiWords(KitWords):
         """Say a result."""
         if self._history is not None:
             self._history.append(call)
-        else:
+        elif call.id not in self._given:
             self._say("TOOL_CALL_RESULT", **_result(call))
 
     def fail(self, part: Part) -> None:
@@ -154,7 +158,8 @@ class AgUiWords(KitWords):
         self._say("RUN_ERROR", message=REASONS.get(reason, reason), code=reason)
 
     def _start_run(self, asked: str) -> None:
-        self._now = self._run_id + asked
+        self._now = (asked and self._going_on_as) or self._run_id + asked
+        self._going_on_as = "" if asked else self._going_on_as
         parent = {"parentRunId": self._run_id} if asked else {}
         self._say("RUN_STARTED", threadId=self._thread_id, runId=self._now, **parent)
 
@@ -188,10 +193,23 @@ def _messages(history: Sequence[Part | Shown]) -> list[dict[str, Any]]:
 
 
 class AgUiForm(KitForm):
-    """One run in AG-UI. Words of errors are masked unless `show_errors`; the ids are those that the client gave."""
+    """One run in AG-UI. Words of errors are masked unless `show_errors`.
 
-    def __init__(self, run_id: str = "", thread_id: str = "", *, show_errors: bool = False) -> None:
-        super().__init__(AgUiWords(run_id, thread_id, show_errors=show_errors))
+    `run_id` and `thread_id` are what the client calls it, by default what the server does. With `parent_run_id` the
+    client has had the run of that name, which waits, and `run_id` is that of its going on. `given` are the ids of calls
+    whose results the client gave, and has.
+    """
+
+    def __init__(
+        self,
+        run_id: str = "",
+        thread_id: str = "",
+        *,
+        parent_run_id: str = "",
+        given: Collection[str] = (),
+        show_errors: bool = False,
+    ) -> None:
+        super().__init__(AgUiWords(run_id, thread_id, parent_run_id, given, show_errors=show_errors))
 
 
 AG_UI: Final = FormKind(name="ag-ui", make=AgUiForm, has_cursor=False, done=())

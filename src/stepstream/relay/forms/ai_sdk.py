@@ -128,7 +128,10 @@ class AiSdkWords(KitWords):
 
     def interrupt(self, reason: str) -> None:
         """Say an error."""
-        self._say("error", errorText=REASONS.get(reason, reason))
+        if reason == "stopped":
+            self._say("abort", reason=REASONS[reason])
+        else:
+            self._say("error", errorText=REASONS.get(reason, reason))
 
     def _finish(self, reason: str) -> None:
         self._say("finish-step")

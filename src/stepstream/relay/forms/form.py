@@ -52,6 +52,7 @@ class Form(Protocol):
 
 REASONS: Final[Mapping[str, str]] = {
     "interrupted": "the run's stream broke, or its writer gives no sign any more",
+    "stopped": "somebody stopped the run",
     "shutdown": "the server is going away",
     "revoked": "the viewer may not see the run any more",
     "slow": "the viewer is too far behind",

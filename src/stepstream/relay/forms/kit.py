@@ -51,6 +51,11 @@ class KitForm:
         self._words = words
         self._outline = Outline(words)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the last that was said is that the run waits."""
+        return self._outline.is_waiting
+
     def begin(self, state: RunState | None) -> list[Frame]:
         """Return the run as it is: everything that was, compact, and what is open."""
         if state is not None and (state.run is not None or state.steps or state.messages):

@@ -1,0 +1,90 @@
+"""The runs of conversations: each goes on whoever watches it, until it ends or waits for an answer."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+import anyio
+
+from stepstream.fold.changes import RunTransition
+from stepstream.live.processor import Processor
+from stepstream.relay.frames import Frames
+from stepstream.relay.posted import Posted
+from stepstream.wire.objects import RequiredAction, Run
+
+Answer: TypeAlias = Callable[[Processor, Posted], Awaitable[object]]
+"""Has the processor read a run, to its end or until it waits. What it returns is not used."""
+
+Cancel: TypeAlias = Callable[[str], Awaitable[object]]
+"""Asks the server to cancel a run."""
+
+_log: Final = logging.getLogger("stepstream.relay")
+
+
+class Turn:
+    """What answers one request: a call of `answer`, and the run that it reads."""
+
+    def __init__(self, posted: Posted) -> None:
+        self.posted = posted
+        self.run: Run | None = None
+        """The newest object of the run."""
+        self._before: Run | None = None
+        self.frames: set[Frames] = set()
+        """What viewers are sent of it."""
+        self.has_begun = anyio.Event()
+        """Set once the run is known, or nothing will come any more."""
+        self.is_done = anyio.Event()
+        self._scope = anyio.CancelScope()
+
+    def __repr__(self) -> str:
+        return f"<Turn of {self.posted.chat_id}: {self.run!r}>"
+
+    @property
+    def asked(self) -> set[str]:
+        """The ids of the calls that the run waits for."""
+        action = self.run.required_action if self.run is not None and self.is_waiting else None
+        return {call.id for call in action.tool_calls if call.id} if isinstance(action, RequiredAction) else set()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether its run waits for answers, and nothing more comes without."""
+        return self.is_done.is_set() and self.run is not None and self.run.status == "requires_action"
+
+    def go_on_with(self, run: Run) -> None:
+        """Take the run that waits for what was posted."""
+        self.run = self._before = run
+
+    async def take(self, processor: Processor, answer: Answer) -> None:
+        """Read the run. What `answer` raises is logged: viewers are told that the run was interrupted."""
+        try:
+            with self._scope:
+                async with processor:
+                    processor.add(RunTransition, self._note)
+                    await answer(processor, self.posted)
+        except Exception as exc:  # noqa: BLE001 - of the application: viewers see the end, its cause is for the log
+            _log.warning("answer failed", exc_info=exc, extra={"chat_id": self.posted.chat_id})
+        finally:
+            self.is_done.set()
+            self.has_begun.set()
+
+    async def stop(self, cancel: Cancel | None) -> None:
+        """End it: ask the server to cancel the run, else read no more of it."""
+        if cancel is not None and self.run is not None:
+            await cancel(self.run.id)
+            return
+        for frames in list(self.frames):
+            frames.interrupt("stopped")
+        self._scope.cancel()
+
+    async def end_at_wait(self, frames: Frames, is_told: anyio.Event) -> None:
+        """End what a viewer is sent once the run waits, nobody here answers, and the viewer was told."""
+        await self.is_done.wait()
+        if self.is_waiting:
+            if self.run is not self._before:
+                await is_told.wait()
+            frames.interrupt("interrupted")
+
+    async def _note(self, change: RunTransition) -> None:
+        if self.run is None or self.run.id == change.run_id:
+            self.run = change.run
+            self.has_begun.set()
