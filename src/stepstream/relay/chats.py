@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
-from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
 import anyio
@@ -84,16 +83,14 @@ class Chats(ABC):
         await self._tasks.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
+    async def __aexit__(self, *exc_info: object) -> None:
         tasks, self._tasks = self._tasks, None
         assert tasks is not None
         for turn in self._turns.values():
             for frames in list(turn.frames):
                 frames.interrupt("shutdown")
         tasks.cancel_scope.cancel()
-        return await tasks.__aexit__(kind, exc, traceback)
+        await tasks.__aexit__(None, None, None)  # what the block raised goes on as it is
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application."""
@@ -156,7 +153,7 @@ class Chats(ABC):
             raise Refused(409, "A run of this conversation goes on.")
         if before is not None and before.run is not None and posted.answers(before.asked):
             turn = Turn(posted.for_run(before.run.id, before.asked))
-            turn.go_on_with(before.run)
+            turn.go_on_with(before)
             frames, is_told = self._frames(turn, before.run.id, skips=True)
             async with frames:  # before anything comes
                 self._begin(turn)
@@ -164,6 +161,8 @@ class Chats(ABC):
             return
         if posted.messages and posted.messages[-1].get("role") != "user":
             raise Refused(409, "Expected a message of the user, or answers to what a run waits for.")
+        if before is not None:
+            before.release()
         turn = Turn(posted)
         self._begin(turn)
         await turn.has_begun.wait()
@@ -195,6 +194,7 @@ class Chats(ABC):
             if len(self._turns) <= self._max_chats:
                 break
             if one.is_done.is_set():
+                one.release()
                 del self._turns[chat_id]
         self._tasks.start_soon(turn.take, Processor(journal=self._journal), self._answer)
 

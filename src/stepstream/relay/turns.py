@@ -29,6 +29,9 @@ class Turn:
         self.run: Run | None = None
         """The newest object of the run."""
         self._before: Run | None = None
+        self._first = self
+        self._processor: Processor | None = None
+        self._released = anyio.Event()
         self.frames: set[Frames] = set()
         """What viewers are sent of it."""
         self.has_begun = anyio.Event()
@@ -50,22 +53,47 @@ class Turn:
         """Whether its run waits for answers, and nothing more comes without."""
         return self.is_done.is_set() and self.run is not None and self.run.status == "requires_action"
 
-    def go_on_with(self, run: Run) -> None:
-        """Take the run that waits for what was posted."""
-        self.run = self._before = run
+    def go_on_with(self, before: "Turn") -> None:
+        """Go on with the run of a turn that waits for what was posted."""
+        self.run = self._before = before.run
+        self._first = before._first
 
     async def take(self, processor: Processor, answer: Answer) -> None:
-        """Read the run. What `answer` raises is logged: viewers are told that the run was interrupted."""
+        """Read the run. The processor of the first turn is that of all, since it knows the run: it is open until then.
+
+        What `answer` raises is logged: viewers are told that the run was interrupted.
+        """
+        try:
+            if self._first is not self:
+                await self._call(self._first._processor or processor, answer)
+                return
+            async with processor:
+                self._processor = processor
+                await self._call(processor, answer)
+                await self._released.wait()
+        finally:
+            self._done()
+
+    def release(self) -> None:
+        """Let go of the processor: nothing goes on with this run."""
+        self._first._released.set()
+
+    async def _call(self, processor: Processor, answer: Answer) -> None:
+        noting = processor.add(RunTransition, self._note)
         try:
             with self._scope:
-                async with processor:
-                    processor.add(RunTransition, self._note)
-                    await answer(processor, self.posted)
+                await answer(processor, self.posted)
         except Exception as exc:  # noqa: BLE001 - of the application: viewers see the end, its cause is for the log
             _log.warning("answer failed", exc_info=exc, extra={"chat_id": self.posted.chat_id})
         finally:
-            self.is_done.set()
-            self.has_begun.set()
+            noting.close()
+            self._done()
+
+    def _done(self) -> None:
+        self.is_done.set()
+        self.has_begun.set()
+        if not self.is_waiting:
+            self.release()
 
     async def stop(self, cancel: Cancel | None) -> None:
         """End it: ask the server to cancel the run, else read no more of it."""
