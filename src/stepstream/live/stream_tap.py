@@ -87,7 +87,7 @@ class StreamTap:
             return False
         if not ends_stream(event):
             self._put(self.runs.get(run_id), block_of(event))
-            if type(event.data) not in (RunStepDelta, MessageDelta):
+            if not self._has_news and type(event.data) not in (RunStepDelta, MessageDelta):
                 self._has_news, self.due_at = True, 0
         return True
 
@@ -149,8 +149,7 @@ class StreamTap:
 
     def _run_of(self, event: Event) -> str:
         """Return the run that an event belongs to; "" where none is known yet."""
-        newest = self._newest
-        return run_named(event, self._stream.state) or (newest.opened.run_id if newest is not None else "")
+        return run_named(event, self._stream.state) or next(reversed(self.runs), "")
 
     async def attend(self, fold: Callable[[Event], object]) -> None:
         """Open the run that is wanted, and see to it that what is new is written.
