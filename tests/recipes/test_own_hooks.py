@@ -1,7 +1,8 @@
 """How to test hooks of one's own: against a simulated server, over real HTTP, in milliseconds and without a key.
 
 `alert` stands for what an application does at the end of a run. A scenario is a story told by the simulator, a fault
-what goes wrong in it; both stand in the README. The fixture runs with pytest's plugin of anyio.
+what goes wrong in it; `stepstream simulate --list` tells all of them. Tests and fixtures that are async are run by the
+plugin of anyio, which pytest finds by itself.
 """
 
 from collections.abc import AsyncIterator
@@ -10,6 +11,8 @@ import pytest
 
 from stepstream import Processor, RunsClient, RunTransition, Toolbox
 from stepstream.simulator import app, serve
+
+pytestmark = pytest.mark.anyio
 
 # The application
 

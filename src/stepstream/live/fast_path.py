@@ -183,7 +183,9 @@ class FastPath:
     def _find(self, block: bytes, at: int, last: Template) -> Template:
         """Return the template of a block, `NO_TEMPLATE` where it has none, or its run has to be opened first."""
         template, tap = self.table.find(block, at, last), self._plain.tap
-        return template if tap is None or template.run_in(tap) is not None else NO_TEMPLATE
+        if tap is None or template is NO_TEMPLATE:  # that one is of all streams: it has no run
+            return template
+        return template if template.run_in(tap) is not None else NO_TEMPLATE
 
     def fold_frame(self, frame: Frame) -> bool:
         """Fold a frame by the plain route, and learn from it. Return whether a queue is full now.

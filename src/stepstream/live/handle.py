@@ -96,6 +96,7 @@ class StreamHandle:
                 self._error.outcome = outcome_of(stream.stream, None)
             self._run_id, self._stream = self.run_id, None
             self._ended.notify()
+            del stream, source  # a traceback that is kept leads here: by `f_back`, since 3.12
 
     def _fail(self, error: Exception, stream: LiveStream) -> None:
         self._error = error

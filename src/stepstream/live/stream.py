@@ -115,7 +115,11 @@ class LiveStream:
         """Write what is left to the journal, and how each run is left: `error` is why one is interrupted."""
         tap, self._tap = self._tap, None
         if tap is not None:
-            await tap.close(error)
+            try:
+                await tap.close(error)
+            except anyio.get_cancelled_exc_class():
+                self._tap = tap  # it is not closed yet
+                raise
 
     async def _give_up_journal(self, failure: Exception) -> None:
         """Do that after a failure, unless it was done, in limited time. What fails then is logged."""
