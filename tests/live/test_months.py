@@ -217,6 +217,17 @@ async def test_bound_is_over_all_steps_messages_and_streams_of_a_run():
     assert LIMIT - 1_100 < total <= LIMIT
 
 
+async def test_bound_holds_for_a_run_that_was_restored():
+    first = Processor()
+    async with first:
+        with suppress(StreamTruncated):
+            await first.run(played(long_run(9, 1_000, ends=False)))
+    async with Processor.restore(first.export(), max_run_bytes=LIMIT) as processor:
+        with suppress(StreamTruncated):
+            await processor.run(played([run("in_progress"), *[grows("x" * 400)] * 9]))
+        assert LIMIT - 400 < held(processor) <= LIMIT
+
+
 def test_accumulator_bounds_its_runs_too():
     accumulator = Accumulator(state=State(max_run_bytes=LIMIT))
     for event in events(long_run(30, 1_000, ends=False)):

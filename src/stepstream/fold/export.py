@@ -168,7 +168,7 @@ def _load_state(state: State, saved: _Saved) -> None:
         state.add_message(grown_object(Message, message))
     for run in saved.runs:
         state.set_run(build(Run, run))
-    state.separate_finished()
+    state.place_loaded()
     for key in keys:
         kept = state.find(key)
         if kept is not None:

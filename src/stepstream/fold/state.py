@@ -16,7 +16,7 @@ from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.changes import Change
 from stepstream.fold.entry import RunEntry, StreamOrigin
 from stepstream.fold.idle import IdleRuns
-from stepstream.fold.sizes import DEFAULT_MAX_RUN_BYTES
+from stepstream.fold.sizes import DEFAULT_MAX_RUN_BYTES, RunSizes
 from stepstream.fold.subjects import OF_RUN
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
@@ -103,12 +103,13 @@ class State:
         """The keys of the open entries and of the finished ones, each in the order in which they are dropped."""
         return list(self._open), list(self._finished)
 
-    def separate_finished(self) -> None:
-        """Put the finished entries where they belong, after all were loaded as open ones."""
+    def place_loaded(self) -> None:
+        """Put the entries that were loaded where they belong: finished ones apart, of open ones the huge ones counted."""
         for entry in [entry for entry in self._open.values() if entry.is_finished]:
             self._finished[entry.key] = self._open.pop(entry.key)
         for key in self._open:
             self.idle.add(key, None)
+        RunSizes(self.max_run_bytes).check(self._open.values())
 
     def forget(self, key: str) -> None:
         """Drop an entry, open or not, with all that belongs to it."""
