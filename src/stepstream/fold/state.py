@@ -104,7 +104,7 @@ class State:
         return list(self._open), list(self._finished)
 
     def place_loaded(self) -> None:
-        """Put the entries that were loaded where they belong: finished ones apart, of open ones the huge ones counted."""
+        """Put the entries that were loaded where they belong: finished ones apart, huge open ones counted."""
         for entry in [entry for entry in self._open.values() if entry.is_finished]:
             self._finished[entry.key] = self._open.pop(entry.key)
         for key in self._open:
