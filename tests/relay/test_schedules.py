@@ -25,6 +25,7 @@ class Schedule:
         self.chance = random.Random(f"{form} {seed}")
         kept = self.chance.choice([2_000, 10_000, 2**20])  # a checkpoint stands for what is gone
         self.journal = MemoryJournal(max_run_bytes=kept)
+        self.keeps_little = kept < 2**20
         self.checkpoints = {2_000: 1.0, 10_000: 0.5, 2**20: 0.1}[kept]
         self.run = PublishedRun(self.journal, *events_of(*self.chance.choice(STREAMS)))
         self.clients: list[Client] = []
@@ -38,10 +39,10 @@ class Schedule:
 
     async def publish(self) -> None:
         while not self.run.is_whole:
-            await self.run.append(self.chance.choice([1, 1, 1, 2, 5, 20]))
+            await self.run.append(self.chance.choice([1, 1, 1, 2, 5] if self.keeps_little else [1, 1, 2, 5, 20]))
             if self.run.is_whole:
                 return
-            if self.chance.random() < self.checkpoints or self.run.unsaved > 5_000:
+            if self.chance.random() < self.checkpoints or (self.keeps_little and self.run.unsaved > 3_000):
                 await self.run.checkpoint()
             act = self.chance.random()
             if act < 0.1:
