@@ -626,6 +626,20 @@ async def test_response_is_cancelled_with_its_caller_where_that_is_asked_for(can
     assert status == ("cancelled" if cancel_on_exit else "in_progress")
 
 
+async def test_response_that_has_ended_is_not_cancelled_with_its_caller():
+    asked = list[str]()
+    async with breaking("message") as server:
+        client = server.wired_responses(Wire(trouble=lambda request, _: asked.append(request.path)))
+        with anyio.CancelScope() as scope:
+            async with client.stream(input="x", background=True, cancel_on_exit=True) as stream:
+                async for _ in stream:
+                    pass
+                scope.cancel()
+                await anyio.lowlevel.checkpoint()
+    assert scope.cancelled_caught
+    assert [path for path in asked if path.endswith("cancel")] == []
+
+
 async def test_cancelling_that_fails_is_logged(caplog: pytest.LogCaptureFixture):
     async with breaking("code", pace="real") as server:
         wire = Wire(trouble=lambda asked, _: Trouble(400) if asked.path.endswith("cancel") else None)

@@ -18,6 +18,7 @@ from stepstream.client.response_rounds import drive
 from stepstream.client.response_stream import ResponseStream
 from stepstream.client.tools.toolbox import Toolbox
 from stepstream.errors import ProtocolError, StepStreamError
+from stepstream.fold.lifecycle import SETTLED_RUN
 from stepstream.fold.outcome import Outcome
 from stepstream.live.log_ids import ids_of
 from stepstream.live.processor import Processor
@@ -156,7 +157,7 @@ class ResponsesClient(ApiClient):
         try:
             yield stream
         except anyio.get_cancelled_exc_class():
-            if cancel_on_exit and stream.response_id:
+            if cancel_on_exit and stream.response_id and stream.status not in SETTLED_RUN:
                 await self._cancel_left(stream.response_id)
             raise
         finally:
@@ -167,8 +168,8 @@ class ResponsesClient(ApiClient):
             try:
                 await self.cancel(response_id)
             except StepStreamError as failure:
-                text, ids = "the response %s could not be cancelled", ids_of(ResponseKey(response_id))
-                _log.warning(text, response_id, exc_info=failure, extra=ids)
+                text, ids = "the response %s could not be cancelled: %s", ids_of(ResponseKey(response_id))
+                _log.warning(text, response_id, failure, extra=ids)  # mostly it has ended meanwhile
 
     def _resumed(self, response_id: str, after: int | None, seconds: float) -> AbstractAsyncContextManager[EventStream]:
         query = [("stream", "true"), *([] if after is None else [("starting_after", str(after))])]
