@@ -9,6 +9,7 @@ import pytest
 
 from stepstream import (
     JournalConflict,
+    JournalError,
     MemoryJournal,
     Processor,
     StreamFailed,
@@ -364,3 +365,46 @@ async def test_response_of_another_process_goes_on_with_the_run_it_answers():
     assert await run_ids(journal) == [response_streams.RESPONSE]
     assert alike(follower.changes) == alike([*told.changes, *rest.changes])
     assert (follower.outcome.status, follower.outcome.text) == ("completed", "Deep.")
+
+
+@pytest.mark.parametrize("method", ["open", "append"])
+async def test_failure_of_a_journal_is_one_of_the_run_and_says_what_failed(method: str):
+    class Broken(MemoryJournal):
+        async def open(self, *args: Any, **options: Any) -> Any:
+            if method == "open":
+                raise OSError("secret path")
+            return await super().open(*args, **options)
+
+        async def append(self, *args: Any, **options: Any) -> None:
+            raise OSError("secret path")
+
+    async with Processor(journal=Broken()) as processor:
+        with pytest.raises(JournalError, match=r"^the journal failed: OSError$") as caught:
+            await processor.run(stream())
+        assert isinstance(caught.value.__cause__, OSError)
+        outcome = await processor.run(stream(), journal=MemoryJournal())
+    assert outcome.text == "Fog over the bay"
+
+
+async def test_what_a_journal_refused_is_told_to_it_when_the_run_goes_on():
+    class Forgetful(MemoryJournal):
+        works = 1
+
+        async def append(self, *args: Any, **options: Any) -> None:
+            self.works -= 1
+            if self.works == -1:
+                raise OSError
+            await super().append(*args, **options)
+
+    journal = Forgetful()
+    opened = await journal.open("run_1", writer="another")
+    await journal.append(opened, [pack(opened, 1)])
+    async with Processor(journal=journal) as processor:
+        with pytest.raises(JournalError):
+            await processor.run(chunks_of(FIRST))
+        assert (await told_of(journal)).position == 1
+        await processor.run(chunks_of(SECOND))
+    follower = await told_by(journal.follow("run_1"))
+    assert follower.outcome is not None
+    assert follower.outcome.status == "completed"
+    assert follower.outcome.steps == {"step_1": processor.state.steps["step_1"].snapshot()}

@@ -11,10 +11,13 @@ Who writes a run opens it before. That gives a fence, higher than every one befo
 one is refused, so that two writers never mix. The readers' half of a journal is in the room of that name.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
+
+from stepstream.errors import JournalError, StepStreamError
 
 MAX_FRAMES: Final = 64
 """How many events a pack holds at most."""
@@ -141,6 +144,17 @@ class WritableJournal(Protocol):
         Raises:
             JournalConflict: somebody has opened the run since.
         """
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise what a journal raises that is not of stepstream as a `JournalError`; its own text stays in the cause."""
+    try:
+        yield
+    except StepStreamError:
+        raise
+    except Exception as exc:
+        raise JournalError(f"the journal failed: {type(exc).__name__}") from exc
 
 
 class RunPiece(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 
 from stepstream.errors import JournalConflict, JournalError
 from stepstream.fold.accumulator import Accumulator
-from stepstream.live.journal import HEARTBEAT, WritableJournal
+from stepstream.live.journal import HEARTBEAT, WritableJournal, translated_errors
 from stepstream.live.pending import Signal
 from stepstream.live.stream_tap import StreamTap
 
@@ -91,7 +91,8 @@ class Publisher:
         """Give a sign of life with one of the open runs; that which others have opened since is none."""
         for run in [run for tap in self._taps for run in tap.runs.values()]:
             try:
-                return await self._journal.append(run.opened, status=run.status)
+                with translated_errors():
+                    return await self._journal.append(run.opened, status=run.status)
             except JournalConflict:
                 continue
             except JournalError:

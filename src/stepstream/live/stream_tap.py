@@ -19,7 +19,7 @@ from stepstream.errors import JournalError
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.state import run_key
-from stepstream.live.journal import BLANK, MAX_FRAMES, RunStatus, WritableJournal
+from stepstream.live.journal import BLANK, MAX_FRAMES, RunStatus, WritableJournal, translated_errors
 from stepstream.live.run_opening import open_run
 from stepstream.live.run_tap import RunTap, block_of, block_of_frame, run_named
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
@@ -217,7 +217,8 @@ class StreamTap:
         if entry is not None:
             entry.note_folded(self.journal, held[-1].last if held else run.position)
         try:
-            await self.journal.append(opened, held, status=status, error=error)
+            with translated_errors():
+                await self.journal.append(opened, held, status=status, error=error)
         except JournalError as exc:
             self._end(run)
             self.failure = self.failure or exc
