@@ -152,7 +152,7 @@ class Chats(ABC):
         if before is not None and not before.is_done.is_set():
             raise Refused(409, "A run of this conversation goes on.")
         if before is not None and before.run is not None and posted.answers(before.asked):
-            turn = Turn(posted.for_run(before.run.id, before.asked))
+            turn = Turn(posted.for_run(before.run, before.asked))
             turn.go_on_with(before)
             frames, is_told = self._frames(turn, before.run.id, skips=True)
             async with frames:  # before anything comes

@@ -34,7 +34,6 @@ class AgUiChats(Chats):
         return from_http_agent(body)
 
     def form(self, posted: Posted) -> KitForm:
-        """Return a form that names run and thread as the page does, and leaves out the results that it gave itself."""
-        given = [one["toolCallId"] for one in posted.messages if one.get("role") == "tool" and "toolCallId" in one]
-        names = {"run_id": posted.body["runId"], "thread_id": posted.chat_id}
-        return AgUiForm(**names, parent_run_id=posted.run_id or "", given=given, show_errors=self.show_errors)
+        """Return a form that names run and thread as the page does, and knows what it has."""
+        names = {"run_id": posted.body["runId"], "thread_id": posted.chat_id, "parent_run_id": posted.run_id or ""}
+        return AgUiForm(**names, messages=posted.messages, show_errors=self.show_errors)

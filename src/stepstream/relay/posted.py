@@ -5,6 +5,8 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from stepstream.wire.objects import Run
+
 JSON: TypeAlias = dict[str, Any]
 
 ANSWERED: Final = {"output-available": "output", "output-error": "errorText"}
@@ -28,15 +30,18 @@ class Posted(msgspec.Struct, frozen=True, kw_only=True):
     """All that was posted."""
     run_id: str | None = None
     """The run that waits for these answers; None where a new one is to begin."""
+    thread_id: str | None = None
+    """The thread of that run, at the server."""
 
     def __repr__(self) -> str:
         return f"<Posted {self.chat_id} {len(self.messages)} messages, going on with {self.run_id}>"
 
-    def for_run(self, run_id: str, asked: set[str]) -> "Posted":
+    def for_run(self, run: Run, asked: set[str]) -> "Posted":
         """Return this as the answer to what a run asks for."""
         outputs = {key: value for key, value in self.outputs.items() if key in asked}
         approvals = {key: value for key, value in self.approvals.items() if key in asked}
-        return msgspec.structs.replace(self, run_id=run_id, outputs=outputs, approvals=approvals)
+        names = {"run_id": run.id, "thread_id": run.thread_id or None}
+        return msgspec.structs.replace(self, outputs=outputs, approvals=approvals, **names)
 
     def answers(self, asked: set[str]) -> bool:
         """Return whether all that is asked for has an answer here."""

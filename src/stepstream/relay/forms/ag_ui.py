@@ -5,8 +5,8 @@ id; what came of a call is a tool message, `<call>/result`; a thought is a reaso
 that finishes with an interrupt, and what follows is a run of its own, which names the first as its parent.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -20,6 +20,8 @@ from stepstream.wire.objects import Run
 from stepstream.wire.sse import Frame
 from stepstream.wire.tool_calls import AnyToolCall
 
+JSON: TypeAlias = dict[str, Any]
+
 MASKED: Final = "An error occurred."
 """What is said of an error instead of the server's own words, which may be nobody's business."""
 
@@ -32,17 +34,18 @@ class AgUiWords(KitWords):
     """What AG-UI has words for."""
 
     def __init__(
-        self, run_id: str, thread_id: str, parent_run_id: str, given: Collection[str], *, show_errors: bool
+        self, run_id: str, thread_id: str, parent_run_id: str, messages: Sequence[JSON], *, show_errors: bool
     ) -> None:
         super().__init__()
         self._going_on_as = run_id if parent_run_id else ""
-        self._given = given
+        self._messages = messages
+        self._given = {one.get("toolCallId") for one in messages if one.get("role") == "tool"}
         self._run_id, self._thread_id, self._show_errors = parent_run_id or run_id, thread_id, show_errors
         self._now = run_id
         """The id of the run that is open for the client."""
         self._history: list[Part | Shown] | None = None
         """What was told of a state that is joined, while it is told."""
-        self._state: dict[str, Any] = {}
+        self._state: JSON = {}
 
     def begin(self, run_id: str, thread_id: str, status: str, asked: str) -> None:
         """Open the run."""
@@ -61,7 +64,7 @@ class AgUiWords(KitWords):
         """Say what was told, and what is open."""
         history, self._history = self._history or [], None
         self._say("STATE_SNAPSHOT", snapshot=self._state)
-        self._say("MESSAGES_SNAPSHOT", messages=_messages(history))
+        self._say("MESSAGES_SNAPSHOT", messages=self._merged(_messages(history)))
         self.resume(outline.steps.values(), outline.open_parts)
 
     def step(self, step: OpenStep, *, is_new: bool = False, is_over: bool = False) -> None:
@@ -157,6 +160,12 @@ class AgUiWords(KitWords):
         """Say an error."""
         self._say("RUN_ERROR", message=REASONS.get(reason, reason), code=reason)
 
+    def _merged(self, told: Sequence[JSON]) -> list[JSON]:
+        """Return the conversation: a client forgets what a snapshot does not have."""
+        ours = {one["id"]: one for one in told if one.get("toolCallId") not in self._given}
+        theirs = {one.get("id"): one for one in self._messages}
+        return [ours.pop(key, one) for key, one in theirs.items()] + list(ours.values())
+
     def _start_run(self, asked: str) -> None:
         self._now = (asked and self._going_on_as) or self._run_id + asked
         self._going_on_as = "" if asked else self._going_on_as
@@ -167,15 +176,15 @@ class AgUiWords(KitWords):
         self.frames.append(Frame(data=msgspec.json.encode({"type": kind, **fields})))
 
 
-def _result(call: Shown) -> dict[str, Any]:
+def _result(call: Shown) -> JSON:
     content = "" if call.result is None else as_text(call.result)
     return {"messageId": f"{call.id}/result", "toolCallId": call.id, "content": content, "role": "tool"}
 
 
-def _messages(history: Sequence[Part | Shown]) -> list[dict[str, Any]]:
+def _messages(history: Sequence[Part | Shown]) -> list[JSON]:
     """Return the messages that a client would have, had it seen all this: results stand behind the calls of a step."""
-    messages: dict[str, dict[str, Any]] = {}
-    results: dict[str, list[dict[str, Any]]] = {}
+    messages: dict[str, JSON] = {}
+    results: dict[str, list[JSON]] = {}
     owners: dict[str, str] = {}
     for one in history:
         if isinstance(one, Shown):
@@ -196,8 +205,8 @@ class AgUiForm(KitForm):
     """One run in AG-UI. Words of errors are masked unless `show_errors`.
 
     `run_id` and `thread_id` are what the client calls it, by default what the server does. With `parent_run_id` the
-    client has had the run of that name, which waits, and `run_id` is that of its going on. `given` are the ids of calls
-    whose results the client gave, and has.
+    client has had the run of that name, which waits, and `run_id` is that of its going on. `messages` are those of the
+    conversation before, as the client has them: who joins is told them, too, and no result that it gave itself.
     """
 
     def __init__(
@@ -206,10 +215,10 @@ class AgUiForm(KitForm):
         thread_id: str = "",
         *,
         parent_run_id: str = "",
-        given: Collection[str] = (),
+        messages: Sequence[JSON] = (),
         show_errors: bool = False,
     ) -> None:
-        super().__init__(AgUiWords(run_id, thread_id, parent_run_id, given, show_errors=show_errors))
+        super().__init__(AgUiWords(run_id, thread_id, parent_run_id, messages, show_errors=show_errors))
 
 
 AG_UI: Final = FormKind(name="ag-ui", make=AgUiForm, has_cursor=False, done=())

@@ -1,0 +1,77 @@
+"""Pages of the kits over HTTP: `useChat`'s own Chat, `HttpAgent`, and a FastAPI application."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from tests.support import kit_server
+from tests.support.json_values import JSON
+from tests.support.kit_clients import FOLDER, needs_node
+
+pytestmark = [pytest.mark.slow, needs_node]
+
+SCRIPT = Path(kit_server.__file__).with_name("kit_pages.mjs")
+
+
+def acted(act: str, scenario: str, pace: float | str = "fast") -> Any:
+    """Return what the pages of an act hold in the end."""
+    script = FOLDER / "kit_pages.mjs"
+    shutil.copy(SCRIPT, script)
+    serving = kit_server.kit_server(scenario, pace)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serving) as address:
+        done = subprocess.run(["node", str(script), address, act], capture_output=True, timeout=60, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def parts(page: JSON, kind: str) -> list[JSON]:
+    return [one for message in page["messages"] for one in message["parts"] if one["type"] == kind]
+
+
+@pytest.mark.parametrize(("scenario", "rounds"), [("function", 1), ("parallel-functions", 1), ("tool-rounds", 3)])
+def test_tools_of_the_page_are_answered_once_and_the_message_goes_on(scenario: str, rounds: int):
+    page = acted("tools", scenario)
+    assert page["posts"] == ["POST /api/chat"] * (rounds + 1)
+    assert [one["role"] for one in page["messages"]] == ["user", "assistant"]
+    calls = [one for one in page["messages"][1]["parts"] if one["type"].startswith("tool-")]
+    assert {one["output"] for one in calls} == {"7 m"}
+    assert len(parts(page, "text")) == 2  # the user's, and one answer
+    assert page["error"] is None
+
+
+def test_approval_of_the_page_goes_back():
+    page = acted("approval", "mcp")
+    assert page["posts"] == ["POST /api/chat"] * 2
+    [call] = parts(page, "dynamic-tool")
+    assert call["output"] == '{"berth": "N4", "free_until": "Sunday"}'
+
+
+def test_page_that_comes_back_has_the_message_once():
+    first, again, fresh, late = acted("resume", "message", 40)["pages"]
+    assert again == fresh == late == first
+    assert [one["role"] for one in first["messages"]] == ["user", "assistant"]
+    assert parts(first, "text")[-1]["state"] == "done"
+
+
+def test_stop_ends_the_run_for_the_page_that_came_back_too():
+    got = acted("stop", "message", 40)
+    assert got["stopped"] == 204
+    for page in got["pages"]:
+        assert page["status"] == "ready"
+        assert parts(page, "text")[-1]["state"] == "done"
+        assert len(parts(page, "text")[-1]["text"]) < 90
+
+
+def test_agents_answer_interrupts_and_go_on():
+    held = acted("agents", "parallel-functions")
+    for one in held.values():
+        assert one["ends"] == ["interrupt", "success"]
+        roles = [message["role"] for message in one["messages"]]
+        assert roles == ["user", "assistant", *["tool"] * 5, "assistant"]
+        assert {message["content"] for message in one["messages"] if message["role"] == "tool"} == {"7 m"}
+        assert one["state"]["run"]["status"] == "completed"
