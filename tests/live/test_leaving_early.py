@@ -109,3 +109,23 @@ def test_stream_does_not_keep_the_subscribers_that_it_has_met():
         fanout.dispatch(RunTransition("x", number, None, "", None, None, "in_progress", False, "", begun))
         mailbox.close()
     assert len(fanout.pending) <= MAX_FOUND
+
+
+async def grouped(failure: Exception | None) -> AsyncIterator[Any]:
+    """A source that yields inside a task group."""
+    async with anyio.create_task_group():
+        try:
+            for event in events([run("in_progress"), run("completed"), DONE]):
+                yield event
+        finally:
+            if failure is not None:
+                raise failure
+
+
+@pytest.mark.parametrize("failure", [None, OSError("canary")])
+async def test_generator_that_yields_inside_a_task_group_is_left_at_done(
+    failure: Exception | None, caplog: pytest.LogCaptureFixture
+):
+    async with Processor() as processor:
+        assert (await processor.run(grouped(failure))).status == "completed"
+    assert ("a source failed when it was closed after done" in caplog.text) == (failure is not None)

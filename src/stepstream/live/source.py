@@ -65,7 +65,7 @@ async def open_source(source: Source) -> AsyncIterator[AsyncIterator[Any]]:
             stack.push_async_callback(_close, getattr(found, kind.close))
         items = _iterated(kind.items, found)
         if hasattr(items, "aclose"):
-            stack.push_async_callback(items.aclose)
+            stack.push_async_callback(_leave, items)
         if kind.close:
             await check_status(found, items)
         yield items
@@ -92,6 +92,16 @@ def _iterated(items: Callable[[Any], AsyncIterator[Any]], found: Any) -> AsyncIt
         raise
     except Exception as exc:
         raise translate_source_error(exc) from exc
+
+
+async def _leave(items: Any) -> None:
+    """Close an iterator. A generator that yields inside a task group is left by a group, which is no failure."""
+    try:
+        await items.aclose()
+    except BaseExceptionGroup as group:
+        failures = group.split(GeneratorExit)[1]
+        if failures is not None:
+            raise failures from None
 
 
 async def _close(close: Callable[[], Any]) -> None:
