@@ -1,11 +1,14 @@
 """Read a request with a bound, answer with a body, send a stream until it ends or its client leaves."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, MutableMapping
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, MutableMapping
 from contextlib import aclosing
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl
 
 import anyio
+
+from stepstream.live.coroutines import first_step
 
 Message: TypeAlias = MutableMapping[str, Any]
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -96,7 +99,7 @@ async def send_stream(
         tasks.start_soon(_cancel_on_disconnect, receive, tasks.cancel_scope)
         try:
             async with aclosing(chunks):
-                await _send_chunks(send, chunks, headers or {}, write_timeout)
+                await _send_chunks(_TimedSend(send, tasks.cancel_scope, write_timeout), chunks, headers or {})
         except Exception as exc:  # noqa: BLE001 - raised below, outside of the group
             failure = exc
         tasks.cancel_scope.cancel()
@@ -104,26 +107,47 @@ async def send_stream(
         raise failure
 
 
-async def _send_chunks(
-    send: Send, chunks: AsyncGenerator[bytes], headers: Mapping[str, str], within: float | None
-) -> None:
+async def _send_chunks(send: "_TimedSend", chunks: AsyncGenerator[bytes], headers: Mapping[str, str]) -> None:
     of_stream = {"content-type": "text/event-stream", "cache-control": "no-store"}
-    if not await _is_sent(send, _start(200, {**of_stream, **headers}), within):
+    if not await send.is_sent(_start(200, {**of_stream, **headers})):
         return
     async for chunk in chunks:
-        if not await _is_sent(send, {"type": "http.response.body", "body": chunk, "more_body": True}, within):
+        if not await send.is_sent({"type": "http.response.body", "body": chunk, "more_body": True}):
             return
-    await _is_sent(send, {"type": "http.response.body", "body": b""}, within)
+    await send.is_sent({"type": "http.response.body", "body": b""})
 
 
-async def _is_sent(send: Send, message: Message, within: float | None) -> bool:
-    """Send a message, and return whether the client is still there to take it."""
-    try:
-        with anyio.fail_after(within):
-            await send(message)
-    except OSError:  # a TimeoutError is one
-        return False
-    return True
+class _TimedSend:
+    """Sends messages, and cancels `scope`, which it is called in, where one is not taken within `limit` seconds.
+
+    A server mostly takes a message without waiting: then no deadline is set.
+    """
+
+    def __init__(self, send: Send, scope: anyio.CancelScope, limit: float | None) -> None:
+        self._send = send
+        self._scope = scope
+        self._limit = limit
+
+    async def is_sent(self, message: Message) -> bool:
+        """Send a message, and return whether the client is still there to take it."""
+        sending = self._send(message)
+        try:
+            if self._limit is None or not isinstance(sending, Coroutine):
+                await sending
+            else:
+                await self._finish(first_step(sending), self._limit)
+        except StopIteration:
+            return True  # at its first step
+        except OSError:
+            return False
+        return True
+
+    async def _finish(self, sending: Awaitable[Any], limit: float) -> None:
+        self._scope.deadline = anyio.current_time() + limit
+        try:
+            await sending
+        finally:
+            self._scope.deadline = math.inf
 
 
 async def _cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
