@@ -1,7 +1,7 @@
 """What says that a stream has ended though it has no name."""
 
-from stepstream import Frame
-from stepstream.wire.ending import decides_end, is_unnamed_done, kind_of, unnamed_error
+from stepstream import Frame, FrameDecoder, decode_event
+from stepstream.wire.ending import decides_end, ends_stream, is_unnamed_done, kind_of, unnamed_error
 from tests.support.tables import each_row
 
 
@@ -77,3 +77,20 @@ def test_unknown_event_is_named_by_what_it_calls_itself(name: str, data: bytes, 
 )
 def test_error_that_lacks_its_blank_line_counts_unless_its_data_was_cut(data: bytes, counts: bool):
     assert decides_end(Frame("error", data)) is counts
+
+
+@each_row(
+    ("block", "ends"),
+    [
+        (b"event: done\ndata: [DONE]\n\n", True),
+        (b"event: error\ndata: {}\n\n", True),
+        (b"data: [DONE]\n\n", True),
+        (b'data: {"error": {"message": "fog"}}\n\n', True),
+        (b"data: {}\n\n", False),
+        (b"event: thread.dream\ndata: [DONE]\n\n", False),
+        (b'event: thread.run.completed\ndata: {"id": "run_1"}\n\n', False),
+    ],
+)
+def test_what_says_how_a_stream_ends_says_nothing_of_a_run(block: bytes, ends: bool):
+    [frame] = FrameDecoder().feed(block)
+    assert ends_stream(decode_event(frame)) is ends

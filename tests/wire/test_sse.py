@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from stepstream.errors import FrameTooLarge
-from stepstream.wire.sse import Frame, FrameDecoder, encode_comment, encode_frame
+from stepstream.wire.sse import Frame, FrameDecoder, encodable, encode_comment, encode_frame
 from tests.support.byte_chunks import pieces
 from tests.support.tables import each_row
 
@@ -513,3 +513,15 @@ def test_comment_is_encoded_line_by_line(comment: str, block: bytes) -> None:
 @each_row("comment", ["", "a", "a\n\ndata: b\n\n", "a\r\rdata: b\r\r", "a\r\n\r\nid: 5"])
 def test_comment_decodes_to_nothing(comment: str) -> None:
     assert decoded([encode_comment(comment)]) == ([], None, "")
+
+
+@each_row(
+    ("frame", "can_be"),
+    [
+        (Frame("thread.run", b"{}", "7"), Frame("thread.run", b"{}", "7")),
+        (Frame("a\nb\ud800", b"\xff", "1\r2\0"), Frame("a\ufffdb\ufffd", b"\xef\xbf\xbd", "1\ufffd2\ufffd")),
+        (Frame("x", "é".encode()), Frame("x", "é".encode())),
+    ],
+)
+def test_frame_that_no_parser_gives_is_made_one_that_lines_can_hold(frame: Frame, can_be: Frame):
+    assert encodable(frame) == can_be
