@@ -5,8 +5,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,8 @@ _NUMBERS = count(1)
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        port = int(probe.getsockname()[1])
+        return port if port < 55_000 else port - 30_000  # a cluster has a second one, 10,000 above
 
 
 class ValkeyProcess:
@@ -86,6 +87,54 @@ def valkey(*options: str) -> Iterator[ValkeyProcess]:
             yield server
         finally:
             server.kill()
+
+
+class ValkeyCluster:
+    """Three masters with a replica each: `nodes` are the masters, then the replicas."""
+
+    def __init__(self, nodes: Sequence[ValkeyProcess]) -> None:
+        self.nodes = nodes
+
+    @property
+    def url(self) -> str:
+        return self.nodes[0].url
+
+    def join(self) -> None:
+        """Make one cluster of the nodes, and wait until it serves."""
+        ids = [node.ask(b"CLUSTER", b"MYID").split(b"\r\n")[1] for node in self.nodes]
+        for number, node in enumerate(self.nodes):
+            node.ask(b"CLUSTER", b"SET-CONFIG-EPOCH", b"%d" % (number + 1))
+            node.ask(b"CLUSTER", b"MEET", b"127.0.0.1", b"%d" % self.nodes[0].port)
+        for number, (first, last) in enumerate([(0, 5460), (5461, 10922), (10923, 16383)]):
+            self.nodes[number].ask(b"CLUSTER", b"ADDSLOTSRANGE", b"%d" % first, b"%d" % last)
+        until(lambda: all(node.ask(b"CLUSTER", b"NODES").count(b"127.0.0.1") == 6 for node in self.nodes))
+        for number in range(3):
+            until(lambda n=number: self.nodes[n + 3].ask(b"CLUSTER", b"REPLICATE", ids[n]).startswith(b"+OK"))
+        until(lambda: all(b"cluster_state:ok" in node.ask(b"CLUSTER", b"INFO") for node in self.nodes))
+        until(lambda: all(b"master_link_status:up" in node.ask(b"INFO", b"replication") for node in self.nodes[3:]))
+
+    def master_of(self, key: str) -> ValkeyProcess:
+        """Return the node that serves a key."""
+        slot = self.nodes[0].ask(b"CLUSTER", b"KEYSLOT", key.encode())[1:].strip()
+        return self.nodes[sum(int(slot) >= first for first in (5461, 10923))]
+
+
+def until(is_so: Callable[[], bool], limit: float = 20) -> None:
+    """Return when something is so on servers."""
+    end = time.monotonic() + limit
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@contextmanager
+def valkey_cluster() -> Iterator[ValkeyCluster]:
+    """Give a cluster of one's own."""
+    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"]
+    with ExitStack() as stack:
+        cluster = ValkeyCluster([stack.enter_context(valkey(*options)) for _ in range(6)])
+        cluster.join()
+        yield cluster
 
 
 def fresh_namespace() -> str:

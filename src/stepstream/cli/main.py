@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
+    _name_source(parser, options)
     if options.command is None:
         parser.print_help()
         return USAGE
@@ -53,6 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_traceback(error)
         write_error(_error_line(error, getattr(options, "source", "")))
         return status_of(error)
+
+
+def _name_source(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Let a journal be the source. Exactly one is to be named."""
+    journal = getattr(options, "journal", None)
+    if "source" in options and (options.source is None) == (journal is None):
+        parser.error("expected a SOURCE, or --journal URL --run ID, and not both")
+    if journal is not None:
+        options.source = journal
 
 
 def _release_output() -> None:
@@ -115,7 +125,11 @@ def _command(options: argparse.Namespace) -> Callable[[], Awaitable[int | None]]
 def _reading(options: argparse.Namespace) -> dict[str, Any]:
     """Return how SOURCE is to be read, and what a URL is asked with."""
     request = RequestOptions(
-        method=options.method, json=options.json, header=tuple(options.header), api_key_env=options.api_key_env
+        method=options.method,
+        json=options.json,
+        header=tuple(options.header),
+        api_key_env=options.api_key_env,
+        run=getattr(options, "run", None),
     )
     return {"chunk_size": options.chunk_size, "speed": options.speed, "request": request}
 
@@ -149,6 +163,8 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", parents=[common], help="report every deviation from the protocol")
     for command, speed in ((watch, "1"), (cat, "max"), (record, "1"), (check, "max")):
         _add_source(command, speed)
+    for command in (watch, cat, record):
+        _add_journal(command)
     watch.add_argument("--plain", action="store_true", help=PLAIN)
     watch.add_argument("--redact", action="store_true", help="hide prompts, arguments and outputs")
     _add_simulate(commands.add_parser("simulate", parents=[common], help="serve the simulator"))
@@ -172,7 +188,9 @@ def _add_simulate(command: argparse.ArgumentParser) -> None:
 
 def _add_source(command: argparse.ArgumentParser, speed: str) -> None:
     """Add SOURCE to a command, how it is read, a recording at `speed` by default, and how a URL is asked."""
-    command.add_argument("source", metavar="SOURCE", help="a URL, a file, a recording, or - for standard input")
+    command.add_argument(
+        "source", nargs="?", metavar="SOURCE", help="a URL, a file, a recording, or - for standard input"
+    )
     command.add_argument(
         "--chunk-size", type=_chunk_size, default=CHUNK_SIZE, metavar="BYTES", help="read so many bytes at once"
     )
@@ -186,6 +204,17 @@ def _add_source(command: argparse.ArgumentParser, speed: str) -> None:
     request.add_argument(
         "--api-key-env", metavar="[HEADER:]VARIABLE", help="the variable that holds the key: sent as a bearer token"
     )
+
+
+def _add_journal(command: argparse.ArgumentParser) -> None:
+    """Add what is read in place of SOURCE: a run in a journal."""
+    journal = command.add_argument_group("in place of SOURCE")
+    journal.add_argument(
+        "--journal",
+        metavar="URL",
+        help="redis://… or rediss://…, with a namespace after #; the password is in STEPSTREAM_JOURNAL_PASSWORD",
+    )
+    journal.add_argument("--run", metavar="ID", help="the run of it, which is followed to its end")
 
 
 def _chunk_size(text: str) -> int:

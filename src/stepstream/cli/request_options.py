@@ -5,10 +5,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from stepstream.cli.exits import UsageError
+from stepstream.cli.journal_source import is_journal
 from stepstream.cli.source import is_url
 from stepstream.sources.options import check_json, validated_headers
 
@@ -27,12 +29,23 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
     api_key_env: str | None = None
     """The variable that holds the key, maybe after the header for it and a colon."""
 
+    run: str | None = None
+    """The run of a journal."""
+
     def options(self, source: str) -> dict[str, Any]:
         """Return the arguments of `connect` for `source`.
 
         Raises:
             UsageError: an option cannot be used, or the source is no URL.
         """
+        if is_journal(source):
+            if self.run is None or self != RequestOptions(run=self.run):
+                raise UsageError("a journal is asked for a run: expected --run ID, and no other option of a request")
+            if urlsplit(source).password is not None:
+                raise UsageError("no password on the command line: expected it in STEPSTREAM_JOURNAL_PASSWORD")
+            return {"run_id": self.run}
+        if self.run is not None:
+            raise UsageError("--run is for a journal: expected --journal URL")
         if self == RequestOptions():
             return {}
         if not is_url(source):

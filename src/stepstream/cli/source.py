@@ -1,10 +1,11 @@
-"""SOURCE on the command line: a URL, a file, a recording, or `-` for standard input."""
+"""SOURCE on the command line: a URL, a file, a recording, a run in a journal, or `-` for standard input."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from stepstream.cli.journal_source import followed_run, is_journal
 from stepstream.errors import TransportError
 from stepstream.sources.files import read_standard_input
 from stepstream.sources.recording import replay
@@ -39,13 +40,17 @@ async def named(
 ) -> AsyncIterator[AsyncIterable[bytes]]:
     """Open the source that `source` names, and give its bytes in chunks of at most `chunk_size`.
 
-    A recording comes at `speed` times its own pace. A URL is asked with the `request` options of `connect`.
+    A recording comes at `speed` times its own pace. A URL is asked with the `request` options of `connect`, a journal
+    for its `run_id`.
     """
-    if is_url(source):
+    options = request or {}
+    if is_journal(source):
+        async with followed_run(source, options["run_id"]) as chunks:
+            yield _in_pieces(chunks, chunk_size)
+    elif is_url(source):
         _check_url(source)
         from stepstream.sources.http import connect
 
-        options = request or {}
         # tried once only: a user who waits in front of it can run the command again
         async with connect(source, attempts=1, reconnect=False, **options) as stream:
             yield _in_pieces(aiter(stream), chunk_size)

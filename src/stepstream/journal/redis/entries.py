@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, cast
 
-from stepstream.errors import JournalFailed
 from stepstream.journal.run_info import RunInfo
 from stepstream.live.journal import Checkpoint, Pack, RunStatus
 
@@ -20,7 +19,7 @@ class Mark(NamedTuple):
 
 def entries_of(answer: Any) -> Iterator[Pack | Mark]:
     """Yield the entries of a run."""
-    for entry_id, fields in _checked(answer):
+    for entry_id, fields in answer:
         fence, _, last = entry_id.partition(b"-")
         if fields[0] == b"f":
             yield Mark(int(fence), int(fields[1]), int(fields[3]))
@@ -29,9 +28,8 @@ def entries_of(answer: Any) -> Iterator[Pack | Mark]:
             yield Pack(int(fence), int(last) - count + 1, count, fields[3])
 
 
-def info_of(run_id: str, answer: Any) -> RunInfo | None:
+def info_of(run_id: str, told: Sequence[bytes]) -> RunInfo | None:
     """Return what a run is, None where it is not there."""
-    told: Sequence[bytes] = _checked(answer)
     if not told:
         return None
     status, opened, ended, error, _, _, seen, fence, position, now = told
@@ -47,19 +45,12 @@ def info_of(run_id: str, answer: Any) -> RunInfo | None:
     )
 
 
-def place_of(answer: Any) -> tuple[int, int, int]:
+def place_of(told: Any) -> tuple[int, int, int]:
     """Return the fence of a run's newest writer, the position before its first event, and that of the newest."""
-    told = _checked(answer)
     return (int(told[4]), int(told[5]), int(told[8])) if told else (0, 0, 0)
 
 
 def checkpoint_of(answer: Any) -> Checkpoint | None:
     """Return the checkpoint of a run, from its fields."""
-    fence, last, data = _checked(answer)
+    fence, last, data = answer
     return None if data is None else Checkpoint(int(fence), int(last), data)
-
-
-def _checked(answer: Any) -> Any:
-    if isinstance(answer, Exception):
-        raise JournalFailed("the server refuses to say what it has of a run") from answer
-    return answer

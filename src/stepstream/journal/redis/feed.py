@@ -142,7 +142,7 @@ class PartitionReader:
                 await anyio.sleep(delay_after(failures))
 
     async def _begin(self) -> None:
-        [newest] = await self._link.call([Command(b"XREVRANGE", (self._wake, "+", "-", "COUNT", 1))])
+        [newest] = await self._link.ask([Command(b"XREVRANGE", (self._wake, "+", "-", "COUNT", 1))])
         self._cursor = newest[0][0] if newest else b"0-0"
         self._looked_at = anyio.current_time()
         self._ready.set()
@@ -152,7 +152,7 @@ class PartitionReader:
         rest = max(self._looked_at + LOOK_EVERY - anyio.current_time(), 0)
         block = ("BLOCK", int(rest * 1000)) if rest >= 0.001 else ()
         asked = Command(b"XREAD", ("COUNT", MAX_WAKES, *block, "STREAMS", self._wake, self._cursor))
-        [found] = await self._link.call([asked], rest)
+        [found] = await self._link.ask([asked], rest)
         wakes = (found or {}).get(self._wake.encode(), ())
         for entry_id, fields in wakes:
             self._cursor = entry_id
@@ -162,7 +162,7 @@ class PartitionReader:
         if late >= 0:
             self._told |= dict.fromkeys(self.feeds, "s")
         if late >= LOOK_EVERY or len(wakes) == MAX_WAKES:  # there may have been more, which are gone
-            [all_runs] = await self._link.call([Command(b"ZRANGE", (self._runs, 0, -1))])
+            [all_runs] = await self._link.ask([Command(b"ZRANGE", (self._runs, 0, -1))])
             self._told |= dict.fromkeys([one.decode() for one in all_runs], "s")
         wanted = [run_id for run_id, kind in self._told.items() if kind == "s" or run_id in self.feeds]
         for start in range(0, len(wanted), MAX_RUNS):
@@ -173,12 +173,12 @@ class PartitionReader:
 
     async def _update(self, run_ids: Sequence[str], is_look: bool) -> None:
         """Read what is new of runs, and say what they are. What is asked first is told last: it holds by then."""
-        answers = await self._link.call([script(scripts.TELL, self._layout.keys(one)) for one in run_ids])
+        answers = await self._link.ask([script(scripts.TELL, self._layout.keys(one)) for one in run_ids])
         infos = dict(zip(run_ids, map(info_of, run_ids, answers), strict=True))
         behind = [feed for one in run_ids if (feed := self._follow(one, infos[one], is_look)) is not None]
         while behind:
             asked = [self._next(feed) for feed in behind]
-            answers = await self._link.call(asked)
+            answers = await self._link.ask(asked)
             for feed, answer in zip(behind, answers, strict=True):
                 feed.add(entries_of(answer))
             behind = [

@@ -8,6 +8,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
@@ -27,6 +28,8 @@ from stepstream.journal.run_info import RunInfo
 from stepstream.live.journal import Held, Opened, RunStatus
 
 PASSWORD_VARIABLE: Final = "STEPSTREAM_JOURNAL_PASSWORD"
+NAMESPACE: Final = "stepstream"
+PARTITIONS: Final = 16
 KEEP: Final = 3_600.0
 KEEP_UNWORKED: Final = 7 * 86_400.0
 MAX_RUN_BYTES: Final = 64 * 2**20
@@ -39,7 +42,8 @@ class RedisJournal(Journal):
 
     `url` is `redis://[user[:password]@]host[:port][/db]`, `rediss://` with TLS, of a single server or any of a cluster.
     Without a password there, `password` is it, or the variable `STEPSTREAM_JOURNAL_PASSWORD`. All processes need the
-    same `namespace` and number of `partitions`, which are spread over a cluster.
+    same `namespace` and number of `partitions`, which are spread over a cluster: by default as many as the journal has,
+    16 in a new one.
 
     Ended runs are kept for `keep` seconds, others for `keep_unworked` after the last sign of their writer; an open one
     is trimmed behind its checkpoint beyond `max_run_bytes`. What is written counts once `replicas` have it: without,
@@ -52,8 +56,8 @@ class RedisJournal(Journal):
         self,
         url: str,
         *,
-        namespace: str = "stepstream",
-        partitions: int = 16,
+        namespace: str = NAMESPACE,
+        partitions: int | None = None,
         keep: float = KEEP,
         keep_unworked: float = KEEP_UNWORKED,
         max_run_bytes: int = MAX_RUN_BYTES,
@@ -63,15 +67,15 @@ class RedisJournal(Journal):
         password: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        if partitions < 1 or on_outage not in ("raise", "go on"):
+        if (partitions is not None and partitions < 1) or on_outage not in ("raise", "go on"):
             expected = "partitions of at least 1 and on_outage 'raise' or 'go on'"
-            raise ValueError(f"expected {expected}, got {partitions!r} and {on_outage!r}")
+            raise ValueError(f"expected {expected}, got {partitions!r}, {on_outage!r}")
         if not namespace or set("{}") & set(namespace):
             raise ValueError(f"expected a namespace without braces, got {namespace!r}")
         self.missing = 0
         """How many events are not in the journal, since it could not be written and `on_outage` is "go on"."""
         self._address = Address(url, password or os.environ.get(PASSWORD_VARIABLE), ssl_context)
-        self._layout = Layout(namespace, partitions)
+        self._layout = Layout(namespace, partitions or 0)  # 0: it is not known yet
         self._bounds = Bounds(max_run_bytes, int(keep * 1000), int(keep_unworked * 1000))
         self._replicas, self._outage_timeout, self._on_outage = replicas, outage_timeout, on_outage
         self._runs: dict[str, RunWriter] = {}
@@ -102,21 +106,31 @@ class RedisJournal(Journal):
 
     async def _begin(self) -> None:
         """Connect, and check that what is there is as it is here."""
-        layout, servers = self._layout, Servers(self._address, self._group)
+        servers = Servers(self._address, self._group)
         await servers.begin()
+        settings = Link(servers, self._layout.settings)
+        layout = self._layout = await self._stored_layout(settings)
         replicas = int(servers.is_cluster) if self._replicas is None else self._replicas
+        restored = partial(settings.ask, [Command(b"SET", (layout.settings, layout.partitions, "NX"))])
         wakes = [layout.wake(partition) for partition in range(layout.partitions if servers.is_cluster else 1)]
-        self._lanes = [Lane(Link(servers, wake), replicas, self._outage_timeout) for wake in wakes]
+        self._lanes = [Lane(Link(servers, wake), replicas, self._outage_timeout, restored) for wake in wakes]
         for lane in self._lanes:
             self._group.start_soon(lane.run)
         self._queries = Queries(layout, [Link(servers, wake) for wake in wakes], self._outage_timeout)
         self._watching = Watching(layout, servers, self._queries, self._group)
-        asked = [Command(b"SET", (layout.settings, layout.partitions, "NX")), Command(b"GET", (layout.settings,))]
-        refused, found = await Link(servers, layout.settings).call(asked)
-        if isinstance(found, Exception):
-            raise JournalFailed(f"the server at {self._address} refuses to be written to") from refused
-        if int(found) != layout.partitions:
-            raise ValueError(f"expected the {int(found)} partitions that the journal has, got {layout.partitions}")
+
+    async def _stored_layout(self, settings: Link) -> Layout:
+        """Return the layout with the number of partitions that the journal has.
+
+        Raises:
+            ValueError: it is another than was asked for.
+        """
+        key, wanted = self._layout.settings, self._layout.partitions
+        asked = [Command(b"SET", (key, wanted or PARTITIONS, "NX")), Command(b"GET", (key,))]
+        _, found = await settings.ask(asked)
+        if wanted not in (0, int(found)):
+            raise ValueError(f"expected the {int(found)} partitions that the journal has, got {wanted}")
+        return Layout(self._layout.namespace, int(found))
 
     async def open(self, run_id: str, *, writer: str, after: int = 0) -> Opened:
         """Open a run for writing."""

@@ -4,7 +4,7 @@ One batch is in flight at a time, and what comes meanwhile is the next: the more
 After a failure nothing is known of what the batch did, so each run is looked at before it goes on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import anyio
@@ -26,15 +26,21 @@ WAKES: Final = 1_000
 
 
 class Lane:
-    """Sends runs over a link. `replicas` must have a batch before it counts as acknowledged."""
+    """Sends runs over a link. `replicas` must have a batch before it counts as acknowledged.
 
-    def __init__(self, link: Link, replicas: int, outage_timeout: float) -> None:
+    `restore` writes again what is of no run. It is called before a run is that a server has lost.
+    """
+
+    def __init__(
+        self, link: Link, replicas: int, outage_timeout: float, restore: Callable[[], Awaitable[object]]
+    ) -> None:
         self.waiting = 0
         """The bytes that are not acknowledged."""
         self.changed = Signal()
         """Notified whenever something was acknowledged or given up."""
         self._link = link
         self._replicas = replicas
+        self._restore = restore
         self._outage_timeout = outage_timeout
         self._noted: dict[RunWriter, None] = {}
         self._news = Signal()
@@ -71,6 +77,8 @@ class Lane:
         Raises:
             JournalFailed: it is not known what was.
         """
+        if any(run.is_lost for run in noted):
+            await self._restore()
         planned = [(run, step) for run in noted for step in run.plan()]
         if not planned:
             return

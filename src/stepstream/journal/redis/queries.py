@@ -30,9 +30,7 @@ class Queries:
             JournalFailed: there is none.
         """
         link = self._links[self._layout.partition(run_id) % len(self._links)]
-        [answer] = await self._retried(partial(link.call, [command]))
-        if isinstance(answer, Exception):
-            raise JournalFailed(f"the server refuses what is asked of run {run_id}: {answer}") from answer
+        [answer] = await self._retried(partial(link.ask, [command]))
         return answer
 
     async def run(self, run_id: str) -> RunInfo | None:
@@ -49,7 +47,7 @@ class Queries:
         for partition in range(self._layout.partitions):
             link = self._links[partition % len(self._links)]
             key = self._layout.runs(partition)
-            [ids] = await self._retried(partial(link.call, [Command(b"ZRANGE", (key, 0, -1))]))
+            [ids] = await self._retried(partial(link.ask, [Command(b"ZRANGE", (key, 0, -1))]))
             names = [one.decode() for one in ids]
             for start in range(0, len(names), MAX_RUNS):
                 found += await self._some(link, key, names[start : start + MAX_RUNS])
@@ -58,10 +56,10 @@ class Queries:
     async def _some(self, link: Link, key: str, names: list[str]) -> list[RunInfo]:
         """Return what some runs are, and strike those off the list that are gone."""
         asked = [script(scripts.TELL, self._layout.keys(one)) for one in names]
-        infos = list(map(info_of, names, await self._retried(partial(link.call, asked))))
+        infos = list(map(info_of, names, await self._retried(partial(link.ask, asked))))
         gone = [one for one, info in zip(names, infos, strict=True) if info is None]
         if gone:
-            await self._retried(partial(link.call, [Command(b"ZREM", (key, *gone))]))
+            await self._retried(partial(link.ask, [Command(b"ZREM", (key, *gone))]))
         return [info for info in infos if info is not None]
 
     async def _retried(self, ask: Callable[[], Awaitable[list[Any]]]) -> list[Any]:

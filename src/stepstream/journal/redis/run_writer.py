@@ -71,6 +71,11 @@ class RunWriter:
             return self.failure is not None
         return self.failure is not None or self._said == (self.status, self._error)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the server has lost what cannot just be added."""
+        return self._lost is not None and self.failure is None
+
     def take(self, held: Sequence[Held], status: RunStatus, error: str) -> int:
         """Note what comes next, and what the run is then. Return the bytes that are new."""
         before = self.waiting
@@ -203,7 +208,7 @@ class RunWriter:
         told = self.fence, checkpoint.last, checkpoint.data, trim, self._bounds.keep_open
 
         def done(answer: Any) -> None:
-            if len(answer) != 1:
+            if isinstance(answer, Exception) or len(answer) != 1:
                 return self._look(answer)
             self._length, self._checkpoint = int(answer[0]), checkpoint
             if self._new_checkpoint is checkpoint:

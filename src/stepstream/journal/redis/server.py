@@ -23,6 +23,9 @@ COMMAND_LIMIT: Final = 5.0
 
 CONNECT_LIMIT: Final = 3.0
 
+NOT_NOW: Final = ("OOM ", "NOREPLICAS", "MASTERDOWN", "MISCONF", "BUSY ", "UNBLOCKED")
+"""What is in answers of a server that may serve later, beside those that coredis has a class for."""
+
 
 class Command(NamedTuple):
     """What is asked of a server, as coredis reads it."""
@@ -80,9 +83,7 @@ class Servers:
         Raises:
             JournalFailed: it does not answer.
         """
-        [told] = await Link(self, "").call([Command(b"HELLO", ())])
-        if isinstance(told, Exception):
-            raise JournalFailed(f"the server at {self.address} does not say what it is") from told
+        [told] = await Link(self, "").ask([Command(b"HELLO", ())])
         self.is_cluster = told.get(b"mode") == b"cluster"
 
     async def connect(self, slot_key: str) -> Any:
@@ -175,6 +176,18 @@ class Link:
                 raise
             raise JournalFailed(f"the connection to {self._servers.address} broke") from exc
 
+    async def ask(self, commands: Sequence[Command], more: float = 0) -> list[Any]:
+        """Return the answers to commands.
+
+        Raises:
+            JournalFailed: as `call` does, or it refuses one.
+        """
+        answers = await self.call(commands, more)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise JournalFailed(f"the server at {self._servers.address} refuses what it is asked") from answer
+        return answers
+
 
 def script(text: str, keys: Sequence[str], *arguments: Any) -> Command:
     """Return the command that runs a script."""
@@ -192,8 +205,8 @@ def _answers(replies: list[Any], address: Address) -> list[Any]:
     from stepstream.journal.redis.connection import USELESS
 
     for reply in replies:
-        if isinstance(reply, Exception) and (isinstance(reply, USELESS) or is_full(reply)):
-            what = "has no memory left" if is_full(reply) else "gave no answer"
+        if isinstance(reply, Exception) and (isinstance(reply, USELESS) or any(one in str(reply) for one in NOT_NOW)):
+            what = "has no memory left" if is_full(reply) else "cannot serve anything now"
             raise JournalFailed(f"the server at {address} {what}") from reply
     return replies
 

@@ -1,0 +1,41 @@
+"""A run in a journal on the command line: `--journal redis://… --run ID`, read as an event stream."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.checkpoint import load_run
+from stepstream.fold.run_state import retold_events, run_state
+from stepstream.live.journal import Checkpoint, Held
+from stepstream.live.run_tap import block_of
+
+
+def is_journal(source: str) -> bool:
+    """Return whether a source is the URL of a journal."""
+    return source.startswith(("redis://", "rediss://"))
+
+
+@asynccontextmanager
+async def followed_run(url: str, run_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Give the events of a run from its first to its end, as bytes."""
+    from stepstream.journal.redis.journal import NAMESPACE, RedisJournal
+
+    namespace = urlsplit(url).fragment or NAMESPACE
+    async with RedisJournal(url, namespace=namespace) as journal, journal.follow(run_id) as pieces:
+        yield _bytes_of(pieces, run_id)
+
+
+async def _bytes_of(pieces: Any, run_id: str) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        yield _retold(piece.held, run_id)
+
+
+def _retold(held: Held, run_id: str) -> bytes:
+    """Return what a journal holds as events; of a checkpoint those that fold to it."""
+    if not isinstance(held, Checkpoint):
+        return held.data
+    stream = Accumulator().stream
+    load_run(stream, held.data)
+    return b"".join(map(block_of, retold_events(run_state(stream.state, run_id))))

@@ -1,0 +1,92 @@
+"""A run in a journal on a server, read by the command line in place of a SOURCE."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from stepstream import FrameDecoder, RedisJournal, publish
+from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.checkpoint import save_run
+from stepstream.live.journal import Checkpoint
+from tests.support.journal_contract import BLOCKS, everything, pack, stream
+from tests.support.valkey import ValkeyProcess, fresh_namespace, valkey
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ValkeyProcess]:
+    with valkey() as one:
+        yield one
+
+
+@pytest.fixture
+def url(server: ValkeyProcess) -> str:
+    """The journal of one run, `run_1`."""
+    namespace = fresh_namespace()
+
+    async def fill() -> None:
+        async with RedisJournal(server.url, namespace=namespace, partitions=2) as journal:
+            await publish(stream(), journal)
+
+    anyio.run(fill)
+    return f"{server.url}#{namespace}"
+
+
+def test_cat_writes_the_run(run: Run, url: str):
+    got = run("cat", "--journal", url, "--run", "run_1", "--as", "runs")
+    assert (got.status, [line["status"] for line in got.lines]) == (0, ["completed"])
+    events = run("cat", "--journal", url, "--run", "run_1", "--as", "events")
+    assert [line["event"] for line in events.lines][:2] == ["thread.run.created", "thread.run.in_progress"]
+
+
+def test_watch_writes_its_transitions(run: Run, url: str):
+    got = run("watch", "--plain", "--journal", url, "--run", "run_1")
+    assert (got.status, "run_1  in_progress → completed" in got.out.decode()) == (0, True)
+
+
+def test_record_saves_it(run: Run, url: str, tmp_path: Path):
+    file = tmp_path / "run.sse"
+    assert run("record", "--journal", url, "--run", "run_1", "-o", file).status == 0
+    assert b"Fog over the bay" in file.read_bytes()
+
+
+def test_checkpoint_is_told_by_its_events(run: Run, server: ValkeyProcess):
+    """It is what is left of a run whose events the server has lost."""
+    namespace, accumulator = fresh_namespace(), Accumulator()
+    for frame in FrameDecoder().feed(b"".join(BLOCKS)):
+        accumulator.apply_frame(frame)
+
+    async def fill() -> None:
+        async with RedisJournal(server.url, namespace=namespace, partitions=2) as journal:
+            opened = await journal.open("run_1", writer="a")
+            count = len(BLOCKS)
+            checkpoint = Checkpoint(opened.fence, count, save_run(accumulator.stream, "run_1"))
+            await journal.append(opened, [pack(opened, 1, count), checkpoint])
+            assert await everything(journal)
+            server.ask(b"FLUSHALL")
+            await journal.append(opened, status="ended")
+            assert await everything(journal) == [checkpoint]
+
+    anyio.run(fill)
+    got = run("cat", "--journal", f"{server.url}#{namespace}", "--run", "run_1", "--as", "messages")
+    assert (got.status, got.lines[0]["content"][0]["text"]["value"]) == (0, "Fog over the bay")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["cat"],
+        ["cat", "x.sse", "--journal", "redis://127.0.0.1", "--run", "run_1"],
+        ["cat", "--journal", "redis://127.0.0.1"],
+        ["cat", "--journal", "redis://:secret@127.0.0.1", "--run", "run_1"],
+        ["cat", "x.sse", "--run", "run_1"],
+        ["record", "--journal", "redis://127.0.0.1", "--run", "run_1", "--method", "GET", "-o", "x"],
+    ],
+)
+def test_journal_and_run_go_together(run: Run, arguments: list[str]):
+    got = run(*arguments)
+    assert (got.status, got.out, b"secret" in got.err) == (2, b"", False)
