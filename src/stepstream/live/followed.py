@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from stepstream.fold.state import run_key
+from stepstream.fold.stream_state import StreamState
 from stepstream.live.journal import Checkpoint, RunPiece
 from stepstream.live.plain_route import PlainRoute
 from stepstream.live.run_opening import fold_held
@@ -18,7 +19,7 @@ def fold_piece(piece: RunPiece, plain: PlainRoute, read: Callable[[bytes], Itera
     if not known and (isinstance(held, Checkpoint) or held.first == 1):
         stream.state.forget(key)  # its journal says all that is known of it
     if known >= held.last:
-        stream.touch_run(piece.run_id)
+        _touch(stream, piece.run_id)
         return
     try:
         if piece.is_silent or isinstance(held, Checkpoint):
@@ -31,3 +32,12 @@ def fold_piece(piece: RunPiece, plain: PlainRoute, read: Callable[[bytes], Itera
                 yield
     finally:
         stream.state.entry(key).note_folded(piece.journal, stream.sequence)
+
+
+def _touch(stream: StreamState, run_id: str) -> None:
+    """Record that a stream is about a run that was folded before: its outcome has all of it."""
+    stream.touch_run(run_id)
+    entry = stream.state.find(run_key(run_id, ""))
+    if entry is not None:
+        stream.steps.touched.update(entry.steps)
+        stream.messages.touched.update(entry.messages)
