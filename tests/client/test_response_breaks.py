@@ -23,8 +23,8 @@ FAST: Sequence[tuple[str, JSON]] = (
     ("run-failed", {}),
 )
 WAYS: Sequence[JSON] = ({}, {"background": True})
-ALL = [(name, way) for name in ("message", "code", "parallel-functions", "mcp", "reasoning") for way in WAYS]
-MORE = [(name, way) for name in ("tool-rounds", "run-failed", "incomplete") for way in WAYS]
+SCENARIOS = ("message", "code", "parallel-functions", "mcp", "reasoning", "tool-rounds", "run-failed", "incomplete")
+ALL = [(name, way) for name in SCENARIOS for way in WAYS]
 OPTIONS: JSON = {"idle_timeout": 0.2, "reconcile_timeout": 10}
 PATIENT: JSON = {**OPTIONS, "idle_timeout": 1.0}
 """Where many drives go on at once, bytes may be there for a while before they are read."""
@@ -87,20 +87,20 @@ async def test_response_whose_stream_breaks_is_told_whole(scenario: str, options
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize(("scenario", "options"), ALL)
 async def test_response_is_told_whole_wherever_its_stream_breaks(
-    scenario: str, options: JSON, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
-):
-    await broken_everywhere(scenario, options, capsys, request.node.callspec.id.partition("-")[0])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize(("scenario", "options"), MORE)
-async def test_response_of_more_scenarios_is_told_whole_wherever_its_stream_breaks(
     scenario: str, options: JSON, capsys: pytest.CaptureFixture[str]
 ):
     await broken_everywhere(scenario, options, capsys, "asyncio")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scenario", "options"), [("mcp", {"background": True}), ("tool-rounds", {})])
+async def test_response_is_told_whole_on_every_loop_wherever_its_stream_breaks(
+    scenario: str, options: JSON, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+):
+    await broken_everywhere(scenario, options, capsys, request.node.callspec.id.partition("-")[0])
 
 
 async def broken_everywhere(scenario: str, options: JSON, capsys: pytest.CaptureFixture[str], backend: str) -> None:
