@@ -1,12 +1,13 @@
 """What becomes of a stream, or of its journal, touches no other; and no run stays open for want of a writer."""
 
+import gc
 from itertools import count
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 
-from stepstream import MemoryJournal, Processor, publish
+from stepstream import MemoryJournal, MessageProgress, MessageTransition, Processor, RunTransition, publish
 from stepstream.live.journal import Opened
 from tests.support.delta_streams import MESSAGE_DELTA, message, run, says, written
 from tests.support.journal_contract import everything, stream
@@ -67,3 +68,34 @@ async def test_publisher_that_is_cancelled_at_any_moment_leaves_no_run_open():
         if not scope.cancel_called:
             break
     assert moment > 5
+
+
+async def test_follower_that_is_cancelled_at_any_moment_goes_on_where_it_was():
+    journal = MemoryJournal()
+    await publish(stream(), journal)
+    for moment in count(1):
+        told, kept = list[int](), list[BaseException]()
+        async with Processor() as processor:
+
+            @processor.on(RunTransition, MessageTransition, MessageProgress, buffer=1)
+            async def note(change: Any, told: list[int] = told) -> None:
+                told.append(change.sequence)
+
+            async def follow(kept: list[BaseException] = kept, processor: Processor = processor) -> None:
+                try:
+                    await processor.run(journal.follow("run_1"))
+                except BaseException as left:
+                    kept.append(left)  # its traceback holds what was being read
+                    raise
+
+            for _ in range(2):
+                with anyio.CancelScope() as scope:
+                    await cancelling(follow(), scope, moment)
+            kept.clear()
+            gc.collect()
+            await processor.run(journal.follow("run_1"))
+        assert told == sorted(set(told)), moment
+        if not scope.cancel_called:
+            break
+    assert moment > 5
+    assert len(told) == 9

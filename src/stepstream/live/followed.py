@@ -21,17 +21,15 @@ def fold_piece(piece: RunPiece, plain: PlainRoute, read: Callable[[bytes], Itera
     if known >= held.last:
         _touch(stream, piece.run_id)
         return
-    try:
-        if piece.is_silent or isinstance(held, Checkpoint):
-            fold_held(accumulator, held if isinstance(held, Checkpoint) else held.after(known))
-        else:
-            held = held.after(known)
-            stream.sequence = held.first - 1
-            for _ in read(held.data):
-                stream.state.entry(key).note_folded(piece.journal, stream.sequence)
-                yield
-    finally:
-        stream.state.entry(key).note_folded(piece.journal, stream.sequence)
+    if piece.is_silent or isinstance(held, Checkpoint):
+        fold_held(accumulator, held if isinstance(held, Checkpoint) else held.after(known))
+    else:
+        held = held.after(known)
+        stream.sequence = held.first - 1
+        for _ in read(held.data):
+            stream.state.entry(key).note_folded(piece.journal, stream.sequence)
+            yield  # and maybe never again: another stream may go on from here before this is let go of
+    stream.state.entry(key).note_folded(piece.journal, stream.sequence)
 
 
 def _touch(stream: StreamState, run_id: str) -> None:
