@@ -25,6 +25,7 @@ from stepstream.simulator.application import app
 from tests.support.places import ROOT
 from tests.support.programs import printed_by, served
 from tests.support.readmes import READMES, Block, all_blocks, links
+from tests.support.valkey import valkey
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAX_LINES = 400
@@ -47,10 +48,16 @@ def simulator() -> Iterator[dict[str, str]]:
         }
 
 
+@pytest.fixture(scope="module", name="valkey")
+def _valkey() -> Iterator[dict[str, str]]:
+    with valkey() as server:
+        yield {"JOURNAL_URL": server.url}
+
+
 @pytest.mark.parametrize("block", all_blocks("python"), ids=lambda block: block.place)
 def test_python_block_prints_what_stands_after_it(block: Block, tmp_path: Path, request: pytest.FixtureRequest):
-    assert block.needs <= {"simulator"}
-    environment = request.getfixturevalue("simulator") if block.needs else {}
+    assert block.needs <= {"simulator", "valkey"}
+    environment = {name: value for need in block.needs for name, value in request.getfixturevalue(need).items()}
     assert printed_by(block.text, block.place, tmp_path, environment) == block.output
 
 

@@ -1,7 +1,8 @@
 """The READMEs of the repository, and their blocks of code.
 
 A python block is a program. What it prints stands in a text block right after it; one without prints nothing. A block
-after the comment `<!-- needs: simulator -->` finds the base URL of a running one in `STEPSTREAM_URL`.
+after the comment `<!-- needs: simulator -->` finds the base URL of a running one in `STEPSTREAM_URL`, after one that
+names `valkey` that of a journal in `JOURNAL_URL`.
 """
 
 import re

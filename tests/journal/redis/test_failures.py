@@ -1,5 +1,6 @@
 """What is lost, and what is said of it, when servers, publishers and connections fail. The server is a real one."""
 
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
@@ -13,6 +14,7 @@ from stepstream.journal.redis import feed, server
 from stepstream.live.journal import Checkpoint, Opened, Pack
 from tests.support.journal_contract import everything, pack, told_of
 from tests.support.journals import told_of as told_by
+from tests.support.places import ROOT
 from tests.support.valkey import ValkeyProcess, fresh_namespace, valkey
 
 LIMIT = 0.3
@@ -247,6 +249,28 @@ async def test_password_comes_from_a_variable_and_is_in_no_repr(monkeypatch: pyt
             await journal.append(opened, [pack(opened, 1)], status="ended")
             assert repr(journal) == f"<RedisJournal test at 127.0.0.1:{one.port}: 0 runs written>"
     assert "wr0ng" not in repr((refused.value, refused.value.__cause__))
+
+
+README = (ROOT / "src" / "stepstream" / "journal" / "redis" / "README.md").read_text(encoding="utf-8")
+
+
+async def test_user_needs_no_more_than_the_readme_says(own: ValkeyProcess):
+    """A run that is lost and written again, read and followed uses every command there is."""
+    allowed = " ".join(re.findall(r"ACL user needs (.+?), in a cluster", README, re.DOTALL)).replace("`", "").split()
+    rules = [one.replace("<namespace>", "test") for one in allowed if one != "and"]
+    own.ask(b"ACL", b"SETUSER", b"bot", b"on", b">s3cret", *[rule.encode() for rule in rules])
+    url = own.url.replace("redis://", "redis://bot:s3cret@")
+    with anyio.fail_after(20):
+        async with RedisJournal(url, namespace="test") as journal:
+            opened = await journal.open("run_1", writer="a")
+            await journal.append(opened, [pack(opened, 1, 3), Checkpoint(opened.fence, 3, b"{}")])
+            assert await positions(journal) == [1, 2, 3]
+            flush(own)
+            await journal.append(opened, [pack(opened, 4, 6)], status="ended")
+            assert (await told_of(journal)).status == "ended"
+            async with journal.watch() as news:
+                assert (await anext(news)).id == "run_1"
+            assert "s3cret" not in repr(journal)
 
 
 async def test_number_of_partitions_is_the_same_for_all(server: ValkeyProcess):

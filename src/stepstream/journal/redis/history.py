@@ -1,15 +1,17 @@
 """What a server has of a run, from a position on, a few entries at a time."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from stepstream.errors import JournalGap
 from stepstream.journal.redis import scripts
 from stepstream.journal.redis.entries import CHECKPOINT_FIELDS, Mark, checkpoint_of, entries_of, place_of
-from stepstream.journal.redis.feed import MAX_ENTRIES
 from stepstream.journal.redis.scripts import RunKeys
 from stepstream.journal.redis.server import Command, script
 from stepstream.live.journal import Held, Pack
+
+PAGE: Final = 16
+"""How many entries are read at once: of one run, and mostly a few KiB each."""
 
 
 async def history(
@@ -24,7 +26,7 @@ async def history(
     fence, base, newest = place_of(told)
     start, position, is_first = f"({fence}-{after}" if after >= base else "-", after, True
     while True:
-        entries = list(entries_of(await ask(Command(b"XRANGE", (keys.stream, start, "+", "COUNT", MAX_ENTRIES)))))
+        entries = list(entries_of(await ask(Command(b"XRANGE", (keys.stream, start, "+", "COUNT", PAGE)))))
         for one in entries:
             begins = one.position if isinstance(one, Mark) else one.first - 1
             if begins > position:
@@ -38,7 +40,7 @@ async def history(
             if isinstance(one, Pack) and one.last > position:
                 position = one.last
                 yield one
-        if len(entries) < MAX_ENTRIES:
+        if len(entries) < PAGE:
             break
     if position < newest:
         raise JournalGap(f"the events of run {run_id} after {position:,} are gone")

@@ -22,8 +22,8 @@ from stepstream.journal.redis.scripts import RunKeys
 from stepstream.journal.redis.server import script
 from stepstream.live.journal import Checkpoint, Held, Opened, Pack, RunStatus
 
-MAX_BATCH: Final = 2**20
-"""How many bytes of one run are sent at once, unless one pack is larger."""
+MAX_BATCH: Final = 2**18
+"""How many bytes of one run are sent at once, unless one pack is larger: a server does nothing else meanwhile."""
 
 
 class RunWriter:
@@ -52,7 +52,7 @@ class RunWriter:
         self._lost: tuple[int, int] | None = None  # the newest fence and position, where ours is gone
         self._size = self._since = 0  # bytes on the server, as far as we know; those since the last checkpoint
         self._checkpoint: Checkpoint | None = None
-        self._new_checkpoint: Checkpoint | None = None
+        self._checkpoints: deque[Checkpoint] = deque()  # those that are to be sent: the next one, and the newest
         self._settled: anyio.Event | None = None
 
     def __repr__(self) -> str:
@@ -67,7 +67,7 @@ class RunWriter:
     @property
     def is_settled(self) -> bool:
         """Whether there is nothing to be sent."""
-        if self.is_signed or self._lost is not None or self._queue or self._new_checkpoint is not None:
+        if self.is_signed or self._lost is not None or self._queue or self._checkpoints:
             return self.failure is not None
         return self.failure is not None or self._said == (self.status, self._error)
 
@@ -81,7 +81,9 @@ class RunWriter:
         before = self.waiting
         for one in held:
             if isinstance(one, Checkpoint):
-                self._new_checkpoint = one
+                if len(self._checkpoints) > 1:
+                    self._checkpoints.pop()
+                self._checkpoints.append(one)
             elif one.last > self.position:
                 pack = one.after(self.position)
                 self._queue.append(pack)
@@ -137,8 +139,9 @@ class RunWriter:
             size += pack.size
         last = packs[-1].last if packs else self.acked
         steps = [self._add(packs)] if packs else []
-        if self._new_checkpoint is not None and self._new_checkpoint.last <= last:
-            steps.append(self._keep(self._new_checkpoint))
+        reached = [one for one in self._checkpoints if one.last <= last]
+        if reached:
+            steps.append(self._keep(reached[-1]))
         if last == self.position and self._said != (self.status, self._error):
             steps.append(self._say(last, self.status, self._error))
         return steps
@@ -211,8 +214,8 @@ class RunWriter:
             if isinstance(answer, Exception) or len(answer) != 1:
                 return self._look(answer)
             self._length, self._checkpoint = int(answer[0]), checkpoint
-            if self._new_checkpoint is checkpoint:
-                self._new_checkpoint = None
+            while self._checkpoints and self._checkpoints[0].last <= checkpoint.last:
+                self._checkpoints.popleft()
             while self._sent and self._sent[0].last <= checkpoint.last:
                 self._sent.popleft()
             self._size = self._since if trim else self._size
