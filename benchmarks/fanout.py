@@ -1,4 +1,4 @@
-"""A run sent to many viewers over HTTP: a server in one process, by the relay or by a raw application, viewers in another.
+"""A run sent to many viewers over HTTP: a server in one process, the relay or a raw application, viewers in another.
 
 The raw application has what the relay has to make: every frame, ready. It writes them to each viewer as they come, and
 does nothing else: no ids, no joining, no limits. Both are served by uvicorn.
@@ -14,11 +14,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import anyio.lowlevel
 import uvicorn
 
 from stepstream import Frame, MemoryJournal, Relay, encode_frame
@@ -132,7 +133,7 @@ async def published(application: Any, deltas: int, rate: float) -> None:
         frames = [delta("a few words, ") for _ in range(deltas)]
         for start in range(0, deltas, MAX_FRAMES):
             await application.publish(frames[start : start + MAX_FRAMES])
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
     await application.publish([closing()], is_last=True)
 
 

@@ -1,12 +1,15 @@
 """A run in one form as bytes: encoded once for all who get it."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from stepstream.journal.run_info import Cursor
 from stepstream.wire.sse import Frame, encodable, encode_frame
+
+COMMENT: Final = b":\n\n"
+"""What says nothing, so that proxies keep a connection."""
 
 
 class Mark(NamedTuple):

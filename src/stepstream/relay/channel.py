@@ -1,5 +1,6 @@
 """One form of one run, told once to all viewers who are level with it."""
 
+import math
 from bisect import bisect_left
 from collections import deque
 from typing import Final, Protocol
@@ -12,6 +13,11 @@ from stepstream.relay.merging import Told
 from stepstream.relay.run_reader import RunReader
 from stepstream.relay.telling import Telling
 
+HEARTBEAT: Final = 15.0
+"""Seconds without a frame after which a comment is sent."""
+
+_EARLY: Final = 0.001  # seconds: a clock may say a little less than a deadline that has passed
+
 MAX_RECENT: Final = 4_096
 """How many frames are kept for viewers that come back."""
 
@@ -21,8 +27,14 @@ MAX_RECENT_BYTES: Final = 2**20
 class Level(Protocol):
     """A viewer who has had, or is owed, all that was told."""
 
+    quiet_since: float
+    """When it joined, or was sent a comment last."""
+
     def put(self, batch: Batch) -> bool:
         """Owe it what comes next. Return whether it is still level: it may be too far behind."""
+
+    def comment(self) -> None:
+        """Owe it a comment, unless it is owed something."""
 
     def lose(self, reason: str) -> None:
         """Note that it will not get what comes next, as the events after what it had are not known here."""
@@ -39,6 +51,9 @@ class Channel:
         self.viewers: dict[Level, None] = {}
         self.left_at = 0.0
         """When the last viewer left."""
+        self.beats_at = math.inf
+        """When `beat` should be called."""
+        self._told_at = 0.0  # when there was something for all
         self._telling = Telling(kind, state, coalesce)
         self._recent: deque[Batch] = deque()
         self._recent_frames = self._recent_bytes = 0
@@ -53,6 +68,23 @@ class Channel:
         """When `flush` should be called; None where there is nothing to let go of."""
         return self._telling.due_at
 
+    def enter(self, viewer: Level, now: float) -> None:
+        """Tell a viewer what comes next."""
+        viewer.quiet_since = now
+        self.viewers[viewer] = None
+        self.beats_at = min(self.beats_at, now + HEARTBEAT)
+
+    def beat(self, now: float) -> None:
+        """Let viewers have a comment who got nothing for long. One look at the clock serves all of them."""
+        quiet_since = math.inf
+        for viewer in self.viewers:
+            since = max(viewer.quiet_since, self._told_at)
+            if since + HEARTBEAT <= now + _EARLY:
+                since = viewer.quiet_since = now
+                viewer.comment()
+            quiet_since = min(quiet_since, since)
+        self.beats_at = quiet_since + HEARTBEAT
+
     def tell(self, told: Told, now: float) -> None:
         """Take the next event of the run."""
         self._telling.tell(told, now)
@@ -60,9 +92,9 @@ class Channel:
     def flush(self, now: float) -> None:
         """Let go of what is held back."""
         self._telling.flush(now)
-        self.hand_over()
+        self.hand_over(now)
 
-    def hand_over(self) -> None:
+    def hand_over(self, now: float) -> None:
         """Hand what was told to the viewers."""
         batch = self._telling.cut()
         if batch is None:
@@ -70,6 +102,7 @@ class Channel:
         self._beginning = None
         self._keep(batch)
         if batch.frames:
+            self._told_at = now
             for viewer in [one for one in self.viewers if not one.put(batch)]:
                 del self.viewers[viewer]
 

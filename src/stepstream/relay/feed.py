@@ -151,7 +151,7 @@ class RunFeed:
                 for channel in channels:
                     channel.tell(told, now)
             for channel in channels:
-                channel.hand_over()
+                channel.hand_over(now)
                 if not channel.viewers and now - channel.left_at > KEEP_CHANNEL:
                     del self.channels[channel.kind.name]
         self._notify()
@@ -178,6 +178,7 @@ class RunFeed:
         """Return for how many seconds news may be waited for; None for any number."""
         now, info = anyio.current_time(), self._info
         ends = [channel.due_at for channel in self.channels.values() if channel.due_at is not None]
+        ends += [channel.beats_at for channel in self.channels.values() if channel.viewers]
         if info is None:
             ends.append(self._began + self._interrupted_after)
         elif info.status == "open":
@@ -185,12 +186,15 @@ class RunFeed:
         return min(ends) - now if ends else None
 
     def _flush_due(self) -> bool:
-        """Let go of what was held back for long enough. Return whether there was any."""
+        """Let go of what was held back for long enough, and of comments. Return whether there was any."""
         now = anyio.current_time()
         due = [one for one in self.channels.values() if one.due_at is not None and one.due_at <= now]
         for channel in due:
             channel.flush(now)
-        return bool(due)
+        quiet = [one for one in self.channels.values() if one.beats_at <= now]
+        for channel in quiet:
+            channel.beat(now)
+        return bool(due or quiet)
 
     async def _is_silent(self) -> bool:
         """Ask how the run is, as nothing was heard of it. Return whether that is news."""

@@ -4,8 +4,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import ExitStack
 from typing import Final, Self
 
-import anyio
-
 from stepstream.errors import RunInterrupted
 from stepstream.journal.reading import Journal
 from stepstream.live.pending import Signal
@@ -13,11 +11,6 @@ from stepstream.relay.feeds import Feeds
 from stepstream.relay.forms.form import REASONS, FormKind
 from stepstream.relay.run_reader import info_of
 from stepstream.relay.viewer import Viewer
-
-HEARTBEAT: Final = 15.0
-"""Seconds without a frame after which a comment is sent, so that proxies keep the connection."""
-
-COMMENT: Final = b":\n\n"
 
 STREAM_HEADERS: Final[Mapping[str, str]] = {
     "content-type": "text/event-stream",
@@ -49,12 +42,16 @@ class OpenFrames:
         self._left.notify()
 
 
-class Frames:
+class Frames:  # it has slots, as viewers have: there may be ten thousand
     """What one viewer of a run is sent: iterate over it, once, for pieces of an event stream.
 
     It leaves the run at the end of an `async with` block; without one, when the iterator is closed. `headers` are
     those of a response. A comment comes where nothing else did for 15 seconds.
     """
+
+    __slots__ = (
+        "_exit", "_feeds", "_journal", "_last_event_id", "_opened", "_run_id", "_viewer", "has_more", "headers", "kind",
+    )  # fmt: skip
 
     def __init__(
         self, journal: Journal, feeds: Feeds, opened: OpenFrames, run_id: str, kind: FormKind, last_event_id: str
@@ -98,13 +95,9 @@ class Frames:
         viewer = self._viewer
         if viewer is None:
             raise RuntimeError("expected to be iterated over by `async for`, or in an `async with` block")
-        piece: bytes | None = None
-        with anyio.move_on_after(HEARTBEAT):
-            piece = await viewer.next() if self.has_more else b""
+        piece = await viewer.next() if self.has_more else b""
         if piece:
             return piece
-        if piece is None:
-            return COMMENT
         if viewer.is_cut:
             raise RunInterrupted(f"the stream of a viewer of run {self._run_id} was cut: {REASONS[viewer.reason]}")
         raise StopAsyncIteration

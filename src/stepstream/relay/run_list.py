@@ -8,7 +8,8 @@ import msgspec
 
 from stepstream.journal.reading import Journal
 from stepstream.journal.run_info import RunInfo
-from stepstream.relay.frames import COMMENT, HEARTBEAT
+from stepstream.relay.batch import COMMENT
+from stepstream.relay.channel import HEARTBEAT
 from stepstream.wire.sse import Frame, encode_frame
 
 MaySee: TypeAlias = Callable[[str], Awaitable[bool]]

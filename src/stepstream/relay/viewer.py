@@ -1,7 +1,6 @@
 """One viewer of a run: what it is owed, and what it gets who asks for that."""
 
 import math
-from collections import deque
 from typing import Final
 
 import anyio
@@ -10,7 +9,7 @@ import msgspec
 from stepstream.errors import JournalError, JournalGap
 from stepstream.journal.run_info import Cursor, RunInfo
 from stepstream.live.pending import Signal
-from stepstream.relay.batch import Batch, encoded_frames
+from stepstream.relay.batch import COMMENT, Batch, encoded_frames
 from stepstream.relay.catching_up import CatchUp
 from stepstream.relay.channel import Channel
 from stepstream.relay.feed import RunFeed
@@ -45,6 +44,11 @@ def gap(reason: str) -> bytes:
 class Viewer:
     """A viewer, from where it joins or goes on. `last_event_id` is the id of the last frame that it has had."""
 
+    __slots__ = (
+        "_bytes", "_catch_up", "_feed", "_frames", "_last_event_id", "_lost", "_owed", "_target", "_took_at", "_turn",
+        "is_cut", "is_over", "kind", "quiet_since", "reason",
+    )  # fmt: skip
+
     def __init__(self, feed: RunFeed, kind: FormKind, last_event_id: str = "") -> None:
         self.kind = kind
         self.is_over = False
@@ -53,9 +57,11 @@ class Viewer:
         """Whether it ends without words, in the middle of things."""
         self.reason = ""
         """Why it was lost or interrupted last."""
+        self.quiet_since = 0.0
+        """When it joined, or was sent a comment last."""
         self._feed = feed
         self._last_event_id = last_event_id if kind.has_cursor else ""
-        self._owed: deque[Batch] = deque()
+        self._owed: list[Batch] = []
         self._frames = self._bytes = 0
         self._lost = ""
         """Why it does not follow any more, and has to join again."""
@@ -112,6 +118,11 @@ class Viewer:
         if is_behind:
             self.end(self._feed.channel(self.kind).ending("slow", self._feed.reader.cursor))
         return not is_behind
+
+    def comment(self) -> None:
+        """Owe it a comment, unless it is owed something."""
+        if not self._owed:
+            self._owe(Batch(COMMENT, 0))
 
     def lose(self, reason: str) -> None:
         """Let it join again; where its form knows no gap, end its stream."""
@@ -204,7 +215,7 @@ class Viewer:
         if self._feed.is_over:
             self.end(channel.ending(self._feed.is_over, self._feed.reader.cursor))
         else:
-            channel.viewers[self] = None
+            channel.enter(self, anyio.current_time())
 
     async def _read_missed(self, catch_up: CatchUp) -> None:
         batch = None
