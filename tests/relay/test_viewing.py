@@ -9,7 +9,7 @@ import pytest
 from stepstream import MemoryJournal, Processor, Relay, RunInterrupted, decode_change, encoded
 from stepstream.relay.forms.changes import CHANGES
 from stepstream.relay.forms.events import EVENTS
-from stepstream.relay.viewer import MAX_BEHIND
+from stepstream.relay.owed import MAX_BEHIND
 from tests.support.journals import chunks_of
 from tests.support.places import ROOT
 from tests.support.published_runs import PublishedRun, events_of

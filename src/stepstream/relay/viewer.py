@@ -14,13 +14,9 @@ from stepstream.relay.catching_up import CatchUp
 from stepstream.relay.channel import Channel
 from stepstream.relay.feed import RunFeed
 from stepstream.relay.forms.form import FormKind
+from stepstream.relay.owed import MAX_BEHIND, Owed
 from stepstream.relay.run_reader import info_of
 from stepstream.wire.sse import Frame
-
-MAX_BEHIND: Final = 256
-"""How many frames a viewer may be behind."""
-
-MAX_BEHIND_BYTES: Final = 2**20
 
 GAP: Final = "stepstream.gap"
 """The event that says that some of what happened is left out: what follows is the state, as for one who joins."""
@@ -45,7 +41,7 @@ class Viewer:
     """A viewer, from where it joins or goes on. `last_event_id` is the id of the last frame that it has had."""
 
     __slots__ = (
-        "_bytes", "_catch_up", "_feed", "_frames", "_last_event_id", "_lost", "_owed", "_target", "_took_at", "_turn",
+        "_catch_up", "_feed", "_last_event_id", "_lost", "_owed", "_target", "_took_at", "_turn",
         "is_cut", "is_over", "kind", "quiet_since", "reason",
     )  # fmt: skip
 
@@ -61,8 +57,7 @@ class Viewer:
         """When it joined, or was sent a comment last."""
         self._feed = feed
         self._last_event_id = last_event_id if kind.has_cursor else ""
-        self._owed: list[Batch] = []
-        self._frames = self._bytes = 0
+        self._owed = Owed()
         self._lost = ""
         """Why it does not follow any more, and has to join again."""
         self._target: int | None = None  # the position from which it joins then
@@ -71,7 +66,7 @@ class Viewer:
         self._turn = Signal()
 
     def __repr__(self) -> str:
-        return f"<Viewer of {self._feed.run_id} as {self.kind.name}: {self._frames:,} frames to send>"
+        return f"<Viewer of {self._feed.run_id} as {self.kind.name}: {self._owed.frames:,} frames to send>"
 
     async def enter(self, info: RunInfo | None) -> bool:
         """Join the run, or go on in it, as it is now. Return whether there is anything to come. To be called once."""
@@ -105,12 +100,12 @@ class Viewer:
                 await self._progress()
             except JournalError:
                 self.interrupt("interrupted")
-        return self._take()
+        self._took_at = anyio.current_time()
+        return self._owed.take()
 
     def put(self, batch: Batch) -> bool:
         """Owe it what comes next. Return whether it is still level."""
-        frames, size = self._frames + batch.frames, self._bytes + len(batch.data)
-        is_behind = bool(self._owed) and (frames > MAX_BEHIND or size > MAX_BEHIND_BYTES)
+        is_behind = not self._owed.has_room(batch)
         if is_behind and self.kind.has_cursor:
             self.lose("slow")
             return False
@@ -126,7 +121,7 @@ class Viewer:
 
     def lose(self, reason: str) -> None:
         """Let it join again; where its form knows no gap, end its stream."""
-        self._drop()
+        self._owed.clear()
         self._lost = self.reason = reason
         self.is_over = self.is_cut = not self.kind.has_cursor
         self._wake()
@@ -144,7 +139,7 @@ class Viewer:
         is_level = channel is not None and self in channel.viewers and not (is_silent and self._owed)
         self.leave()
         if is_silent:
-            self._drop()
+            self._owed.clear()
         if self.kind.has_cursor:
             self.end(encoded_frames(self.kind.make().interrupt(reason)))
         elif channel is not None and is_level:
@@ -235,23 +230,9 @@ class Viewer:
             self._be_level(self._feed.channel(self.kind))
 
     def _owe(self, batch: Batch) -> None:
-        if batch.data:
-            self._owed.append(batch)
-            self._frames += batch.frames
-            self._bytes += len(batch.data)
+        self._owed.add(batch)
         self._wake()
 
     def _wake(self) -> None:
         self._turn.notify()
         self._feed.nudge()
-
-    def _take(self) -> bytes:
-        owed = self._owed
-        self._took_at = anyio.current_time()
-        data = owed[0].data if len(owed) == 1 else b"".join([batch.data for batch in owed])
-        self._drop()
-        return data
-
-    def _drop(self) -> None:
-        self._owed.clear()
-        self._frames = self._bytes = 0
