@@ -15,18 +15,31 @@ from tests.support.kit_clients import FOLDER, needs_node
 
 pytestmark = [pytest.mark.slow, needs_node]
 
-SCRIPT = Path(kit_server.__file__).with_name("kit_pages.mjs")
+SUPPORT = Path(kit_server.__file__).parent
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None or not all((FOLDER / "node_modules" / name).is_dir() for name in ("puppeteer-core", "esbuild")),
+    reason="needs chromium, and puppeteer-core and esbuild in the folder KIT_CLIENTS",
+)
+
+
+def said_by(program: str, scenario: str, pace: float | str, *arguments: str, page: str = "") -> Any:
+    """Return what a program for Node writes that is given the address of a server, and more."""
+    script = FOLDER / program
+    shutil.copy(SUPPORT / program, script)
+    serving = kit_server.kit_server(scenario, pace, page)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serving) as address:
+        command = ["node", str(script), address, *arguments]
+        done = subprocess.run(command, capture_output=True, timeout=100, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def acted(act: str, scenario: str, pace: float | str = "fast") -> Any:
     """Return what the pages of an act hold in the end."""
-    script = FOLDER / "kit_pages.mjs"
-    shutil.copy(SCRIPT, script)
-    serving = kit_server.kit_server(scenario, pace)
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serving) as address:
-        done = subprocess.run(["node", str(script), address, act], capture_output=True, timeout=60, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return said_by("kit_pages.mjs", scenario, pace, act)
 
 
 def parts(page: JSON, kind: str) -> list[JSON]:
@@ -75,3 +88,20 @@ def test_agents_answer_interrupts_and_go_on():
         assert roles == ["user", "assistant", *["tool"] * 5, "assistant"]
         assert {message["content"] for message in one["messages"] if message["role"] == "tool"} == {"7 m"}
         assert one["state"]["run"]["status"] == "completed"
+
+
+@needs_browser
+def test_browser_that_reloads_its_page_has_the_message_again_once():
+    shutil.copy(SUPPORT / "kit_page.jsx", FOLDER)
+    bundle = FOLDER / "kit_page.js"
+    esbuild = [str(FOLDER / "node_modules" / ".bin" / "esbuild"), "kit_page.jsx", "--bundle", f"--outfile={bundle}"]
+    options = ["--jsx=automatic", "--log-level=error", '--define:process.env.NODE_ENV="production"']
+    subprocess.run([*esbuild, *options], cwd=FOLDER, check=True, timeout=60)
+    held = said_by("kit_browser.mjs", "message", 3, str(CHROMIUM), page=str(bundle))
+    [message] = held["after"]["messages"]  # the page keeps none of its own
+    [text] = parts(held["after"], "text")
+    assert (message["role"], text["state"]) == ("assistant", "done")
+    assert text["text"].endswith("At low tide, keep to the buoys.")
+    assert held["late"] == {"messages": [], "status": "ready", "error": None}
+    assert held["after"]["error"] is None
+    assert held["failures"] == []

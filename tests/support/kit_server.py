@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.responses import FileResponse, HTMLResponse
 
 from stepstream import Processor, RunsClient
 from stepstream.relay.kits import AgUiChats, AiSdkChats
@@ -11,10 +12,12 @@ from stepstream.relay.posted import Posted
 from stepstream.simulator import app as simulator
 from stepstream.simulator import serve
 
+PAGE = '<!doctype html><meta charset="utf-8"><div id="root"></div><script src="/page.js"></script>'
+
 
 @asynccontextmanager
-async def kit_server(scenario: str, pace: float | str) -> AsyncIterator[str]:
-    """Serve it, and give its address."""
+async def kit_server(scenario: str, pace: float | str, script: str = "") -> AsyncIterator[str]:
+    """Serve it, and give its address. `script` is the file of a page at `/`."""
     async with serve(simulator(scenario=scenario, pace=pace)) as url:
         client = RunsClient(f"{url}/v1")
 
@@ -32,5 +35,7 @@ async def kit_server(scenario: str, pace: float | str) -> AsyncIterator[str]:
         async with AiSdkChats(answer) as use_chat, AgUiChats(answer) as http_agent:
             app.add_route("/api/chat{rest:path}", use_chat)
             app.add_route("/api/agent{rest:path}", http_agent)
+            app.add_api_route("/", lambda: HTMLResponse(PAGE))
+            app.add_api_route("/page.js", lambda: FileResponse(script, media_type="text/javascript"))
             async with serve(app) as address:
                 yield address
