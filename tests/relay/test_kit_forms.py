@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from stepstream import Frame, RunState
+from stepstream import Frame, Message, RunState
 from stepstream.relay.forms.calls import DONE_WITH_STEP, as_text, parsed, shown
 from stepstream.relay.forms.form import FormKind
-from stepstream.relay.forms.parts import calls_of, texts_of_message, texts_of_step
+from stepstream.relay.forms.parts import calls_of, numbered, texts_of_message, texts_of_step
 from stepstream.relay.forms.registry import FORMS
 from tests.support.fed_forms import fed_of, told_from
 from tests.support.kit_readers import AgUiReader, AiSdkReader, Call, Held
@@ -42,6 +42,11 @@ def flat(first: list[Frame], rest: Iterable[list[Frame]]) -> list[Frame]:
     return [*first, *(frame for some in rest for frame in some)]
 
 
+def texts_held(message: Message) -> dict[str, str]:
+    found = {numbered(message.id, place): text for place, (_, text) in enumerate(texts_of_message(message))}
+    return found or {message.id: ""}
+
+
 def held_by_server(kind: FormKind, state: RunState) -> Held:
     """Return what a reader should hold of a run at its end."""
     texts, thoughts, calls = dict[str, str](), dict[str, str](), dict[str, Call]()
@@ -58,9 +63,9 @@ def held_by_server(kind: FormKind, state: RunState) -> Held:
         creation = getattr(step.step_details, "message_creation", None)
         message = messages.pop(creation.message_id, None) if creation else None
         if message is not None:
-            texts.update(texts_of_message(message) if message.content else {message.id: ""})
+            texts.update(texts_held(message))
     for message in messages.values():
-        texts.update(texts_of_message(message) if message.content else {message.id: ""})
+        texts.update(texts_held(message))
     assert state.run is not None
     return Held(texts, thoughts, calls, ENDS[kind.name].get(state.run.status or "", "error"))
 

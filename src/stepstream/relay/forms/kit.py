@@ -17,7 +17,7 @@ from stepstream.fold.lifecycle import ENDING_EVENTS
 from stepstream.fold.run_state import RunState, retold_events
 from stepstream.relay.forms.calls import DONE_WITH_STEP, piece_of, shown
 from stepstream.relay.forms.outline import Outline
-from stepstream.relay.forms.parts import THOUGHTS, message_of, numbered, text_of, thought_id
+from stepstream.relay.forms.parts import THOUGHTS, message_of, text_of, thought_id
 from stepstream.relay.forms.words import OpenStep, Words
 from stepstream.wire.deltas import ContentDelta, ReasoningTextDelta, ToolCallDelta
 from stepstream.wire.events import Event
@@ -222,7 +222,7 @@ def _message_progress(outline: Outline, change: MessageProgress, fresh: set[str]
     for one in delta.content or ():
         text = text_of(one)
         if text is not None and isinstance(one, ContentDelta):
-            outline.grow(outline.text(message_id, numbered(message_id, one.index)), text)
+            outline.grow(outline.text(message_id, one.index), text)
 
 
 _HANDLERS: Final[Mapping[type[Any], Callable[[Outline, Any, set[str]], None]]] = {

@@ -18,13 +18,18 @@ While a run waits nothing is open. Whatever is told of it then, says that it goe
 answered calls before they say so of the run.
 """
 
+from typing import Final
+
 from stepstream.fold.cause import round_of
 from stepstream.relay.forms.calls import DONE_WITH_STEP, Shown, shown
-from stepstream.relay.forms.parts import Part, calls_of, message_of, texts_of_message, texts_of_step
+from stepstream.relay.forms.parts import Part, calls_of, message_of, numbered, texts_of_message, texts_of_step
 from stepstream.relay.forms.words import OpenStep, Words
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RequiredAction, Run, RunStep
 from stepstream.wire.tool_calls import AnyToolCall
+
+UNPLACED: Final = -1
+"""The index of a text that opened with its message."""
 
 
 class Outline:
@@ -33,8 +38,9 @@ class Outline:
     def __init__(self, words: Words) -> None:
         self._words = words
         self.steps: dict[str, OpenStep] = {}
-        self.messages: dict[str, dict[str, Part]] = {}
-        """The texts of open messages by id."""
+        self.messages: dict[str, dict[int, Part]] = {}
+        """The texts of open messages, by the index that deltas have. The first one opens with the message, when it is
+        not known yet which part of it will be a text."""
         self._unseen: set[str] = set()
         """The messages of which only the step is known that writes them."""
         self._asked = self._status = ""
@@ -128,7 +134,7 @@ class Outline:
         self._words.step(step, is_new=True)
         if message_id and not is_over and message_id not in self.messages:
             self._unseen.add(message_id)
-            self.text(message_id, message_id)
+            self.open_message(message_id)
         return step
 
     def _end_step(self, step: OpenStep, full: RunStep) -> None:
@@ -190,19 +196,29 @@ class Outline:
         if full.role == "user":
             return
         self._unseen.discard(full.id)
-        self.text(full.id, full.id)
-        for identifier, text in texts_of_message(full):
-            self._sync(self.text(full.id, identifier), text)
+        self.open_message(full.id)
+        for index, text in texts_of_message(full):
+            self._sync(self.text(full.id, index), text)
         if is_over:
             self._close_message(full.id)
 
-    def text(self, message_id: str, identifier: str) -> Part:
-        """Return a text of a message, which opens where it was not open."""
-        texts = self.messages.setdefault(message_id, {})
-        part = texts.get(identifier)
-        if part is None:
-            part = texts[identifier] = Part("text", identifier, message_id)
-            self._words.start(part)
+    def open_message(self, message_id: str) -> None:
+        """Open the first text of a message, where the message is not open."""
+        if message_id not in self.messages:
+            self.messages[message_id] = {}
+            self._new_text(message_id, UNPLACED)
+
+    def text(self, message_id: str, index: int) -> Part:
+        """Return a text of an open message, which opens where it was not open."""
+        texts = self.messages[message_id]
+        if UNPLACED in texts:
+            texts[index] = texts.pop(UNPLACED)
+        return texts.get(index) or self._new_text(message_id, index)
+
+    def _new_text(self, message_id: str, index: int) -> Part:
+        texts = self.messages[message_id]
+        part = texts[index] = Part("text", numbered(message_id, len(texts)), message_id)
+        self._words.start(part)
         return part
 
     def _close_message(self, message_id: str) -> None:

@@ -46,12 +46,12 @@ def numbered(identifier: str, index: int) -> str:
     return f"{identifier}/{index}" if index else identifier
 
 
-def texts_of_message(message: Message) -> Iterator[tuple[str, str]]:
-    """Yield the id and the text of each part of a message that has one."""
+def texts_of_message(message: Message) -> Iterator[tuple[int, str]]:
+    """Yield the index and the text of each part of a message that has one."""
     for index, content in enumerate(message.content or ()):
         text = text_of(content)
         if text is not None:
-            yield numbered(message.id, index), text
+            yield index, text
 
 
 def text_of(content: object) -> str | None:
