@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from stepstream import Processor
+from stepstream.relay import chats as chats_module
 from stepstream.relay.chats import MAX_BODY, Chats
 from stepstream.relay.kits import AgUiChats, AiSdkChats
 from stepstream.relay.posted import Posted
@@ -240,6 +241,29 @@ async def test_conversations_are_bounded_and_those_that_ended_first_go():
         for chat in "abcd":
             await client.post("/", json=chat_body(HELLO, chat=chat))
         assert repr(chats) == "<AiSdkChats 2 conversations>"
+
+
+async def test_conversation_for_which_there_is_no_room_is_refused(monkeypatch: pytest.MonkeyPatch):
+    script = Script("sums")
+    script.pause_at = 12
+    async with served(AiSdkChats(script, max_chats=1)) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: client.post("/", json=chat_body(HELLO)))
+        await anyio.wait_all_tasks_blocked()
+        assert (await client.post("/", json=chat_body(HELLO, chat="c2"))).status_code == 503
+        monkeypatch.setattr(chats_module, "MAX_VIEWERS", 1)
+        assert (await client.get("/c1/stream")).status_code == 503
+        script.go_on.set()
+
+
+async def test_run_that_does_not_begin_in_time_is_an_error(monkeypatch: pytest.MonkeyPatch):
+    async def sleeping(processor: Processor, posted: Posted) -> None:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(chats_module, "BEGIN_WITHIN", 0.01)
+    chats = AiSdkChats(sleeping)
+    async with served(chats) as client:
+        assert read_on(AiSdkReader(), await client.post("/", json=chat_body(HELLO))).end == "error"
+        assert (await client.get("/c1/stream")).status_code == 204
 
 
 async def test_conversations_are_open_in_a_block_only():

@@ -31,9 +31,16 @@ from stepstream.relay.frames import STREAM_HEADERS, Frames, OpenFrames
 from stepstream.relay.posted import Posted
 from stepstream.relay.requests import Refused, Request, read_request, send_nothing, send_refusal
 from stepstream.relay.serving import WRITE_TIMEOUT, only, permitted
-from stepstream.relay.turns import Answer, Cancel, Turn
+from stepstream.relay.turns import Answer, Cancel, Turn, Turns
 
 MAX_CHATS: Final = 10_000
+
+MAX_VIEWERS: Final = 100
+"""How many may be sent one run."""
+
+BEGIN_WITHIN: Final = 60.0
+"""Seconds within which a run has to begin."""
+
 MAX_BODY: Final = 4 * 2**20
 
 
@@ -45,6 +52,7 @@ class Chats(ABC):
     called with the id of a run that somebody stops; without it, the run is read no more. The runs are kept in
     `journal`. `authorize(scope, chat_id)` returns whether whoever sent a request may see a conversation; without it
     only this machine is served. `origins` are those of pages elsewhere. `show_errors` shows pages the server's words.
+    `max_chats` there are at most; those that ended first are forgotten first.
 
         POST                     what the page posts; answered with the run
         GET  …/{chat}/stream     the run that goes on, from its beginning; 204 where none does
@@ -71,8 +79,7 @@ class Chats(ABC):
         self._authorize = authorize
         self._origins = Origins(origins)
         self.show_errors = show_errors
-        self._max_chats = max_chats
-        self._turns: dict[str, Turn] = {}
+        self._turns = Turns(max_chats)
         self._tasks: anyio.abc.TaskGroup | None = None
 
     def __repr__(self) -> str:
@@ -86,9 +93,7 @@ class Chats(ABC):
     async def __aexit__(self, *exc_info: object) -> None:
         tasks, self._tasks = self._tasks, None
         assert tasks is not None
-        for turn in self._turns.values():
-            for frames in list(turn.frames):
-                frames.interrupt("shutdown")
+        self._turns.interrupt("shutdown")
         tasks.cancel_scope.cancel()
         await tasks.__aexit__(None, None, None)  # what the block raised goes on as it is
 
@@ -165,8 +170,10 @@ class Chats(ABC):
             before.release()
         turn = Turn(posted)
         self._begin(turn)
-        await turn.has_begun.wait()
+        with anyio.move_on_after(BEGIN_WITHIN):
+            await turn.has_begun.wait()
         if turn.run is None:
+            await turn.stop(None)
             pieces = only(encoded_frames([*self.form(posted).interrupt("interrupted"), *self.kind.done]))
             sent = {**STREAM_HEADERS, **self.kind.headers, **headers}
             await send_stream(receive, send, pieces, sent, write_timeout=WRITE_TIMEOUT)
@@ -188,14 +195,8 @@ class Chats(ABC):
     def _begin(self, turn: Turn) -> None:
         if self._tasks is None:
             raise RuntimeError("expected to be open: enter it by `async with`, such as in the application's lifespan")
-        self._turns.pop(turn.posted.chat_id, None)
-        self._turns[turn.posted.chat_id] = turn
-        for chat_id, one in list(self._turns.items()):
-            if len(self._turns) <= self._max_chats:
-                break
-            if one.is_done.is_set():
-                one.release()
-                del self._turns[chat_id]
+        if not self._turns.add(turn):
+            raise Refused(503, "There is no room for another conversation now.", retry_after="5")
         self._tasks.start_soon(turn.take, Processor(journal=self._journal), self._answer)
 
     @abstractmethod
@@ -231,7 +232,8 @@ class Chats(ABC):
         headers: dict[str, str],
     ) -> None:
         """Send what a viewer gets. `frames` are entered."""
-        assert self._tasks is not None
+        if len(turn.frames) >= MAX_VIEWERS:
+            raise Refused(503, "There is no room for another viewer now.", retry_after="5")
         turn.frames.add(frames)
         try:
             async with anyio.create_task_group() as tasks:

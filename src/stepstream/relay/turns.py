@@ -116,3 +116,35 @@ class Turn:
         if self.run is None or self.run.id == change.run_id:
             self.run = change.run
             self.has_begun.set()
+
+
+class Turns:
+    """The newest turn of each conversation, of `most` at most."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._turns: dict[str, Turn] = {}
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    def get(self, chat_id: str) -> Turn | None:
+        """Return the newest turn of a conversation."""
+        return self._turns.get(chat_id)
+
+    def add(self, turn: Turn) -> bool:
+        """Add a turn in the place of that before, and return whether there was room: what is done goes for it."""
+        self._turns.pop(turn.posted.chat_id, None)
+        done = (chat_id for chat_id, one in list(self._turns.items()) if one.is_done.is_set())
+        while len(self._turns) >= self._most and (oldest := next(done, None)) is not None:
+            self._turns.pop(oldest).release()
+        has_room = len(self._turns) < self._most
+        if has_room:
+            self._turns[turn.posted.chat_id] = turn
+        return has_room
+
+    def interrupt(self, reason: str) -> None:
+        """End what all viewers are sent."""
+        for turn in self._turns.values():
+            for frames in list(turn.frames):
+                frames.interrupt(reason)
