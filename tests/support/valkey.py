@@ -130,7 +130,7 @@ def until(is_so: Callable[[], bool], limit: float = 20) -> None:
 @contextmanager
 def valkey_cluster() -> Iterator[ValkeyCluster]:
     """Give a cluster of one's own."""
-    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"]
+    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--repl-diskless-sync-delay", "0"]
     with ExitStack() as stack:
         cluster = ValkeyCluster([stack.enter_context(valkey(*options)) for _ in range(6)])
         cluster.join()

@@ -1,6 +1,7 @@
 """What is lost, and what is said of it, when servers, publishers and connections fail. The server is a real one."""
 
 import re
+import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
@@ -9,15 +10,17 @@ from typing import Any
 import anyio
 import pytest
 
-from stepstream import JournalConflict, JournalFailed, JournalFull, JournalGap, Processor, RedisJournal
+from stepstream import JournalConflict, JournalFailed, JournalFull, JournalGap, Processor, RedisJournal, RunInterrupted
 from stepstream.journal.redis import feed, server
 from stepstream.live.journal import Checkpoint, Opened, Pack
 from tests.support.journal_contract import everything, pack, told_of
 from tests.support.journals import told_of as told_by
 from tests.support.places import ROOT
+from tests.support.proxy import proxied
 from tests.support.valkey import ValkeyProcess, fresh_namespace, valkey
 
 LIMIT = 0.3
+CERTIFICATE = ROOT / "tests" / "support" / "self_signed.pem"
 
 
 @pytest.fixture(autouse=True)
@@ -171,6 +174,96 @@ async def test_publisher_that_was_paused_is_refused_when_it_wakes(server: Valkey
             await paused.append(opened, status="ended")
         held = await everything(other)
         assert [(one.fence, one.last) for one in held] == [(opened.fence, 2), (newer.fence, 3), (newer.fence, 4)]
+
+
+async def test_network_that_is_cut_loses_nothing_for_publisher_and_follower(server: ValkeyProcess):
+    namespace, got = fresh_namespace(), list[int]()
+
+    async def follow(journal: RedisJournal) -> None:
+        async with journal.follow("run_1") as pieces:
+            async for piece in pieces:
+                got.extend(numbers(piece.held))
+
+    async with proxied(server.port) as near, proxied(server.port) as far:
+        urls = [f"redis://127.0.0.1:{proxy.port}" for proxy in (near, far)]
+        async with (
+            RedisJournal(urls[0], namespace=namespace) as journal,
+            RedisJournal(urls[1], namespace=namespace) as other,
+            anyio.create_task_group() as tasks,
+        ):
+            opened = await journal.open("run_1", writer="a")
+            tasks.start_soon(follow, other)
+            for number in range(1, 10):
+                await journal.append(opened, [pack(opened, number)])
+                if number % 3 == 0:
+                    [near, far][number % 2].cut()
+                await anyio.sleep(0.02)
+                near.mend()
+                far.mend()
+            await journal.append(opened, status="ended")
+    assert got == list(range(1, 10))
+
+
+async def test_journal_is_reached_over_tls(server: ValkeyProcess):
+    offered = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    offered.load_cert_chain(CERTIFICATE)
+    trusting = ssl.create_default_context(cafile=str(CERTIFICATE))
+    trusting.check_hostname = False
+    async with proxied(server.port, offered) as proxy:
+        url = f"rediss://127.0.0.1:{proxy.port}"
+        async with RedisJournal(url, namespace=fresh_namespace(), ssl_context=trusting) as journal:
+            opened = await journal.open("run_1", writer="a")
+            await journal.append(opened, [pack(opened, 1)])
+            assert await positions(journal) == [1]
+
+
+async def test_certificate_that_is_unknown_is_refused(server: ValkeyProcess):
+    offered = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    offered.load_cert_chain(CERTIFICATE)
+    async with proxied(server.port, offered) as proxy:
+        with pytest.raises(JournalFailed):
+            async with RedisJournal(f"rediss://127.0.0.1:{proxy.port}"):
+                pass
+
+
+async def test_publisher_that_is_gone_leaves_no_run_open_for_ever(server: ValkeyProcess):
+    namespace = fresh_namespace()
+    async with journal_on(server, namespace=namespace) as gone:
+        opened = await gone.open("run_1", writer="a")
+        await gone.append(opened, [pack(opened, 1, 3)])
+        await positions(gone)
+    async with journal_on(server, namespace=namespace) as other:
+        follower = await told_by(other.follow("run_1", interrupted_after=2 * LIMIT))
+        assert isinstance(follower.error, RunInterrupted)
+        assert len(follower.changes) == 3
+
+
+async def test_sign_with_a_run_that_waits_counts_for_the_others(server: ValkeyProcess):
+    async with journal_on(server, namespace=fresh_namespace()) as journal:
+        waiting, opened = [await journal.open(name, writer="a") for name in ("run_1", "run_2")]
+        await journal.append(waiting, [pack(waiting, 1)], status="waiting")
+        await journal.append(opened, [pack(opened, 1)])
+        await anyio.sleep(LIMIT)
+        before = (await told_of(journal, "run_2")).silence
+        await journal.append(waiting, status="waiting")
+        after = (await told_of(journal, "run_2")).silence
+        assert before > 2 * after
+
+
+async def test_who_asks_no_more_breaks_no_connection_of_others(server: ValkeyProcess):
+    async with journal_on(server, namespace=fresh_namespace()) as journal:
+        opened = await journal.open("run_1", writer="a")
+        await journal.append(opened, [pack(opened, 1, 3)])
+        await positions(journal)
+        connections = server.ask(b"INFO", b"stats").split(b"total_connections_received:")[1].split()[0]
+        for _ in range(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(positions, journal)
+                await anyio.lowlevel.checkpoint()
+                tasks.cancel_scope.cancel()
+            assert await positions(journal) == [1, 2, 3]
+        later = server.ask(b"INFO", b"stats").split(b"total_connections_received:")[1].split()[0]
+        assert int(later) - int(connections) == 1  # that of the question itself
 
 
 async def test_server_that_is_paused_gets_everything_when_it_goes_on(own: ValkeyProcess):

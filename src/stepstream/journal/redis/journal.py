@@ -159,9 +159,8 @@ class RedisJournal(Journal):
             is_other = status != run.status
             lane = self._lane(opened.run_id)
             lane.waiting += run.take(held, status, error)
-            if held or is_other:
-                lane.note(run)
-            else:
+            lane.note(run)
+            if not held:
                 self._sign(opened.writer)
             while lane.waiting > MAX_WAITING and run.failure is None:
                 await lane.changed.wait()

@@ -5,6 +5,7 @@ After a failure nothing is known of what the batch did, so each run is looked at
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 from typing import Final
 
 import anyio
@@ -17,6 +18,9 @@ from stepstream.live.pending import Signal
 
 MAX_WAITING: Final = 64 * 2**20
 """How many bytes wait for a server before the streams wait for it, too."""
+
+MAX_RUNS: Final = 1_000
+"""Of how many runs something is sent at once."""
 
 WAIT_LIMIT: Final = 1_000
 """Milliseconds for which a server waits for its replicas, before it is asked again."""
@@ -57,7 +61,9 @@ class Lane:
         while True:
             while not self._noted:
                 await self._news.wait()
-            noted, self._noted = self._noted, {}
+            noted = dict.fromkeys(islice(self._noted, MAX_RUNS))
+            for run in noted:
+                del self._noted[run]
             try:
                 await self._send(noted)
             except JournalFailed as exc:

@@ -169,6 +169,7 @@ class Link:
             connection = self._connection
         try:
             batch = connection.create_request_batch(commands, timeout=COMMAND_LIMIT + more)
+            batch.disconnect_on_cancellation = False  # others ask over it too: the answer comes, and nobody takes it
             return _answers(await batch, self._servers.address)
         except (RedisError, JournalFailed) as exc:
             connection.invalidate()
