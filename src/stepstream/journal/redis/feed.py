@@ -50,6 +50,11 @@ class Feed:
         self._tail: deque[Pack] = deque()
         self._size = 0
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to come, as far as is known."""
+        return self._info is not None and self._info.status in ("ended", "interrupted")
+
     def info(self, _: str = "") -> RunInfo | None:
         """Return what the run is.
 
@@ -188,8 +193,8 @@ class PartitionReader:
             ]
         for run_id, info in infos.items():
             known = self.feeds.get(run_id)
-            if known is not None and info is not None:
-                known.tell(info)
+            if known is not None and info is not None and known.position >= info.position:
+                known.tell(info)  # else the events were lost in between: the next look says so
             if info is not None:
                 self._changed(info)
 
@@ -201,6 +206,8 @@ class PartitionReader:
         if feed.fence < 0:
             feed.begin(info)
             return None
+        if info is None and feed.is_over:
+            return None  # it was kept for as long as it had to be
         newest = (0, 0) if info is None else (info.fence, info.position)
         if newest < (feed.fence, feed.position):
             if is_look and feed.is_missed:

@@ -1,6 +1,6 @@
 """What a server has of a run, from a position on, a few entries at a time."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from stepstream.errors import JournalGap
@@ -15,22 +15,24 @@ PAGE: Final = 16
 
 
 async def history(
-    ask: Callable[[Command], Awaitable[Any]], keys: RunKeys, run_id: str, after: int
+    ask: Callable[[Sequence[Command]], Awaitable[list[Any]]], keys: RunKeys, run_id: str, after: int
 ) -> AsyncGenerator[Held, None]:
     """Yield what is there of a run after a position: a checkpoint first, where events after it are gone.
 
     Raises:
         JournalGap: events after it are gone, and no checkpoint stands for them.
     """
-    told = await ask(script(scripts.TELL, keys))
+    told, *pages = await ask([script(scripts.TELL, keys), *([] if after else [_page(keys, "-")])])
     fence, base, newest = place_of(told)
     start, position, is_first = f"({fence}-{after}" if after >= base else "-", after, True
     while True:
-        entries = list(entries_of(await ask(Command(b"XRANGE", (keys.stream, start, "+", "COUNT", PAGE)))))
+        [answer] = pages or await ask([_page(keys, start)])
+        entries, pages = list(entries_of(answer)), []
         for one in entries:
             begins = one.position if isinstance(one, Mark) else one.first - 1
             if begins > position:
-                checkpoint = checkpoint_of(await ask(Command(b"HMGET", (keys.checkpoint, *CHECKPOINT_FIELDS))))
+                [kept] = await ask([Command(b"HMGET", (keys.checkpoint, *CHECKPOINT_FIELDS))])
+                checkpoint = checkpoint_of(kept)
                 if not is_first or checkpoint is None or not begins <= checkpoint.last:
                     raise JournalGap(f"the events {position + 1:,} to {begins:,} of run {run_id} are gone")
                 yield checkpoint
@@ -44,3 +46,7 @@ async def history(
             break
     if position < newest:
         raise JournalGap(f"the events of run {run_id} after {position:,} are gone")
+
+
+def _page(keys: RunKeys, start: str) -> Command:
+    return Command(b"XRANGE", (keys.stream, start, "+", "COUNT", PAGE))

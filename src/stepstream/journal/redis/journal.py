@@ -139,7 +139,7 @@ class RedisJournal(Journal):
             await known.settled()
         keys = self._layout.keys(run_id)
         asked = script(scripts.OPEN, keys, run_id, writer, self._bounds.keep_open)
-        length, fence, position, begun = await self._queries.ask(run_id, asked)
+        [[length, fence, position, begun]] = await self._queries.ask(run_id, [asked])
         opened = Opened(run_id, writer, int(fence), int(position), self.read(run_id, after=after))
         if known is not None:
             known.fail(JournalConflict(f"run {run_id} was opened by another writer"))

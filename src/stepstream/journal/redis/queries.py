@@ -23,19 +23,19 @@ class Queries:
     def __init__(self, layout: Layout, links: Sequence[Link], outage_timeout: float) -> None:
         self._layout, self._links, self._outage_timeout = layout, links, outage_timeout
 
-    async def ask(self, run_id: str, command: Command) -> Any:
-        """Return the answer to a command about a run.
+    async def ask(self, run_id: str, commands: Sequence[Command]) -> list[Any]:
+        """Return the answers to commands about a run.
 
         Raises:
-            JournalFailed: there is none.
+            JournalFailed: there are none.
         """
         link = self._links[self._layout.partition(run_id) % len(self._links)]
-        [answer] = await self._retried(partial(link.ask, [command]))
-        return answer
+        return await self._retried(partial(link.ask, commands))
 
     async def run(self, run_id: str) -> RunInfo | None:
         """Return what a run is, None where it is not there."""
-        return info_of(run_id, await self.ask(run_id, script(scripts.TELL, self._layout.keys(run_id))))
+        [told] = await self.ask(run_id, [script(scripts.TELL, self._layout.keys(run_id))])
+        return info_of(run_id, told)
 
     def read(self, run_id: str, after: int) -> AsyncGenerator[Held, None]:
         """Yield what is there of a run after a position."""
