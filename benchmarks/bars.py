@@ -72,6 +72,10 @@ BARS: Final = (
             ("Responses", 2.0),
         )
     ),
+    Bar("bytes a second to 200 viewers ÷ a raw application's", "viewers", "relay ÷ raw application", AT_LEAST, 0.7),
+    Bar("p99 to 1,000 viewers ÷ a raw application's", "viewers_live", "relay ÷ raw application, p99", AT_MOST, 1.5),
+    Bar("p99 beside a stuck viewer", "viewers_live", "with one that never reads ÷ without, p99", AT_MOST, 1.5),
+    Bar("KiB of a waiting viewer", "viewers_live", "relay - raw application, KiB a viewer", AT_MOST, 16),
     Bar("a run followed ÷ its stream read", "journals", "followed ÷ read", AT_MOST, 1.3),
     Bar("subscribed to another class ÷ to nothing", "delivery", "other class ÷ no subscriber", AT_MOST, 1.02),
     Bar("subscribed to another run ÷ to nothing", "delivery", "other run ÷ no subscriber", AT_MOST, 1.02),

@@ -9,6 +9,7 @@ A rate of 0 is as fast as possible. The last `STUCK` viewers never read.
 """
 
 import json
+import resource
 import selectors
 import socket
 import subprocess
@@ -188,6 +189,8 @@ class Viewers:
 
 def measured(kind: str, viewers: int, deltas: int, rate: float, stuck: int = 0) -> dict[str, float]:
     """Return what came of it: bytes a second, latencies in seconds, and bytes of memory a viewer who waits."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(20_000, most), most))
     order = [sys.executable, "-m", "benchmarks.fanout", kind, str(viewers), str(deltas), str(rate)]
     with subprocess.Popen(order, cwd=_TOP, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdin is not None

@@ -19,6 +19,7 @@ from benchmarks.cases import (
     stuck,
     subscribers,
     throughput,
+    viewers,
 )
 from benchmarks.harness.case import Case
 
@@ -43,6 +44,8 @@ CASES: Final[dict[str, Case]] = {
         subscribers.COMING,
         stuck.CASE,
         journals.CASE,
+        viewers.FANOUT,
+        viewers.PACE,
         memory.CASE,
         imports.CASE,
     )
