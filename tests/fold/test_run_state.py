@@ -180,6 +180,18 @@ def test_state_of_a_run_is_json_and_says_what_it_is():
     assert {"run", "steps", "messages", "position"} <= msgspec.json.decode(msgspec.json.encode(state)).keys()
 
 
+def test_state_of_a_run_that_waits_says_which_calls_are_whole():
+    frames = canonical((ROOT / "tests" / "streams" / "ferry.sse").read_bytes())
+    names = [frame.event for frame in frames]
+    last = len(frames) - 1 - names[::-1].index("thread.run.requires_action")
+    before, after = (run_state(folded(frames[:end]).state, "run_ferry") for end in (last, last + 1))
+    assert [(call.id, call.place, call.is_finished) for call in before.calls] == [
+        ("call_north", 0, False), ("call_south", 1, False),
+    ]  # fmt: skip
+    assert [call.is_finished for call in after.calls] == [True, True]
+    assert (before.asked, after.asked.startswith("/")) == ("", True)
+
+
 def test_checkpoint_replaces_what_is_known_of_its_run_and_nothing_else():
     source = folded(canonical(b"".join(GAPS)))
     target = folded(canonical(written("thread.run.completed", run("completed")) + written(

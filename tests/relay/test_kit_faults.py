@@ -156,3 +156,14 @@ def test_texts_of_one_run_side_by_side_keep_apart(kind: FormKind):
     assert [(id_of(one), one["delta"]) for one in said if "delta" in one and isinstance(one["delta"], str)] == [
         ("msg_a", "A1"), ("msg_b", "B1"), ("msg_a", "A2"), ("msg_b", "B2")
     ]  # fmt: skip
+
+
+@EACH
+def test_approval_of_a_call_that_no_step_told_of_is_asked_for(kind: FormKind):
+    asked = {"id": "call_m", "type": "mcp", "name": "grind", "arguments": '{"grain": "rye"}', "server_label": "mill"}
+    action = {"type": "submit_tool_approval", "submit_tool_approval": {"tool_calls": [asked]}}
+    fed = fed_of(frames_of(run("in_progress"), run("requires_action", required_action=action)))
+    for joined in (0, 2):
+        reader = read(kind, flat(*told_from(kind, fed, joined)))
+        assert reader.end == "waits"
+    assert "call_m" in json.dumps(told(kind, frames_of(run("requires_action", required_action=action))))

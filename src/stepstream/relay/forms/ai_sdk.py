@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from stepstream.relay.forms.ag_ui import MASKED
-from stepstream.relay.forms.calls import APPROVAL, RUN_BY_CLIENT, Shown, parsed
+from stepstream.relay.forms.calls import APPROVAL, RUN_BY_CLIENT, Shown, parsed, shown
 from stepstream.relay.forms.form import REASONS, FormKind
 from stepstream.relay.forms.kit import KitForm, KitWords
 from stepstream.relay.forms.parts import Part
@@ -42,6 +42,8 @@ class AiSdkWords(KitWords):
         self._message_id = ""
         self._newest = ""
         """The type of the newest step."""
+        self._approvable: set[str] = set()
+        """The calls that may have to be approved, and are parts of the message."""
 
     def begin(self, run_id: str, thread_id: str, status: str, asked: str) -> None:
         """Open the run."""
@@ -61,6 +63,8 @@ class AiSdkWords(KitWords):
     def start(self, part: Part) -> None:
         """Open a part."""
         if part.kind == "call":
+            if part.call_type == "mcp":
+                self._approvable.add(part.id)
             self._say("tool-input-start", toolCallId=part.id, toolName=part.name, **_place(part.call_type))
         else:
             self._say(f"{part.kind}-start", id=part.id)
@@ -106,7 +110,7 @@ class AiSdkWords(KitWords):
     def wait(self, asked: Sequence[AnyToolCall], approvals: Sequence[AnyToolCall]) -> None:
         """Finish for now."""
         for call in approvals:
-            self._say("tool-approval-request", approvalId=call.id or "", toolCallId=call.id or "")
+            self._ask(shown(call, is_final=True))
         self._finish("tool-calls")
 
     def go_on(self, asked: str, status: str) -> None:
@@ -132,6 +136,15 @@ class AiSdkWords(KitWords):
             self._say("abort", reason=REASONS[reason])
         else:
             self._say("error", errorText=REASONS.get(reason, reason))
+
+    def _ask(self, call: Shown) -> None:
+        """Ask whether a call may be made."""
+        if call.id not in self._approvable:  # no step told of it
+            part = Part("call", call.id, "", "mcp", call.name)
+            part.pieces = [call.input]
+            self.start(part)
+            self.close(part)
+        self._say("tool-approval-request", approvalId=call.id, toolCallId=call.id)
 
     def _finish(self, reason: str) -> None:
         self._say("finish-step")
