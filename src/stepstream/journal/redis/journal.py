@@ -22,7 +22,7 @@ from stepstream.journal.redis.lane import MAX_WAITING, Lane
 from stepstream.journal.redis.queries import Queries
 from stepstream.journal.redis.run_writer import RunWriter
 from stepstream.journal.redis.scripts import Layout
-from stepstream.journal.redis.server import Address, Command, Link, Servers, script
+from stepstream.journal.redis.server import COMMAND_LIMIT, Address, Command, Link, Servers, script
 from stepstream.journal.redis.watching import Watching
 from stepstream.journal.run_info import RunInfo
 from stepstream.live.journal import Held, Opened, RunStatus
@@ -101,6 +101,9 @@ class RedisJournal(Journal):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if kind is None:
+            with anyio.move_on_after(COMMAND_LIMIT):  # who did not wait for an answer gets this long
+                await self._settle_own(None)
         self._group.cancel_scope.cancel()
         await self._stack.aclose()
 
@@ -162,7 +165,7 @@ class RedisJournal(Journal):
             lane.note(run)
             if not held:
                 self._sign(opened.writer)
-            while lane.waiting > MAX_WAITING and run.failure is None:
+            while run.waiting and sum(one.waiting for one in self._lanes) > MAX_WAITING:
                 await lane.changed.wait()
             if is_other:
                 await run.settled()

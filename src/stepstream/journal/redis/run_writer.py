@@ -50,7 +50,7 @@ class RunWriter:
         self._sent: deque[Pack] = deque()
         self._queue: deque[Pack] = deque()
         self._lost: tuple[int, int] | None = None  # the newest fence and position, where ours is gone
-        self._size = self._since = 0  # bytes on the server, as far as we know; those since the last checkpoint
+        self._size = self._since = 0  # bytes on the server, as far as we know; of `_sent`
         self._checkpoint: Checkpoint | None = None
         self._checkpoints: deque[Checkpoint] = deque()  # those that are to be sent: the next one, and the newest
         self._settled: anyio.Event | None = None
@@ -172,6 +172,8 @@ class RunWriter:
             self.waiting -= pack.size
             self._size += pack.size
             self._since += pack.size
+            while self._since > self._bounds.run_bytes and self._sent:  # without checkpoints not all can be kept
+                self._since -= self._sent.popleft().size
         self.acked = max(self.acked, position)
 
     def _go_back(self, position: int) -> None:
@@ -180,6 +182,8 @@ class RunWriter:
             pack = self._sent.pop()
             self._queue.appendleft(pack)
             self.waiting += pack.size
+            self._size -= pack.size
+            self._since -= pack.size
         self.acked = min(self.acked, position)
 
     def _add(self, packs: list[Pack]) -> Step:
@@ -216,10 +220,9 @@ class RunWriter:
             self._length, self._checkpoint = int(answer[0]), checkpoint
             while self._checkpoints and self._checkpoints[0].last <= checkpoint.last:
                 self._checkpoints.popleft()
-            while self._sent and self._sent[0].last <= checkpoint.last:
-                self._sent.popleft()
             self._size = self._since if trim else self._size
-            self._since = 0
+            while self._sent and self._sent[0].last <= checkpoint.last:
+                self._since -= self._sent.popleft().size
             return None
 
         return Step(script(scripts.CHECKPOINT, self.keys, *told), done)
