@@ -1,19 +1,24 @@
 """Whatever happens to a run and its viewers: each ends with what the server has, every transition once, in order."""
 
 import random
+from contextlib import suppress
 from typing import Any
 
 import anyio
 import pytest
 
-from stepstream import MemoryJournal, Relay
+from stepstream import MemoryJournal, Relay, RunInterrupted
+from stepstream.relay.frames import Frames
 from tests.support.published_runs import PublishedRun, events_of
-from tests.support.relay_clients import CLIENTS, Client, known_at_end
+from tests.support.relay_clients import CLIENTS, WITH_CURSOR, Client, known_at_end
 from tests.support.virtual_time import anyio_backend
 
 __all__ = ["anyio_backend"]
 
 STREAMS = [("ferry", "ferry-answer"), ("sums",), ("archive",), ("tides",)]
+COMPLETED = [("ferry", "ferry-answer"), ("sums",), ("tides",)]
+"""Those whose end a kit tells from an interruption."""
+
 PAUSES = [0, 0, 0, 0.001, 0.02, 0.1, 1]
 
 
@@ -27,7 +32,8 @@ class Schedule:
         self.journal = MemoryJournal(max_run_bytes=kept)
         self.keeps_little = kept < 2**20
         self.checkpoints = {2_000: 1.0, 10_000: 0.5, 2**20: 0.1}[kept]
-        self.run = PublishedRun(self.journal, *events_of(*self.chance.choice(STREAMS)))
+        names = self.chance.choice(STREAMS if form in WITH_CURSOR else COMPLETED)
+        self.run = PublishedRun(self.journal, *events_of(*names))
         self.clients: list[Client] = []
         self.relay = self.new_relay()
 
@@ -63,13 +69,18 @@ class Schedule:
             async with frames:
                 if not frames.has_more:
                     return
-                async for piece in frames:
-                    if self.chance.random() < 0.2:
-                        client.feed(piece[: self.chance.randrange(len(piece) + 1)])
-                        break
-                    client.feed(piece)
-                    await self.pause()
+                with suppress(RunInterrupted):  # raised where a form cannot say so
+                    await self.read(client, frames)
             client.check(self.run.changes)
+            await self.pause()
+
+    async def read(self, client: Client, frames: Frames) -> None:
+        """Read until the end, or until the connection breaks."""
+        async for piece in frames:
+            if self.chance.random() < 0.2:
+                client.feed(piece[: self.chance.randrange(len(piece) + 1)])
+                return
+            client.feed(piece)
             await self.pause()
 
     async def go(self) -> None:

@@ -8,8 +8,10 @@ from stepstream import Accumulator, FrameDecoder, MessageProgress, StepProgress,
 from stepstream.fold.changes import Change
 from stepstream.fold.encoding import COLUMNS
 from stepstream.fold.run_state import run_state
+from stepstream.relay.forms.registry import FORMS
 from stepstream.relay.forms.view import ViewForm
 from stepstream.wire.sse import Frame
+from tests.support.kit_readers import AgUiReader, AiSdkReader
 
 TOLD = frozenset(one for one in COLUMNS if one.__name__.endswith(("Transition", "Started", "Finished")))
 """The classes of changes that are told once."""
@@ -172,6 +174,38 @@ class ViewClient(Client):
         pass
 
 
+class KitClient(Client):
+    """A client of a user interface kit: it has no cursor, and joins again whenever it comes back."""
+
+    reader_class: Any
+    ends_with_done = False
+
+    def begin(self) -> None:
+        self.reader = self.reader_class()
+
+    def _frame(self, frame: Frame) -> None:
+        is_over = frame.data == b"[DONE]"
+        if not is_over:
+            self.reader.read(frame)
+        self.is_done = self.reader.end == "success" and (is_over or not self.ends_with_done)
+
+    @property
+    def known(self) -> Any:
+        return self.reader.held._replace(calls=set(self.reader.held.calls))
+
+    def check(self, server: Server) -> None:
+        self.position = server[-1][0] if self.is_done else 0
+
+
+class AgUiClient(KitClient):
+    reader_class = AgUiReader
+
+
+class AiSdkClient(KitClient):
+    reader_class = AiSdkReader
+    ends_with_done = True
+
+
 def patched(document: Any, operation: Any) -> Any:
     """Return a document after one operation of a patch."""
     *way, last = [key.replace("~1", "/").replace("~0", "~") for key in operation["path"].split("/")[1:]] or [None]
@@ -193,12 +227,18 @@ def patched(document: Any, operation: Any) -> Any:
     return document
 
 
-CLIENTS: dict[str, Any] = {"events": EventsClient, "changes": ChangesClient, "view": ViewClient}
+WITH_CURSOR: dict[str, Any] = {"events": EventsClient, "changes": ChangesClient, "view": ViewClient}
+CLIENTS: dict[str, Any] = {**WITH_CURSOR, "ag-ui": AgUiClient, "ai-sdk": AiSdkClient}
 """By form."""
 
 
 def known_at_end(form: str, accumulator: Accumulator, run_id: str) -> Any:
     """Return what a page should have, where the server has that."""
+    if form in ("ag-ui", "ai-sdk"):
+        client = CLIENTS[form]()
+        for frame in FORMS[form].make().begin(run_state(accumulator.state, run_id)):
+            client.reader.read(frame)
+        return client.known
     if form != "view":
         return known(accumulator)
     (whole,) = ViewForm().begin(run_state(accumulator.state, run_id))
