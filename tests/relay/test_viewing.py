@@ -156,6 +156,17 @@ async def test_evicted_id_gives_a_gap_and_the_state():
         assert answer.frames == []
 
 
+async def test_run_whose_beginning_is_gone_without_a_checkpoint_cannot_be_seen():
+    stage = Stage("archive")
+    stage.journal = MemoryJournal(max_run_bytes=1_000)
+    stage.run.journal, stage.relay = stage.journal, Relay(stage.journal)
+    await stage.publish(5)
+    await stage.publish(5)
+    answer = await stage.asked("changes")
+    assert [(frame.event, frame.data) for frame in answer.frames] == [("stepstream.interrupted", b'{"reason":"gone"}')]
+    assert (await asked(stage.relay, f"/{stage.run.run_id}")).status == 503
+
+
 async def test_run_ends_with_done_and_who_comes_again_gets_204(stage: Stage):
     await stage.publish()
     answer = await stage.asked()

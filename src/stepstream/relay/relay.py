@@ -168,9 +168,11 @@ class Relay:
                 raise Refused(404, NOT_FOUND)
             with self._feeds.using(run_id) as feed:
                 await feed.catch_up(info.position)
-                return state_json(feed.reader.state(), cursor=str(feed.reader.cursor))
+                if feed.reader.position:
+                    return state_json(feed.reader.state(), cursor=str(feed.reader.cursor))
         except JournalError:
-            raise Refused(503, "The run cannot be read now.", retry_after="5") from None
+            pass  # its text is for the application, not for those who watch
+        raise Refused(503, "The run cannot be read now.", retry_after="5")
 
     async def _send_runs(self, request: Request, receive: Receive, send: Send, headers: Mapping[str, str]) -> None:
         async def may_see(run_id: str) -> bool:
