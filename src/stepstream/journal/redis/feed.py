@@ -8,7 +8,7 @@ lost too.
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import anyio
@@ -51,9 +51,9 @@ class Feed:
         self._size = 0
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing more is to come, as far as is known."""
-        return self._info is not None and self._info.status in ("ended", "interrupted")
+    def is_begun(self) -> bool:
+        """Whether anything is known, and somebody can go on."""
+        return self.fence >= 0 and self.gap is None
 
     def info(self, _: str = "") -> RunInfo | None:
         """Return what the run is.
@@ -81,6 +81,19 @@ class Feed:
         if self.fence < 0:
             self.fence, self.position = (info.fence, info.position) if info is not None else (0, 0)
             self.tell(info)
+
+    def is_lost(self, info: RunInfo | None, is_look: bool) -> bool:
+        """Return whether the server, which says `info`, has less of the run than is known here. Twice is a gap."""
+        if info is None and self._info is not None and self._info.status in ("ended", "interrupted"):
+            return True  # it was kept for as long as it had to be
+        newest = (0, 0) if info is None else (info.fence, info.position)
+        if newest >= (self.fence, self.position):
+            self.is_missed = False
+            return False
+        if is_look and self.is_missed:
+            self.lose(f"the server has lost what it had of run {self.run_id}")
+        self.is_missed = self.is_missed or is_look
+        return True
 
     def add(self, entries: Iterable[Pack | Mark]) -> None:
         """Note what came."""
@@ -178,44 +191,37 @@ class PartitionReader:
 
     async def _update(self, run_ids: Sequence[str], is_look: bool) -> None:
         """Read what is new of runs, and say what they are. What is asked first is told last: it holds by then."""
-        answers = await self._link.ask([script(scripts.TELL, self._layout.keys(one)) for one in run_ids])
-        infos = dict(zip(run_ids, map(info_of, run_ids, answers), strict=True))
-        behind = [feed for one in run_ids if (feed := self._follow(one, infos[one], is_look)) is not None]
+        behind = [feed for one in run_ids if (feed := self.feeds.get(one)) is not None and feed.is_begun]
+        asked = [script(scripts.TELL, self._layout.keys(one)) for one in run_ids]
+        answers = await self._link.ask([*asked, *map(self._next, behind)])
+        infos = dict(zip(run_ids, map(info_of, run_ids, answers), strict=False))
+        answers = answers[len(run_ids) :]
+        behind, answers = self._without_lost(behind, answers, infos, is_look)
         while behind:
-            asked = [self._next(feed) for feed in behind]
-            answers = await self._link.ask(asked)
             for feed, answer in zip(behind, answers, strict=True):
                 feed.add(entries_of(answer))
-            behind = [
-                feed
-                for feed, answer in zip(behind, answers, strict=True)
-                if len(answer) == MAX_ENTRIES and feed.gap is None
-            ]
+            full = [feed for feed, answer in zip(behind, answers, strict=True) if len(answer) == MAX_ENTRIES]
+            behind = [feed for feed in full if feed.gap is None]
+            answers = await self._link.ask(list(map(self._next, behind))) if behind else []
         for run_id, info in infos.items():
             known = self.feeds.get(run_id)
+            if known is not None:
+                known.begin(info)
             if known is not None and info is not None and known.position >= info.position:
                 known.tell(info)  # else the events were lost in between: the next look says so
             if info is not None:
                 self._changed(info)
 
-    def _follow(self, run_id: str, info: RunInfo | None, is_look: bool) -> Feed | None:
-        """Return the feed of a run that has something new to be read."""
-        feed = self.feeds.get(run_id)
-        if feed is None or feed.gap is not None:
-            return None
-        if feed.fence < 0:
-            feed.begin(info)
-            return None
-        if info is None and feed.is_over:
-            return None  # it was kept for as long as it had to be
-        newest = (0, 0) if info is None else (info.fence, info.position)
-        if newest < (feed.fence, feed.position):
-            if is_look and feed.is_missed:
-                feed.lose(f"the server has lost what it had of run {run_id}")
-            feed.is_missed = feed.is_missed or is_look
-            return None
-        feed.is_missed = False
-        return feed if newest > (feed.fence, feed.position) else None
+    def _without_lost(
+        self, feeds: Sequence[Feed], answers: Sequence[Any], infos: Mapping[str, RunInfo | None], is_look: bool
+    ) -> tuple[list[Feed], list[Any]]:
+        """Return the feeds whose runs the server has as far as they are known here, and the answers for them."""
+        kept = [
+            (feed, answer)
+            for feed, answer in zip(feeds, answers, strict=True)
+            if not feed.is_lost(infos[feed.run_id], is_look)
+        ]
+        return [feed for feed, _ in kept], [answer for _, answer in kept]
 
     def _next(self, feed: Feed) -> Any:
         start = f"({feed.fence}-{feed.position}"
