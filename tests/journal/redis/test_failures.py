@@ -64,8 +64,8 @@ def break_connections(one: ValkeyProcess) -> None:
 FAULTS = [kill_and_start, flush, break_connections]
 
 
-async def positions(journal: RedisJournal, after: int = 0) -> list[int]:
-    return [number for held in await everything(journal, after=after) for number in numbers(held)]
+async def positions(journal: RedisJournal, run_id: str = "run_1", after: int = 0) -> list[int]:
+    return [number for held in await everything(journal, run_id, after) for number in numbers(held)]
 
 
 def numbers(held: Any) -> Sequence[int]:
@@ -334,6 +334,13 @@ async def test_run_may_go_on_without_its_journal(own: ValkeyProcess):
         await journal.append(opened, [pack(opened, 3)])
         await journal.append(opened, [pack(opened, 4)], status="ended")
         assert journal.missing == 4
+        other = await journal.open("run_2", writer="a")
+        await journal.append(other, [pack(other, 1, 3)], status="ended")
+        assert (journal.missing, [held async for held in other.held]) == (7, [])
+        own.start()
+        again = await journal.open("run_2", writer="a")
+        await journal.append(again, [pack(again, 1)], status="ended")
+        assert (journal.missing, await positions(journal, "run_2")) == (7, [1])
 
 
 async def test_streams_wait_once_too_much_waits_for_the_server(own: ValkeyProcess, monkeypatch: pytest.MonkeyPatch):

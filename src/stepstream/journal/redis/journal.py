@@ -6,6 +6,7 @@ followed (`feed`), and one a lane for all else. All live in the block of the jou
 
 import os
 import ssl
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from functools import partial
@@ -142,11 +143,23 @@ class RedisJournal(Journal):
             await known.settled()
         keys = self._layout.keys(run_id)
         asked = script(scripts.OPEN, keys, run_id, writer, self._bounds.keep_open)
-        [[length, fence, position, begun]] = await self._queries.ask(run_id, [asked])
+        try:
+            [[length, fence, position, begun]] = await self._queries.ask(run_id, [asked])
+        except JournalFailed as exc:
+            if self._on_outage == "raise":
+                raise
+            return self._without_journal(run_id, writer, after, exc)
         opened = Opened(run_id, writer, int(fence), int(position), self.read(run_id, after=after))
         if known is not None:
             known.fail(JournalConflict(f"run {run_id} was opened by another writer"))
         self._runs[run_id] = RunWriter(opened, keys, self._bounds, int(length), begun.decode())
+        return opened
+
+    def _without_journal(self, run_id: str, writer: str, after: int, failure: JournalFailed) -> Opened:
+        """Return a run of which nothing is taken, and what is missing is counted."""
+        opened = Opened(run_id, writer, sys.maxsize, after, _nothing())
+        run = self._runs[run_id] = RunWriter(opened, self._layout.keys(run_id), self._bounds)
+        run.fail(failure)
         return opened
 
     async def append(
@@ -216,3 +229,8 @@ class RedisJournal(Journal):
 
     def _lane(self, run_id: str) -> Lane:
         return self._lanes[self._layout.partition(run_id) % len(self._lanes)]
+
+
+async def _nothing() -> AsyncIterator[Held]:
+    for one in tuple[Held, ...]():
+        yield one

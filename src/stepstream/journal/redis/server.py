@@ -151,8 +151,6 @@ class Link:
         self._slot_key = slot_key
         self._connection: Any = None
         self._lock = anyio.Lock()
-        self.count = 0
-        """How many connections it has had."""
 
     async def call(self, commands: Sequence[Command], more: float = 0) -> list[Any]:
         """Return the answers to commands, which may be what the server refused them with.
@@ -165,7 +163,6 @@ class Link:
         async with self._lock:
             if self._connection is None or not self._connection.usable:
                 self._connection = await self._servers.connect(self._slot_key)
-                self.count += 1
             connection = self._connection
         try:
             batch = connection.create_request_batch(commands, timeout=COMMAND_LIMIT + more)
