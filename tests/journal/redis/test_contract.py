@@ -11,7 +11,7 @@ from tests.support.valkey import ValkeyProcess, fresh_namespace
 
 
 class TestRedisJournal(JournalContract):
-    moments = range(1, 40, 8)
+    moments = range(1, 60, 3)
 
     @pytest.fixture(autouse=True)
     def _server(self, server: ValkeyProcess) -> None:

@@ -167,7 +167,7 @@ class PartitionReader:
 
     async def _read(self) -> None:
         """Wait for news, for a few seconds at most, and read the runs that it names."""
-        rest = max(self._looked_at + LOOK_EVERY - anyio.current_time(), 0)
+        rest = 0 if self._told else max(self._looked_at + LOOK_EVERY - anyio.current_time(), 0)
         block = ("BLOCK", int(rest * 1000)) if rest >= 0.001 else ()
         asked = Command(b"XREAD", ("COUNT", MAX_WAKES, *block, "STREAMS", self._wake, self._cursor))
         [found] = await self._link.ask([asked], rest)
@@ -183,14 +183,19 @@ class PartitionReader:
             [all_runs] = await self._link.ask([Command(b"ZRANGE", (self._runs, 0, -1))])
             self._told |= dict.fromkeys([one.decode() for one in all_runs], "s")
         wanted = [run_id for run_id, kind in self._told.items() if kind == "s" or run_id in self.feeds]
+        again: list[str] = []
         for start in range(0, len(wanted), MAX_RUNS):
-            await self._update(wanted[start : start + MAX_RUNS], late >= 0)
-        self._told.clear()
+            again += await self._update(wanted[start : start + MAX_RUNS], late >= 0)
+        self._told = dict.fromkeys(again, "s")
         if late >= 0:
             self._looked_at = anyio.current_time()
 
-    async def _update(self, run_ids: Sequence[str], is_look: bool) -> None:
-        """Read what is new of runs, and say what they are. What is asked first is told last: it holds by then."""
+    async def _update(self, run_ids: Sequence[str], is_look: bool) -> list[str]:
+        """Read what is new of runs, and say what they are. What is asked first is told last: it holds by then.
+
+        Returned are those that are to be read again: who follows them began to while they were asked for.
+        """
+        again: list[str] = []
         behind = [feed for one in run_ids if (feed := self.feeds.get(one)) is not None and feed.is_begun]
         asked = [script(scripts.TELL, self._layout.keys(one)) for one in run_ids]
         answers = await self._link.ask([*asked, *map(self._next, behind)])
@@ -207,10 +212,14 @@ class PartitionReader:
             known = self.feeds.get(run_id)
             if known is not None:
                 known.begin(info)
-            if known is not None and info is not None and known.position >= info.position:
-                known.tell(info)  # else the events were lost in between: the next look says so
+            if known is not None and info is not None:
+                if known.position >= info.position:
+                    known.tell(info)
+                elif known.gap is None:
+                    again.append(run_id)
             if info is not None:
                 self._changed(info)
+        return again
 
     def _without_lost(
         self, feeds: Sequence[Feed], answers: Sequence[Any], infos: Mapping[str, RunInfo | None], is_look: bool
