@@ -317,7 +317,7 @@ async def test_full_server_takes_no_other_run_and_the_rest_when_there_is_room(ow
 
 
 async def test_outage_that_lasts_too_long_fails_the_run(own: ValkeyProcess):
-    async with open_run(own, outage_timeout=LIMIT) as (journal, opened):
+    async with open_run(own, outage_timeout=0.05) as (journal, opened):
         await journal.append(opened, [pack(opened, 1)])
         await positions(journal)
         own.kill()
@@ -328,7 +328,7 @@ async def test_outage_that_lasts_too_long_fails_the_run(own: ValkeyProcess):
 
 
 async def test_run_may_go_on_without_its_journal(own: ValkeyProcess):
-    async with open_run(own, outage_timeout=LIMIT, on_outage="go on") as (journal, opened):
+    async with open_run(own, outage_timeout=0.05, on_outage="go on") as (journal, opened):
         own.kill()
         await journal.append(opened, [pack(opened, 1, 2)], status="waiting")
         await journal.append(opened, [pack(opened, 3)])
