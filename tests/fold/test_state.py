@@ -2,7 +2,7 @@ import pytest
 
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.orphans import MAX_WAITING_BYTES, MAX_WAITING_DELTAS
-from stepstream.fold.state import State
+from stepstream.fold.state import State, run_key
 from stepstream.fold.stream_state import MAX_TOUCHED, touch
 from stepstream.wire.events import Event
 from tests.support.json_values import JSON, event
@@ -378,3 +378,13 @@ def test_stream_whose_runs_are_forgotten_lets_go_of_its_context() -> None:
     accumulator = fold(*(run("requires_action", f"run_{number}") for number in range(3)), max_open_runs=1)
     accumulator.stream.release()
     assert list(accumulator.state.runs) == ["run_2"]
+
+
+# Runs of which nothing is heard
+
+
+def test_open_run_that_no_stream_reads_is_dropped_when_it_is_due():
+    state = State(forget_after=100)
+    entry = state.entry(run_key("run_1", ""))
+    state.idle.add(entry.key, 0)
+    assert (state.forget_idle(99), state.forget_idle(100), state.find(entry.key)) == ([], [entry.key], None)
