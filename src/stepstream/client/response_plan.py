@@ -2,10 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from stepstream.client.response_answer import ResponseAnswer
 from stepstream.sources.event_stream import EventStream
+
+OnResponse: TypeAlias = Callable[[str], Awaitable[object]]
+"""What is told the id of each response that is opened."""
 
 
 class ResponseCalls(NamedTuple):
@@ -30,3 +33,5 @@ class StreamPlan(NamedTuple):
     """When everything has to be over, by the event loop's clock."""
     continued: str = ""
     """The run that it goes on with; empty where it begins one."""
+    on_response: OnResponse | None = None
+    """Awaited with the id of the response, as soon as that came."""

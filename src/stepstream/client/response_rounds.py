@@ -11,7 +11,7 @@ A POST is sent once. Where it breaks before its response named itself, nobody ca
 raises, and the tools of the round have run.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, TypeAlias
 
@@ -33,6 +33,9 @@ OUTPUT_TYPES: Final[Mapping[str, str]] = {"function": "function_call_output", "c
 OpenResponse: TypeAlias = Callable[[Mapping[str, Any], str], AbstractAsyncContextManager[ResponseStream]]
 """Opens the response of a body, which goes on with the run of that id, or begins one where that is empty."""
 
+AttachResponse: TypeAlias = Callable[[str], AbstractAsyncContextManager[ResponseStream]]
+"""Attaches to a response that was opened before, which goes on with the run of that id; empty as above."""
+
 
 async def drive(
     open_response: OpenResponse,
@@ -42,20 +45,26 @@ async def drive(
     *,
     context: object,
     max_rounds: int,
+    attached: Iterable[AttachResponse] = (),
 ) -> Outcome:
     """Read the stream that `body` opens and those after it, until nothing waits, or `max_rounds` were answered.
 
-    Return the outcome of all streams together.
+    Where responses of the run are `attached`, they are read instead of the first. Return the outcome of all streams.
     """
     whole: Outcome | None = None
-    continued, rounds = "", 0
+    continued, rounds, left = "", 0, list(attached)
     while True:
         streams: list[ResponseStream] = []
+        opening = left.pop(0)(continued) if left else open_response(body, continued)
         try:
-            outcome = await processor.run(_kept(open_response(body, continued), streams), context)
+            outcome = await processor.run(_kept(opening, streams), context)
         except StepStreamError as failure:
             raise with_outcome(whole, failure) from failure.__cause__
         whole = outcome if whole is None else join_outcomes(whole, outcome)
+        run = whole.final_run
+        continued = run.id if run is not None else ""
+        if left:
+            continue
         action = outcome.required_action
         if tools is None or rounds == max_rounds or not isinstance(action, RequiredAction) or not _can_answer(action):
             return whole
@@ -65,8 +74,6 @@ async def drive(
         except ToolFailed as failure:
             failure.outcome = whole
             raise
-        run = whole.final_run
-        continued = run.id if run is not None else ""
         body = following(body, streams[-1].response_id, streams[-1].output, answers)
 
 

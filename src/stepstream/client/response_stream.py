@@ -61,6 +61,7 @@ class ResponseStream:
         self._response_id = response_id
         self._pending: list[Item] = [ContinuedRun(plan.continued)] if plan.continued else []
         self._notes = ResponseNotes(is_whole=plan.is_resumable or not plan.is_kept)
+        self._on_response = plan.on_response  # None once it was told
         self._is_live = stream is not None  # whether the stream is the one to learn from
         self._status: object = None  # of the response, before it
         self._asked_after: int | None = None  # the number that the newest connection was to begin after
@@ -118,8 +119,15 @@ class ResponseStream:
             failure = exc
         else:
             self._notes.feed(item)
+            await self._tell()
             return item
         return await self._recover(failure)
+
+    async def _tell(self) -> None:
+        """Tell the id of the response, once it is known: before its events are read."""
+        if self._on_response is not None and self.response_id:
+            told, self._on_response = self._on_response, None
+            await told(self.response_id)
 
     async def _attach(self) -> Item:
         """Open the first connection to a response that is known by its id; where there is no stream, ask for it."""

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeAlias, Unpack
@@ -13,8 +13,8 @@ import msgspec
 from stepstream.client.api_client import ApiClient
 from stepstream.client.parameters import ResponseParameters, response_body_of
 from stepstream.client.response_answer import ResponseAnswer, ResponseKey
-from stepstream.client.response_plan import ResponseCalls, StreamPlan
-from stepstream.client.response_rounds import drive
+from stepstream.client.response_plan import OnResponse, ResponseCalls, StreamPlan
+from stepstream.client.response_rounds import AttachResponse, drive
 from stepstream.client.response_stream import ResponseStream
 from stepstream.client.tools.toolbox import Toolbox
 from stepstream.errors import ProtocolError, StepStreamError
@@ -57,10 +57,11 @@ class ResponsesClient(ApiClient):
         """
         return self._opened(response_body_of(parameters), "", cancel_on_exit=cancel_on_exit)
 
-    def attach(self, response_id: str, *, cancel_on_exit: bool = False) -> OpeningResponse:
+    def attach(self, response_id: str, *, run_id: str = "", cancel_on_exit: bool = False) -> OpeningResponse:
         """Give the stream of a response that was opened before, from its beginning, as a source.
 
-        Of one that is not in the background, or whose stream the server has no more, its end is waited for.
+        Of one that is not in the background, or whose stream the server has no more, its end is waited for. `run_id` is
+        the run that it goes on with, where the processor knows that run, and the response does not name it.
 
         Raises:
             APIError, IdleTimeout, TransportError: as `retrieve` does, when the stream is read.
@@ -70,7 +71,8 @@ class ResponsesClient(ApiClient):
 
         @asynccontextmanager
         async def opening() -> AsyncIterator[ResponseStream]:
-            plan = self._plan(anyio.current_time() + self._api.total_timeout, is_resumable=True, is_kept=True)
+            deadline = anyio.current_time() + self._api.total_timeout
+            plan = self._plan(deadline, is_resumable=True, is_kept=True, continued=run_id)
             async with self._closing(ResponseStream(self._calls, plan, response_id=response_id), cancel_on_exit) as it:
                 yield it
 
@@ -83,6 +85,8 @@ class ResponsesClient(ApiClient):
         *,
         context: object = None,
         max_rounds: int = 20,
+        responses: Sequence[str] = (),
+        on_response: OnResponse | None = None,
         cancel_on_exit: bool = False,
         **parameters: Unpack[ResponseParameters],
     ) -> Outcome:
@@ -93,20 +97,32 @@ class ResponsesClient(ApiClient):
         times at most; after that, without a toolbox, or where a call of another kind waits, the outcome's
         `required_action` says what the run waits for. Streams that break are resumed or reconciled, as by `stream`.
 
+        `on_response` is awaited with the id of each response that is opened, before its events are read. `responses`
+        are those of a run that was opened before, by another process perhaps, in that order: they are read, nothing is
+        opened instead of them, and the run goes on after the last, with the transitions and keys that it had.
+
         Raises:
             ToolFailed: a tool failed, and the toolbox says that nothing is answered then.
             StepStreamError: as `Processor.run` and `stream` do. Its outcome is that of all streams so far.
-            TypeError: a parameter is not known.
-            ValueError: `max_rounds` is below 0.
+            TypeError: a parameter is not known, or `responses` is one text.
+            ValueError: `max_rounds` is below 0, or an id would lead to another path.
         """
+        if isinstance(responses, str):
+            raise TypeError("expected responses as a list of ids, got one text")
         if max_rounds < 0:
             raise ValueError(f"expected max_rounds of at least 0, got {max_rounds}")
         has_tools = "tools" in parameters or not AGENTS.isdisjoint(parameters.get("extra_body") or ())
         if toolbox is not None and not has_tools and (own := toolbox.definitions("responses")):
             parameters["tools"] = own
         body = response_body_of(parameters)
-        opened = partial(self._opened, cancel_on_exit=cancel_on_exit)
-        return await drive(opened, processor, body, toolbox, context=context, max_rounds=max_rounds)
+        opened = partial(self._opened, cancel_on_exit=cancel_on_exit, on_response=on_response)
+        for response_id in responses:
+            self._endpoint.url("responses", response_id)  # raises here, before anything is read
+        attached = [self._attaching(response_id, cancel_on_exit) for response_id in responses]
+        return await drive(opened, processor, body, toolbox, context=context, max_rounds=max_rounds, attached=attached)
+
+    def _attaching(self, response_id: str, cancel_on_exit: bool) -> AttachResponse:
+        return lambda run_id: self.attach(response_id, run_id=run_id, cancel_on_exit=cancel_on_exit)
 
     async def retrieve(self, response_id: str) -> Response:
         """Return a response in its present state, as it was sent. The calls below raise the same.
@@ -134,7 +150,9 @@ class ResponsesClient(ApiClient):
         timeout = self._reconcile_timeout
         return StreamPlan(is_resumable, is_kept, timeout=timeout, deadline=deadline, continued=continued)
 
-    def _opened(self, body: Mapping[str, Any], continued: str, *, cancel_on_exit: bool) -> OpeningResponse:
+    def _opened(
+        self, body: Mapping[str, Any], continued: str, *, cancel_on_exit: bool, on_response: OnResponse | None = None
+    ) -> OpeningResponse:
         """Return what opens the response of a body."""
         url = self._endpoint.url("responses")
         is_background = bool(body.get("background"))
@@ -145,6 +163,7 @@ class ResponsesClient(ApiClient):
             async with self._api.stream(url, body) as first:
                 deadline = anyio.current_time() + first.time_left
                 plan = self._plan(deadline, is_resumable=is_background, is_kept=is_kept, continued=continued)
+                plan = plan._replace(on_response=on_response)
                 stream = ResponseStream(self._calls, plan, stream=first)
                 async with self._closing(stream, cancel_on_exit and is_background) as it:
                     yield it

@@ -154,7 +154,7 @@ def app(
     scenario: str | Scenario = DEFAULT,
     seed: int | None = None,
     pace: PaceLike = "real",
-    fault: str | Sequence[str] = (),
+    fault: str | Sequence[str] | None = None,
     api_key: str | None = None,
 ) -> Application:
     """Return a new simulator as an ASGI application, with threads and runs of its own.
@@ -166,8 +166,8 @@ def app(
 
     `scenario` is what runs do: a name out of `SCENARIOS`, or a `Scenario` of your own. With a `seed`, the same requests
     in the same order give the same bytes, ids and timestamps too. `pace` is "real", "fast" (no pauses) or a number of
-    events per second. `fault` is what becomes of streams: names out of `FAULTS`, as `"duplicate,cut-event=9"`. With
-    `api_key`, requests need it as a bearer token or in the header `api-key`.
+    events per second. `fault` is what becomes of streams: names out of `FAULTS`, as `"duplicate,cut-event=9"`, or None.
+    With `api_key`, requests need it as a bearer token or in the header `api-key`.
 
     A request may set these for its own run, by the query parameters or `x-simulator-…` headers `scenario`, `seed`,
     `pace` and `fault` (`none` for none).
@@ -182,5 +182,5 @@ def app(
     if seed is not None and not (isinstance(seed, int) and 0 <= seed <= MAX_SEED):
         raise ValueError(f"expected a seed from 0 to {MAX_SEED}, got {seed!r:.80}")
     default = SCENARIOS[scenario] if isinstance(scenario, str) else scenario
-    faults = faults_of([fault] if isinstance(fault, str) else fault)
+    faults = faults_of([fault] if isinstance(fault, str) else fault or ())
     return _Simulator(Defaults(default, seed, pace_of(pace)), faults, api_key)

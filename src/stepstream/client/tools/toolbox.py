@@ -79,7 +79,11 @@ class Toolbox(RegistrationMethods):
 
         Raises:
             ToolFailed: a function failed, and `on_error` is "cancel". The others are cancelled.
+            ValueError: one is an approval request, which has no output. None was made.
         """
+        calls = list(calls)
+        if any(isinstance(call, ToolCall) and call.type == "mcp" for call in calls):
+            raise ValueError("expected calls of functions and custom tools, got an approval request: use `approvals`")
         step_ids = {call.id: step.id for step in steps for call in step.tool_calls if isinstance(call, ToolCall)}
 
         async def output(call_id: str, call: ToolCall) -> str:
