@@ -37,6 +37,19 @@ def mcp(id: str = "call_1") -> ToolCall:  # noqa: A002 - the wire's own word
     return ToolCall(id=id, type="mcp", name="find_berth", arguments="{}", server_label="harbour")
 
 
+async def test_outputs_of_an_approval_request_are_asked_for_elsewhere():
+    made = list[int]()
+    tools = Toolbox()
+
+    @tools.function
+    async def sail() -> None:
+        made.append(1)
+
+    with pytest.raises(ValueError, match="use `approvals`"):
+        await tools.outputs([asked("sail"), mcp("call_2")])
+    assert made == []
+
+
 async def output(tools: Toolbox, name: str | None = "sail", arguments: str | None = "{}") -> str:
     [found] = (await tools.outputs([asked(name, arguments)])).values()
     return found

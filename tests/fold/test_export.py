@@ -283,6 +283,11 @@ def changed(change: Callable[[Any], object]) -> bytes:
     return json.dumps(saved).encode()
 
 
+def tree(*entries: Any, dropped: Any = ()) -> list[Any]:
+    """Return the tree of a step, as an export has it."""
+    return ["node", "RunStep", list(entries), list(dropped)]
+
+
 def without(key: str) -> bytes:
     return changed(lambda saved: saved.pop(key))
 
@@ -312,6 +317,13 @@ BAD: dict[str, bytes] = {
     "tree_of_unknown_nodes": changed(lambda saved: saved["steps"][0].update(grown=["node", "Dream", []])),
     "tree_of_unknown_kinds": changed(lambda saved: saved["steps"][0].update(grown=["dream", None, []])),
     "tree_of_broken_entries": changed(lambda saved: saved["steps"][0].update(grown=["node", "RunStep", [5]])),
+    "step_without_status": changed(lambda saved: saved["steps"][0]["object"].pop("status")),
+    "tree_of_numbered_fields": changed(lambda saved: saved["steps"][0].update(grown=tree([5, ["text", "a"]]))),
+    "tree_of_unknown_fields": changed(lambda saved: saved["steps"][0].update(grown=tree(["dream", ["text", "a"]]))),
+    "tree_that_dropped_a_number": changed(lambda saved: saved["steps"][0].update(grown=tree(dropped=[5]))),
+    "tree_of_named_indexes": changed(
+        lambda saved: saved["steps"][0].update(grown=tree(["step_details", ["list", None, [["a", []]], []]]))
+    ),
     "tree_of_short_entries": changed(lambda saved: saved["steps"][0].update(grown=["node", "RunStep", [["a"]]])),
     "started_of_another_shape": changed(lambda saved: saved["steps"][0].update(started={"call_a": "zero"})),
     "waiting_that_is_no_json": changed(lambda saved: saved["waiting"][0].update(payload="{")),

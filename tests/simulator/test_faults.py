@@ -124,6 +124,10 @@ OF_RESPONSES = ITEM_FAULTS.keys() - EVENT_FAULTS.keys()
 """These concern streams of the other API, whose tests are in `test_item_faults`."""
 
 
+def test_application_may_be_said_to_have_no_fault() -> None:
+    assert repr(app(fault=None)) == repr(app(fault="none"))
+
+
 def test_every_fault_is_declared():
     assert {text.partition("=")[0] for text in DECLARED if "," not in text} | ANSWERED_LATER | OF_RESPONSES == set(
         FAULTS

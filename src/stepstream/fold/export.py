@@ -17,6 +17,7 @@ from stepstream.fold.cause import TakenStatuses
 from stepstream.fold.orphans import EventRef
 from stepstream.fold.state import State, run_key
 from stepstream.fold.stream_state import StreamState
+from stepstream.fold.tree import Node
 from stepstream.fold.tree_json import tree_as_json, tree_from_json
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.events import decode_event
@@ -209,8 +210,15 @@ def taken_statuses(saved: SavedStatuses) -> TakenStatuses:
 
 
 def grown_object(kind: type[Obj], saved: SavedObject) -> SnapshotBuilder[Obj]:
-    """Return what was written of a step or message."""
-    builder: SnapshotBuilder[Obj] = SnapshotBuilder(build(kind, saved.object), saved.group)
+    """Return what was written of a step or message.
+
+    Raises:
+        ValueError: it has no status, or its tree is none. What does not fit `kind` raises what `build` raises.
+    """
+    base: Obj = build(kind, saved.object)
+    if base.status is msgspec.UNSET:  # one that was folded has the status of its event, if it came without
+        raise ValueError(f"expected a {kind.__name__} with a status")
+    builder: SnapshotBuilder[Obj] = SnapshotBuilder(base, saved.group)
     builder.created, builder.ended = saved.created, saved.ended
     finished = set(saved.finished)
     builder.told = {one: ToldCall(*call, one in finished) for one, call in saved.started.items()}
@@ -219,5 +227,8 @@ def grown_object(kind: type[Obj], saved: SavedObject) -> SnapshotBuilder[Obj]:
     if saved.sent is not None:
         builder.sent = build(kind, saved.sent)
     if saved.grown is not None:
-        builder.set_tree(tree_from_json(saved.grown))
+        tree = tree_from_json(saved.grown)
+        if not isinstance(tree, Node) or tree.struct is not kind or not tree.keys() <= {*base.__struct_fields__}:
+            raise ValueError(f"expected the tree of a {kind.__name__}")
+        builder.set_tree(tree)
     return builder

@@ -49,15 +49,27 @@ def _read(written: list[Any], holder: Struct, key: Any) -> Any:
             return _typed(holder, key, entries)
         case ["node", None | str() as name, list(entries), list(dropped)] if name is None or name in _STRUCTS:
             node = Node(_STRUCTS[name] if name else None)
-            node.update((at, _read(found, node.struct, at)) for at, found in entries)
-            node.dropped = frozenset(dropped)
+            node.update((_name(at), _read(found, node.struct, at)) for at, found in entries)
+            node.dropped = frozenset(_name(at) for at in dropped)
             return node
         case ["list", None | str() as name, list(entries), list(alias)] if name is None or name in _STRUCTS:
             indexed = Indexed(_STRUCTS[name] if name else None)
-            indexed.update((at, _read(found, indexed.struct, at)) for at, found in entries)
-            indexed.alias = dict(alias)
+            indexed.update((_index(at), _read(found, indexed.struct, at)) for at, found in entries)
+            indexed.alias = {_index(at): _index(place) for at, place in alias}
             return indexed
     raise ValueError("expected a tree as export writes it")
+
+
+def _name(key: Any) -> str:
+    if isinstance(key, str):
+        return key
+    raise ValueError("expected the name of a field in a tree")
+
+
+def _index(key: Any) -> int:
+    if isinstance(key, int):
+        return key
+    raise ValueError("expected an index in a tree")
 
 
 def _typed(holder: type[WireObject], key: str, entries: list[Any]) -> Any:
