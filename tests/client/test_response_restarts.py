@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from stepstream import Outcome, Processor, ResponsesClient, RunTransition, StepTransition, Toolbox
+from stepstream import Outcome, Processor, ResponsesClient, RunTransition, StepTransition, Toolbox, ToolContext
 from stepstream.simulator.scenario import Answer, FunctionCall, FunctionCalls, Scenario
 from tests.support.breaking_simulator import WITHIN, Server, Wire, breaking
 from tests.support.json_values import JSON
@@ -32,13 +33,20 @@ class Bot:
         self.ids = list[str]()
         self.booked = list[str]()
         self.keys = list[str]()
+        self.calls = list[tuple[str | None, str]]()
+        self.dies_in: str | None = None  # the place whose booking is not survived, once
 
     async def run(self, responses: Sequence[str] = (), *, dies_at: int | None = None, **parameters: Any) -> Outcome:
         """Drive the run. With `dies_at`, the process is killed once so many responses were named."""
         tools = Toolbox()
 
         @tools.function
-        async def book_berth(place: str) -> bool:
+        async def book_berth(place: str, asked: ToolContext) -> bool:
+            self.calls.append((asked.run_id, asked.call_id))
+            if place == self.dies_in:
+                self.dies_in = None
+                killed.cancel()
+                await anyio.lowlevel.checkpoint()
             self.booked.append(place)
             return True
 
@@ -83,6 +91,20 @@ async def test_run_that_was_killed_in_a_round_goes_on_with_its_keys_and_calls_no
         await bot.run(bot.ids, **way)
     assert before <= set(restarted) == set(bot.keys)
     assert len(restarted) == len(set(restarted))
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_call_that_was_not_survived_is_made_again_under_the_ids_that_it_had():
+    async with breaking(TWO_ROUNDS) as server:
+        bot = Bot(server)
+        bot.dies_in = "N1"
+        with pytest.raises(InterruptedError):
+            await bot.run()
+        outcome = await bot.run(list(bot.ids))
+    assert (outcome.text, bot.booked) == ("All berths are booked.", ["N0", "N1"])
+    first, killed, again = bot.calls
+    assert killed == again
+    assert first[0] == killed[0] == bot.ids[0]
 
 
 async def test_run_that_was_read_whole_has_the_keys_that_it_had_when_it_was_driven():
