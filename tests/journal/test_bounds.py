@@ -1,7 +1,6 @@
 """What a journal in memory keeps at most, and what it costs to be followed by many."""
 
 import tracemalloc
-from collections.abc import AsyncIterator
 
 import anyio
 import pytest
@@ -117,12 +116,8 @@ async def test_a_thousand_followers_share_the_bytes_of_a_run():
 async def test_run_of_a_million_deltas_stays_within_its_bound_and_can_be_joined():
     journal = MemoryJournal()
 
-    async def source() -> AsyncIterator[bytes]:
-        async for block in words(1_000_000):
-            yield block
-
     async with Processor(journal=journal) as processor:
-        outcome = await processor.run(source())
+        outcome = await processor.run(words(1_000_000))
     held = await everything(journal)
     assert sum(len(one.data) for one in held if isinstance(one, Pack)) <= 64 * 2**20
     assert isinstance(held[0], Checkpoint)

@@ -18,7 +18,7 @@ from stepstream.fold.state import State, run_key
 from stepstream.fold.tree import Indexed, Node, plain
 from stepstream.wire.events import MESSAGE_EVENTS, RUN_EVENTS, STEP_EVENTS, Event, decode_event
 from stepstream.wire.messages import Message
-from stepstream.wire.objects import Run, RunStep
+from stepstream.wire.objects import Run, RunStep, StepDetails
 from stepstream.wire.sse import Frame
 
 _KINDS: Final[Mapping[type[Any], tuple[str, Mapping[str, str]]]] = {
@@ -117,9 +117,20 @@ def _of_object(builder: SnapshotBuilder[Any]) -> Iterator[Event]:
     if builder.grown is None or not _has_gaps(builder.grown):
         yield Event(name, full)
         return
-    yield Event(name, msgspec.structs.replace(full, **dict.fromkeys(GROWN_FIELDS[type(full)])))
+    bare = msgspec.structs.replace(full, **dict.fromkeys(GROWN_FIELDS[type(full)]))
+    grown_as = _type_of_details(full)
+    yield Event(name, bare if grown_as is None else msgspec.structs.replace(bare, type=grown_as))
     delta = {"id": full.id, "object": f"{beginning}delta", "delta": _with_indexes(builder.grown)}
     yield decode_event(Frame(f"{beginning}delta", msgspec.json.encode(delta)))
+    if grown_as is not None:
+        yield Event(f"{beginning}in_progress", bare)
+
+
+def _type_of_details(full: Any) -> str | None:
+    """Return the type of a step's details where a broken server has given the step another one since."""
+    details = full.step_details if isinstance(full, RunStep) else None
+    found = details.type if isinstance(details, StepDetails) else None
+    return found if isinstance(found, str) and found != full.type else None
 
 
 def _has_gaps(value: Any) -> bool:
