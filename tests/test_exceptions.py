@@ -150,6 +150,7 @@ def _refuse(_: object) -> None:
     raise APIError("refused", status_code=401, code="no_key")
 
 
+@pytest.mark.slow
 def test_worker_processes_hand_exceptions_over():
     """In a real pool of each kind. One that cannot be unpickled breaks the first, and hangs the second."""
     spawning = get_context("spawn")

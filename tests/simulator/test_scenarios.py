@@ -296,6 +296,7 @@ async def test_ten_thousand_deltas_are_small():
     assert max(map(len, deltas)) < 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_logs_have_four_megabytes():
     [data] = await bytes_of("big-logs")
