@@ -13,6 +13,7 @@ from tests.relay.test_kit_forms import READERS, held_by_server, order
 from tests.support.fed_forms import fed_of
 from tests.support.kit_readers import AgUiReader, AiSdkReader
 from tests.support.published_runs import PublishedRun, events_of
+from tests.support.schedules import try_each
 from tests.support.virtual_time import anyio_backend
 
 __all__ = ["anyio_backend"]
@@ -72,12 +73,7 @@ class Schedule:
 
 
 async def run_schedules(form: str, seeds: range) -> None:
-    for seed in seeds:
-        try:
-            await Schedule(form, seed).go()
-        except BaseException as error:
-            error.add_note(f"seed {seed}")
-            raise
+    await try_each(seeds, lambda seed: Schedule(form, seed).go())
 
 
 @pytest.mark.parametrize("form", READERS)

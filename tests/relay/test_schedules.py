@@ -11,6 +11,7 @@ from stepstream import MemoryJournal, Relay, RunInterrupted
 from stepstream.relay.frames import Frames
 from tests.support.published_runs import PublishedRun, events_of
 from tests.support.relay_clients import CLIENTS, WITH_CURSOR, Client, known_at_end
+from tests.support.schedules import try_each
 from tests.support.virtual_time import anyio_backend
 
 __all__ = ["anyio_backend"]
@@ -97,12 +98,7 @@ class Schedule:
 
 
 async def run_schedules(form: str, seeds: range) -> None:
-    for seed in seeds:
-        try:
-            await Schedule(form, seed).go()
-        except BaseException as error:
-            error.add_note(f"seed {seed}")
-            raise
+    await try_each(seeds, lambda seed: Schedule(form, seed).go())
 
 
 @pytest.mark.parametrize("form", CLIENTS)
