@@ -35,6 +35,7 @@ from tests.support.response_streams import (
     whole,
     writing,
 )
+from tests.support.tables import each_row
 
 CREATED = lifecycle("created")
 
@@ -240,6 +241,37 @@ def test_parts_of_a_message_stand_side_by_side():
     content = fold([CREATED, *events]).accumulator.messages["message_1"].content
     assert content
     assert [part.text.value if part.type == "text" else part for part in content] == ["aa", "b", picture]
+
+
+@each_row("part", [{}, {"text": {}}, {"type": "hologram", "text": {"angle": 3}}])
+def test_part_of_no_known_kind_stays_as_it_came(part: JSON):
+    one = item()
+    events = [
+        added(one),
+        about("content_part.added", one, content_index=0, part=part),
+        about("content_part.added", one, content_index=1, part=text("")),
+        piece("b", one, part=1),
+    ]
+    (message,) = fold([CREATED, *events]).accumulator.messages.values()
+    assert msgspec.to_builtins(message.content[0]) == part
+    assert message.content[1].text.value == "b"
+
+
+@each_row(
+    ("part", "codes"),
+    [
+        ({"type": "output_text"}, []),
+        ({"type": "output_text", "text": None}, []),
+        ({"type": "output_text", "text": {"value": "a"}}, ["bad_field"]),
+        ({"type": "text", "text": 5}, ["bad_field"]),
+    ],
+)
+def test_text_that_is_announced_without_one_grows_all_the_same(part: JSON, codes: list[str]):
+    one = item()
+    folded = fold([CREATED, added(one), about("content_part.added", one, content_index=0, part=part), piece("b", one)])
+    (message,) = folded.accumulator.messages.values()
+    assert [content.text.value for content in message.content] == ["b"]
+    assert folded.codes == codes
 
 
 ANNOTATIONS: list[tuple[JSON, JSON]] = [

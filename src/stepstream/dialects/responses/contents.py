@@ -92,13 +92,13 @@ def part_json(part: JSON) -> JSON:
     if part_kind(part) != "text":
         return part
     notes = [annotation_json(one) for one in objects_of(part, "annotations")]
-    return {"type": "text", "text": {"value": part["text"], "annotations": notes}}
+    return {"type": "text", "text": {"value": part.get("text"), "annotations": notes}}
 
 
 def part_kind(part: JSON) -> str:
     """Return the type that a part of a message has here."""
     kind = text_of(part, "type")
-    return "text" if kind in ("output_text", "text") and isinstance(part.get("text"), str) else kind
+    return "text" if kind == "output_text" else kind
 
 
 def annotation_json(raw: JSON) -> JSON:

@@ -13,7 +13,7 @@ from stepstream.dialects.responses.items import (
 from stepstream.dialects.responses.payloads import JSON, text_of
 from stepstream.dialects.responses.steps import supply, tell_delta
 from stepstream.dialects.responses.turn import Turn
-from stepstream.dialects.state import Item, Part
+from stepstream.dialects.state import Item
 from stepstream.wire.deltas import MAX_INDEX, MessageDelta
 
 REASONING_PARTS: Final = {"reasoning_text": "content", "summary_text": "summary"}
@@ -46,19 +46,14 @@ def open_part(turn: Turn) -> None:
     if place is None:
         return
     part = part_json(turn.payload.part or {})
-    _note_annotations(item.lists[name][place], part)
+    if kind == "text":  # the only one that is not as it came
+        item.lists[name][place].notes = list(range(len(part["text"]["annotations"])))
     entry = {name: [{**indexed(part), "index": place}]}
     if item.type == "message":
         _tell_message(turn, item, entry)
     else:
         details = {"type": "reasoning", "reasoning": entry}
         tell_delta(turn, item, details)
-
-
-def _note_annotations(part: Part, raw: JSON) -> None:
-    text = raw.get("text")
-    if isinstance(text, dict):
-        part.notes = list(range(len(text["annotations"])))
 
 
 def _tell_message(turn: Turn, item: Item, body: JSON) -> None:
