@@ -256,7 +256,7 @@ def test_help_names_every_command_and_exit_status(run: Callable[..., Any]):
     text = got.out.decode()
     assert got.status == 0
     assert re.findall(r"^    (\w+) ", text, re.MULTILINE) == [
-        "demo", "watch", "cat", "record", "check", "simulate",
+        "demo", "watch", "cat", "record", "check", "serve", "simulate",
     ]  # fmt: skip
     assert re.findall(r"\d", text.partition("Exit status:")[2]) == list("02345671")
 

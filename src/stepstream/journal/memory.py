@@ -69,12 +69,8 @@ class MemoryJournal(Journal):
         """Open a run for writing."""
         self._forget_old()
         run = self._runs.get(run_id)
-        if run is None and self._checkpoint_bytes > self._max_bytes:
-            expected, got = (
-                f"at most {self._max_bytes:,} bytes in checkpoints of open runs",
-                f"{self._checkpoint_bytes:,}",
-            )
-            raise JournalFull(f"expected {expected} (max_bytes), got {got}")
+        if run is None:
+            await self.check_room()
         held = [] if run is None else run.shortest_after(after)
         if run is None:
             run = self._runs[run_id] = KeptRun(run_id, self._clock())
@@ -84,6 +80,12 @@ class MemoryJournal(Journal):
         self._say(run, "open", "")
         self._tell(run, to_all=True)
         return Opened(run_id, writer, run.fence, run.position, _given(held))
+
+    async def check_room(self) -> None:
+        """Check that another run may be opened."""
+        if self._checkpoint_bytes > self._max_bytes:
+            limit = f"at most {self._max_bytes:,} bytes in checkpoints of open runs (max_bytes)"
+            raise JournalFull(f"expected {limit}, got {self._checkpoint_bytes:,}")
 
     async def append(
         self, opened: Opened, held: Sequence[Held] = (), *, status: RunStatus = "open", error: str = ""

@@ -48,6 +48,13 @@ class Journal(ABC):
         of a run once. Its `anext` may be cancelled and called again.
         """
 
+    async def check_room(self) -> None:  # noqa: B027 - a journal that knows no bound has nothing to check
+        """Check that another run may be opened, as far as that is known before.
+
+        Raises:
+            JournalFull: there is no room for one.
+        """
+
     def follow(
         self, run_id: str, *, after: int | str = 0, interrupted_after: float = INTERRUPTED_AFTER
     ) -> AbstractAsyncContextManager[Following]:

@@ -86,6 +86,11 @@ class Relay:
     def __repr__(self) -> str:
         return f"<Relay {len(self._opened.all):,} viewers>"
 
+    @property
+    def viewers(self) -> int:
+        """How many viewers there are now."""
+        return len(self._opened.all)
+
     def frames(self, run_id: str, *, form: str | FormKind = "events", last_event_id: str | None = None) -> Frames:
         """Return what a viewer of a run is sent, for an endpoint of one's own. Nobody is asked who may see it.
 

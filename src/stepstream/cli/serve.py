@@ -1,0 +1,134 @@
+"""`stepstream serve`: the dashboard on a port, until it is interrupted."""
+
+import ipaddress
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+from urllib.parse import urlsplit
+
+import anyio
+from anyio.abc import TaskGroup
+
+from stepstream.asgi.serving import serve_here
+from stepstream.cli.exits import UsageError
+from stepstream.cli.output import write_error, write_line
+from stepstream.cli.source import is_url, named
+from stepstream.dashboard import Dashboard
+from stepstream.errors import StepStreamError
+from stepstream.journal import Journal, MemoryJournal, publish
+from stepstream.sources.files import CHUNK_SIZE
+
+DRAIN_LIMIT: Final = 9.0
+"""Seconds after which the command ends, whatever is still open."""
+
+INTERRUPTED: Final = 130
+
+
+async def serve(
+    sources: Sequence[str],
+    *,
+    host: str,
+    port: int,
+    token_env: str | None,
+    demo: bool,
+    journal: str | None,
+) -> int:
+    """Serve the dashboard until SIGINT or SIGTERM; a second one ends it at once. Return the exit status.
+
+    Raises:
+        UsageError: there is no token in the variable `token_env`, or it is too short; or none for a host that others
+            reach.
+        OSError: the port is taken.
+        JournalError: the journal cannot be reached.
+    """
+    token = _token(token_env)
+    if token is None and not _is_loopback(host):
+        raise UsageError(f"{host} can be reached from elsewhere: name a variable that holds a token, by --token-env")
+    async with _journal(journal) as kept:
+        try:
+            dashboard = Dashboard(kept, token)
+        except ValueError as exc:
+            raise UsageError(f"{token_env}: {exc}") from exc
+        async with serve_here(dashboard, host=host, port=port, name="dashboard") as url, AsyncExitStack() as stack:
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            for line in guide(url, token_env):
+                write_line(line)
+            _feed(tasks, kept, sources, is_demo=demo)
+            status = await _until_interrupted(dashboard)
+            tasks.cancel_scope.cancel()
+            return status
+
+
+async def _until_interrupted(dashboard: Dashboard) -> int:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        first = await anext(signals)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_drained, dashboard, tasks.cancel_scope)
+            await anext(signals)
+            tasks.cancel_scope.cancel()
+    return INTERRUPTED if first == signal.SIGINT else 0
+
+
+async def _drained(dashboard: Dashboard, scope: anyio.CancelScope) -> None:
+    with anyio.move_on_after(DRAIN_LIMIT):
+        await dashboard.drain()
+    scope.cancel()
+
+
+def _feed(tasks: TaskGroup, journal: Journal, sources: Sequence[str], *, is_demo: bool) -> None:
+    for source in sources:
+        tasks.start_soon(_published, source, journal)
+    if is_demo:
+        from stepstream.cli.serve_demo import feed
+
+        tasks.start_soon(feed, journal)
+
+
+async def _published(source: str, journal: Journal) -> None:
+    """Publish a source. What fails is a line, and ends nothing else."""
+    try:
+        await publish(named(source, chunk_size=CHUNK_SIZE, speed=1), journal)
+    except (StepStreamError, OSError) as exc:
+        text = str(exc) or type(exc).__name__
+        write_error(text if is_url(source) else f"{source}: {text.removeprefix(f'{source}: ')}")
+
+
+@asynccontextmanager
+async def _journal(url: str | None) -> AsyncIterator[Journal]:
+    if url is None:
+        yield MemoryJournal()
+        return
+    from stepstream.journal.redis.journal import NAMESPACE, RedisJournal
+
+    async with RedisJournal(url, namespace=urlsplit(url).fragment or NAMESPACE) as journal:
+        yield journal
+
+
+def _token(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    token = os.environ.get(variable)
+    if not token:
+        raise UsageError(f"expected a token in the variable {variable}, got none")
+    return token
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def guide(url: str, token_env: str | None) -> list[str]:
+    """Return where the dashboard is, and how a program sends it a run, in lines."""
+    bearer = "" if token_env is None else f' -H "Authorization: Bearer ${token_env}"'
+    curl = f"curl -sS -X POST -T . -H 'Content-Type: text/event-stream'{bearer} {url}/ingest"
+    return [
+        f"dashboard at {url}/ : Ctrl-C ends it",
+        "",
+        "  # send it a stream while another program reads it",
+        f"  … | tee >({curl}) | …",
+    ]

@@ -1,0 +1,32 @@
+"""The files of the page, as they lie in the package."""
+
+import hashlib
+from importlib.resources import files
+from typing import Final, NamedTuple
+
+TYPES: Final = {
+    "index.html": "text/html; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "page.css": "text/css; charset=utf-8",
+}
+"""What the page consists of."""
+
+
+class PageFile(NamedTuple):
+    """A file of the page."""
+
+    data: bytes
+    content_type: str
+    etag: str
+
+
+def page_files() -> dict[str, PageFile]:
+    """Return the files of the page by name."""
+    folder = files("stepstream.dashboard") / "page"
+    found = {}
+    for name, content_type in TYPES.items():
+        if not (folder / name).is_file():
+            continue
+        data = (folder / name).read_bytes()
+        found[name] = PageFile(data, content_type, f'"{hashlib.sha256(data).hexdigest()[:20]}"')
+    return found

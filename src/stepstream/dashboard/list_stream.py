@@ -1,0 +1,39 @@
+"""The list of runs as an event stream: all of it, then what changes, four messages a second at most."""
+
+from collections.abc import AsyncGenerator
+from typing import Final
+
+import anyio
+
+from stepstream.dashboard.run_list import RunList
+from stepstream.errors import JournalError
+from stepstream.relay.batch import COMMENT
+from stepstream.wire.sse import Frame, encode_frame
+
+WHOLE: Final = "stepstream.runs"
+"""The event that brings all runs. Those after it have no name, and bring what changed."""
+
+HEARTBEAT: Final = 15.0
+PAUSE: Final = 0.25
+RETRY_MS: Final = 1_000
+
+
+async def news_of_list(runs: RunList) -> AsyncGenerator[bytes]:
+    """Yield the list, then what changes, until it is closed. Where the journal cannot be read it ends."""
+    yield b"retry: %d\n\n" % RETRY_MS
+    version: int | None = None
+    try:
+        await runs.look()
+        while not runs.is_closed:
+            changed = None if version is None else runs.since(version)
+            name, data = ("message", changed) if changed is not None else (WHOLE, runs.whole())
+            version = runs.version
+            yield encode_frame(Frame(name, data))
+            await anyio.sleep(PAUSE)
+            while not runs.is_closed and runs.version == version:
+                with anyio.move_on_after(HEARTBEAT):
+                    await runs.newer(version)
+                if runs.version == version:
+                    yield COMMENT
+    except JournalError:
+        return  # whoever looks comes back

@@ -1,0 +1,101 @@
+"""A journal as one body sees it that is ingested: what of the body is there already is not written again.
+
+A body that begins at position N + 1 of a run which has P events says P - N of them again. They are folded, so that what
+follows finds what it continues, and skipped. So whoever was cut off sends the same body again, or its rest.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+
+from stepstream.errors import JournalGap, ProtocolError
+from stepstream.journal.reading import Journal
+from stepstream.journal.run_info import RunInfo
+from stepstream.live.journal import Checkpoint, Held, Opened, RunStatus
+from stepstream.relay.run_reader import info_of
+
+
+class _Run:
+    """A run that a body is written to. `reach` is where the body has come to, `before` what the run was."""
+
+    __slots__ = ("before", "opened", "reach")
+
+    def __init__(self, opened: Opened, reach: int, before: RunInfo | None) -> None:
+        self.opened, self.reach, self.before = opened, reach, before
+
+    def left_as(self, status: RunStatus, error: str) -> tuple[RunStatus, str]:
+        """Return what becomes of the run: while the body is behind it, what it was, unless that was nothing final."""
+        if self.before is None or self.reach >= self.opened.position or status == "open":
+            return status, error
+        if self.before.status in ("ended", "waiting"):
+            return self.before.status, ""
+        return (status, error) if status == "interrupted" else ("open", "")
+
+
+class BodyJournal:
+    """Writes the runs of one body to `journal`. `after` is where it begins in its first run, None for where that is.
+
+    With `run_id`, it is of that run and of no other. `positions` are those up to which its runs are written.
+    """
+
+    def __init__(self, journal: Journal, run_id: str | None, after: int | None) -> None:
+        self.positions: dict[str, int] = {}
+        self.skipped = 0
+        """How many events of the body were there before."""
+        self._journal = journal
+        self._run_id = run_id
+        self._after = after
+        self._runs: dict[str, _Run] = {}
+
+    async def open(self, run_id: str, *, writer: str, after: int = 0) -> Opened:
+        """Open a run for writing, as it is where the body begins.
+
+        Raises:
+            ProtocolError: it is not the run that the body should be of.
+            JournalGap: the run does not reach to where the body begins, or what is before that is gone.
+        """
+        if self._run_id not in (None, run_id):
+            raise ProtocolError(f"expected events of run {self._run_id}, got those of run {run_id}")
+        begins = None if self._runs else self._after
+        before = await info_of(self._journal, run_id)
+        there = 0 if before is None else before.position
+        if begins is not None and begins > there:
+            raise JournalGap(f"run {run_id} has {there:,} events, and the body was to begin after {begins:,}")
+        opened = await self._journal.open(run_id, writer=writer, after=after)
+        reach = opened.position if begins is None else min(begins, opened.position)
+        self._runs[run_id] = _Run(opened, reach, before)
+        self.positions[run_id] = opened.position
+        if reach == opened.position:
+            return opened
+        held = _until(self._journal.read(run_id) if reach else _nothing(), run_id, reach)
+        return Opened(run_id, writer, opened.fence, reach, held)
+
+    async def append(
+        self, opened: Opened, held: Sequence[Held] = (), *, status: RunStatus = "open", error: str = ""
+    ) -> None:
+        """Add what comes next of a run, without what is there."""
+        run, there = self._runs[opened.run_id], self.positions[opened.run_id]
+        run.reach = max([run.reach, *(one.last for one in held)])
+        self.skipped += sum(_count_until(one, run.opened.position) for one in held)
+        new = [one if isinstance(one, Checkpoint) else one.after(there) for one in held if one.last > there]
+        status, error = run.left_as(status, error)
+        await self._journal.append(run.opened, new, status=status, error=error)
+        self.positions[opened.run_id] = max(run.reach, there)
+
+
+def _count_until(held: Held, position: int) -> int:
+    return 0 if isinstance(held, Checkpoint) else max(0, min(held.last, position) - held.first + 1)
+
+
+async def _until(held: AsyncIterator[Held], run_id: str, last: int) -> AsyncIterator[Held]:
+    async for one in held:
+        if isinstance(one, Checkpoint):
+            if one.last > last:
+                raise JournalGap(f"the events of run {run_id} up to {last:,} are gone: send all of it, after 0")
+            yield one
+        elif one.first <= last:
+            yield one.until(last)
+
+
+async def _nothing() -> AsyncIterator[Held]:
+    nothing: tuple[Held, ...] = ()
+    for one in nothing:
+        yield one
