@@ -49,8 +49,8 @@ class LiveStream:
         routes = lifetime.routes
         self._fanout = LateFanout(routes, deliver_after) if deliver_after else StreamFanout(routes)
         self._fanout.lease = lease
-        self._settling = Settling(self.stream, self._fanout, deliver_after)
-        self.stream.origin.variables, self.stream.origin.settling = self._fanout.variables, self._settling
+        self.settling = Settling(self.stream, self._fanout, deliver_after)
+        self.stream.origin.variables, self.stream.origin.settling = self._fanout.variables, self.settling
         self.stream.wanted = routes.wanted
         shapes = lifetime.running.shapes
         self._reader = Reader(accumulator, routes, self._fanout, shapes=shapes, tap=tap, **limits)
@@ -92,7 +92,7 @@ class LiveStream:
         finally:
             await self._give_up_journal(StreamStopped("the task of its stream was cancelled"))
             self.stream.release()
-            self._settling.end()
+            self.settling.end()
             self.lifetime.running.end(self)
 
     async def _read(self, source: Source) -> None:
