@@ -70,6 +70,7 @@ class Following:
         self._began = anyio.current_time()
         self._held: AsyncIterator[Held] | None = None
         self._next: Pack | None = None
+        self._read_after = -1  # the position after which was read last
 
     def __repr__(self) -> str:
         return f"<Following {self.run_id} at {self.position:,}>"
@@ -95,10 +96,12 @@ class Following:
                     raise RunInterrupted(
                         f"the stream of run {self.run_id} broke: {info.error or 'no reason was given'}"
                     )
-            if info is None or self.position >= info.position:
-                self._info = await self._next_news()
-                self._check_begins(self._info)
-            self._held = self._journal.read(self.run_id, after=self.position)
+            if info is None or self.position >= info.position or self._read_after == self.position:
+                info = self._info = await self._next_news()  # also where nothing was there of what had been told
+                self._check_begins(info)
+            if self.position < info.position:
+                self._read_after = self.position
+                self._held = self._journal.read(self.run_id, after=self.position)
 
     async def leave(self) -> None:
         """Give up what is being read."""

@@ -461,3 +461,26 @@ async def test_processor_publishes_through_a_crash_of_the_server(own: ValkeyProc
             follower = await told_by(journal.follow("run_1"))
     assert follower.outcome is not None
     assert (follower.outcome.text, outcome.text) == ("Fog over the bay", "Fog over the bay")
+
+
+async def test_follower_whose_reader_is_late_reads_what_there_is(
+    server: ValkeyProcess, monkeypatch: pytest.MonkeyPatch
+):
+    """As after a pause of the whole process: that the publisher is alive is asked before the news have come."""
+    monkeypatch.setattr(feed.PartitionReader, "_read", lambda _: anyio.sleep_forever())
+    namespace, got = fresh_namespace(), list[int]()
+    async with journal_on(server, namespace=namespace) as journal, journal_on(server, namespace=namespace) as other:
+        opened = await journal.open("run_1", writer="a")
+        await journal.append(opened, [pack(opened, 1, 3)])
+        await positions(journal)
+
+        async def follow() -> None:
+            async with other.follow("run_1", interrupted_after=LIMIT) as pieces:
+                async for piece in pieces:
+                    got.extend(numbers(piece.held))
+                    if len(got) == 3:
+                        await journal.append(opened, [pack(opened, 4)])
+
+        with anyio.fail_after(10), pytest.raises(RunInterrupted):
+            await follow()
+        assert got == [1, 2, 3, 4]

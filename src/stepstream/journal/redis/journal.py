@@ -204,7 +204,7 @@ class RedisJournal(Journal):
     async def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[Held]:
         """Yield what is there now of a run after a position."""
         packs = self._watching.packs_after(run_id, after)
-        if packs is not None:
+        if packs:  # nothing may only mean that it has not come here yet
             for pack in packs:
                 yield pack
             return

@@ -138,7 +138,10 @@ class Servers:
         try:
             loads = [Command(b"SCRIPT LOAD", (text,)) for text in _SHAS]
             _answers(await connection.create_request_batch(cast(Any, loads)), self.address)
-        except RedisError as exc:
+        except (RedisError, JournalFailed) as exc:
+            connection.invalidate()
+            if isinstance(exc, JournalFailed):
+                raise
             raise JournalFailed(f"the connection to {host}:{port} broke") from exc
         return connection
 
