@@ -19,7 +19,7 @@ from stepstream import Processor
 from stepstream.conformance import deviation, indexes, shapes, texts
 from stepstream.fold import anomalies, tree
 from stepstream.live import options
-from stepstream.views import content
+from stepstream.views import contents
 from stepstream.wire import deltas, schema, tool_calls
 from stepstream.wire.base import WireObject
 
@@ -145,10 +145,10 @@ def test_tool_kinds_are_in_every_table():
         table(schema, "KINDS[ToolCall]", schema.KINDS[tool_calls.ToolCall]),
         table(schema, "KINDS[ToolCallDelta]", schema.KINDS[deltas.ToolCallDelta]),
         table(
-            content,
+            contents,
             "FIELDS and SHOWN",
-            {*content.FIELDS, *content.SHOWN},
-            {"code_interpreter", "file_search", *PLAIN - content.SHOWN.keys()},
+            {*contents.FIELDS, *contents.SHOWN},
+            PLAIN - contents.SHOWN.keys(),
         ),
         table(shapes, "CALL", shapes.CALL.kinds, OF_AZURE | OF_RESPONSES),
     )
@@ -161,8 +161,8 @@ def test_kinds_whose_content_has_a_name_are_named():
 
 
 def test_content_is_shown_from_the_key_it_lies_under():
-    assert {kind: key for kind, (key, _) in content.FIELDS.items()} == {
-        kind: tool_calls.NAMED.get(kind, kind) for kind in content.FIELDS
+    assert {kind: key for kind, (key, _) in contents.FIELDS.items()} == {
+        kind: tool_calls.NAMED.get(kind, kind) for kind in contents.FIELDS
     }
 
 

@@ -284,6 +284,8 @@ async def test_id_with_a_slash_is_one_segment(journal: MemoryJournal):
         ("/run_none", {}, 404),
         ("/run_none/events", {}, 404),
         ("/run_sums/steps", {}, 404),
+        ("/run_sums/steps/step_none", {}, 404),
+        ("/run_none/steps/step_none", {}, 404),
         ("/run_sums/events/more", {}, 404),
         ("/run_sums", {"method": "POST"}, 405),
         ("/run_sums/events", {"method": "DELETE"}, 405),
@@ -293,6 +295,27 @@ async def test_id_with_a_slash_is_one_segment(journal: MemoryJournal):
 )
 async def test_what_is_not_there_is_refused(journal: MemoryJournal, path: str, given: Any, status: int):
     assert (await asked(Relay(journal), path, **given)).status == status
+
+
+async def test_step_is_given_whole_with_the_message_that_it_writes(journal: MemoryJournal):
+    whole = msgspec.json.decode((await asked(Relay(journal), "/run_tides")).body)
+    steps = list(whole["steps"].values())
+    assert len(steps) > 1
+    for step in steps:
+        answer = await asked(Relay(journal), f"/run_tides/steps/{step['id']}")
+        written = step["step_details"].get("message_creation", {}).get("message_id", "")
+        assert msgspec.json.decode(answer.body) == {"step": step, "message": whole["messages"].get(written)}
+    for name, message in whole["messages"].items():
+        answer = await asked(Relay(journal), f"/run_tides/steps/{name}")
+        assert msgspec.json.decode(answer.body) == {"step": None, "message": message}
+
+
+async def test_step_of_a_run_is_for_those_who_may_see_the_run(journal: MemoryJournal):
+    relay = Relay(journal, authorize=by_user)
+    (step_id, *_) = msgspec.json.decode((await asked(Relay(journal), "/run_tides")).body)["steps"]
+    path = f"/run_tides/steps/{step_id}"
+    assert [(await asked(relay, path, x_user=user)).status for user in ("bob", "ada")] == [200, 404]
+    assert (await asked(relay, f"/run_sums/steps/{step_id}", x_user="ada")).status == 404
 
 
 async def test_list_has_the_runs_in_the_order_in_which_they_began(journal: MemoryJournal):

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import anyio
 
@@ -20,6 +20,7 @@ from stepstream.relay.forms.state_json import state_json
 from stepstream.relay.frames import STREAM_HEADERS, Frames, OpenFrames
 from stepstream.relay.limits import ViewerLimits
 from stepstream.relay.requests import (
+    NO_STEP,
     NOT_FOUND,
     Refused,
     Request,
@@ -29,8 +30,10 @@ from stepstream.relay.requests import (
     send_refusal,
 )
 from stepstream.relay.run_list import listed, news_of_runs
-from stepstream.relay.run_reader import info_of
+from stepstream.relay.run_reader import RunReader, info_of
 from stepstream.relay.serving import RETRY, RETRY_REFUSED, WRITE_TIMEOUT, only, permitted, retry_block
+
+Found = TypeVar("Found")
 
 MAX_VIEWERS: Final = 10_000
 MAX_PER_CLIENT: Final = 100
@@ -53,6 +56,7 @@ class Relay:
 
         GET /                    the runs, as JSON; as an event stream where that is accepted
         GET /{run}               its state as JSON
+        GET /{run}/steps/{step}  a step of it, whole, with the message that it writes; or a message
         GET /{run}/events?as=    the run, live, in one of the forms
 
     Raises:
@@ -148,6 +152,9 @@ class Relay:
             case [run_id]:
                 await self._permission(request, run_id)
                 await send_json(send, await self._state(run_id), headers)
+            case [run_id, "steps", step_id]:
+                await self._permission(request, run_id)
+                await send_json(send, await self._step(run_id, step_id), headers)
             case [run_id, "events"]:
                 await self._send_events(request, run_id, receive, send, headers)
             case _:
@@ -167,6 +174,16 @@ class Relay:
         return permission
 
     async def _state(self, run_id: str) -> bytes:
+        return await self._read(run_id, lambda reader: state_json(reader.state(), cursor=str(reader.cursor)))
+
+    async def _step(self, run_id: str, step_id: str) -> dict[str, Any]:
+        found = await self._read(run_id, lambda reader: reader.step(step_id))
+        if found is None:
+            raise Refused(404, NO_STEP)
+        return found
+
+    async def _read(self, run_id: str, look: Callable[[RunReader], Found]) -> Found:
+        """Return what `look` finds in the run as it is now."""
         try:
             info = await info_of(self._journal, run_id)
             if info is None:
@@ -174,7 +191,7 @@ class Relay:
             with self._feeds.using(run_id) as feed:
                 await feed.catch_up(info.position)
                 if feed.reader.position:
-                    return state_json(feed.reader.state(), cursor=str(feed.reader.cursor))
+                    return look(feed.reader)
         except JournalError:
             pass  # its text is for the application, not for those who watch
         raise Refused(503, "The run cannot be read now.", retry_after="5")

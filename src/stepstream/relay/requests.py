@@ -46,6 +46,7 @@ class Refused(Exception):
 
 
 NOT_FOUND: Final = "There is no such run, or you may not see it."
+NO_STEP: Final = "The run has no such step or message."
 
 
 def read_request(scope: Scope) -> Request:

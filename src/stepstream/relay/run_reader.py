@@ -15,6 +15,7 @@ from stepstream.live.run_opening import fold_held
 from stepstream.live.source import ItemDecoder
 from stepstream.relay.merging import Told
 from stepstream.wire.events import Event, UnknownData
+from stepstream.wire.objects import StepDetails
 
 START: Final = Cursor(0, 0)
 """Before the first event."""
@@ -46,6 +47,19 @@ class RunReader:
         stream = self._accumulator.stream
         stream.state.entry(run_key(self._run_id, "")).note_folded(self._journal, self.position)
         return run_state(stream.state, self._run_id, [ref.event for ref in stream.orphans.everything()])
+
+    def step(self, identifier: str) -> dict[str, Any] | None:
+        """Return a step, and the message that it writes, or a message alone; None where there is no such object."""
+        state = self._accumulator.state
+        step, message = state.steps.get(identifier), state.messages.get(identifier)
+        if step is not None:
+            details = step.snapshot().step_details
+            creation = details.message_creation if isinstance(details, StepDetails) else None
+            message = state.messages.get((creation and creation.message_id) or "")
+        elif message is None:
+            return None
+        found = {"step": step, "message": message}
+        return {kind: one and one.snapshot() for kind, one in found.items()}
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint."""

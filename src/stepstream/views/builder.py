@@ -12,10 +12,11 @@ from typing import Any, Final, NamedTuple
 from stepstream.fold.anomalies import Anomaly
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.entry import RunEntry
+from stepstream.views.contents import created_message_id
 from stepstream.views.escaping import one_line
 from stepstream.views.model import RunView, ScreenView, StepView, Theme, style_of
 from stepstream.views.read_only import ReadOnlyState
-from stepstream.views.steps import created_message_id, error_line, message_view, step_view
+from stepstream.views.steps import error_line, message_view, step_view
 from stepstream.views.times import RunTimes, Span
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RequiredAction, Run, RunStep
@@ -159,7 +160,7 @@ class ViewBuilder:
         return view
 
     def _created_message(self, entry: RunEntry, step: SnapshotBuilder[RunStep]) -> SnapshotBuilder[Message] | None:
-        identifier = created_message_id(step)
+        identifier = created_message_id(step.tree)
         if identifier is None:
             return None
         return entry.messages.get(identifier) or self._state.messages.get(identifier)

@@ -1,12 +1,11 @@
 """One step, or one message, as a view: its title, its style, its calls and their texts."""
 
 from collections import Counter
-from collections.abc import Mapping
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from stepstream.fold.builder import SnapshotBuilder
-from stepstream.fold.tree import Indexed, Node
+from stepstream.fold.tree import Node
 from stepstream.views.content import (
     bodies_of,
     digest_of,
@@ -15,6 +14,7 @@ from stepstream.views.content import (
     thought_bodies,
     thought_digest,
 )
+from stepstream.views.contents import calls_of, details_of, name_of
 from stepstream.views.escaping import in_ascii
 from stepstream.views.model import LINE_LIMIT, Body, CallView, StepView, Style, Theme, style_of
 from stepstream.views.times import Span
@@ -25,8 +25,6 @@ CALLS: Final = 24
 """Of one step: its newest are shown."""
 
 DIGESTED_CALLS: Final = 4
-
-NAME_LIMIT: Final = 200
 
 HIDDEN: Final = Body("hidden", "hidden")
 
@@ -44,10 +42,10 @@ def step_view(
 
     `message` is the one that the step creates; `awaited` are the ids of the calls whose outputs its run waits for.
     """
-    base, details = step.base, _details_of(step)
+    base, details = step.base, details_of(step.tree)
     status = str(base.status or "in_progress")
     style = style_of(status)
-    nodes = _calls_of(details)
+    nodes = calls_of(details)
     is_open = is_open or not step.ended
     calls = tuple(_call_view(node, style, theme, awaited) for node in nodes[-CALLS:]) if is_open else ()
     texts = message_bodies(message.tree) if message is not None else thought_bodies(details)
@@ -91,32 +89,15 @@ def message_view(message: SnapshotBuilder[Message], span: Span, theme: Theme, *,
     )
 
 
-def created_message_id(step: SnapshotBuilder[RunStep]) -> str | None:
-    """Return the id of the message that a step creates, read from its tree: it may have come with a delta."""
-    creation = _details_of(step).get("message_creation")
-    identifier = creation.get("message_id") if isinstance(creation, dict) else None
-    return identifier if isinstance(identifier, str) else None
-
-
 def error_line(error: LastError, theme: Theme) -> str:
     """Return why a step or run failed, in one line. A redacted one keeps its code, which is no content."""
     parts = [error.code, None if theme.redact else error.message]
     return theme.line(": ".join(str(part)[:LINE_LIMIT] for part in parts if part))
 
 
-def _details_of(step: SnapshotBuilder[RunStep]) -> Node:
-    details = step.tree.get("step_details")
-    return details if isinstance(details, Node) else Node(None)
-
-
-def _calls_of(details: Node) -> list[Node]:
-    calls = details.get("tool_calls")
-    return [calls[index] for index in sorted(calls)] if isinstance(calls, Indexed) else []
-
-
 def _title(step: RunStep, details: Node, calls: list[Node], theme: Theme) -> str:
     if calls:
-        names = Counter(_name(call) for call in calls)
+        names = Counter(name_of(call) for call in calls)
         times = "\N{MULTIPLICATION SIGN}" if theme.unicode else "x"
         shown = (name if count == 1 else f"{name} {times}{count}" for name, count in islice(names.items(), CALLS))
         return theme.line(", ".join(shown))
@@ -147,7 +128,7 @@ def _call_view(call: Node, of_step: Style, theme: Theme, awaited: frozenset[str]
         style = "waiting"
     elif of_step == "busy" and any(one.kind in ("output", "logs", "hits") for one in bodies[-1:]):
         style = "good"  # it has its output while its step goes on with its siblings
-    return CallView(theme.line(identifier), theme.line(_name(call)), style, _shown(bodies, theme))
+    return CallView(theme.line(identifier), theme.line(name_of(call)), style, _shown(bodies, theme))
 
 
 def _shown(bodies: tuple[Body, ...], theme: Theme) -> tuple[Body, ...]:
@@ -158,16 +139,7 @@ def _shown(bodies: tuple[Body, ...], theme: Theme) -> tuple[Body, ...]:
     return tuple(Body(one.kind, in_ascii(one.text), one.is_cut) for one in bodies)
 
 
-def _name(call: Mapping[str, Any]) -> str:
-    """Return what a call calls: a function, an agent or a tool; where it has no name, the call's kind."""
-    kind = call.get("type")
-    content = call.get(kind) if isinstance(kind, str) else None
-    inner = (content if isinstance(content, dict) else call.get("function")) or {}
-    names = (call.get("name"), inner.get("name") if isinstance(inner, dict) else None, kind)
-    return next((name[:NAME_LIMIT] for name in names if isinstance(name, str) and name), "?")
-
-
 def _common_kind(calls: list[Node]) -> str:
     """Return the kind that all calls have which do not go by their kind already, or an empty text."""
-    kinds = {str(call.get("type") or "") for call in calls if _name(call) != call.get("type")}
+    kinds = {str(call.get("type") or "") for call in calls if name_of(call) != call.get("type")}
     return kinds.pop() if len(kinds) == 1 else ""

@@ -44,10 +44,10 @@ class RunTimes:
 
     def see_run(self, run: Run, now: float) -> None:
         """Take the timestamps of a run as it stands at `now`."""
-        created = _stamp(run.created_at)
+        created = stamp(run.created_at)
         self._created = created if self._created is None else self._created
         ends = (run.completed_at, run.failed_at, run.cancelled_at)
-        self._advance((created, _stamp(run.started_at), *map(_stamp, ends)), now)
+        self._advance((created, stamp(run.started_at), *map(stamp, ends)), now)
         if run.is_terminal and self._ended is None:
             self._ended = now
 
@@ -56,7 +56,7 @@ class RunTimes:
         seen = self._steps.setdefault(identifier, [now, None])
         if ended and seen[1] is None:
             seen[1] = now
-        self._advance(tuple(map(_stamp, stamps)), now)
+        self._advance(tuple(map(stamp, stamps)), now)
 
     def _advance(self, stamps: tuple[float | None, ...], now: float) -> None:
         self._last = now
@@ -84,7 +84,7 @@ class RunTimes:
         if self._ended is None:
             return Span(0.0, None, self.is_exact)
         if not self.is_exact and run is not None and self._created is not None:
-            ends = (_stamp(one) for one in (run.completed_at, run.failed_at, run.cancelled_at))
+            ends = (stamp(one) for one in (run.completed_at, run.failed_at, run.cancelled_at))
             ended = next((one for one in ends if one is not None), self._stamp)
             return Span(0.0, max(0.0, ended - self._created), False)
         return Span(0.0, self._ended - self.zero, self.is_exact)
@@ -95,8 +95,8 @@ class RunTimes:
         begun, ended = (first or 0.0) - self.zero, None if last is None else last - self.zero
         if self.is_exact or step is None or self._created is None:
             return Span(max(0.0, begun), ended, self.is_exact)
-        created = _stamp(step.created_at)
-        ends = (_stamp(one) for one in (step.completed_at, step.failed_at, step.cancelled_at, step.expired_at))
+        created = stamp(step.created_at)
+        ends = (stamp(one) for one in (step.completed_at, step.failed_at, step.cancelled_at, step.expired_at))
         end = next((one for one in ends if one is not None), None)
         begun = begun if created is None else created - self._created
         if ended is not None and end is not None:
@@ -104,7 +104,7 @@ class RunTimes:
         return Span(max(0.0, begun), None if ended is None else max(begun, ended), False)
 
 
-def _stamp(value: object) -> float | None:
+def stamp(value: object) -> float | None:
     """Return a Unix timestamp that can be one, or None."""
     is_one = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 4e10
     return float(value) if is_one else None  # type: ignore[arg-type]  # mypy loses what is_one says

@@ -7,9 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 
-def patch(before: Any, after: Any) -> list[dict[str, Any]]:
-    """Return the operations that make `after` of `before`, in order; none where they are equal."""
-    return list(_operations("", before, after))
+def patch(before: Any, after: Any, path: str = "") -> list[dict[str, Any]]:
+    """Return the operations that make `after` of `before`, in order; none where they are equal.
+
+    `path` is where in a larger document the two stand.
+    """
+    return list(_operations(path, before, after))
+
+
+def grown(path: str, piece: str, *, was_empty: bool) -> dict[str, Any]:
+    """Return the operation that adds a piece to the string at a path, as `patch` says it."""
+    return {"op": "replace" if was_empty else "append", "path": path, "value": piece}
 
 
 def _operations(path: str, before: Any, after: Any) -> Iterator[dict[str, Any]]:
