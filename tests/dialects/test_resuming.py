@@ -297,8 +297,7 @@ def test_deltas_that_were_counted_elsewhere_are_known_when_they_come_again():
     accumulator = fold(numbered([lifecycle("created"), added(item()), piece("a", item())])).accumulator
     counter = accumulator.translation.counter
     for number, word in ((3, "b"), (4, "c")):
-        counter.count([SimpleNamespace(number=number, piece=word)])
-    assert counter.number == 4
+        assert counter.count([SimpleNamespace(number=number, piece=word)])
     again, more = ({**piece(word, item()), "sequence_number": number} for number, word in ((4, "c"), (5, "d")))
     told = [event.name for frame in frames([again, more]) for event in accumulator.translation.feed(frame)]
     assert told.count("thread.message.delta") == 1

@@ -355,13 +355,36 @@ def test_deltas_that_were_folded_without_the_translator_are_counted():
         translation.feed(frame)
     counter = translation.counter
     assert counter is not None
-    assert counter.number == 4
-    counter.count([Counted(5, RUN[5]["delta"]), Counted(6, RUN[6]["delta"])])
+    assert counter.count([Counted(5, RUN[5]["delta"]), Counted(6, RUN[6]["delta"])])
     repeated, following = (frame for frame in frames(RUN[6:8]))
     assert [event.data.code for event in translation.feed(repeated) if isinstance(event.data, Malformed)] == [
         "replayed_event"
     ]
     assert len(translation.feed(following)) == 1
+
+
+@pytest.mark.parametrize(
+    ("numbers", "is_counted"),
+    [
+        ([5], True),
+        ([4], False),
+        ([5, 6, 7], True),
+        ([5, 7, 20], True),
+        ([4, 5, 6], False),
+        ([5, 6, 6], False),
+        ([5, 7, 6], False),
+    ],
+)
+def test_deltas_are_counted_only_if_all_their_numbers_rise(numbers: list[int], is_counted: bool):
+    translation = Translation(DialectState(), "responses")
+    for frame in frames(RUN[:5]):
+        translation.feed(frame)
+    counter = translation.counter
+    assert counter is not None
+    assert counter.count([Counted(number, "a") for number in numbers]) is is_counted
+    highest = numbers[-1] if is_counted else 4
+    assert not counter.count([Counted(highest, "b")])
+    assert counter.count([Counted(highest + 1, "b")])
 
 
 def test_error_that_explains_nothing_is_the_last_event_of_what_is_accumulated():

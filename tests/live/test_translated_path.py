@@ -304,10 +304,14 @@ def numbers(data: bytes, number: int) -> bytes:
 
 ODD_BLOCKS: dict[str, list[bytes]] = {
     "two in one": [HEAD + DELTA + b"," + DELTA],
-    "two in one, with what stands between": [HEAD + DELTA + b",0," + DELTA],
+    "two in one, with what stands between": [HEAD + DELTA + b",\t" + DELTA],
+    "a tab within": [HEAD + DELTA.replace(b'"delta":"w', b'"delta":"\t'), HEAD + DELTA.replace(b",", b",\t")],
+    "a list with objects": [HEAD + DELTA[:-1] + b',"logprobs":[{}', HEAD + b"}]}"],
+    "an object over two": [HEAD + DELTA[:-1] + b',"x":{"y":1}', HEAD + b'"z":2}', HEAD + DELTA + b"," + DELTA],
+    "no brace at the end": [HEAD + DELTA[:-1], HEAD + DELTA[:-1] + b"]"],
     "one in two": [HEAD + DELTA[:20], HEAD + DELTA[20:]],
     "a string over two": [HEAD + b'{"type":"response.output_text.delta","delta":"a', HEAD + b'b"}'],
-    "one in two, and two in one": [HEAD + DELTA[:20], HEAD + DELTA[20:], HEAD + DELTA + b",0," + DELTA],
+    "one in two, and two in one": [HEAD + DELTA[:20], HEAD + DELTA[20:], HEAD + DELTA + b"," + DELTA],
     "a number": [HEAD + b"0"],
     "nothing": [HEAD + b" "],
     "a list": [HEAD + b"[" + DELTA + b"]"],

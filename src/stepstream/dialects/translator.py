@@ -21,12 +21,9 @@ class FastKeys(NamedTuple):
 class Counter(Protocol):
     """Counts the deltas of one text, which are events of one run."""
 
-    @property
-    def number(self) -> int:
-        """The highest number of an event so far."""
-
-    def count(self, deltas: Sequence[Any]) -> None:
-        """Count deltas, each with a `number` and a `piece`. The numbers rise from the highest so far."""
+    def count(self, deltas: Sequence[Any]) -> bool:
+        """Count deltas, each with a `number` and a `piece`. Return whether it was done: the numbers have to rise from
+        the highest so far."""
 
 
 class Translator(Protocol):

@@ -1,13 +1,13 @@
 """The data of a delta in a dialect as a struct: what may differ in the next one has a type, all else its one value."""
 
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from stepstream.dialects.translator import FastKeys
 
-_NOTHING: Final = Annotated[list[int], msgspec.Meta(max_length=0)]
-"""The type of an empty list."""
+_NOTHING: Final = tuple[()]
+"""The type of an empty list, which makes no object."""
 
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 

@@ -21,7 +21,7 @@ class Pattern(LikeDeltas):
 
     __slots__ = (
         "after", "append", "before", "counter", "decode", "decode_all", "head", "is_mixed", "like", "opening",
-        "version",
+        "separator", "version",
     )  # fmt: skip
 
     def __init__(self, event: Event, append: Append, counter: Counter, head: bytes, like: DeltaStruct) -> None:
@@ -31,11 +31,12 @@ class Pattern(LikeDeltas):
         self.counter = counter
         self.version = append.builder.version
         self.head = head
+        self.separator = b"}" + BLANK + head  # what stands between the data of two, the end of the first included
         self.like = like
         self.is_mixed = False  # whether other blocks that begin alike were among those of this text
         struct: Any = like.struct
         self.decode = msgspec.json.Decoder(struct).decode
-        self.decode_all = msgspec.json.Decoder(list[struct | int]).decode
+        self.decode_all = msgspec.json.Decoder(list[struct]).decode
         told, piece = msgspec.json.encode(bare(event.data)), msgspec.json.encode(append.piece)
         self.before, _, self.after = told.partition(b'"%b":%b' % (append.key.encode(), piece))
         self.before += b'"%b":' % append.key.encode()

@@ -92,6 +92,8 @@ class Reader:
             frames, blocks = scanner.feed(item, self._fast_path.take)
         except FrameTooLarge as excess:
             return self._rest(excess.frames, [], excess)
+        if not blocks and not frames:
+            return ()
         if frames or len(blocks) > EVENTS_BETWEEN_CHECKPOINTS:
             return self._rest(frames, blocks)
         folded = self._fast_path.fold(blocks)

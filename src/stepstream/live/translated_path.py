@@ -12,14 +12,15 @@ to that struct says the same of another piece, provided that
 4. the translator has seen nothing else of the stream since: what goes by the rules and is not learned from drops all
    patterns (`learn`).
 
-So no pattern outlives what it was made from. A chunk of many such blocks is decoded by one call, as one JSON array:
+So no pattern outlives what it was made from. A chunk of many such blocks is decoded by one call, as one JSON array,
+with a tab in each separator:
 
-    {"delta":"a",…}  {"delta":"b",…}   →   [{"delta":"a",…},0,\\n{"delta":"b",…}]
+    {"delta":"a",…}  {"delta":"b",…}   →   [{"delta":"a",…},\\t{"delta":"b",…}]
 
-There each block must be exactly one value. It is: no data holds a line end, so none of the separators can stand in a
-string, nor, since a struct refuses a 0 and an object a value without a key, inside a block's value; each block has a
-value, for JSON has none between two commas; so if there are as many values as blocks and separators together, no block
-has two. What would break this: a struct with a list that takes numbers.
+There each block must be exactly one value. It is: every block ends with a brace. That brace stands in no string, which
+would hold the tab after it as it is; and it ends an object of the array, for the struct takes no object within. So each
+block ends a value; and if there are no more values than blocks, no block has two. What would break this: a struct with
+a field that takes objects, or a list of anything.
 """
 
 from collections.abc import Sequence
@@ -51,7 +52,10 @@ MAX_MISSES: Final = 32
 """After so many patterns that matched nothing none is made any more: the stream has no like deltas."""
 
 _BLANK: Final = b"\n\n"
-_SEPARATOR: Final = b",0,\n"
+_LF: Final = ord("\n")
+_CR: Final = ord("\r")
+_BRACE: Final = b"}"
+_SEPARATOR: Final = b"},\t"
 
 
 class TranslatedDeltas:
@@ -73,42 +77,30 @@ class TranslatedDeltas:
     def fold_chunk(self, chunk: bytes) -> bool:
         """Fold a chunk that is one block like a delta before. Return whether it is."""
         for pattern in self.patterns:
-            head = pattern.head
-            if chunk.startswith(head):
-                if not chunk.endswith(_BLANK) or chunk.find(b"\n", len(head)) != len(chunk) - 2 or b"\r" in chunk:
+            if chunk.startswith(pattern.head):
+                data = chunk[len(pattern.head) : -len(_BLANK)]
+                if not chunk.endswith(_BLANK) or _LF in data or _CR in data:
                     return False
                 try:
-                    delta = pattern.decode(chunk[len(head) : -2])
+                    delta = pattern.decode(data)
                 except (msgspec.DecodeError, UnicodeDecodeError):
                     continue
-                return self._fold_one(pattern, delta)
+                if not self._holds(pattern) or not self._append(pattern, (delta,)):
+                    return False
+                if self._batch.mailboxes_of(pattern):
+                    self._tell(pattern, delta.piece)
+                    self._batch.hand_over()
+                return True
         return False
-
-    def _fold_one(self, pattern: Pattern, delta: Any) -> bool:
-        """Fold one delta of a pattern. Return whether it was done: it may have come before."""
-        builder, counter, is_numbered = pattern.builder, pattern.counter, pattern.like.is_numbered
-        if pattern.version != builder.version or (is_numbered and delta.number <= counter.number):
-            return False
-        if self._tap is not None:
-            if pattern.run_in(self._tap) is None:
-                return False
-            pattern.write((delta,))
-        builder.append(pattern.append.buffer, delta.piece)
-        builder.deltas += 1
-        self._stream.sequence += 1
-        self._misses = 0
-        if is_numbered:
-            counter.count((delta,))
-        if self._batch.mailboxes_of(pattern):
-            self._tell(pattern, delta.piece)
-            self._batch.hand_over()
-        return True
 
     def fold_all(self, blocks: bytes) -> bool:
         """Fold blocks that were not cut apart. Return whether it was done: where all are like deltas of one text."""
         for pattern in self.patterns:
             if blocks.startswith(pattern.head) and not pattern.is_mixed and not self._batch.mailboxes_of(pattern):
-                return self._fold(pattern, blocks[len(pattern.head) :].split(_BLANK + pattern.head))[0] > 0
+                if not blocks.endswith(_BRACE) or not self._holds(pattern):
+                    return False
+                deltas = _decoded(pattern, blocks[len(pattern.head) : -1].split(pattern.separator))
+                return bool(deltas) and self._append(pattern, deltas)
         return False
 
     def fold_blocks(self, blocks: Sequence[bytes], start: int) -> tuple[int, bool]:
@@ -119,7 +111,8 @@ class TranslatedDeltas:
         for pattern in self.patterns:
             head, size = pattern.head, len(pattern.head)
             end = start + 1 if pattern.is_mixed else len(blocks)
-            data = [one[size:] for one in takewhile(lambda one: one.startswith(head), blocks[start:end])]  # noqa: B023
+            alike = takewhile(lambda one: one.startswith(head) and one.endswith(_BRACE), blocks[start:end])  # noqa: B023
+            data = [one[size:-1] for one in alike]
             count, is_full = self._fold(pattern, data)
             if not count and len(data) > 1:
                 pattern.is_mixed = True
@@ -129,39 +122,38 @@ class TranslatedDeltas:
         return start, False
 
     def _fold(self, pattern: Pattern, data: Sequence[bytes]) -> tuple[int, bool]:
-        """Fold the data of blocks that begin like those of a pattern: all, up to where a queue is full; or none.
+        """Fold the data of blocks that begin like those of a pattern: up to where a queue is full; or none.
 
         Returns how many, and whether a queue is full.
         """
-        if pattern.version != pattern.builder.version:
-            return 0, False
-        deltas = _decoded(pattern, data)
-        if not deltas or (pattern.like.is_numbered and not _rises(pattern.counter.number, deltas)):
-            return 0, False
-        if self._tap is not None and pattern.run_in(self._tap) is None:
-            return 0, False
+        deltas = _decoded(pattern, data) if self._holds(pattern) else ()
         if not self._batch.mailboxes_of(pattern):
-            pattern.append.buffer.append("".join([one.piece for one in deltas]))
-            self._note(pattern, deltas)
-            return len(deltas), False
-        for place, one in enumerate(deltas, 1):
-            pattern.append.buffer.append(one.piece)
-            self._note(pattern, (one,))
+            return len(deltas) if deltas and self._append(pattern, deltas) else 0, False
+        for place, one in enumerate(deltas):
+            if not self._append(pattern, (one,)):
+                return place, self._batch.hand_over()
             if self._tell(pattern, one.piece):
-                return place, True
+                return place + 1, True
         return len(deltas), self._batch.hand_over()
 
-    def _note(self, pattern: Pattern, deltas: Sequence[Any]) -> None:
-        """Note that deltas were folded."""
-        builder = pattern.builder
+    def _holds(self, pattern: Pattern) -> bool:
+        """Return whether its object has not changed otherwise, and the journal of its run, if any, is open."""
+        is_same = pattern.version == pattern.builder.version
+        return is_same and (self._tap is None or pattern.run_in(self._tap) is not None)
+
+    def _append(self, pattern: Pattern, deltas: Sequence[Any]) -> bool:
+        """Append the pieces of deltas. Return whether it was done: they may have come before."""
+        if pattern.like.is_numbered and not pattern.counter.count(deltas):
+            return False
+        builder, count = pattern.builder, len(deltas)
+        pattern.append.buffer.append("".join([one.piece for one in deltas]) if count > 1 else deltas[0].piece)
         builder.cached = None
-        builder.deltas += len(deltas)
-        self._stream.sequence += len(deltas)
+        builder.deltas += count
+        self._stream.sequence += count
         self._misses = 0
         if self._tap is not None:
             pattern.write(deltas)
-        if pattern.like.is_numbered:
-            pattern.counter.count(deltas)
+        return True
 
     def learn(self, frame: Frame, events: Sequence[Event]) -> None:
         """Make a pattern of a frame that was just folded, where all it did was to append a piece; else drop all."""
@@ -186,24 +178,13 @@ class TranslatedDeltas:
         return self._batch.add(pattern, event_id, told, 0)
 
 
-def _rises(number: int, deltas: Sequence[Any]) -> bool:
-    """Return whether the numbers of deltas rise from what was the highest before."""
-    numbers = [one.number for one in deltas]
-    first = numbers[0]
-    return first > number and (numbers == [*range(first, first + len(numbers))] or numbers == sorted(set(numbers)))
-
-
 def _decoded(pattern: Pattern, data: Sequence[bytes]) -> Sequence[Any]:
-    """Return the deltas that data are, one each; none where one of them is another, or has a line end in it."""
-    text = b"".join(data)
-    if not data or b"\n" in text or b"\r" in text:
+    """Return the deltas that data are, one each, which lack their last brace; none where one is something else."""
+    text = b"[%b}]" % _SEPARATOR.join(data)
+    if _LF in text or _CR in text:
         return ()
     try:
-        if len(data) == 1:
-            return (pattern.decode(text),)
-        values = pattern.decode_all(b"[%b]" % _SEPARATOR.join(data))
+        deltas: list[Any] = pattern.decode_all(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ()
-    deltas, zeros = values[::2], values[1::2]
-    is_one_each = len(deltas) == len(data) and set(map(type, deltas)) == {pattern.like.struct} and not any(zeros)
-    return deltas if is_one_each else ()
+    return deltas if len(deltas) == len(data) else ()

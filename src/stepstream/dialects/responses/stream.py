@@ -61,24 +61,27 @@ class EventCounter:
         self._counted = counted
         self._newest = deque[Any](maxlen=MARKS)
 
-    @property
-    def number(self) -> int:
-        """The highest number of an event so far."""
-        return self._response.number
-
-    def count(self, deltas: Sequence[Any]) -> None:
-        """Count deltas whose numbers rise."""
+    def count(self, deltas: Sequence[Any]) -> bool:
+        """Count deltas, each with a `number` and a `piece`, if the numbers rise from the highest so far."""
+        number, first, last = self._response.number, deltas[0].number, deltas[-1].number
+        if first <= number or (len(deltas) > 1 and not _rise([one.number for one in deltas])):
+            return False
         if not self._newest:
             self._counted.append(self)
         self._newest.extend(deltas)
-        self._response.number = self._stream.highest = deltas[-1].number
+        self._response.number = self._stream.highest = last
         self._response.rises += len(deltas)
+        return True
 
     def settle(self) -> None:
         """Write down the marks of what was counted: they are needed only where other events come."""
         marks = [(one.number, crc32(one.piece.encode(), self._mark)) for one in self._newest]
         self._response.marks = sorted([*self._response.marks, *marks])[-MARKS:]
         self._newest.clear()
+
+
+def _rise(numbers: list[int]) -> bool:
+    return numbers == list(range(numbers[0], numbers[0] + len(numbers))) or numbers == sorted(set(numbers))
 
 
 # Which run
