@@ -36,11 +36,12 @@ LEFT_OF = {
     "client": CORE | {"sources"},
     "simulator": CORE | {"asgi"},
     "journal": CORE,
+    "workers": CORE | {"journal"},
     "relay": CORE | EDGES,
     "sinks": CORE | EDGES,
     "dashboard": CORE | EDGES | {"relay", "sinks"},
-    "cli": CORE | EDGES | {"relay", "sinks", "dashboard", FRONT_DOOR},
-    FRONT_DOOR: CORE | {"sources", "client", "simulator", "journal", "relay"},
+    "cli": CORE | EDGES | {"workers", "relay", "sinks", "dashboard", FRONT_DOOR},
+    FRONT_DOOR: CORE | {"sources", "client", "simulator", "journal", "relay", "workers"},
     "__main__": {"cli"},
 }
 """Each room, and the rooms that it may import from beside itself. The edge rooms keep apart but for two doors: what

@@ -130,6 +130,7 @@ if _typing.TYPE_CHECKING:
         ShellOutput,
         ToolCall,
     )
+    from stepstream.workers.workers import Workers
 
 _HOMES = {
     "stepstream.client.responses": "ResponsesClient",
@@ -177,6 +178,7 @@ _HOMES = {
         "FileSearch FunctionCall OutputImage PatchOperation RankingOptions SearchResult Shell ShellCommand "
         "ShellOutput ToolCall"
     ),
+    "stepstream.workers.workers": "Workers",
 }
 """Where the names are that are loaded when they are first used."""
 
@@ -198,9 +200,9 @@ __all__ = [
     "StepProgress", "StepStreamError", "StepTransition", "StreamFailed", "StreamHandle", "StreamStopped",
     "StreamTruncated", "SubscriberStatistics", "SubscriberTooSlow", "Subscription", "Text", "TextDelta", "Thread",
     "ToolCall", "ToolCallDelta", "ToolCallFinished", "ToolCallStarted", "ToolContext", "ToolFailed", "ToolResult",
-    "Toolbox", "TransportError", "Unknown", "UnknownData", "UrlCitation", "Usage", "WaitAborted", "accumulate",
-    "connect", "decode_change", "decode_event", "encode_change", "encode_comment", "encode_frame", "encoded", "publish",
-    "record", "replay",
+    "Toolbox", "TransportError", "Unknown", "UnknownData", "UrlCitation", "Usage", "WaitAborted", "Workers",
+    "accumulate", "connect", "decode_change", "decode_event", "encode_change", "encode_comment", "encode_frame",
+    "encoded", "publish", "record", "replay",
 ]  # fmt: skip
 
 

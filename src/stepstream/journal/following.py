@@ -34,11 +34,11 @@ class ReadableJournal(Protocol):
 
 @asynccontextmanager
 async def followed(
-    journal: ReadableJournal, run_id: str, after: Cursor, interrupted_after: float
+    journal: ReadableJournal, run_id: str, after: Cursor, interrupted_after: float, *, until_waiting: bool = False
 ) -> AsyncIterator["Following"]:
-    """Give what `Journal.follow` says."""
+    """Give what `Journal.follow` says. With `until_waiting`, it ends where the run waits for action, too."""
     async with journal.watch(run_id) as news:
-        following = Following(journal, run_id, news, after, interrupted_after)
+        following = Following(journal, run_id, news, after, interrupted_after, until_waiting=until_waiting)
         try:
             yield following
         finally:
@@ -55,6 +55,8 @@ class Following:
         news: AsyncIterator[RunInfo],
         after: Cursor,
         interrupted_after: float,
+        *,
+        until_waiting: bool = False,
     ) -> None:
         self.run_id = run_id
         self.position = 0
@@ -63,6 +65,7 @@ class Following:
         self._news = news
         self._after = after
         self._interrupted_after = interrupted_after
+        self._ends = ("ended", "waiting") if until_waiting else ("ended",)
         self._info: RunInfo | None = None
         self._began = anyio.current_time()
         self._held: AsyncIterator[Held] | None = None
@@ -71,6 +74,11 @@ class Following:
 
     def __repr__(self) -> str:
         return f"<Following {self.run_id} at {self.position:,}>"
+
+    @property
+    def info(self) -> RunInfo | None:
+        """What the run was when that was last looked at."""
+        return self._info
 
     def __aiter__(self) -> Self:
         return self
@@ -82,7 +90,7 @@ class Following:
                 return self._piece(held)
             info = self._info
             if info is not None and self.position >= info.position:
-                if info.status == "ended":
+                if info.status in self._ends:
                     raise StopAsyncIteration
                 if info.status == "interrupted":
                     raise RunInterrupted(

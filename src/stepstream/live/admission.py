@@ -1,6 +1,7 @@
 """How subscribers come to a processor: delivery to them is started, and their failures are reported."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -28,6 +29,7 @@ class AdmissionMethods(WaitMethods):
     def __init__(self, *, strict: bool) -> None:
         super().__init__(self._admit)
         self._strict = strict
+        self._noting: dict[Callable[[Failure], object], None] = {}
 
     def on_failure(self, callback: OnFailure) -> OnFailure:
         """Register the decorated async function to be called with each `Failure` of a subscriber.
@@ -43,6 +45,19 @@ class AdmissionMethods(WaitMethods):
         self._lifetime.failure_routes.add(mailbox)
         self._lifetime.start_reporting(mailbox)
         return callback
+
+    @contextmanager
+    def noting_failures(self, note: Callable[[Failure], object]) -> Iterator[None]:
+        """Call `note` at once with each `Failure` after which a change is given up, before that counts as settled.
+
+        Other than with `on_failure` none is dropped: it is for what must not miss any, and must not wait. With
+        `strict` nothing is given up: the block ends.
+        """
+        self._noting[note] = None
+        try:
+            yield
+        finally:
+            del self._noting[note]
 
     def _admit(self, subscription: Subscription) -> None:
         """Deliver to one more subscription from now on."""
@@ -62,6 +77,9 @@ class AdmissionMethods(WaitMethods):
     ) -> bool:
         """Report a failure of a subscriber. Return whether it ends the block, and need not be logged."""
         failure = failure_of(subscription, what, exception, attempt, is_final=is_final)
+        if is_final and not self._strict:
+            for note in self._noting:
+                note(failure)
         for reporter in self._lifetime.failure_routes.open:
             if reporter.gate.is_full:
                 reporter.dropped += 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 
-from stepstream.live.batch_queue import BatchQueue, entries_of
+from stepstream.live.batch_queue import BatchQueue, by_lease, entries_of
 from stepstream.live.callbacks import Callback
 from stepstream.live.fifo_queue import Entry
 from stepstream.live.mailbox import Mailbox
@@ -18,6 +18,15 @@ from stepstream.live.pending import PendingCount
 def mailbox_for(classes: Sequence[type[Any]], wanted: Filter, delivery: Delivery, callback: Callback | None) -> Mailbox:
     """Return the mailbox of a subscriber."""
     return (Mailbox if delivery.batch is None else BatchMailbox)(classes, wanted, delivery, callback)
+
+
+def without_lapsed(mailbox: Mailbox, entry: Entry) -> Entry | None:
+    """Return an entry that was taken, without what must not be delivered any more: that is dropped, and settled."""
+    kept, lapsed = by_lease(entry)
+    if lapsed is not None:
+        mailbox.drop(lapsed)
+        mailbox.settle(lapsed)
+    return kept
 
 
 class BatchMailbox(Mailbox):

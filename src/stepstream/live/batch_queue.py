@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextvars import copy_context
 
 from stepstream.live.fifo_queue import Entry, FifoQueue
+from stepstream.live.leases import Leases
 from stepstream.live.paced_queue import PacedQueue
 from stepstream.live.pending import PendingCount, Signal
 
@@ -25,11 +26,26 @@ class Batch(PendingCount):
     def __init__(self, entries: list[Entry]) -> None:
         super().__init__(variables=copy_context())
         self.entries = entries
+        leases = [pending.lease for _, pending in entries if pending.lease is not None]
+        self.lease = Leases(leases) if leases else None
 
 
 def entries_of(entry: Entry) -> list[Entry]:
     """Return the entries of a list; of a single one, itself."""
     return entry[1].entries if isinstance(entry[1], Batch) else [entry]
+
+
+def by_lease(entry: Entry) -> tuple[Entry | None, Entry | None]:
+    """Return an entry as far as it may be delivered, and as far as its lease is over. Of a list both may be lists."""
+    if entry[1].lease is None or not entry[1].lease.is_over:
+        return entry, None
+    if not isinstance(entry[1], Batch):
+        return None, entry
+    parts: tuple[list[Entry], list[Entry]] = [], []
+    for one in entry[1].entries:
+        parts[one[1].lease is not None and one[1].lease.is_over].append(one)
+    kept, lapsed = [([change for change, _ in part], Batch(part)) if part else None for part in parts]
+    return kept, lapsed
 
 
 class BatchQueue:

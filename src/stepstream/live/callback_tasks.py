@@ -9,10 +9,22 @@ from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
 from functools import partial
 
+import anyio
 from anyio.abc import TaskGroup
 
-from stepstream.live.delivery import deliver
+from stepstream.live.delivery import CallbackRunner
 from stepstream.live.mailbox import Mailbox
+
+
+async def deliver(mailbox: Mailbox, callback_tasks: set[int]) -> None:
+    """Deliver the changes of a mailbox to its callback until the end. `callback_tasks` gets the ids of the tasks."""
+    try:
+        async with anyio.create_task_group() as runners:
+            for _ in range(mailbox.delivery.concurrency - 1):
+                runners.start_soon(CallbackRunner(mailbox, callback_tasks).run)
+            await CallbackRunner(mailbox, callback_tasks).run()
+    finally:
+        mailbox.close()
 
 
 class CallbackTasks:

@@ -1,12 +1,12 @@
 """Delivery to callbacks: one change after another, again where that was asked for, some runs side by side.
 
-Each subscriber with a callback has a task, `deliver`, from its first change on, with a `CallbackRunner` for each run it
-may be called for at a time. A runner takes an entry from the mailbox, makes the call, and deals with it in one way:
+Each subscriber with a callback has a `CallbackRunner` for each run it may be called for at a time. A runner takes an
+entry from the mailbox, makes the call, and deals with it in one way:
 
     delivered ──────────────► `_delivered`, or `_start_calls` itself
     failed, attempts left ──► pause, then again, unless newer progress makes that needless
     failed for good ────────► `_give_up`: reported, counted as delivered and failed
-    closed or cancelled ────► `_drop`
+    closed or cancelled ────► `_drop`; where its lease is over, `_drop_lapsed`
 
 Two calls from outside change that, and both may come inside the callback itself. `detach` (the subscription was closed)
 gives the entry's room back at once, so that no stream waits for a callback that may be waiting for streams; its result
@@ -23,32 +23,23 @@ than most callbacks. So a scope is left and entered anew after a call that was c
 
 import logging
 import math
+from contextlib import nullcontext
 from contextvars import Context
 
-import anyio
 import anyio.lowlevel
 
+from stepstream.live.batch_mailbox import without_lapsed
 from stepstream.live.batch_queue import entries_of
 from stepstream.live.cancellation import is_cancelled_from_outside
 from stepstream.live.coroutines import StartedCall, cancelled_elsewhere, finish_call, has_changed, start_call
 from stepstream.live.fifo_queue import Entry
 from stepstream.live.log_ids import ids_of
 from stepstream.live.mailbox import Mailbox
+from stepstream.live.pauses import pause_before_next
 from stepstream.live.runner_state import RunnerState
 from stepstream.live.tracebacks import without_locals
 
 _log = logging.getLogger("stepstream.live")
-
-
-async def deliver(mailbox: Mailbox, callback_tasks: set[int]) -> None:
-    """Deliver the changes of a mailbox to its callback until the end. `callback_tasks` gets the ids of the tasks."""
-    try:
-        async with anyio.create_task_group() as runners:
-            for _ in range(mailbox.delivery.concurrency - 1):
-                runners.start_soon(CallbackRunner(mailbox, callback_tasks).run)
-            await CallbackRunner(mailbox, callback_tasks).run()
-    finally:
-        mailbox.close()
 
 
 class CallbackRunner:
@@ -120,13 +111,17 @@ class CallbackRunner:
                 self._state = RunnerState.OVER if self.entry is None else RunnerState.CALLING
             if self.entry is None:
                 return None
+            if (lease := self.entry[1].lease) is not None and lease.is_over:
+                self._drop_lapsed(self.entry)
+                continue
             try:
                 variables = self.entry[1].variables.copy()
                 started = variables.run(self._start_calls, variables, self.entry)
             except (Exception, anyio.get_cancelled_exc_class()) as exc:  # noqa: BLE001 - user code: reported, and not raised
                 return exc if isinstance(exc, Exception) else cancelled_elsewhere(exc)
             if started is not None:
-                failure = await finish_call(started, scope, self._timeout)
+                with nullcontext() if lease is None else lease.holding(scope):
+                    failure = await finish_call(started, scope, self._timeout)
                 if failure is None:
                     self._delivered()
                 if failure is not None or scope.cancel_called:
@@ -139,7 +134,8 @@ class CallbackRunner:
         To be called in `variables`, a copy of those of the stream. Once a call has set one of them it returns, too.
         """
         mailbox, callback, take_now = self._mailbox, self._callback, self._mailbox.take_now
-        idle, calling, pending, count = RunnerState.IDLE, RunnerState.CALLING, entry[1], 0
+        idle, calling, pending, lease = RunnerState.IDLE, RunnerState.CALLING, entry[1], entry[1].lease
+        count = 0
         try:
             while entry[1] is pending:
                 started = start_call(variables, callback, entry[0])
@@ -158,6 +154,8 @@ class CallbackRunner:
                 except IndexError:
                     return None
                 self._state = calling
+                if lease is not None and lease.is_over:
+                    return None
         finally:
             if count:
                 mailbox.failures_in_a_row = 0
@@ -197,19 +195,27 @@ class CallbackRunner:
             self._mailbox.drop(self.entry)
         self._done()
 
+    def _drop_lapsed(self, entry: Entry) -> None:
+        """Drop what must not be delivered any more; of a list, keep the rest."""
+        if self._state is RunnerState.DETACHED:
+            return self._drop()
+        self.entry, self._state = without_lapsed(self._mailbox, entry), RunnerState.CALLING
+        return None if self.entry is not None else self._done()
+
     async def _failed(self, entry: Entry, failure: Exception) -> None:
         """Wait for the next attempt, or give the change up."""
-        mailbox = self._mailbox
+        mailbox, lease = self._mailbox, entry[1].lease
+        if lease is not None and lease.is_over:
+            return self._drop_lapsed(entry)
         is_final = self._attempt >= mailbox.delivery.attempts or mailbox.is_closed
         self._report(entry, failure, is_final=is_final)
         if is_final:
             self._give_up(failure)
-            await anyio.lowlevel.checkpoint_if_cancelled()  # where it raised instead of being cancelled
-            return
+            return await anyio.lowlevel.checkpoint_if_cancelled()  # where it raised instead of being cancelled
         if self._state is RunnerState.CALLING:  # else the report has closed the subscription
             self._state = RunnerState.PAUSING
-            with anyio.CancelScope() as self._scope:
-                await anyio.sleep(entry[1].variables.copy().run(self._pause, failure))
+            with anyio.CancelScope() as self._scope, nullcontext() if lease is None else lease.holding(self._scope):
+                await anyio.sleep(pause_before_next(mailbox, entry, self._attempt, failure))
                 await mailbox.until_paced(entry)
         if mailbox.is_closed:
             self._drop()
@@ -221,20 +227,12 @@ class CallbackRunner:
             mailbox.queue.count_call(entry, anyio.current_time())
             self._attempt += 1
             self._state = RunnerState.CALLING
+        return None
 
     def _report(self, entry: Entry, failure: Exception, *, is_final: bool) -> None:
         """Report a failure in the contextvars of its change: `on_failure` and log records have them too."""
         change, pending = entry
         pending.variables.copy().run(self._mailbox.report, change, failure, self._attempt, is_final=is_final)
-
-    def _pause(self, failure: Exception) -> float:
-        delivery = self._mailbox.delivery
-        try:
-            return delivery.pause(self._attempt, failure)
-        except Exception as exc:  # noqa: BLE001 - the user's function: its trouble costs a pause as usual
-            ids = ids_of(self.entry and self.entry[0])
-            _log.error("the backoff of the subscriber %s failed", self._mailbox.name, exc_info=exc, extra=ids)
-            return 1.0
 
     def _give_up(self, failure: Exception) -> None:
         mailbox = self._mailbox

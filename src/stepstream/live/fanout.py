@@ -11,6 +11,7 @@ from contextvars import copy_context
 from typing import Any, Final
 
 from stepstream.fold.changes import Change
+from stepstream.live.leases import Holding
 from stepstream.live.mailbox import Mailbox
 from stepstream.live.pending import PendingCount
 from stepstream.live.routing import MAX_FOUND, Routes
@@ -26,8 +27,8 @@ class StreamFanout:
     """
 
     __slots__ = (
-        "__weakref__", "_earlier", "_forget_at", "_routes", "_woken_at", "full", "has_woken", "lost", "pending",
-        "variables",
+        "__weakref__", "_earlier", "_forget_at", "_routes", "_woken_at", "full", "has_woken", "lease", "lost",
+        "pending", "variables",
     )  # fmt: skip
 
     def __init__(self, routes: Routes) -> None:
@@ -42,6 +43,8 @@ class StreamFanout:
         """The event of the first change of each run that a subscriber was closed with."""
         self._forget_at = MAX_FOUND  # so many in `pending` are looked through for closed ones
         self.has_woken = False
+        self.lease: Holding | None = None
+        """How long its changes may be delivered; None: for ever."""
         self._woken_at = -math.inf
 
     def should_yield(self, now: float) -> bool:

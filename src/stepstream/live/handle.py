@@ -10,6 +10,7 @@ from stepstream.errors import StreamStopped, StreamTruncated
 from stepstream.fold.outcome import Outcome, outcome_of
 from stepstream.live.log_ids import ids_of_stream
 from stepstream.live.pending import Signal
+from stepstream.live.settling import Settled
 from stepstream.live.source import Source
 from stepstream.live.stream import LiveStream
 from stepstream.live.tracebacks import without_locals
@@ -23,6 +24,7 @@ class StreamHandle:
     def __init__(self, stream: LiveStream) -> None:
         self._stream: LiveStream | None = stream  # until it has ended: nothing of it is kept then
         self._lifetime = stream.lifetime
+        self._settling = stream.settling
         self._run_id: str | None = None
         self.context: Any = stream.stream.context
         """What `start` was given."""
@@ -46,6 +48,10 @@ class StreamHandle:
     def is_finished(self) -> bool:
         """Whether the stream has ended, in whatever way."""
         return self._outcome is not None or self._error is not None
+
+    def settled(self, run_id: str) -> Settled:
+        """Return the newest event of a run that is settled, as `Processor.settled` does; of this stream."""
+        return Settled.of(self._settling, run_id, self._lifetime)
 
     async def outcome(self) -> Outcome:
         """Wait for the stream to end, and return or raise what `Processor.run` would.

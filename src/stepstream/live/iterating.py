@@ -7,7 +7,7 @@ from typing import Any, Generic, Self, TypeAlias, TypeVar, Unpack, cast, overloa
 import anyio.lowlevel
 
 from stepstream.fold.changes import Change
-from stepstream.live.batch_mailbox import mailbox_for
+from stepstream.live.batch_mailbox import mailbox_for, without_lapsed
 from stepstream.live.batch_queue import entries_of
 from stepstream.live.options import IteratorOptions
 from stepstream.live.registration import Several, checked_subscription
@@ -29,11 +29,12 @@ class Changes(Generic[C]):
     async def __anext__(self) -> C:
         await anyio.lowlevel.checkpoint()  # before the change is taken: a cancelled reader loses none
         mailbox = self.subscription._mailbox
-        entry = await mailbox.take()
-        if entry is not None:
-            mailbox.delivered += len(entries_of(entry))
-            mailbox.settle(entry)
-            return cast(C, entry[0])
+        while (entry := await mailbox.take()) is not None:
+            kept = without_lapsed(mailbox, entry)
+            if kept is not None:
+                mailbox.delivered += len(entries_of(kept))
+                mailbox.settle(kept)
+                return cast(C, kept[0])
         if mailbox.failure is not None:
             raise mailbox.failure
         raise StopAsyncIteration

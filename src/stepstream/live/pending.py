@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import anyio
 
+from stepstream.live.leases import Holding
+
 MAX_HELD: Final = 50_000
 """So many changes that may be held back are not counted."""
 
@@ -20,6 +22,8 @@ class ChangeOrigin(Protocol):
 
     has_woken: bool
     """Whether a subscriber slept until a change of the stream came."""
+    lease: Holding | None
+    """How long its changes may be delivered; None: for ever."""
 
     def lose(self, change: Any) -> None:
         """Record that a subscriber was closed before it had dealt with a change."""
@@ -31,12 +35,13 @@ class PendingCount:
     `variables` are the contextvars that calls for these changes see: without, those of now.
     """
 
-    __slots__ = ("_caught_up", "count", "stream", "variables")
+    __slots__ = ("_caught_up", "count", "lease", "stream", "variables")
 
     def __init__(self, stream: ChangeOrigin | None = None, variables: Context | None = None) -> None:
         self.count = 0
         self.variables = copy_context() if variables is None else variables
         self.stream = stream
+        self.lease = None if stream is None else stream.lease
         """Gets `has_woken` set when a change wakes the subscriber."""
         self._caught_up: anyio.Event | None = None
 

@@ -16,6 +16,7 @@ from stepstream.fold.stream_state import StreamState
 from stepstream.live.admission import AdmissionMethods
 from stepstream.live.handle import StreamHandle
 from stepstream.live.journal import WritableJournal
+from stepstream.live.leases import Lease
 from stepstream.live.lifetime import Lifetime
 from stepstream.live.opening import OpeningMethods
 from stepstream.live.processor_options import ProcessorOptions, check_numbers
@@ -174,16 +175,18 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
         *,
         deliver_after: int = 0,
         journal: WritableJournal | None = None,
+        lease: Lease | None = None,
     ) -> StreamHandle:
         """Read `source` in a task of the processor and return at once. The handle's `outcome()` is what `run` gives.
 
-        A failure of the stream is logged where no task waits for its outcome.
+        A failure of the stream is logged where no task waits for its outcome. What is not delivered when a `lease` ends
+        is dropped, and stays unsettled.
 
         Raises:
             RuntimeError: outside of the processor's block, or after `stop`.
         """
         streams = self._lifetime.streams()
-        stream = self._stream(context, deliver_after, journal)
+        stream = self._stream(context, deliver_after, journal, lease)
         handle = StreamHandle(stream)
         streams.start_soon(handle._follow, stream, source)
         return handle
@@ -208,14 +211,16 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
     def _accumulator(self, context: object) -> Accumulator:
         return Accumulator(**self._folding, context=context, state=self._state)
 
-    def _stream(self, context: object, deliver_after: int, journal: WritableJournal | None) -> LiveStream:
+    def _stream(
+        self, context: object, deliver_after: int, journal: WritableJournal | None, lease: Lease | None = None
+    ) -> LiveStream:
         """Begin a stream, which is to be read at once."""
         check_numbers(0, int, deliver_after=deliver_after)
         accumulator, own = self._accumulator(context), self._journal if journal is None else journal
         tap = None
         if own is not None:
             tap = self._lifetime.running.publishers.of(own).tap(accumulator, partial(self._accumulator, None))
-        options: Any = {"deliver_after": deliver_after, "tap": tap, **self._reading}
+        options: Any = {"deliver_after": deliver_after, "tap": tap, "lease": lease, **self._reading}
         return LiveStream(accumulator, self._lifetime, self._count, **options)
 
     def _count(self, stream: StreamState) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from stepstream.fold.snapshots import messages_of, runs_of, steps_of
-from stepstream.fold.state import State
+from stepstream.fold.state import State, run_key
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import Run, RunStep
 
@@ -40,6 +40,10 @@ class ReadingMethods:
     def runs(self) -> Mapping[str, Run]:
         """The newest objects of the runs known; otherwise as `steps`."""
         return runs_of(self._state)
+
+    def forget(self, run_id: str) -> None:
+        """Forget a run: what is told of it next begins anew. To be called where no stream tells of it."""
+        self._state.forget(run_key(run_id, ""))
 
     def _forget(self) -> None:
         """Begin with nothing known."""

@@ -11,6 +11,7 @@ from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.outcome import Outcome, outcome_of
 from stepstream.fold.stream_state import StreamState
 from stepstream.live.fanout import StreamFanout
+from stepstream.live.leases import Lease
 from stepstream.live.lifetime import Lifetime
 from stepstream.live.log_ids import ids_of_stream
 from stepstream.live.reader import Reader
@@ -27,7 +28,7 @@ _log = logging.getLogger("stepstream.live")
 
 class LiveStream:
     """A stream that is read, or soon will be, and can be stopped from any task. `on_end` gets its state once it is read
-    no more. The changes up to the event `deliver_after` are delivered to nobody."""
+    no more. The changes up to the event `deliver_after` are delivered to nobody, nor what is left when `lease` ends."""
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class LiveStream:
         *,
         deliver_after: int,
         tap: StreamTap | None = None,
+        lease: Lease | None = None,
         **limits: Any,
     ) -> None:
         self.stream = accumulator.stream
@@ -46,8 +48,9 @@ class LiveStream:
         self._is_stopped = False
         routes = lifetime.routes
         self._fanout = LateFanout(routes, deliver_after) if deliver_after else StreamFanout(routes)
-        self._settling = Settling(self.stream, self._fanout, deliver_after)
-        self.stream.origin.variables, self.stream.origin.settling = self._fanout.variables, self._settling
+        self._fanout.lease = lease
+        self.settling = Settling(self.stream, self._fanout, deliver_after)
+        self.stream.origin.variables, self.stream.origin.settling = self._fanout.variables, self.settling
         self.stream.wanted = routes.wanted
         shapes = lifetime.running.shapes
         self._reader = Reader(accumulator, routes, self._fanout, shapes=shapes, tap=tap, **limits)
@@ -89,7 +92,7 @@ class LiveStream:
         finally:
             await self._give_up_journal(StreamStopped("the task of its stream was cancelled"))
             self.stream.release()
-            self._settling.end()
+            self.settling.end()
             self.lifetime.running.end(self)
 
     async def _read(self, source: Source) -> None:

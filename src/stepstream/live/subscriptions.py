@@ -23,6 +23,11 @@ class Subscription:
         self._mailbox.close()
 
     @property
+    def name(self) -> str:
+        """The name of its callback, or of the callback's class; "iterator" of one that is read."""
+        return self._mailbox.name
+
+    @property
     def is_closed(self) -> bool:
         """Whether it receives nothing any more."""
         return self._mailbox.is_closed

@@ -18,6 +18,7 @@ import anyio
 from stepstream.errors import JournalConflict, JournalFailed
 from stepstream.journal.reading import Journal
 from stepstream.journal.redis import scripts
+from stepstream.journal.redis.claims import RedisClaims
 from stepstream.journal.redis.commands import Bounds
 from stepstream.journal.redis.lane import MAX_WAITING, Lane
 from stepstream.journal.redis.queries import Queries
@@ -78,7 +79,9 @@ class RedisJournal(Journal):
         self._address = Address(url, password or os.environ.get(PASSWORD_VARIABLE), ssl_context)
         self._layout = Layout(namespace, partitions or 0)  # 0: it is not known yet
         self._bounds = Bounds(max_run_bytes, int(keep * 1000), int(keep_unworked * 1000))
-        self._replicas, self._outage_timeout, self._on_outage = replicas, outage_timeout, on_outage
+        self.outage_timeout = outage_timeout
+        """Seconds for which an outage is waited for."""
+        self._replicas, self._on_outage = replicas, on_outage
         self._runs: dict[str, RunWriter] = {}
         self._lanes: list[Lane] = []
         self._stack = AsyncExitStack()
@@ -117,11 +120,12 @@ class RedisJournal(Journal):
         replicas = int(servers.is_cluster) if self._replicas is None else self._replicas
         restored = partial(settings.ask, [Command(b"SET", (layout.settings, layout.partitions, "NX"))])
         wakes = [layout.wake(partition) for partition in range(layout.partitions if servers.is_cluster else 1)]
-        self._lanes = [Lane(Link(servers, wake), replicas, self._outage_timeout, restored) for wake in wakes]
+        self._lanes = [Lane(Link(servers, wake), replicas, self.outage_timeout, restored) for wake in wakes]
         for lane in self._lanes:
             self._group.start_soon(lane.run)
-        self._queries = Queries(layout, [Link(servers, wake) for wake in wakes], self._outage_timeout)
+        self._queries = Queries(layout, [Link(servers, wake) for wake in wakes], self.outage_timeout)
         self._watching = Watching(layout, servers, self._queries, self._group)
+        self._servers, self._replicated = servers, replicas
 
     async def _stored_layout(self, settings: Link) -> Layout:
         """Return the layout with the number of partitions that the journal has.
@@ -226,6 +230,16 @@ class RedisJournal(Journal):
     def watch(self, run_id: str | None = None) -> AbstractAsyncContextManager[AsyncIterator[RunInfo]]:
         """Give an iterator of the runs there are, then of each that changes."""
         return self._watching.watch_all() if run_id is None else self._watching.watch_run(run_id)
+
+    def claims(self, group: str) -> RedisClaims:
+        """Return what shares the runs among the workers of a group.
+
+        Raises:
+            RuntimeError: the journal was not entered.
+        """
+        if self._group is None:
+            raise RuntimeError("expected an open journal: make workers inside of `async with RedisJournal(...)`")
+        return RedisClaims(self._layout, self._servers, self._watching, self._replicated, group)
 
     def _lane(self, run_id: str) -> Lane:
         return self._lanes[self._layout.partition(run_id) % len(self._lanes)]

@@ -198,7 +198,7 @@ class RunWriter:
     def _say(self, last: int, status: RunStatus, error: str) -> Step:
         is_over = status in ("ended", "interrupted")
         keep = self._bounds.keep if is_over else self._bounds.keep_open
-        told = self.fence, last, status, error, int(is_over), keep
+        told = self.fence, last, status, error, int(is_over), keep, self._bounds.keep_open
 
         def done(answer: Any) -> None:
             if answer != 1:

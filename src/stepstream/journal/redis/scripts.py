@@ -30,6 +30,7 @@ class RunKeys(NamedTuple):
     checkpoint: str
     runs: str
     wake: str
+    groups: str
 
 
 class Layout(NamedTuple):
@@ -49,38 +50,67 @@ class Layout(NamedTuple):
 
     def runs(self, partition: int) -> str:
         """Return the key of the runs of a partition."""
-        return f"{self.namespace}:{{{partition}}}:runs"
+        return f"{self.prefix(partition)}runs"
 
     def wake(self, partition: int) -> str:
         """Return the key of its wake stream."""
-        return f"{self.namespace}:{{{partition}}}:wake"
+        return f"{self.prefix(partition)}wake"
+
+    def prefix(self, partition: int) -> str:
+        """Return how the keys of a partition begin."""
+        return f"{self.namespace}:{{{partition}}}:"
 
     def keys(self, run_id: str) -> RunKeys:
         """Return where a run is kept."""
-        partition = self.partition(run_id)
-        run, info, checkpoint = [
-            f"{self.namespace}:{{{partition}}}:{kind}:{run_id}" for kind in ("run", "info", "checkpoint")
-        ]
-        return RunKeys(run, info, checkpoint, self.runs(partition), self.wake(partition))
+        prefix = self.prefix(self.partition(run_id))
+        run, info, checkpoint = [f"{prefix}{kind}:{run_id}" for kind in ("run", "info", "checkpoint")]
+        return RunKeys(run, info, checkpoint, f"{prefix}runs", f"{prefix}wake", f"{prefix}groups")
 
 
-_COMMON: Final = """
+NUMBERS: Final = """
 local function number(text) return string.format('%.0f', text) end
 local function now() local t = redis.call('TIME'); return t[1] * 1000000 + t[2] end
-local function top()
-  local found = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+local function top(stream)
+  local found = redis.call('XREVRANGE', stream or KEYS[1], '+', '-', 'COUNT', 1)[1]
   if not found then return 0, 0 end
   local fence, last = string.match(found[1], '^(%d+)-(%d+)$')
   if last == '0' then last = found[2][4] end
   return tonumber(fence), tonumber(last)
 end
+"""
+"""What all scripts have in common: numbers as text, the microseconds of now, and the newest event of a run."""
+
+_COMMON: Final = (
+    NUMBERS
+    + """
 local function look()
   local fence, last = top()
   return {redis.call('XLEN', KEYS[1]), number(fence), number(last)}
 end
 local function keep(ms) for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], ms) end end
 local function wake(id, kind) redis.call('XADD', KEYS[5], 'MAXLEN', '~', 1000, '*', id, kind) end
+local prefix = string.sub(KEYS[6] or '', 1, -7)
+local function make_due(id, micros)
+  redis.call('HDEL', KEYS[2], 'idle')
+  for _, group in ipairs(redis.call('HKEYS', KEYS[6])) do
+    local at = redis.call('HGET', KEYS[2], 'at:' .. group)
+    if not at or not string.find(at, 'dead', 1, true) then
+      redis.call('ZADD', prefix .. 'due:' .. group, 'NX', number(micros), 'r' .. id)
+    end
+  end
+end
+local function stir()
+  if redis.call('HDEL', KEYS[2], 'idle') == 1 then
+    local id = string.sub(KEYS[1], #prefix + 5)
+    make_due(id, now())
+    wake(id, 's')
+  end
+end
 """
+)
+"""What scripts of a run have in common. `make_due` lets the groups of workers have a run, unless they have it, or have
+given it up; `stir` does it where one of them let it go, since nothing was to be expected of it."""
+
 OPEN: Final = (
     _COMMON
     + """
@@ -95,6 +125,7 @@ if redis.call('HSETNX', KEYS[2], 'opened', number(micros)) == 1 then
   redis.call('ZADD', KEYS[4], number(micros), id)
 end
 keep(ms)
+make_due(id, micros)
 wake(id, 's')
 return {redis.call('XLEN', KEYS[1]), number(new), number(last), redis.call('HGET', KEYS[2], 'opened')}
 """
@@ -117,6 +148,7 @@ APPEND: Final = (
 if redis.call('XLEN', KEYS[1]) ~= tonumber(ARGV[1]) then return look() end
 for i = 2, #ARGV, 3 do redis.call('XADD', KEYS[1], ARGV[i], 'n', ARGV[i + 1], 'd', ARGV[i + 2]) end
 redis.call('HSET', KEYS[2], 'seen', number(now()))
+stir()
 return 1
 """
 )
@@ -128,13 +160,16 @@ SAY: Final = (
 local fence, last = top()
 if number(fence) ~= ARGV[1] or number(last) ~= ARGV[2] then return look() end
 local micros = number(now())
-local ended = ARGV[5] == '1' and micros or ''
-redis.call('HSET', KEYS[2], 'status', ARGV[3], 'error', ARGV[4], 'seen', micros, 'ended', ended)
-keep(ARGV[6])
+local ended, ms = ARGV[5] == '1' and micros or '', ARGV[6]
+redis.call('HSET', KEYS[2], 'status', ARGV[3], 'error', ARGV[4], 'seen', micros, 'ended', ended, 'keep', ms)
+stir()
+if ended ~= '' and redis.call('EXISTS', KEYS[6]) == 1 then ms = ARGV[7] end
+keep(ms)
 return 1
 """
 )
-"""Set what a run is, where its newest entry is the writer's: 1, else what `LOOK` returns."""
+"""Set what a run is, where its newest entry is the writer's: 1, else what `LOOK` returns. Where there are workers, how
+long it is kept after its end counts from their end, too: until then it is kept as long as one that has not ended."""
 
 CHECKPOINT: Final = (
     _COMMON
@@ -164,6 +199,7 @@ redis.call('HSET', KEYS[2], 'status', 'open', 'fence', fence, 'base', ARGV[5], '
 if redis.call('HSETNX', KEYS[2], 'opened', ARGV[7]) == 1 then redis.call('ZADD', KEYS[4], ARGV[7], id) end
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[3], 'fence', ARGV[8], 'last', ARGV[9], 'data', ARGV[10]) end
 keep(ms)
+make_due(id, micros)
 wake(id, 's')
 return look()
 """

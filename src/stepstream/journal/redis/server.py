@@ -16,7 +16,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from stepstream.errors import JournalFailed
-from stepstream.journal.redis import scripts
+from stepstream.journal.redis import claim_scripts, scripts
 
 COMMAND_LIMIT: Final = 5.0
 """Seconds within which a server answers, or is given up."""
@@ -218,6 +218,7 @@ def is_full(reply: BaseException | None) -> bool:
 
 
 _ALL: Final = (
+    *claim_scripts.ALL,
     *(scripts.OPEN, scripts.LOOK, scripts.APPEND, scripts.SAY),
     *(scripts.CHECKPOINT, scripts.REFILL, scripts.TELL),
 )

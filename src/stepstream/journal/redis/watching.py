@@ -1,7 +1,7 @@
 """What is watched in this process: the feeds of runs, and those who want to know of all."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from anyio.abc import TaskGroup
 
@@ -21,6 +21,7 @@ class Watching:
         self._layout, self._servers, self._queries, self._group = layout, servers, queries, group
         self._readers: dict[int, PartitionReader] = {}
         self._watchers: dict[News, dict[str, RunInfo]] = {}
+        self._listeners: dict[Callable[[str], None], None] = {}
 
     def packs_after(self, run_id: str, position: int) -> list[Pack] | None:
         """Return what was read of a run after a position, None where the server is to be asked.
@@ -66,6 +67,17 @@ class Watching:
             if not feed.watchers and reader.feeds.get(run_id) is feed:
                 del reader.feeds[run_id]
 
+    @contextmanager
+    def listening(self, changed: Callable[[str], None]) -> Iterator[None]:
+        """Call `changed` with the id of each run that begins, waits, ends, is interrupted or becomes due."""
+        for partition in range(self._layout.partitions):
+            self._reader(partition)
+        self._listeners[changed] = None
+        try:
+            yield
+        finally:
+            del self._listeners[changed]
+
     def _reader(self, partition: int) -> PartitionReader:
         known = self._readers.get(partition)
         if known is None:
@@ -75,6 +87,8 @@ class Watching:
         return known
 
     def _tell(self, info: RunInfo) -> None:
+        for changed in self._listeners:
+            changed(info.id)
         for news, infos in self._watchers.items():
             before = infos.get(info.id)
             infos[info.id] = info

@@ -1,0 +1,1 @@
+"""workers: work on runs that many processes share, each run by one of them at a time."""

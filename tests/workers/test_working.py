@@ -1,0 +1,207 @@
+"""What workers do with runs: claimed, delivered, committed, let go, taken over. The server is a real one."""
+
+from typing import Any
+
+import anyio
+import pytest
+
+from stepstream import MemoryJournal, Processor, RunTransition, StepTransition, Workers, publish
+from stepstream.fold.changes import Change
+from tests.support.valkey import ValkeyProcess
+from tests.support.worked_runs import (
+    DONE,
+    Noting,
+    approval,
+    at_work,
+    blocks_of,
+    claimed,
+    dead_letters,
+    journal_on,
+    published,
+    run_end,
+    run_events,
+    until,
+)
+
+TRANSITIONS: Any = (StepTransition, RunTransition)
+OF_A_RUN = ["run/queued", "run/in_progress", "step/step_{0}/in_progress", "step/step_{0}/completed", "run/completed"]
+
+
+def of_a_run(run_id: str) -> list[str]:
+    return [one.format(run_id) for one in OF_A_RUN]
+
+
+def with_callback(note: Noting, **options: Any) -> Processor:
+    processor = Processor()
+    processor.add(TRANSITIONS, note, **options)
+    return processor
+
+
+async def test_runs_are_delivered_in_order_and_finished(server: ValkeyProcess):
+    note = Noting()
+    async with journal_on(server) as journal:
+        await published(journal, "run_1", "run_2", "run_3")
+        async with at_work(journal, with_callback(note)) as workers:
+            await until(lambda: len(note.keys) == 15 and not workers.owned)
+            assert workers.lag == (0, 0.0)
+        assert await claimed(journal, "another") == []
+    assert {run_id: note.of(run_id) for run_id in ("run_1", "run_2", "run_3")} == {
+        run_id: of_a_run(run_id) for run_id in ("run_1", "run_2", "run_3")
+    }
+
+
+async def test_run_is_delivered_while_it_is_published(server: ValkeyProcess):
+    note = Noting()
+    send, receive = anyio.create_memory_object_stream[bytes](99)
+    async with journal_on(server) as journal, at_work(journal, with_callback(note)), anyio.create_task_group() as tasks:
+        tasks.start_soon(publish, receive, journal)
+        for block in run_events():
+            await send.send(block)
+        await until(lambda: len(note.keys) == 4)
+        await send.send(run_end())
+        await send.send(DONE)
+        send.close()
+        await until(lambda: len(note.keys) == 5)
+    assert note.of("run_1") == of_a_run("run_1")
+
+
+async def test_two_groups_each_get_everything(server: ValkeyProcess):
+    notes = {"bots": Noting(), "mail": Noting()}
+    async with journal_on(server) as journal:
+        await published(journal, "run_1")
+        async with (
+            at_work(journal, with_callback(notes["bots"]), group="bots"),
+            at_work(journal, with_callback(notes["mail"]), group="mail"),
+        ):
+            await published(journal, "run_2")
+            await until(lambda: all(len(note.keys) == 10 for note in notes.values()))
+    assert notes["bots"].of("run_2") == notes["mail"].of("run_2") == of_a_run("run_2")
+
+
+async def test_run_of_a_silent_worker_is_taken_over_where_it_was(server: ValkeyProcess):
+    note = Noting()
+    async with journal_on(server) as journal:
+        await at_join(journal)
+        await published(journal, "run_1")
+        [claim] = await claimed(journal, "dead", lease=0.2)
+        begun = anyio.current_time()
+        async with at_work(journal, with_callback(note), lease=0.2) as workers:
+            await until(lambda: len(note.keys) == 5)
+            assert anyio.current_time() - begun > 0.1
+            assert workers.takeovers == 1
+        assert claim.run_id == "run_1"
+    assert note.of("run_1") == of_a_run("run_1")
+
+
+async def at_join(journal: Any, group: str = "bots") -> None:
+    for part in journal.claims(group).parts:
+        await part.join()
+
+
+async def test_runs_are_given_back_at_once_when_a_worker_stops(server: ValkeyProcess):
+    """And whoever has one next is told only what was not settled."""
+    note, other = Noting(), Noting()
+    held = anyio.Event()
+
+    def hold(change: Change) -> Any:
+        return held.wait() if change.key == "run_1/step/step_run_1/completed" else None
+
+    first = Noting(hold)
+    async with journal_on(server) as journal:
+        await published(journal, "run_1")
+        async with at_work(journal, with_callback(first), lease=60):
+            await until(lambda: len(first.keys) == 4)
+        assert first.cancelled == ["run_1/step/step_run_1/completed"]
+        async with at_work(journal, with_callback(other), lease=60) as workers:
+            await until(lambda: len(other.keys) == 2)
+            assert workers.takeovers == 0
+    assert other.of("run_1") == of_a_run("run_1")[3:]
+    assert note.keys == []
+
+
+async def test_waiting_run_is_let_go_and_goes_on_elsewhere(server: ValkeyProcess):
+    """However many workers came and went meanwhile: nothing of it is told twice, and it is no dead letter."""
+    notes = [Noting() for _ in range(6)]
+    async with journal_on(server) as journal:
+        async with at_work(journal, with_callback(notes[0])) as workers:
+            await publish(blocks_of([*run_events(), approval(), DONE]), journal)
+            await until(lambda: len(notes[0].keys) == 5 and not workers.owned)
+        for note in notes[1:5]:
+            async with at_work(journal, with_callback(note)) as workers:
+                assert workers.owned == 0
+        async with at_work(journal, with_callback(notes[5])):
+            await publish(blocks_of([*run_events()[1:2], run_end(), DONE]), journal)
+            await until(lambda: "run/completed" in notes[5].of("run_1"))
+        assert await dead_letters(journal) == []
+    assert [len(note.keys) for note in notes] == [5, 0, 0, 0, 0, 2]
+
+
+async def test_lease_that_ended_lets_no_call_begin_and_cancels_what_is_in_hand(server: ValkeyProcess):
+    skipped = 0.0
+    held = anyio.Event()
+
+    def clock() -> float:
+        return anyio.current_time() + skipped
+
+    def hold(change: Change) -> Any:
+        return held.wait() if change.key == "run_1/run/in_progress" else None
+
+    note = Noting(hold)
+    async with journal_on(server) as journal:
+        await published(journal, "run_1")
+        async with at_work(journal, with_callback(note), lease=0.6, clock=clock):
+            await until(lambda: len(note.keys) == 2)
+            skipped = 1.0
+            held.set()  # the call in hand succeeds, just then
+            await until(lambda: len(note.keys) == 7)
+    assert note.of("run_1") == [*of_a_run("run_1")[:2], *of_a_run("run_1")]
+    assert len({change.context.token for change in note.changes[:2]}) == 1
+
+
+async def test_late_commit_is_refused(server: ValkeyProcess):
+    async with journal_on(server, partitions=1) as journal:
+        await at_join(journal)
+        await published(journal, "run_1")
+        [part] = journal.claims("bots").parts
+        [old] = await part.claim("one", 0.05, 1, 5)
+        new: list[Any] = []
+        while not new:
+            new = await part.claim("two", 5, 1, 5)
+        beats = [_beat(old, "renew", 4), _beat(new[0], "renew", 2)]
+        assert await part.beat("one", 5, beats[:1]) == [-1]
+        assert await part.beat("one", 5, beats[1:]) == [-1]
+        assert await part.beat("two", 5, beats[1:]) == [9 - 1]
+        assert new[0].token > old.token
+    assert (new[0].is_takeover, old.is_takeover, new[0].takeovers) == (True, False, 1)
+
+
+def _beat(claim: Any, verb: Any, position: int) -> Any:
+    from stepstream.journal.claiming import Beat
+
+    return Beat(claim, verb, position)
+
+
+async def test_change_that_fails_for_good_is_a_dead_letter_and_the_run_goes_on(server: ValkeyProcess):
+    def fail(change: Change) -> None:
+        if change.key == "run_1/run/in_progress":
+            raise KeyError("secret")
+
+    note = Noting(fail)
+    async with journal_on(server) as journal:
+        await published(journal, "run_1")
+        async with at_work(journal, with_callback(note, attempts=3, backoff=0)) as workers:
+            await until(lambda: len(note.keys) == 7 and not workers.owned)
+            assert workers.dead_letters == 1
+        [letter] = await dead_letters(journal)
+    assert (letter.subscriber, letter.key, letter.reason, letter.position) == (
+        "Noting",
+        "run_1/run/in_progress",
+        "KeyError",
+        2,
+    )
+    assert b'"status":"in_progress"' in bytes(letter.change)
+
+
+def test_journal_that_processes_cannot_share_is_refused():
+    with pytest.raises(TypeError, match="expected a RedisJournal, which processes can share, got MemoryJournal"):
+        Workers(MemoryJournal(), group="bots")
