@@ -4,6 +4,7 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from stepstream import MemoryJournal, Processor, RunTransition, StepTransition, Workers, publish
 from stepstream.fold.changes import Change
@@ -205,3 +206,36 @@ async def test_change_that_fails_for_good_is_a_dead_letter_and_the_run_goes_on(s
 def test_journal_that_processes_cannot_share_is_refused():
     with pytest.raises(TypeError, match="expected a RedisJournal, which processes can share, got MemoryJournal"):
         Workers(MemoryJournal(), group="bots")
+
+
+async def test_dead_letter_that_is_sent_again_reaches_its_subscriber_only(server: ValkeyProcess):
+    is_mended = False
+
+    def fail(change: Change) -> None:
+        if change.key == "run_1/run/in_progress" and not is_mended:
+            raise KeyError
+
+    note, other = Noting(fail), Noting()
+    processor = with_callback(note)
+
+    @processor.on(*TRANSITIONS)
+    async def also(change: Change) -> None:
+        await other(change)
+
+    async with journal_on(server) as journal:
+        await published(journal, "run_1")
+        claims = journal.claims("bots")
+        async with at_work(journal, processor) as workers:
+            await until(lambda: len(note.keys) == 5 and not workers.owned)
+            [letter] = await dead_letters(journal)
+            assert await claims.resend(letter.id, "run_1", is_whole=False)
+            await until(lambda: workers.dead_letters == 2 and not workers.owned)
+            [again] = await dead_letters(journal)
+            is_mended = True
+            assert await claims.resend(letter.id, "run_1", is_whole=False)
+            await until(lambda: len(note.keys) == 7 and not workers.owned)
+            assert await dead_letters(journal) == []
+    assert (again.id, again.time > letter.time) == (letter.id, True)
+    assert note.of("run_1")[5:] == ["run/in_progress"] * 2
+    assert replace(note.changes[-1], received_at=None) == replace(note.changes[1], received_at=None)
+    assert other.of("run_1") == of_a_run("run_1")

@@ -8,6 +8,7 @@ from typing import Any, Self, Unpack
 
 from stepstream.dialects.translation import AUTO, check_dialect
 from stepstream.fold.accumulator import Accumulator
+from stepstream.fold.changes import Change
 from stepstream.fold.export import load_into
 from stepstream.fold.outcome import Outcome
 from stepstream.fold.sizes import DEFAULT_MAX_RUN_BYTES
@@ -21,6 +22,7 @@ from stepstream.live.lifetime import Lifetime
 from stepstream.live.opening import OpeningMethods
 from stepstream.live.processor_options import ProcessorOptions, check_numbers
 from stepstream.live.reading import ReadingMethods
+from stepstream.live.redelivery import redeliver
 from stepstream.live.routing import Routes
 from stepstream.live.settling import Settled
 from stepstream.live.source import Source
@@ -190,6 +192,16 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
         handle = StreamHandle(stream)
         streams.start_soon(handle._follow, stream, source)
         return handle
+
+    async def redeliver(self, change: Change, subscriber: str, *, lease: Lease | None = None) -> int:
+        """Deliver a change once more to the callbacks of a name. Return how many have dealt with it, by their options.
+
+        Raises:
+            RuntimeError: outside of the processor's block, or in a callback, which would wait for itself.
+        """
+        self._lifetime.streams()
+        self._lifetime.check_outside_callbacks("redeliver()", "await it in a task of your own")
+        return await redeliver(self._routes, change, subscriber, lease)
 
     def settled(self, run_id: str) -> Settled:
         """Return the newest event whose changes, and those before, every subscriber has settled: its ordinal in the

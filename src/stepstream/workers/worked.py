@@ -69,7 +69,10 @@ class WorkedRun:
         lease is not said any more."""
         if self.lease.is_over:
             return Beat(self.claim, "give back", self.position)
-        return Beat(self.claim, self.verb if self.gone.is_set() else otherwise, self.settled, tuple(self.letters))
+        if self.gone.is_set():
+            return Beat(self.claim, self.verb, self.settled, tuple(self.letters))
+        is_run = self.claim.letter is None  # what becomes of a letter is said at its end
+        return Beat(self.claim, otherwise, self.settled, tuple(self.letters) if is_run else ())
 
     def note_said(self, beat: Beat, newest: int, until: float) -> None:
         """Note that something was said, and the answer: the lease lasts `until` then."""

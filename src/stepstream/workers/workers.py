@@ -22,6 +22,7 @@ from stepstream.live.leases import Lease
 from stepstream.live.processor import Processor
 from stepstream.live.statistics import Failure
 from stepstream.workers.dead_letters import letter_of_change
+from stepstream.workers.letter_work import LetterWork
 from stepstream.workers.part import PartWork
 from stepstream.workers.run_work import RunWork
 from stepstream.workers.worked import WorkedRun
@@ -153,13 +154,16 @@ class Workers:
         """Begin to work on a claim, which is this worker's for `until`."""
         processor = cast(Processor, self._processor)
         run = WorkedRun(claim, Lease(until, self.clock), self.lease, self.clock)
-        before = [one for one in part.runs if one.claim.run_id == claim.run_id and not one.gone.is_set()]
+        what = claim.run_id, claim.letter
+        before = [one for one in part.runs if not one.gone.is_set() and (one.claim.run_id, one.claim.letter) == what]
         part.runs[run] = None
         self.takeovers += claim.is_takeover
-        work = RunWork(run, self._journal, processor, self._claims, self.interrupted_after)
+        work: RunWork | LetterWork = LetterWork(run, self._journal, processor)
+        if claim.letter is None:
+            work = RunWork(run, self._journal, processor, self._claims, self.interrupted_after)
         self._group.start_soon(self._work, work, part, before)
 
-    async def _work(self, work: RunWork, part: PartWork, before: list[WorkedRun]) -> None:
+    async def _work(self, work: RunWork | LetterWork, part: PartWork, before: list[WorkedRun]) -> None:
         run = work.run
         try:
             for one in before:  # that was taken from this worker, or lapsed, and has not come to its end yet
