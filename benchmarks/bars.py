@@ -21,6 +21,7 @@ class Bar:
     """What comes after it."""
 
 
+_LATE: Final = "stepstream - 1.5 of coredis alone, p99 ms"
 _RECORDED: Final = "like_recordings: openai-python ÷ stepstream"
 
 
@@ -77,6 +78,9 @@ BARS: Final = (
     Bar("p99 beside a stuck viewer", "viewers_live", "with one that never reads ÷ without, p99", AT_MOST, 1.5),
     Bar("KiB of a waiting viewer", "viewers_live", "relay - raw application, KiB a viewer", AT_MOST, 16),
     Bar("a run followed ÷ its stream read", "journals", "followed ÷ read", AT_MOST, 1.3),
+    Bar("50 runs published ÷ coredis alone", "shared_publish", "stepstream ÷ coredis alone", AT_LEAST, 0.5),
+    Bar("1,000 runs followed ÷ coredis alone", "shared_follow", "stepstream ÷ coredis alone", AT_LEAST, 0.35),
+    Bar("ms of p99 to a follower, over 1.5 of coredis alone", "shared_latency", _LATE, AT_MOST, 10),
     Bar("subscribed to another class ÷ to nothing", "delivery", "other class ÷ no subscriber", AT_MOST, 1.02),
     Bar("subscribed to another run ÷ to nothing", "delivery", "other run ÷ no subscriber", AT_MOST, 1.02),
 )
