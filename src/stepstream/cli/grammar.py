@@ -50,6 +50,8 @@ def parser() -> argparse.ArgumentParser:
     watch.add_argument("--redact", action="store_true", help="hide prompts, arguments and outputs")
     _add_serve(commands.add_parser("serve", parents=[common], help="show every run in a browser, and take new ones"))
     _add_simulate(commands.add_parser("simulate", parents=[common], help="serve the simulator"))
+    _add_work(commands.add_parser("work", parents=[common], help="let a function's subscribers work on runs"))
+    _add_dead_letters(commands.add_parser("dead-letters", help="what a group could not deal with"), common)
     return found
 
 
@@ -68,6 +70,34 @@ def _add_serve(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--journal", metavar="URL", help="keep the runs on Valkey or Redis: redis://… or rediss://…, #namespace"
     )
+
+
+def _add_work(command: argparse.ArgumentParser) -> None:
+    """Add the options of `work`."""
+    command.add_argument("target", metavar="MODULE:FUNCTION", help="registers subscribers on the processor it is given")
+    _add_group(command)
+    command.add_argument("--lease", type=_lease, default=15, metavar="SECONDS", help="default: %(default)s")
+    command.add_argument(
+        "--max-runs", type=_count, default=100, metavar="N", help="so many at a time (default: %(default)s)"
+    )
+
+
+def _add_dead_letters(command: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    """Add the actions of `dead-letters`, and their options."""
+    actions = command.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, count, what in (
+        ("list", "*", "write them: a table on a terminal, else JSON lines"),
+        ("resend", "+", "let their subscribers have them again"),
+        ("drop", "+", "forget them"),
+    ):
+        action = actions.add_parser(name, parents=[common], help=what)
+        action.add_argument("ids", nargs=count, metavar="ID")
+        _add_group(action)
+
+
+def _add_group(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--journal", required=True, metavar="URL", help="redis://… or rediss://…, #namespace")
+    command.add_argument("--group", required=True, metavar="NAME", help="of workers")
 
 
 def _add_simulate(command: argparse.ArgumentParser) -> None:
@@ -120,6 +150,23 @@ def _chunk_size(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"expected a number of bytes of at least 1, got {text!r}")
     return int(text)
+
+
+def _count(text: str) -> int:
+    found = _number(text, "a number", 1_000_000)
+    if not found:
+        raise argparse.ArgumentTypeError("expected a number of at least 1, got 0")
+    return found
+
+
+def _lease(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0.05 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"expected seconds from 0.05 to 86,400, got {text!r}")
+    return seconds
 
 
 def _speed(text: str) -> float:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from stepstream.cli.exits import UsageError
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.checkpoint import load_run
 from stepstream.fold.run_state import retold_events, run_state
@@ -17,13 +18,24 @@ def is_journal(source: str) -> bool:
     return source.startswith(("redis://", "rediss://"))
 
 
+def journal_at(url: str) -> Any:
+    """Return the journal at a URL, which may have a namespace after "#"; to be entered.
+
+    Raises:
+        UsageError: it is no such URL.
+    """
+    from stepstream.journal.redis.journal import NAMESPACE, RedisJournal
+
+    try:
+        return RedisJournal(url, namespace=urlsplit(url).fragment or NAMESPACE)
+    except ValueError as exc:
+        raise UsageError(f"--journal: {exc}") from exc
+
+
 @asynccontextmanager
 async def followed_run(url: str, run_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
     """Give the events of a run from its first to its end, as bytes."""
-    from stepstream.journal.redis.journal import NAMESPACE, RedisJournal
-
-    namespace = urlsplit(url).fragment or NAMESPACE
-    async with RedisJournal(url, namespace=namespace) as journal, journal.follow(run_id) as pieces:
+    async with journal_at(url) as journal, journal.follow(run_id) as pieces:
         yield _bytes_of(pieces, run_id)
 
 

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return USAGE
-    if not options.debug:
+    if not options.debug and options.command != "work":  # what its subscribers fail at is for whoever runs it
         logging.getLogger("stepstream").addHandler(_SILENCE)
     if sys.stdout is None:
         write_error("standard output is closed")
@@ -111,6 +111,14 @@ def _command(options: argparse.Namespace) -> Callable[[], Awaitable[int | None]]
             from stepstream.cli.serve import serve
 
             return partial(serve, options.sources, **_named(options, "host", "port", "token_env", "demo", "journal"))
+        case "work":
+            from stepstream.cli.work import work
+
+            return partial(work, options.target, **_named(options, "journal", "group", "lease", "max_runs"))
+        case "dead-letters":
+            from stepstream.cli.dead_letters import dead_letters
+
+            return partial(dead_letters, options.action, options.ids, **_named(options, "journal", "group"))
         case _:
             from stepstream.cli.demo import demo
 
