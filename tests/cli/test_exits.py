@@ -255,8 +255,9 @@ def test_help_names_every_command_and_exit_status(run: Callable[..., Any]):
     got = run("--help")
     text = got.out.decode()
     assert got.status == 0
-    assert re.findall(r"^    (\w+) ", text, re.MULTILINE) == [
-        "demo", "watch", "cat", "record", "check", "serve", "simulate",
+    assert re.findall(r"^    ([\w-]+) ", text, re.MULTILINE) == [
+        "demo", "watch", "cat", "record", "check", "serve", "simulate", "work",
+        "dead-letters",
     ]  # fmt: skip
     assert re.findall(r"\d", text.partition("Exit status:")[2]) == list("02345671")
 

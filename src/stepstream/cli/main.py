@@ -103,10 +103,8 @@ def _command(options: argparse.Namespace) -> Callable[[], Awaitable[int | None]]
         case "simulate":
             from stepstream.cli.simulate import list_choices, simulate
 
-            if options.list:
-                return list_choices
             asked = _named(options, "port", "scenario", "seed", "pace", "api_key")
-            return partial(simulate, faults=options.fault, **asked)
+            return list_choices if options.list else partial(simulate, faults=options.fault, **asked)
         case "serve":
             from stepstream.cli.serve import serve
 
