@@ -255,7 +255,7 @@ def test_help_names_every_command_and_exit_status(run: Callable[..., Any]):
     got = run("--help")
     text = got.out.decode()
     assert got.status == 0
-    assert re.findall(r"^    ([\w-]+) ", text, re.MULTILINE) == [
+    assert re.findall(r"^    ([\w-]+)(?: |$)", text, re.MULTILINE) == [
         "demo", "watch", "cat", "record", "check", "serve", "simulate", "work",
         "dead-letters",
     ]  # fmt: skip
