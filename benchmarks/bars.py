@@ -74,6 +74,12 @@ BARS: Final = (
         )
     ),
     Bar("bytes a second to 200 viewers ÷ a raw application's", "viewers", "relay ÷ raw application", AT_LEAST, 0.7),
+    *(
+        Bar(f"joining, {form}, 1,000,000 deltas ÷ 1,000, {unit}", "viewers_late", figure, AT_MOST, limit)
+        for form in ("events", "changes", "view")
+        for unit, limit in (("ms", 2.0), ("KiB", 1.2))
+        for figure in (f"{form}: 1,000,000 deltas ÷ 1,000, {unit}",)
+    ),
     Bar("p99 to 1,000 viewers ÷ a raw application's", "viewers_live", "relay ÷ raw application, p99", AT_MOST, 1.5),
     Bar("p99 beside a stuck viewer", "viewers_live", "with one that never reads ÷ without, p99", AT_MOST, 1.5),
     Bar("KiB of a waiting viewer", "viewers_live", "relay - raw application, KiB a viewer", AT_MOST, 16),

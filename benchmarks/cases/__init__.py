@@ -50,6 +50,7 @@ CASES: Final[dict[str, Case]] = {
         shared.LATENCY,
         viewers.FANOUT,
         viewers.PACE,
+        viewers.LATE,
         memory.CASE,
         imports.CASE,
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from benchmarks import late
 from benchmarks.fanout import measured
 from benchmarks.harness.case import Case, Figure, Measurement, Row, Sample, ratio
 
@@ -48,6 +49,39 @@ PACE: Final = Case(
             "relay - raw application, KiB a viewer",
             lambda found: found["relay"]["KiB/viewer"] - found["raw application"]["KiB/viewer"],
         ),
+    ),
+    repeats=3,
+)
+
+
+@dataclass(frozen=True)
+class Join(Measurement):
+    """Joins a run after so many deltas."""
+
+    deltas: int
+    form: str
+
+    def __call__(self) -> Sample:
+        return late.measured(self.deltas, self.form)
+
+
+def _after(deltas: int, form: str) -> str:
+    return f"{form}, after {deltas:,} deltas"
+
+
+FORMS: Final = ("events", "changes", "view")
+MANY, FEW = 1_000_000, 1_000
+
+LATE: Final = Case(
+    name="viewers_late",
+    question="What does it take to join a run that nobody watches yet, after many deltas and after few?",
+    about="a text of 1,000,000 characters, a journal in memory that has every event; until the viewer has the state",
+    rows=tuple(Row(_after(deltas, form), Join(deltas, form)) for form in FORMS for deltas in (MANY, FEW)),
+    columns=("ms", "KiB"),
+    figures=tuple(
+        ratio(f"{form}: 1,000,000 deltas ÷ 1,000, {unit}", _after(MANY, form), _after(FEW, form), of=unit)
+        for form in FORMS
+        for unit in ("ms", "KiB")
     ),
     repeats=3,
 )

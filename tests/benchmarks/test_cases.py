@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import publish
+from benchmarks import late, publish
 from benchmarks.bars import BARS, Bar, judged
 from benchmarks.cases import CASES
 from benchmarks.harness.case import COST, DELTA_COST, Case, Row
@@ -96,7 +96,20 @@ def test_rows_of_a_case_have_labels_of_their_own() -> None:
 
 def test_every_figure_is_made_of_rows_that_exist() -> None:
     sample = dict.fromkeys(
-        ("events/s", "µs/event", "µs/delta", "seconds", "p50 µs", "p99 µs", "ms", "MB/s", "p99 ms", "KiB/viewer"), 2.0
+        (
+            "events/s",
+            "µs/event",
+            "µs/delta",
+            "seconds",
+            "p50 µs",
+            "p99 µs",
+            "ms",
+            "MB/s",
+            "p99 ms",
+            "KiB/viewer",
+            "KiB",
+        ),
+        2.0,
     )
     for case in CASES.values():
         measured = {row.label: sample for row in case.rows}
@@ -158,3 +171,9 @@ def test_run_is_published_between_the_marks() -> None:
 def test_text_without_marks_is_refused() -> None:
     with pytest.raises(SystemExit, match="expected <!-- measured -->"):
         publish.published("nothing", {"environment": {}, "bars": [], "cases": []})
+
+
+def test_joins_give_the_same_state_however_many_deltas_it_came_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(late, "TEXT", 3_000)
+    sizes = {deltas: late.measured(deltas, "changes")["KiB"] * 1024 for deltas in (30, 3_000)}
+    assert sizes == pytest.approx({30: 3_400, 3_000: 3_400}, abs=100)

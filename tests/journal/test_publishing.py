@@ -29,6 +29,7 @@ from tests.support.delta_streams import STEP_DELTA, grows, run, sail, step, writ
 from tests.support.journal_contract import BLOCKS, DONE, everything, pack, stream, told_of
 from tests.support.journals import alike, chunks_of, run_ids
 from tests.support.journals import told_of as told_by
+from tests.support.published_runs import PublishedRun, events_of
 from tests.support.suspensions import observed, quiet
 
 CALLING = step("in_progress", step_details={"type": "tool_calls", "tool_calls": []})
@@ -246,6 +247,22 @@ async def test_checkpoint_stands_for_what_was_trimmed():
     assert (follower.outcome.steps, follower.outcome.runs) == (whole.outcome.steps, whole.outcome.runs)  # type: ignore[union-attr]
     told = alike(follower.changes)
     assert told == alike(whole.changes)[len(whole.changes) - len(told) :]
+
+
+async def test_what_a_follower_knows_is_folded_from_the_newest_checkpoint_and_all_else_is_told():
+    journal = MemoryJournal()
+    published = PublishedRun(journal, *events_of("archive"))
+    await published.append(8)
+    await published.checkpoint()
+    await published.append(1_000)
+    for after in (0, 7, 8, 9, 10):
+        async with journal.follow(published.run_id, after=after) as pieces:
+            held = [piece.held async for piece in pieces]
+        assert isinstance(held[0], Checkpoint) == (after > 8)
+        follower = await told_by(journal.follow(published.run_id, after=after))
+        assert follower.outcome is not None
+        assert follower.outcome.steps == published.server.steps
+        assert alike(follower.changes) == alike([change for position, change in published.changes if position > after])
 
 
 async def test_follower_that_is_behind_a_trimmed_journal_gets_a_gap_where_no_checkpoint_stands():

@@ -1,5 +1,8 @@
 """What a viewer gets: joined, resumed, behind, interrupted, at the end."""
 
+import re
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import anyio
@@ -7,6 +10,8 @@ import msgspec
 import pytest
 
 from stepstream import MemoryJournal, Processor, Relay, RunInterrupted, decode_change, encoded
+from stepstream.live.journal import Checkpoint, Held
+from stepstream.relay import viewer as viewer_module
 from stepstream.relay.forms.changes import CHANGES
 from stepstream.relay.forms.events import EVENTS
 from stepstream.relay.owed import MAX_BEHIND
@@ -154,6 +159,64 @@ async def test_evicted_id_gives_a_gap_and_the_state():
         assert answer.events == ["stepstream.gap", "stepstream.state"]
     async with stage.watching("events", last_event_id=f"{await fence(stage)}.20") as answer:
         assert answer.frames == []
+
+
+class NotedJournal(MemoryJournal):
+    """A journal that notes what is read of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read_from: list[int] = []
+
+    async def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[Held]:
+        pieces: Any = super().read(run_id, after=after)
+        async with aclosing(pieces):
+            async for held in pieces:
+                self.read_from.append(held.last if isinstance(held, Checkpoint) else held.first)
+                yield held
+
+
+@each_row("form", ["events", "changes", "view", ""])
+async def test_who_joins_where_nobody_watches_reads_from_the_newest_checkpoint(form: str):
+    stage = Stage("archive")
+    stage.journal = stage.run.journal = NotedJournal()
+    for count in (4, 3, 2, 1):
+        if stage.run.position == 7:
+            await stage.run.checkpoint()
+        await stage.publish(count)
+    path = f"{stage.path}?as={form}" if form else f"/{stage.run.run_id}"
+    async with watching(Relay(stage.journal), path) as answer:
+        alone = answer.body
+    assert stage.journal.read_from == [8, 10]
+    stage.run.journal = stage.journal = MemoryJournal()
+    fresh = PublishedRun(stage.journal, stage.run.run_id, stage.run.events)
+    await fresh.append(10)
+    async with watching(Relay(stage.journal), path) as answer:
+        assert _without_fences(answer.body) == _without_fences(alone)
+
+
+def _without_fences(body: bytes) -> bytes:
+    return re.sub(rb"\d{13}\.|retry: \d+|[0-9.e+]+(?=,\"ended)", b"", body)
+
+
+@pytest.mark.parametrize("form", ["events", "changes", "view"])
+async def test_id_from_before_the_newest_checkpoint_is_gone_on_with_where_nobody_watches(
+    form: str, monkeypatch: pytest.MonkeyPatch
+):
+    stage = Stage("archive", coalesce=0)
+    await stage.publish(8)
+    await stage.run.checkpoint()
+    await stage.publish(4)
+    at = await fence(stage)
+    bodies = []
+    for kept in (4_096, -10_000):  # far from the end what follows an id is kept for nobody
+        monkeypatch.setattr(viewer_module, "MAX_RECENT", kept)
+        async with watching(
+            Relay(stage.journal, coalesce=0), f"{stage.path}?as={form}", last_event_id=f"{at}.3"
+        ) as got:
+            bodies.append(re.sub(rb"retry: \d+", b"", got.body))
+            assert [frame.event for frame in got.frames if frame.event.startswith("stepstream.gap")] == []
+    assert bodies[0] == bodies[1]
 
 
 async def test_run_whose_beginning_is_gone_without_a_checkpoint_cannot_be_seen():

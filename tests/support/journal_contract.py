@@ -129,6 +129,25 @@ class JournalContract:
             await journal.append(opened, [pack(opened, 1, 2), Checkpoint(opened.fence, 2, b"{}"), pack(opened, 3)])
             assert [held.last for held in await everything(journal) if isinstance(held, Pack)][-1] == 3
 
+    async def test_state_is_read_from_the_newest_checkpoint_where_one_is_kept(self):
+        async with self.made() as journal:
+            opened = await journal.open("run_1", writer="a")
+            await journal.append(opened, [pack(opened, 1, 2), pack(opened, 3, 2)])
+            await journal.append(opened, [Checkpoint(opened.fence, 4, b"{}"), pack(opened, 5)])
+            kept = await journal.checkpoint("run_1")
+            assert kept in (None, Checkpoint(opened.fence, 4, b"{}"))
+            for after, up_to in ((0, 4), (0, 9), (3, 4), (0, 3), (4, 9)):
+                found = [held async for held in journal.read_shortest("run_1", after=after, up_to=up_to)]
+                if kept is not None and after < kept.last <= up_to:
+                    assert found[0] == kept
+                    assert [_numbers(held) for held in found[1:]] == [range(5, 6)]
+                else:
+                    assert found == await everything(journal, after=after)
+            again = await journal.open("run_1", writer="b")
+            types = [type(held) async for held in again.held]
+            assert types[0] is (Pack if kept is None else Checkpoint)
+            assert await journal.checkpoint("run_nobody_knows") is None
+
     async def test_runs_are_told_with_what_became_of_them(self):
         async with self.made() as journal:
             for number, status in enumerate(("open", "waiting", "ended", "interrupted"), 1):

@@ -9,7 +9,7 @@ from stepstream.errors import JournalGap
 from stepstream.journal.reading import Journal
 from stepstream.journal.run_info import RunInfo
 from stepstream.live.journal import Checkpoint, Held
-from stepstream.relay.run_reader import RunReader, reading
+from stepstream.relay.run_reader import Pieces, RunReader
 
 
 class ListedRun:
@@ -72,20 +72,23 @@ class ListedRun:
     async def _read(self, until: float) -> bool:
         if self._reader is None:
             self._reader, self._counts, self.size = RunReader(self._journal, self.info.id), Counts(), 0
-        async with reading(self._journal, self.info.id, self._reader.position) as pieces:
-            async for held in pieces:
+        pieces = Pieces(self._journal, self.info.id)
+        try:
+            while (held := await pieces.next(self._reader.position)) is not None:
                 self._fold(self._reader, held)
                 if anyio.current_time() >= until:
                     return True
                 await anyio.lowlevel.checkpoint()
+        finally:
+            await pieces.close()
         return False
 
     def _fold(self, reader: RunReader, held: Held) -> None:
         if isinstance(held, Checkpoint):
-            reader.load(held)
+            reader.skip(held)
             self._counts, self.size = Counts(), len(held.data)
             self._counts.begin_at(reader.state())
-        elif held.last > reader.position:
+        else:
             self.size += held.size
             for told in reader.fold(held):
                 for change in told.changes:

@@ -25,11 +25,21 @@ class ReadableJournal(Protocol):
     def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[Held]:
         """Yield what is there of a run after a position."""
 
+    def read_shortest(self, run_id: str, *, after: int = 0, up_to: int) -> AsyncIterator[Held]:
+        """Yield that, with a checkpoint for as much of it as there is one, up to a position."""
+
     def runs(self, run_id: str | None = None) -> AsyncIterator[RunInfo]:
         """Yield the runs there are."""
 
     def watch(self, run_id: str | None = None) -> AbstractAsyncContextManager[AsyncIterator[RunInfo]]:
         """Give what changes."""
+
+
+async def leave(pieces: AsyncIterator[Held] | None) -> None:
+    """Close an iterator that is not read to its end."""
+    close: Any = getattr(pieces, "aclose", None)
+    if close is not None:
+        await close()
 
 
 @asynccontextmanager
@@ -101,14 +111,17 @@ class Following:
                 self._check_begins(info)
             if self.position < info.position:
                 self._read_after = self.position
+            # what the caller knows is folded only: but for its last event, whose writer is looked at
+            known = self._after.position - 1
+            if known > self.position:
+                self._held = self._journal.read_shortest(self.run_id, after=self.position, up_to=known)
+            else:
                 self._held = self._journal.read(self.run_id, after=self.position)
 
     async def leave(self) -> None:
         """Give up what is being read."""
-        close: Any = getattr(self._held, "aclose", None)
-        self._held = None
-        if close is not None:
-            await close()
+        held, self._held = self._held, None
+        await leave(held)
 
     async def _read(self) -> Held | None:
         """Return the next piece that is there, None where there is none now."""

@@ -71,7 +71,7 @@ class MemoryJournal(Journal):
         run = self._runs.get(run_id)
         if run is None:
             await self.check_room()
-        held = [] if run is None else run.shortest_after(after)
+        held = [] if run is None else list(run.shortest_after(after))
         if run is None:
             run = self._runs[run_id] = KeptRun(run_id, self._clock())
         self._fence = run.fence = max(self._fence + 1, int(self._clock() * 1000))
@@ -110,8 +110,16 @@ class MemoryJournal(Journal):
     async def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[Held]:
         """Yield what is there now of a run after a position."""
         run = self._runs.get(run_id)
-        for held in [] if run is None else run.held_after(after):
+        newest = 0 if run is None else run.position
+        while run is not None and after < newest:
+            held = run.next_after(after)
+            after = held.last
             yield held
+
+    async def checkpoint(self, run_id: str) -> Checkpoint | None:
+        """Return the newest checkpoint of a run."""
+        run = self._runs.get(run_id)
+        return None if run is None else run.checkpoint
 
     async def runs(self, run_id: str | None = None) -> AsyncIterator[RunInfo]:
         """Yield the runs there are."""

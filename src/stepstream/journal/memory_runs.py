@@ -1,6 +1,8 @@
 """What a journal in memory keeps of one run, and who writes it."""
 
+from bisect import bisect_right
 from collections import deque
+from collections.abc import Iterator
 
 from stepstream.errors import JournalGap
 from stepstream.live.journal import Checkpoint, Held, Pack, RunStatus
@@ -40,19 +42,31 @@ class KeptRun:
         """Whether its oldest events are in its checkpoint, too."""
         return self.checkpoint is not None and bool(self.packs) and self.packs[0].last <= self.checkpoint.last
 
-    def shortest_after(self, position: int) -> list[Held]:
-        """Return what there is after a position, with a checkpoint for all that it stands for."""
-        if self.checkpoint is None or self.checkpoint.last <= position:
-            return self.held_after(position)
-        return [self.checkpoint, *self.held_after(self.checkpoint.last)]
+    def shortest_after(self, position: int) -> Iterator[Held]:
+        """Yield what there is after a position, with a checkpoint for all that it stands for."""
+        checkpoint = self.checkpoint
+        if checkpoint is not None and checkpoint.last > position:
+            yield checkpoint
+            position = checkpoint.last
+        while position < self.position:
+            held = self.next_after(position)
+            yield held
+            position = held.last
 
-    def held_after(self, position: int) -> list[Held]:
-        """Return what there is after a position."""
-        packs: list[Held] = [pack for pack in self.packs if pack.last > position]
+    def next_after(self, position: int) -> Held:
+        """Return what comes next after a position, which is not the last.
+
+        Raises:
+            JournalGap: it is gone, and no checkpoint stands for it.
+        """
         begins = self.packs[0].first if self.packs else self.position + 1
         if begins <= position + 1:
-            return packs
+            return self.packs[bisect_right(self.packs, position, key=_last)]
         checkpoint = self.checkpoint
         if checkpoint is None or checkpoint.last + 1 < begins:
             raise JournalGap(f"the events of run {self.id} up to {begins - 1:,} are gone, without a checkpoint")
-        return [checkpoint, *(pack for pack in self.packs if pack.last > checkpoint.last)]
+        return checkpoint
+
+
+def _last(pack: Pack) -> int:
+    return pack.last

@@ -1,12 +1,12 @@
 """What a journal is to everybody: the five methods that one implements, and `follow`, which is built on them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from stepstream.journal.following import INTERRUPTED_AFTER, Following, followed
+from stepstream.journal.following import INTERRUPTED_AFTER, Following, followed, leave
 from stepstream.journal.run_info import Cursor, RunInfo
-from stepstream.live.journal import Held, Opened, RunStatus
+from stepstream.live.journal import Checkpoint, Held, Opened, RunStatus
 
 
 class Journal(ABC):
@@ -35,6 +35,33 @@ class Journal(ABC):
         Raises:
             JournalGap: events after it are gone, and there is no checkpoint.
         """
+
+    async def checkpoint(self, run_id: str) -> Checkpoint | None:
+        """Return the newest checkpoint of a run, None where there is none.
+
+        A journal may do without: then who wants the state of a run reads all of it.
+        """
+        return None
+
+    async def read_shortest(self, run_id: str, *, after: int = 0, up_to: int) -> AsyncGenerator[Held]:
+        """Yield what there is now of a run after a position, as `read` does, for one who wants its state.
+
+        A checkpoint comes first where there is one after that position, and none of the events that it stands for. Of
+        what is beyond `up_to` each event is wanted: the checkpoint is none of a later position.
+
+        Raises:
+            JournalGap: as `read`.
+        """
+        checkpoint = await self.checkpoint(run_id)
+        if checkpoint is not None and after < checkpoint.last <= up_to:
+            yield checkpoint
+            after = checkpoint.last
+        pieces = self.read(run_id, after=after)
+        try:
+            async for held in pieces:
+                yield held
+        finally:
+            await leave(pieces)
 
     @abstractmethod
     def runs(self, run_id: str | None = None) -> AsyncIterator[RunInfo]:

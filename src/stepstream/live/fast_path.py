@@ -116,6 +116,20 @@ class FastPath:
         """What can fold the blocks of a chunk together, where anything can."""
         return self.translated.fold_all if self.translated.patterns else None
 
+    def fold_silently(self, data: bytes) -> bool:
+        """Fold blocks that are not cut apart, where all add to the text that is expected next. Return whether they do.
+
+        It is for streams that are told to nobody, and written nowhere.
+        """
+        template = self._last.next
+        pieces = template.pieces_of(data) if template.version == template.builder.version else None
+        if pieces is None:
+            return False
+        template.builder.append(template.text, "".join(pieces))
+        template.builder.deltas += len(pieces)
+        self._stream.sequence += len(pieces)
+        return True
+
     def fold(self, blocks: Sequence[bytes]) -> int:
         """Fold blocks and return how many: fewer than all where a queue is full now, or `done` came.
 

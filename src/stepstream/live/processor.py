@@ -25,6 +25,7 @@ from stepstream.live.reading import ReadingMethods
 from stepstream.live.redelivery import redeliver
 from stepstream.live.routing import Routes
 from stepstream.live.settling import Settled
+from stepstream.live.silent_fold import SilentFold
 from stepstream.live.source import Source
 from stepstream.live.statistics import Statistics, statistics_of
 from stepstream.live.stream import LiveStream
@@ -223,6 +224,9 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
     def _accumulator(self, context: object) -> Accumulator:
         return Accumulator(**self._folding, context=context, state=self._state)
 
+    def _silent_fold(self) -> SilentFold:
+        return SilentFold(self._accumulator(None))
+
     def _stream(
         self, context: object, deliver_after: int, journal: WritableJournal | None, lease: Lease | None = None
     ) -> LiveStream:
@@ -231,7 +235,7 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
         accumulator, own = self._accumulator(context), self._journal if journal is None else journal
         tap = None
         if own is not None:
-            tap = self._lifetime.running.publishers.of(own).tap(accumulator, partial(self._accumulator, None))
+            tap = self._lifetime.running.publishers.of(own).tap(accumulator, self._silent_fold)
         options: Any = {"deliver_after": deliver_after, "tap": tap, "lease": lease, **self._reading}
         return LiveStream(accumulator, self._lifetime, self._count, **options)
 

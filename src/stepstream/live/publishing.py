@@ -18,6 +18,7 @@ from stepstream.errors import JournalConflict, JournalError
 from stepstream.fold.accumulator import Accumulator
 from stepstream.live.journal import HEARTBEAT, WritableJournal, translated_errors
 from stepstream.live.pending import Signal
+from stepstream.live.run_opening import HeldFold
 from stepstream.live.stream_tap import StreamTap
 
 WRITE_AFTER: Final = 0.01
@@ -36,7 +37,7 @@ class Publisher:
         self._changed, self._hurried = Signal(), Signal()
         self._scope = anyio.CancelScope()
 
-    def tap(self, accumulator: Accumulator, again: Callable[[], Accumulator]) -> StreamTap:
+    def tap(self, accumulator: Accumulator, again: Callable[[], HeldFold]) -> StreamTap:
         """Return what writes the events of a stream, which is to be closed. `again`: as `StreamTap` has it."""
         tap = StreamTap(self._journal, self._name, accumulator, again, self.write_soon)
         self._taps.add(tap)

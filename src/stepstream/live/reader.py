@@ -17,7 +17,7 @@ from stepstream.fold.ending import failure_of
 from stepstream.fold.outcome import Outcome, outcome_of
 from stepstream.fold.reconcile import ServerAnswer, missed_events
 from stepstream.live.fast_path import FastPath
-from stepstream.live.followed import fold_piece
+from stepstream.live.followed import FollowedRun
 from stepstream.live.journal import RunPiece
 from stepstream.live.marks import ContinuedRun, Reconnected, ServerEvents, Told
 from stepstream.live.plain_route import PlainRoute
@@ -63,6 +63,7 @@ class Reader:
         self.plain = PlainRoute(accumulator, routes, fanout.dispatch, tap)
         self._scanner = Scanner(max_event_bytes=max_event_bytes)
         self._fast_path = FastPath(self._scanner, self.plain, routes, fanout, shapes)
+        self._followed: FollowedRun | None = None
 
     @property
     def is_done(self) -> bool:
@@ -141,7 +142,8 @@ class Reader:
                 self._fast_path.connect(self._scanner)
                 self.accumulator.translation.reconnect()
             case RunPiece():
-                yield from fold_piece(item, self.plain, self.read)
+                self._followed = self._followed or FollowedRun(self.plain, self.read)
+                yield from self._followed.fold(item)
             case ContinuedRun():
                 if self.plain.tap is not None:
                     self.plain.tap.want(item.run_id)

@@ -20,7 +20,7 @@ from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.builder import SnapshotBuilder
 from stepstream.fold.state import run_key
 from stepstream.live.journal import BLANK, MAX_FRAMES, RunStatus, WritableJournal, translated_errors
-from stepstream.live.run_opening import open_run
+from stepstream.live.run_opening import HeldFold, open_run
 from stepstream.live.run_tap import RunTap, block_of, block_of_frame, run_named
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
 from stepstream.wire.ending import ends_stream
@@ -39,7 +39,7 @@ LARGE: Final = 2**16
 
 
 class StreamTap:
-    """Writes the events of one stream to a journal. `again` makes an accumulator on the same state.
+    """Writes the events of one stream to a journal. `again` makes a silent fold on the same state.
 
     `write_soon` lets `flush` be called when the source is waited for: with True at once, else a little later.
     """
@@ -49,7 +49,7 @@ class StreamTap:
         journal: WritableJournal,
         writer: str,
         accumulator: Accumulator,
-        again: Callable[[], Accumulator],
+        again: Callable[[], HeldFold],
         write_soon: Callable[["StreamTap", bool], None],
     ) -> None:
         self.journal = journal

@@ -44,9 +44,11 @@ MAX_MISSES: Final = 2 * MAX_TEMPLATES
 _OPENINGS: Final = (b'":"', b'": "')
 """What ends a prefix. The inside of a JSON string cannot hold either: its last quote would be escaped there."""
 
+_BLANK: Final = b"\n\n"
 _INSIDE: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 
 _decode_text: Final = msgspec.json.Decoder(str).decode
+_decode_texts: Final = msgspec.json.Decoder(list[str]).decode
 
 
 class _Kind(NamedTuple):
@@ -86,6 +88,28 @@ class Template(LikeDeltas):
         self.text = text
         self.next = self  # that of the delta which came after the last one with this template
         self.chunk: tuple[bytes, int, bytes, int, int] | None = None
+
+    def pieces_of(self, data: bytes) -> list[str] | None:
+        """Return the pieces of blocks with blank lines between them; None unless all are of this template.
+
+        What lies between the bytes that all have in common is decoded as one list of strings. A quote in one of these
+        would make the list longer than they are many, or end it, unless another one ends with a backslash.
+        """
+        prefix, suffix = self.prefix, self.suffix
+        if not (data.startswith(prefix) and data.endswith(suffix)):
+            return None
+        begins, ends = len(prefix), -len(suffix)
+        raw = [block[begins:ends] for block in data.split(_BLANK)]
+        if b"".join([prefix, (suffix + _BLANK + prefix).join(raw), suffix]) != data:
+            return None
+        between = b'","'.join(raw)
+        if b'\\","' in between:
+            return None
+        try:
+            pieces = _decode_texts(b'["%b"]' % between)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        return pieces if len(pieces) == len(raw) else None
 
     def as_chunk(self, line_end: bytes) -> tuple[bytes, int, bytes, int, int]:
         """Return how a chunk begins and ends that is one block, where the quotes of the piece are, and its data."""

@@ -7,7 +7,7 @@ from stepstream.live.journal import Checkpoint
 from stepstream.relay.batch import Batch
 from stepstream.relay.feed import RunFeed
 from stepstream.relay.forms.form import FormKind
-from stepstream.relay.run_reader import START, RunReader, next_held
+from stepstream.relay.run_reader import START, Pieces, RunReader, next_held
 from stepstream.relay.telling import Telling
 
 
@@ -52,15 +52,15 @@ class CatchUp:
         cursor, feed = self._cursor, self._feed
         if not await is_place(feed.journal, feed.run_id, cursor):
             raise JournalGap(f"run {feed.run_id} has no event {cursor}")
-        while self._reader.position < cursor.position:
-            held = await next_held(feed.journal, feed.run_id, self._reader.position)
-            if held is None or (isinstance(held, Checkpoint) and held.last > cursor.position):
-                raise JournalGap(f"the events of run {feed.run_id} up to {cursor} are gone")
-            if isinstance(held, Checkpoint):
-                self._reader.load(held)
-            else:
-                for _ in self._reader.fold(held.until(cursor.position)):
-                    pass
+        pieces = Pieces(feed.journal, feed.run_id)
+        try:
+            while self._reader.position < cursor.position:
+                held = await pieces.next(self._reader.position, cursor.position)
+                if held is None or (isinstance(held, Checkpoint) and held.last > cursor.position):
+                    raise JournalGap(f"the events of run {feed.run_id} up to {cursor} are gone")
+                self._reader.skip(held if isinstance(held, Checkpoint) else held.until(cursor.position))
+        finally:
+            await pieces.close()
         state = None if self._kind.stateless or not self._reader.position else self._reader.state()
         self._telling = Telling(self._kind, state, self._feed.coalesce)
         return self._telling

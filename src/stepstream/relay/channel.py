@@ -3,7 +3,10 @@
 import math
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Collection
 from typing import Final, Protocol
+
+import anyio
 
 from stepstream.fold.run_state import RunState
 from stepstream.journal.run_info import Cursor
@@ -152,3 +155,21 @@ class Channel:
             self._recent_frames -= gone.frames
             self._recent_bytes -= len(gone.data)
             self._base = gone.marks[-1].cursor
+
+
+def due_times(channels: Collection[Channel]) -> list[float]:
+    """Return when `flush_due` should be called, as far as anybody waits for that."""
+    ends = [channel.due_at for channel in channels if channel.due_at is not None]
+    return ends + [channel.beats_at for channel in channels if channel.viewers]
+
+
+def flush_due(channels: Collection[Channel]) -> bool:
+    """Let go of what was held back for long enough, and of comments. Return whether there was any."""
+    now = anyio.current_time()
+    due = [one for one in channels if one.due_at is not None and one.due_at <= now]
+    for channel in due:
+        channel.flush(now)
+    quiet = [one for one in channels if one.beats_at <= now]
+    for channel in quiet:
+        channel.beat(now)
+    return bool(due or quiet)

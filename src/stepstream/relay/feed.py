@@ -22,17 +22,20 @@ import anyio.lowlevel
 from stepstream.errors import JournalGap
 from stepstream.journal.reading import Journal
 from stepstream.journal.run_info import RunInfo
-from stepstream.live.journal import Checkpoint, Held
+from stepstream.live.journal import Checkpoint, Held, Pack
 from stepstream.live.pending import Signal
-from stepstream.relay.channel import Channel
+from stepstream.relay.channel import Channel, due_times, flush_due
 from stepstream.relay.forms.form import FormKind
-from stepstream.relay.run_reader import RunReader, next_held
+from stepstream.relay.run_reader import Pieces, RunReader
 
 COALESCE: Final = 0.04
 """Seconds for which deltas of one text are held back to be merged, unless told otherwise."""
 
 KEEP_CHANNEL: Final = 60.0
 """Seconds for which a form is told on after its last viewer left: he may come back."""
+
+BETWEEN_CHECKPOINTS: Final = 256
+"""Events of a run that is read for nobody yet, after which other tasks have their turn."""
 
 End: TypeAlias = Literal["", "ended", "interrupted", "gone"]
 """How a run is over for its viewers; "" while it is not."""
@@ -60,7 +63,8 @@ class RunFeed:
         self._waiting: anyio.CancelScope | None = None  # of the leader, while it waits for news
         self._is_nudged = False
         self._asleep: dict[Signal, None] = {}
-        self._by_piece: dict[Signal, None] = {}  # who wants to know of each piece that is read
+        self._by_piece: dict[Signal, int] = {}  # who wants to know of each piece that is read, up to which position
+        self._pieces = Pieces(journal, run_id)  # which the leader reads
 
     def __repr__(self) -> str:
         return f"<RunFeed {self.run_id} at {self.reader.cursor}: {list(self.channels.values())}>"
@@ -68,7 +72,7 @@ class RunFeed:
     async def catch_up(self, position: int | None = None) -> None:
         """Return when all is folded up to a position, or all that there was at the last news; or when it is over."""
         turn = Signal()
-        self._by_piece[turn] = None
+        self._by_piece[turn] = position or 0
         try:
             await self.until(lambda: self.is_over != "" or self._is_level(position), turn)
         finally:
@@ -97,6 +101,7 @@ class RunFeed:
                 await self._step()
         finally:
             self._is_led = False
+            await self._pieces.close()
 
     def channel(self, kind: FormKind) -> Channel:
         """Return the channel of a form, a new one where there is none. What was held back in it is told then."""
@@ -123,19 +128,26 @@ class RunFeed:
             return self._info is not None and self.reader.position >= self._info.position
         return self.reader.position >= position
 
+    def _skippable(self) -> int:
+        """Return up to which position events may be left out, where a checkpoint stands for them: nobody wants them."""
+        is_new = not self.reader.position and not self.channels
+        return min(self._by_piece.values(), default=0) if is_new else 0
+
     async def _step(self) -> None:
         """Read a piece of what there is, or wait until there is more."""
         reader = self.reader
         if self._info is None or self._info.position > reader.position:
             try:
-                held = await next_held(self.journal, self.run_id, reader.position)
+                held = await self._pieces.next(reader.position, self._skippable())
                 if held is not None and reader is self.reader:
                     self._take(held)
             except JournalGap:
+                await self._pieces.close()
                 self._begin_again()
                 return
             if held is not None:
-                await anyio.lowlevel.checkpoint()  # the viewers have their turn before there is more for them
+                if self.channels or not isinstance(held, Pack) or held.last % BETWEEN_CHECKPOINTS < held.count:
+                    await anyio.lowlevel.checkpoint()  # the viewers have their turn before there is more for them
                 return
         await self._wait_for_news()
 
@@ -143,7 +155,8 @@ class RunFeed:
         """Fold a piece of the run and hand over what it gives."""
         if isinstance(held, Checkpoint):
             self._lose_all()
-            self.reader.load(held)
+        if isinstance(held, Checkpoint) or not self.channels:
+            self.reader.skip(held)
         else:
             now = anyio.current_time()
             channels = list(self.channels.values())
@@ -158,12 +171,13 @@ class RunFeed:
 
     async def _wait_for_news(self) -> None:
         """Return when the run has more, when it is over, or when deltas were held back and have been told."""
+        await self._pieces.close()
         async with self.journal.watch(self.run_id) as news:
             while True:
                 info = await self._news_within(news, self._patience())
                 if self._is_nudged or (info is not None and self._learn(info)):
                     return
-                if info is None and (self._flush_due() or await self._is_silent()):
+                if info is None and (flush_due(self.channels.values()) or await self._is_silent()):
                     return
 
     async def _news_within(self, news: AsyncIterator[RunInfo], seconds: float | None) -> RunInfo | None:
@@ -177,24 +191,12 @@ class RunFeed:
     def _patience(self) -> float | None:
         """Return for how many seconds news may be waited for; None for any number."""
         now, info = anyio.current_time(), self._info
-        ends = [channel.due_at for channel in self.channels.values() if channel.due_at is not None]
-        ends += [channel.beats_at for channel in self.channels.values() if channel.viewers]
+        ends = due_times(self.channels.values())
         if info is None:
             ends.append(self._began + self._interrupted_after)
         elif info.status == "open":
             ends.append(self._heard_at + self._interrupted_after)
         return min(ends) - now if ends else None
-
-    def _flush_due(self) -> bool:
-        """Let go of what was held back for long enough, and of comments. Return whether there was any."""
-        now = anyio.current_time()
-        due = [one for one in self.channels.values() if one.due_at is not None and one.due_at <= now]
-        for channel in due:
-            channel.flush(now)
-        quiet = [one for one in self.channels.values() if one.beats_at <= now]
-        for channel in quiet:
-            channel.beat(now)
-        return bool(due or quiet)
 
     async def _is_silent(self) -> bool:
         """Ask how the run is, as nothing was heard of it. Return whether that is news."""

@@ -1,17 +1,17 @@
 """A run of a journal, decoded and folded piece by piece: for those who tell it to others."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from stepstream.errors import DecodeError, JournalGap
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.run_state import RunState, run_state
 from stepstream.fold.state import run_key
+from stepstream.journal.following import leave
 from stepstream.journal.reading import Journal
 from stepstream.journal.run_info import Cursor, RunInfo
-from stepstream.live.journal import Checkpoint, Held, Pack
-from stepstream.live.run_opening import fold_held
+from stepstream.live.journal import Held, Pack
+from stepstream.live.silent_fold import SilentFold
 from stepstream.live.source import ItemDecoder
 from stepstream.relay.merging import Told
 from stepstream.wire.events import Event, UnknownData
@@ -32,7 +32,7 @@ class RunReader:
         """The place up to which it is folded."""
         self._accumulator = Accumulator()
         self._accumulator.stream.journal = run_id
-        self._accumulator.translation.be_plain()
+        self._silent = SilentFold(self._accumulator)
 
     def __repr__(self) -> str:
         return f"<RunReader {self._run_id} at {self.cursor}>"
@@ -61,10 +61,16 @@ class RunReader:
         found = {"step": step, "message": message}
         return {kind: one and one.snapshot() for kind, one in found.items()}
 
-    def load(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint."""
-        fold_held(self._accumulator, checkpoint)
-        self.cursor = Cursor(checkpoint.fence, checkpoint.last)
+    def skip(self, held: Held) -> None:
+        """Fold what comes next, and tell nobody of it.
+
+        Raises:
+            JournalGap: events before it are missing.
+        """
+        if isinstance(held, Pack):
+            held = self._next(held)
+        self._silent.fold(held)
+        self.cursor = Cursor(held.fence, held.last)
 
     def fold(self, pack: Pack) -> Iterator[Told]:
         """Yield the events of a pack that come next, each folded when it is yielded.
@@ -72,9 +78,7 @@ class RunReader:
         Raises:
             JournalGap: events before it are missing.
         """
-        pack = pack.after(self.position)
-        if pack.first != self.position + 1:
-            raise JournalGap(f"expected event {self.position + 1:,} of run {self._run_id} next, got {pack.first:,}")
+        pack = self._next(pack)
         self._accumulator.stream.sequence = self.position
         for frame in ItemDecoder().feed(pack.data):
             self.cursor = Cursor(pack.fence, self.position + 1)
@@ -87,16 +91,55 @@ class RunReader:
                 changes = self._accumulator.apply(event) if self._folds else []
             yield Told(event, changes, *self.cursor)
 
+    def _next(self, pack: Pack) -> Pack:
+        """Return the events of a pack that are not folded yet.
 
-@asynccontextmanager
-async def reading(journal: Journal, run_id: str, after: int) -> AsyncIterator[AsyncIterator[Held]]:
-    """Give what a journal has of a run after a position, and stop reading at the end of the block."""
-    pieces: Any = journal.read(run_id, after=after)
-    try:
-        yield pieces
-    finally:
-        if hasattr(pieces, "aclose"):
-            await pieces.aclose()
+        Raises:
+            JournalGap: those before it are missing.
+        """
+        pack = pack.after(self.position)
+        if pack.first != self.position + 1:
+            raise JournalGap(f"expected event {self.position + 1:,} of run {self._run_id} next, got {pack.first:,}")
+        return pack
+
+
+class Pieces:
+    """What a journal has of a run, one piece after another: one reading gives all that there is. To be closed."""
+
+    def __init__(self, journal: Journal, run_id: str) -> None:
+        self._journal = journal
+        self._run_id = run_id
+        self._reading: AsyncIterator[Held] | None = None
+
+    async def next(self, after: int, up_to: int = 0) -> Held | None:
+        """Return what comes next after a position, where the piece before ended; None where there is nothing now.
+
+        It is a checkpoint where there is one up to the position `up_to`: the events before it are not wanted.
+
+        Raises:
+            JournalGap: it is gone.
+        """
+        if self._reading is not None:
+            found = await self._read(after)
+            if found is not None:
+                return found
+        shortest, read = self._journal.read_shortest, self._journal.read
+        self._reading = shortest(self._run_id, after=after, up_to=up_to) if up_to else read(self._run_id, after=after)
+        return await self._read(after)
+
+    async def close(self) -> None:
+        """Read no more. What comes next is read anew, and may be elsewhere."""
+        reading, self._reading = self._reading, None
+        await leave(reading)
+
+    async def _read(self, after: int) -> Held | None:
+        reading, self._reading = self._reading, None  # where this is cancelled, it has ended
+        assert reading is not None
+        async for held in reading:
+            if held.last > after:
+                self._reading = reading
+                return held
+        return None
 
 
 async def next_held(journal: Journal, run_id: str, after: int) -> Held | None:
@@ -105,11 +148,11 @@ async def next_held(journal: Journal, run_id: str, after: int) -> Held | None:
     Raises:
         JournalGap: it is gone.
     """
-    async with reading(journal, run_id, after) as pieces:
-        async for held in pieces:
-            if held.last > after:
-                return held
-    return None
+    pieces = Pieces(journal, run_id)
+    try:
+        return await pieces.next(after)
+    finally:
+        await pieces.close()
 
 
 async def info_of(journal: Journal, run_id: str) -> RunInfo | None:

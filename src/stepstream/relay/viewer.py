@@ -11,7 +11,7 @@ from stepstream.journal.run_info import Cursor, RunInfo
 from stepstream.live.pending import Signal
 from stepstream.relay.batch import COMMENT, Batch, encoded_frames
 from stepstream.relay.catching_up import CatchUp
-from stepstream.relay.channel import Channel
+from stepstream.relay.channel import MAX_RECENT, Channel
 from stepstream.relay.feed import RunFeed
 from stepstream.relay.forms.form import FormKind
 from stepstream.relay.owed import MAX_BEHIND, Owed
@@ -79,8 +79,10 @@ class Viewer:
             cursor = Cursor.parse(self._last_event_id)
         except ValueError:
             cursor = Cursor(0, NOWHERE)
-        await self._feed.catch_up(min(cursor.position - SLACK, position))
-        self._feed.channel(self.kind)
+        begins = cursor.position - SLACK
+        if position - begins <= MAX_RECENT:  # else what it missed is not kept for it, and it reads that itself
+            await self._feed.catch_up(min(begins, position))
+            self._feed.channel(self.kind)
         await self._feed.catch_up(position)
         if info is not None and info.status == "ended" and cursor == self._feed.reader.cursor:
             return False

@@ -12,7 +12,7 @@ from stepstream.fold.changes import Change
 from stepstream.fold.encoding import decode_change
 from stepstream.live.journal import Checkpoint, Pack
 from stepstream.live.processor import Processor
-from stepstream.live.run_opening import fold_held
+from stepstream.live.silent_fold import SilentFold
 from stepstream.live.source import ItemDecoder
 from stepstream.workers.dead_letters import DeadLetter, kept, read
 from stepstream.workers.worked import WorkedRun
@@ -59,14 +59,13 @@ class LetterWork:
 
     async def _folded(self, letter: DeadLetter) -> Change | None:
         accumulator = Accumulator(context=self.run.claim)
-        accumulator.translation.be_plain()
-        stream = accumulator.stream
+        silent, stream = SilentFold(accumulator), accumulator.stream
         stream.journal, stream.received_at = letter.run_id, time.time()
-        async with aclosing(self._journal.read(letter.run_id)) as found:
+        async with aclosing(self._journal.read_shortest(letter.run_id, up_to=letter.position - 1)) as found:
             async for held in found:
                 if not isinstance(held, Checkpoint) and held.last >= letter.position:
                     return _change_of(accumulator, held, letter)
-                fold_held(accumulator, held)
+                silent.fold(held)
         return None
 
 

@@ -31,7 +31,7 @@ async def history(
         for one in entries:
             begins = one.position if isinstance(one, Mark) else one.first - 1
             if begins > position:
-                [kept] = await ask([Command(b"HMGET", (keys.checkpoint, *CHECKPOINT_FIELDS))])
+                [kept] = await ask([kept_checkpoint(keys)])
                 checkpoint = checkpoint_of(kept)
                 if not is_first or checkpoint is None or not begins <= checkpoint.last:
                     raise JournalGap(f"the events {position + 1:,} to {begins:,} of run {run_id} are gone")
@@ -46,6 +46,17 @@ async def history(
             break
     if position < newest:
         raise JournalGap(f"the events of run {run_id} after {position:,} are gone")
+
+
+async def nothing() -> AsyncGenerator[Held, None]:
+    """Yield what there is of a run that cannot be asked for."""
+    for one in tuple[Held, ...]():
+        yield one
+
+
+def kept_checkpoint(keys: RunKeys) -> Command:
+    """Return what asks for the fields of a run's checkpoint."""
+    return Command(b"HMGET", (keys.checkpoint, *CHECKPOINT_FIELDS))
 
 
 def _page(keys: RunKeys, start: str) -> Command:

@@ -20,6 +20,7 @@ from stepstream.journal.reading import Journal
 from stepstream.journal.redis import scripts
 from stepstream.journal.redis.claims import RedisClaims
 from stepstream.journal.redis.commands import Bounds
+from stepstream.journal.redis.history import nothing
 from stepstream.journal.redis.lane import MAX_WAITING, Lane
 from stepstream.journal.redis.queries import Queries
 from stepstream.journal.redis.run_writer import RunWriter
@@ -27,7 +28,7 @@ from stepstream.journal.redis.scripts import Layout
 from stepstream.journal.redis.server import COMMAND_LIMIT, Address, Command, Link, Servers, script
 from stepstream.journal.redis.watching import Watching
 from stepstream.journal.run_info import RunInfo
-from stepstream.live.journal import Held, Opened, RunStatus
+from stepstream.live.journal import Checkpoint, Held, Opened, RunStatus
 
 PASSWORD_VARIABLE: Final = "STEPSTREAM_JOURNAL_PASSWORD"
 NAMESPACE: Final = "stepstream"
@@ -153,7 +154,8 @@ class RedisJournal(Journal):
             if self._on_outage == "raise":
                 raise
             return self._without_journal(run_id, writer, after, exc)
-        opened = Opened(run_id, writer, int(fence), int(position), self.read(run_id, after=after))
+        last = int(position)
+        opened = Opened(run_id, writer, int(fence), last, self.read_shortest(run_id, after=after, up_to=last))
         if known is not None:
             known.fail(JournalConflict(f"run {run_id} was opened by another writer"))
         self._runs[run_id] = RunWriter(opened, keys, self._bounds, int(length), begun.decode())
@@ -161,7 +163,7 @@ class RedisJournal(Journal):
 
     def _without_journal(self, run_id: str, writer: str, after: int, failure: JournalFailed) -> Opened:
         """Return a run of which nothing is taken, and what is missing is counted."""
-        opened = Opened(run_id, writer, sys.maxsize, after, _nothing())
+        opened = Opened(run_id, writer, sys.maxsize, after, nothing())
         run = self._runs[run_id] = RunWriter(opened, self._layout.keys(run_id), self._bounds)
         run.fail(failure)
         return opened
@@ -213,19 +215,22 @@ class RedisJournal(Journal):
             async for held in found:
                 yield held
 
+    async def checkpoint(self, run_id: str) -> Checkpoint | None:
+        """Return the newest checkpoint of a run."""
+        await self._settle_own(run_id)
+        return await self._queries.checkpoint(run_id)
+
     async def runs(self, run_id: str | None = None) -> AsyncIterator[RunInfo]:
         """Yield the runs there are."""
         await self._settle_own(run_id)
-        one = None if run_id is None else await self._queries.run(run_id)
-        for info in await self._queries.runs() if run_id is None else [one]:
-            if info is not None:
-                yield info
+        found = await self._queries.runs() if run_id is None else [await self._queries.run(run_id)]
+        for info in filter(None, found):
+            yield info
 
     async def _settle_own(self, run_id: str | None) -> None:
         """Return when what was written here before can be read."""
-        for run in [run for one, run in self._runs.items() if run_id in (None, one)]:
-            if run.failure is None:
-                await run.settled()
+        for run in [run for one, run in self._runs.items() if run_id in (None, one) and run.failure is None]:
+            await run.settled()
 
     def watch(self, run_id: str | None = None) -> AbstractAsyncContextManager[AsyncIterator[RunInfo]]:
         """Give an iterator of the runs there are, then of each that changes."""
@@ -243,8 +248,3 @@ class RedisJournal(Journal):
 
     def _lane(self, run_id: str) -> Lane:
         return self._lanes[self._layout.partition(run_id) % len(self._lanes)]
-
-
-async def _nothing() -> AsyncIterator[Held]:
-    for one in tuple[Held, ...]():
-        yield one

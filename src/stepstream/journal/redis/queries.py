@@ -8,13 +8,13 @@ import anyio
 
 from stepstream.errors import JournalFailed, JournalFull
 from stepstream.journal.redis import scripts
-from stepstream.journal.redis.entries import info_of
+from stepstream.journal.redis.entries import checkpoint_of, info_of
 from stepstream.journal.redis.feed import MAX_RUNS
-from stepstream.journal.redis.history import history
+from stepstream.journal.redis.history import history, kept_checkpoint
 from stepstream.journal.redis.scripts import Layout
 from stepstream.journal.redis.server import Command, Link, delay_after, is_full, script
 from stepstream.journal.run_info import RunInfo
-from stepstream.live.journal import Held
+from stepstream.live.journal import Checkpoint, Held
 
 
 class Queries:
@@ -40,6 +40,10 @@ class Queries:
     def read(self, run_id: str, after: int) -> AsyncGenerator[Held, None]:
         """Yield what is there of a run after a position."""
         return history(partial(self.ask, run_id), self._layout.keys(run_id), run_id, after)
+
+    async def checkpoint(self, run_id: str) -> Checkpoint | None:
+        """Return the newest checkpoint of a run, None where there is none."""
+        return checkpoint_of((await self.ask(run_id, [kept_checkpoint(self._layout.keys(run_id))]))[0])
 
     async def runs(self) -> list[RunInfo]:
         """Return what all runs are, in the order in which they were opened first."""
