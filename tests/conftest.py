@@ -1,6 +1,10 @@
 import gc
+import importlib
 import os
+import sys
+from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -9,6 +13,11 @@ settings.register_profile("usual", max_examples=40)
 settings.register_profile("thorough", max_examples=400)  # asked for by .ci/run
 settings.load_profile("usual")
 
+# Every worker, and every process that a test starts, would compile all modules anew. What it keeps git ignores.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+TESTS = Path(__file__).parent
 WITHOUT_UVLOOP = pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed")
 BACKENDS = [
     pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
@@ -22,8 +31,22 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Of all modules each worker compiles a share before it collects them, so that each is compiled once."""
+    gc.disable()  # until everything is collected, next to nothing is garbage
+    worker = getattr(session.config, "workerinput", None)
+    if worker is None:
+        return
+    asked = [Path(argument.partition("::")[0]).resolve() for argument in session.config.args]
+    modules = sorted(path for path in TESTS.rglob("test_*.py") if {path, *path.parents} & {*asked})
+    for path in modules[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]:
+        with suppress(Exception, pytest.skip.Exception):  # it is raised again, and told, by the collection
+            importlib.import_module(".".join(path.relative_to(TESTS.parent).with_suffix("").parts))
+
+
 def pytest_collection_finish() -> None:
     """What importing and collecting made stays to the end: no collection of garbage walks it again."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 
