@@ -45,6 +45,7 @@ MAX_KEPT: Final = 8192
 """Bytes of an unfinished block that are kept from chunk to chunk. More go to the decoder, and are read once."""
 
 _BLANK: Final = b"\n\n"
+_LF: Final = ord("\n")
 _EVENTS: Final = {OPENING + name.encode(): name for name in TYPES}
 _UNNAMED: Final = DATA[1:]
 
@@ -136,7 +137,9 @@ class Scanner:
 
     def _finish_block(self, chunk: bytes) -> tuple[list[Frame], list[bytes]]:
         """Give the decoder the end of its block, and cut the rest."""
-        ends = [found + len(blank) for blank in (_BLANK, CRLF + CRLF) if (found := chunk.find(blank)) >= 0]
+        ends: list[int] = []
+        if _LF in chunk:  # mostly it has none, and that is found out sooner
+            ends = [found + len(blank) for blank in (_BLANK, CRLF + CRLF) if (found := chunk.find(blank)) >= 0]
         if not ends or len(chunk) > self._limit:
             return self._decoded(chunk), []
         frames = self._decoded(chunk[: min(ends)])
