@@ -67,9 +67,14 @@ def _add_serve(command: argparse.ArgumentParser) -> None:
     command.add_argument("--port", type=_port, default=8_700, help="0 for a free one (default: %(default)s)")
     command.add_argument("--token-env", metavar="NAME", help="the variable that holds the token that is asked for")
     command.add_argument("--demo", action="store_true", help="show runs of the simulator, a new one every few seconds")
-    command.add_argument(
-        "--journal", metavar="URL", help="keep the runs on Valkey or Redis: redis://… or rediss://…, #namespace"
+    kept = command.add_mutually_exclusive_group()
+    kept.add_argument(
+        "--journal",
+        metavar="URL",
+        help="keep the runs on Valkey or Redis: redis://… or rediss://…, with a namespace after #; the password is in "
+        "STEPSTREAM_JOURNAL_PASSWORD",
     )
+    kept.add_argument("--embedded", action="store_true", help="keep them on a Valkey that is started for it")
 
 
 def _add_work(command: argparse.ArgumentParser) -> None:

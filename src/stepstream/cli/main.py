@@ -108,7 +108,9 @@ def _command(options: argparse.Namespace) -> Callable[[], Awaitable[int | None]]
         case "serve":
             from stepstream.cli.serve import serve
 
-            return partial(serve, options.sources, **_named(options, "host", "port", "token_env", "demo", "journal"))
+            return partial(
+                serve, options.sources, **_named(options, "host", "port", "token_env", "demo", "journal", "embedded")
+            )
         case "work":
             from stepstream.cli.work import work
 

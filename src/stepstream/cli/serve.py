@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 
 from stepstream.asgi.serving import serve_here
 from stepstream.cli.exits import UsageError
+from stepstream.cli.journal_source import is_journal
 from stepstream.cli.output import write_error, write_line
 from stepstream.cli.source import is_url, named
 from stepstream.dashboard import Dashboard
@@ -34,31 +35,34 @@ async def serve(
     token_env: str | None,
     demo: bool,
     journal: str | None,
+    embedded: bool,
 ) -> int:
     """Serve the dashboard until SIGINT or SIGTERM; a second one ends it at once. Return the exit status.
 
     Raises:
         UsageError: there is no token in the variable `token_env`, or it is too short; or none for a host that others
-            reach.
+            reach; or what was asked for does not go together.
         OSError: the port is taken.
         JournalError: the journal cannot be reached.
+        ImportError: what serves, or what keeps the runs, is not installed.
     """
+    _check(sources, journal, is_demo=demo)
     token = _token(token_env)
     if token is None and not _is_loopback(host):
         raise UsageError(f"{host} can be reached from elsewhere: name a variable that holds a token, by --token-env")
-    async with _journal(journal) as kept:
+    async with _journal(journal, is_embedded=embedded) as kept, AsyncExitStack() as stack:
         try:
             dashboard = Dashboard(kept, token)
         except ValueError as exc:
             raise UsageError(f"{token_env}: {exc}") from exc
-        async with serve_here(dashboard, host=host, port=port, name="dashboard") as url, AsyncExitStack() as stack:
-            tasks = await stack.enter_async_context(anyio.create_task_group())
-            for line in guide(url, token_env):
-                write_line(line)
-            _feed(tasks, kept, sources, is_demo=demo)
-            status = await _until_interrupted(dashboard)
-            tasks.cancel_scope.cancel()
-            return status
+        url = await stack.enter_async_context(serve_here(dashboard, host=host, port=port, name="dashboard"))
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        for line in guide(url, token_env):
+            write_line(line)
+        _feed(tasks, kept, sources, is_demo=demo)
+        status = await _until_interrupted(dashboard)
+        tasks.cancel_scope.cancel()
+        return status
 
 
 async def _until_interrupted(dashboard: Dashboard) -> int:
@@ -96,14 +100,28 @@ async def _published(source: str, journal: Journal) -> None:
 
 
 @asynccontextmanager
-async def _journal(url: str | None) -> AsyncIterator[Journal]:
-    if url is None:
+async def _journal(url: str | None, *, is_embedded: bool) -> AsyncIterator[Journal]:
+    if url is None and not is_embedded:
         yield MemoryJournal()
         return
+    from stepstream.journal.redis.embedded import embedded_server
     from stepstream.journal.redis.journal import NAMESPACE, RedisJournal
 
-    async with RedisJournal(url, namespace=urlsplit(url).fragment or NAMESPACE) as journal:
-        yield journal
+    async with AsyncExitStack() as stack:
+        if url is None:
+            url = (await stack.enter_async_context(embedded_server())).url
+        namespace = urlsplit(url).fragment or NAMESPACE
+        yield await stack.enter_async_context(RedisJournal(url, namespace=namespace))
+
+
+def _check(sources: Sequence[str], journal: str | None, *, is_demo: bool) -> None:
+    """Check what argparse does not."""
+    if journal is not None and not is_journal(journal):
+        raise UsageError("expected --journal as redis://… or rediss://…")
+    if journal is not None and is_demo:
+        raise UsageError("--demo makes up runs: it does not go into a --journal, but well with --embedded")
+    if any(map(is_journal, sources)):
+        raise UsageError("a journal is no SOURCE: give it as --journal, and its runs are shown")
 
 
 def _token(variable: str | None) -> str | None:
@@ -125,10 +143,10 @@ def _is_loopback(host: str) -> bool:
 def guide(url: str, token_env: str | None) -> list[str]:
     """Return where the dashboard is, and how a program sends it a run, in lines."""
     bearer = "" if token_env is None else f' -H "Authorization: Bearer ${token_env}"'
-    curl = f"curl -sS -X POST -T . -H 'Content-Type: text/event-stream'{bearer} {url}/ingest"
+    curl = f"curl -sS -X POST -T - -H 'Content-Type: text/event-stream'{bearer} {url}/ingest"
     return [
         f"dashboard at {url}/ : Ctrl-C ends it",
         "",
-        "  # send it a stream while another program reads it",
-        f"  … | tee >({curl}) | …",
+        "  # send it a stream that another program reads",
+        f"  curl -sN https://example.com/stream | tee >({curl} >&2) | your-program",
     ]

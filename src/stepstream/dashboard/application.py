@@ -143,9 +143,7 @@ class Dashboard:
 
     async def _send_file(self, request: Request, send: Send) -> None:
         self._access.check_place(request, is_page=True)
-        found = self._files.get("".join(request.segments) or "index.html")
-        if found is None:
-            raise Refused(404, "There is nothing here.")
+        found = self._files["".join(request.segments) or "index.html"]
         headers = {"etag": found.etag, "cache-control": "no-cache"}
         if found.etag in request.headers.get("if-none-match", ""):
             start = [(name.encode(), value.encode()) for name, value in headers.items()]

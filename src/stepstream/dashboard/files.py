@@ -25,8 +25,6 @@ def page_files() -> dict[str, PageFile]:
     folder = files("stepstream.dashboard") / "page"
     found = {}
     for name, content_type in TYPES.items():
-        if not (folder / name).is_file():
-            continue
         data = (folder / name).read_bytes()
         found[name] = PageFile(data, content_type, f'"{hashlib.sha256(data).hexdigest()[:20]}"')
     return found

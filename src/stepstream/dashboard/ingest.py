@@ -6,7 +6,7 @@ from typing import Any, Final
 import anyio
 
 from stepstream.asgi.http import Receive
-from stepstream.dashboard.positions import BodyJournal
+from stepstream.dashboard.positions import MAX_ID, MAX_RUNS, BodyJournal
 from stepstream.errors import (
     FrameTooLarge,
     IdleTimeout,
@@ -22,9 +22,9 @@ from stepstream.errors import (
     TransportError,
 )
 from stepstream.fold.outcome import Outcome
-from stepstream.journal.publish import publish
 from stepstream.journal.reading import Journal
 from stepstream.live.pending import Signal
+from stepstream.live.processor import Processor
 from stepstream.relay.requests import EVENT_STREAM, Refused, Request
 from stepstream.relay.run_reader import info_of
 
@@ -40,8 +40,11 @@ MAX_IGNORED: Final = 2**20
 IGNORE_FOR: Final = 2.0
 """For how many seconds."""
 
-MAX_ID: Final = 512
-"""Characters of a run's id in the query."""
+CHECK_WITHIN: Final = 5.0
+"""Seconds that a journal has to say whether there is room."""
+
+BOUNDS: Final[Mapping[str, Any]] = {"retain": 4, "max_open_runs": MAX_RUNS, "max_run_bytes": 64 * 2**20}
+"""What is known of the runs of one body while it is read."""
 
 ANSWERS: Final[Sequence[tuple[type[Exception], int, str]]] = (
     (FrameTooLarge, 413, "event_too_large"),
@@ -52,7 +55,7 @@ ANSWERS: Final[Sequence[tuple[type[Exception], int, str]]] = (
     (JournalConflict, 409, "conflict"),
     (JournalGap, 409, "gap"),
     (JournalError, 503, "journal_failed"),
-    (ProtocolError, 409, "other_run"),
+    (ProtocolError, 422, "unexpected_run"),
     (TransportError, 400, "broken"),
 )
 """The status of the answer, and its code, for what ends a body early. The first class that an error is of counts."""
@@ -159,7 +162,8 @@ class Ingests:
         self._bodies[body] = None
         try:
             try:
-                outcome = await publish(body.chunks(), journal)
+                async with Processor(journal=journal, **BOUNDS) as processor:
+                    outcome = await processor.run(body.chunks())
             except ClientLeft:
                 raise
             except StreamFailed as exc:
@@ -199,11 +203,12 @@ class Ingests:
 
     async def _check_room(self, run_id: str | None) -> None:
         try:
-            if run_id is None or await info_of(self._journal, run_id) is None:
-                await self._journal.check_room()
+            with anyio.fail_after(CHECK_WITHIN):
+                if run_id is None or await info_of(self._journal, run_id) is None:
+                    await self._journal.check_room()
         except JournalFull:
             raise Refused(503, "The journal has no room for another run.", retry_after="30") from None
-        except JournalError:
+        except (JournalError, TimeoutError):
             raise Refused(503, "The journal cannot be reached.", retry_after="5") from None
 
     async def _until_none(self) -> None:

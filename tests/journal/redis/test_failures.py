@@ -484,3 +484,17 @@ async def test_follower_whose_reader_is_late_reads_what_there_is(
         with anyio.fail_after(10), pytest.raises(RunInterrupted):
             await follow()
         assert got == [1, 2, 3, 4]
+
+
+async def test_room_is_asked_for_before_a_run_is_opened(own: ValkeyProcess):
+    async with open_run(own) as (journal, _):
+        own.ask(b"CONFIG", b"SET", b"maxmemory", b"1")
+        with pytest.raises(JournalFull):
+            await journal.check_room()
+        own.ask(b"CONFIG", b"SET", b"maxmemory-policy", b"allkeys-lru")
+        await journal.check_room()
+        own.ask(b"CONFIG", b"SET", b"maxmemory", b"0")
+        await journal.check_room()
+        own.kill()
+        with pytest.raises(JournalFailed), anyio.fail_after(10):
+            await journal.check_room()

@@ -232,6 +232,10 @@ class RedisJournal(Journal):
         for run in [run for one, run in self._runs.items() if run_id in (None, one) and run.failure is None]:
             await run.settled()
 
+    async def check_room(self) -> None:
+        """Check that another run may be opened."""
+        await self._queries.check_room()
+
     def watch(self, run_id: str | None = None) -> AbstractAsyncContextManager[AsyncIterator[RunInfo]]:
         """Give an iterator of the runs there are, then of each that changes."""
         return self._watching.watch_all() if run_id is None else self._watching.watch_run(run_id)

@@ -12,7 +12,7 @@ from stepstream.journal.redis.entries import checkpoint_of, info_of
 from stepstream.journal.redis.feed import MAX_RUNS
 from stepstream.journal.redis.history import history, kept_checkpoint
 from stepstream.journal.redis.scripts import Layout
-from stepstream.journal.redis.server import Command, Link, delay_after, is_full, script
+from stepstream.journal.redis.server import Command, Link, delay_after, has_no_room, is_full, script
 from stepstream.journal.run_info import RunInfo
 from stepstream.live.journal import Checkpoint, Held
 
@@ -56,6 +56,18 @@ class Queries:
             for start in range(0, len(names), MAX_RUNS):
                 found += await self._some(link, key, names[start : start + MAX_RUNS])
         return sorted(found, key=lambda one: one.opened)
+
+    async def check_room(self) -> None:
+        """Check that all servers have memory left. In an outage that is not waited for.
+
+        Raises:
+            JournalFull: one has none.
+            JournalFailed: one does not answer.
+        """
+        for link in self._links:
+            [told] = await link.ask([Command(b"INFO", ("memory",))])
+            if has_no_room(told):
+                raise JournalFull("the server has no memory left for another run")
 
     async def _some(self, link: Link, key: str, names: list[str]) -> list[RunInfo]:
         """Return what some runs are, and strike those off the list that are gone."""

@@ -217,6 +217,14 @@ def is_full(reply: BaseException | None) -> bool:
     return "OOM " in str(reply)
 
 
+def has_no_room(told: Any) -> bool:
+    """Return whether a server that tells this of its memory will refuse what is to be written."""
+    lines = (told.decode("ascii", "replace") if isinstance(told, bytes) else str(told)).splitlines()
+    found = {name: value for name, _, value in (line.partition(":") for line in lines)}
+    limit = int(found.get("maxmemory", 0))
+    return 0 < limit <= int(found.get("used_memory", 0)) and found.get("maxmemory_policy") == "noeviction"
+
+
 _ALL: Final = (
     *claim_scripts.ALL,
     *(scripts.OPEN, scripts.LOOK, scripts.APPEND, scripts.SAY),
