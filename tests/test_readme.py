@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 
 import stepstream
-from stepstream import errors
+from stepstream import MemoryJournal, errors
+from stepstream.asgi.http import send_body
 from stepstream.cli import main
+from stepstream.dashboard import Dashboard
 from stepstream.fold.anomalies import ANOMALIES
 from stepstream.simulator.application import app
-from tests.support.places import ROOT
+from tests.support.places import ROOT, STREAMS
 from tests.support.programs import printed_by, served
 from tests.support.readmes import READMES, Block, all_blocks, links
 from tests.support.valkey import valkey
@@ -54,9 +56,24 @@ def _valkey() -> Iterator[dict[str, str]]:
         yield {"JOURNAL_URL": server.url}
 
 
+@pytest.fixture(scope="module")
+def dashboard() -> Iterator[dict[str, str]]:
+    """A dashboard, and a stream that a program may send to it."""
+    shown = Dashboard(MemoryJournal())
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/stream":
+            await send_body(send, 200, (STREAMS / "tides.sse").read_bytes(), "text/event-stream")
+        else:
+            await shown(scope, receive, send)
+
+    with served(application) as url:
+        yield {"STREAM_URL": f"{url}/stream", "DASHBOARD_URL": url}
+
+
 @pytest.mark.parametrize("block", all_blocks("python"), ids=lambda block: block.place)
 def test_python_block_prints_what_stands_after_it(block: Block, tmp_path: Path, request: pytest.FixtureRequest):
-    assert block.needs <= {"simulator", "valkey"}
+    assert block.needs <= {"simulator", "valkey", "dashboard"}
     environment = {name: value for need in block.needs for name, value in request.getfixturevalue(need).items()}
     assert printed_by(block.text, block.place, tmp_path, environment) == block.output
 

@@ -2,7 +2,8 @@
 
 A python block is a program. What it prints stands in a text block right after it; one without prints nothing. A block
 after the comment `<!-- needs: simulator -->` finds the base URL of a running one in `STEPSTREAM_URL`, after one that
-names `valkey` that of a journal in `JOURNAL_URL`.
+names `valkey` that of a journal in `JOURNAL_URL`, after `dashboard` that of one in `DASHBOARD_URL` and a
+stream at `STREAM_URL`.
 """
 
 import re

@@ -17,6 +17,8 @@ from stepstream.cli.request_options import RequestOptions
 from stepstream.cli.source import is_url
 
 INTERRUPTED: Final = 130
+SERVE_OPTIONS: Final = ("host", "port", "token_env", "demo", "journal", "embedded")
+SIMULATE_OPTIONS: Final = ("port", "scenario", "seed", "pace", "api_key")
 
 _SILENCE: Final = logging.NullHandler()
 """Takes the library's log records, which the interpreter would print otherwise: a command reports errors itself."""
@@ -103,14 +105,18 @@ def _command(options: argparse.Namespace) -> Callable[[], Awaitable[int | None]]
         case "simulate":
             from stepstream.cli.simulate import list_choices, simulate
 
+<<<<<<< HEAD
             asked = _named(options, "port", "scenario", "seed", "pace", "api_key")
             return list_choices if options.list else partial(simulate, faults=options.fault, **asked)
+=======
+            if options.list:
+                return list_choices
+            return partial(simulate, faults=options.fault, **_named(options, *SIMULATE_OPTIONS))
+>>>>>>> 8d50ea4 (The dashboard's README; health, mounts and the page's files by test)
         case "serve":
             from stepstream.cli.serve import serve
 
-            return partial(
-                serve, options.sources, **_named(options, "host", "port", "token_env", "demo", "journal", "embedded")
-            )
+            return partial(serve, options.sources, **_named(options, *SERVE_OPTIONS))
         case "work":
             from stepstream.cli.work import work
 

@@ -148,5 +148,5 @@ def guide(url: str, token_env: str | None) -> list[str]:
         f"dashboard at {url}/ : Ctrl-C ends it",
         "",
         "  # send it a stream that another program reads",
-        f"  curl -sN https://example.com/stream | tee >({curl} >&2) | your-program",
+        f"  curl -sN https://example.com/stream | tee -p >({curl} >&2) | your-program",
     ]

@@ -11,6 +11,7 @@ GET /healthz                   counts
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 import anyio
 import msgspec
@@ -52,6 +53,9 @@ SAFE: Final[Mapping[str, str]] = {
 
 MAX_LISTS: Final = 100
 """How many of the list's viewers each client may be."""
+
+HEALTH_LIMIT: Final = 2.0
+"""Seconds that the journal has to answer until it counts as unreachable."""
 
 GRACE: Final = 5.0
 """Seconds that bodies have to end by themselves when the server is told to stop."""
@@ -143,6 +147,11 @@ class Dashboard:
 
     async def _send_file(self, request: Request, send: Send) -> None:
         self._access.check_place(request, is_page=True)
+        if not request.segments and not request.scope["path"].endswith(
+            "/"
+        ):  # of a mount: names in the page are relative
+            await _redirect(send, f"{request.scope['root_path']}/")
+            return
         found = self._files["".join(request.segments) or "index.html"]
         headers = {"etag": found.etag, "cache-control": "no-cache"}
         if found.etag in request.headers.get("if-none-match", ""):
@@ -187,14 +196,21 @@ class Dashboard:
     async def _send_health(self, send: Send) -> None:
         told: dict[str, Any] = {"status": "draining" if self._is_draining else "ok"}
         try:
-            with anyio.fail_after(2):
+            with anyio.fail_after(HEALTH_LIMIT):
                 await self._list.look()
         except (JournalError, TimeoutError):
             told["status"] = "journal unreachable"
-        told |= {"runs": len(self._list), "viewers": self._relay.viewers, "ingests": len(self._ingests)}
+        viewers = self._relay.viewers + self._list_viewers.count
+        told |= {"runs": len(self._list), "viewers": viewers, "ingests": len(self._ingests)}
         status = 200 if told["status"] == "ok" else 503
         body = msgspec.json.encode(told)
         await send_body(send, status, body, "application/json", {"cache-control": "no-store"})
+
+
+async def _redirect(send: Send, place: str) -> None:
+    headers = [(b"location", quote(place).encode()), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 307, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _safe(send: Send) -> Send:

@@ -10,7 +10,7 @@ from typing import Final
 from stepstream.errors import JournalGap, ProtocolError
 from stepstream.journal.reading import Journal
 from stepstream.journal.run_info import RunInfo
-from stepstream.live.journal import Checkpoint, Held, Opened, RunStatus
+from stepstream.live.journal import Checkpoint, Held, Opened, RunStatus, given
 from stepstream.relay.run_reader import info_of
 
 MAX_RUNS: Final = 64
@@ -89,7 +89,7 @@ class BodyJournal:
         """Return a run as it is opened by one for whom it ends at `reach`."""
         if reach == opened.position:
             return opened
-        held = _until(self._journal.read(opened.run_id) if reach else _nothing(), opened.run_id, reach)
+        held = _until(self._journal.read(opened.run_id) if reach else given(), opened.run_id, reach)
         return Opened(opened.run_id, opened.writer, opened.fence, reach, held)
 
     async def append(
@@ -117,9 +117,3 @@ async def _until(held: AsyncIterator[Held], run_id: str, last: int) -> AsyncIter
             yield one
         elif one.first <= last:
             yield one.until(last)
-
-
-async def _nothing() -> AsyncIterator[Held]:
-    nothing: tuple[Held, ...] = ()
-    for one in nothing:
-        yield one

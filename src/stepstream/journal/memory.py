@@ -19,7 +19,7 @@ from stepstream.journal.memory_runs import KeptRun, Writer
 from stepstream.journal.news import News
 from stepstream.journal.reading import Journal
 from stepstream.journal.run_info import RunInfo
-from stepstream.live.journal import Checkpoint, Held, Opened, Pack, RunStatus
+from stepstream.live.journal import Checkpoint, Held, Opened, Pack, RunStatus, given
 
 MAX_RUN_BYTES: Final = 64 * 2**20
 MAX_BYTES: Final = 256 * 2**20
@@ -79,7 +79,7 @@ class MemoryJournal(Journal):
         run.writer.seen = anyio.current_time()
         self._say(run, "open", "")
         self._tell(run, to_all=True)
-        return Opened(run_id, writer, run.fence, run.position, _given(held))
+        return Opened(run_id, writer, run.fence, run.position, given(held))
 
     async def check_room(self) -> None:
         """Check that another run may be opened."""
@@ -241,8 +241,3 @@ class MemoryJournal(Journal):
     def _forget(self, run: KeptRun) -> None:
         del self._runs[run.id], self._over[run.id]
         self._bytes -= run.size + (len(run.checkpoint.data) if run.checkpoint is not None else 0)
-
-
-async def _given(held: Sequence[Held]) -> AsyncIterator[Held]:
-    for one in held:
-        yield one

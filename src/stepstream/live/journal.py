@@ -106,6 +106,12 @@ Held: TypeAlias = Pack | Checkpoint
 """What a journal holds of a run."""
 
 
+async def given(held: Sequence[Held] = ()) -> AsyncIterator[Held]:
+    """Yield pieces that are at hand."""
+    for one in held:
+        yield one
+
+
 class Opened(msgspec.Struct, frozen=True):
     """A run that was opened for writing."""
 

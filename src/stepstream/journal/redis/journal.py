@@ -28,7 +28,11 @@ from stepstream.journal.redis.scripts import Layout
 from stepstream.journal.redis.server import COMMAND_LIMIT, Address, Command, Link, Servers, script
 from stepstream.journal.redis.watching import Watching
 from stepstream.journal.run_info import RunInfo
+<<<<<<< HEAD
 from stepstream.live.journal import Checkpoint, Held, Opened, RunStatus
+=======
+from stepstream.live.journal import Held, Opened, RunStatus, given
+>>>>>>> 8d50ea4 (The dashboard's README; health, mounts and the page's files by test)
 
 PASSWORD_VARIABLE: Final = "STEPSTREAM_JOURNAL_PASSWORD"
 NAMESPACE: Final = "stepstream"
@@ -163,7 +167,11 @@ class RedisJournal(Journal):
 
     def _without_journal(self, run_id: str, writer: str, after: int, failure: JournalFailed) -> Opened:
         """Return a run of which nothing is taken, and what is missing is counted."""
+<<<<<<< HEAD
         opened = Opened(run_id, writer, sys.maxsize, after, nothing())
+=======
+        opened = Opened(run_id, writer, sys.maxsize, after, given())
+>>>>>>> 8d50ea4 (The dashboard's README; health, mounts and the page's files by test)
         run = self._runs[run_id] = RunWriter(opened, self._layout.keys(run_id), self._bounds)
         run.fail(failure)
         return opened
