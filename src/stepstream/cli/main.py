@@ -105,14 +105,8 @@ def _command(options: argparse.Namespace) -> Callable[[], Awaitable[int | None]]
         case "simulate":
             from stepstream.cli.simulate import list_choices, simulate
 
-<<<<<<< HEAD
-            asked = _named(options, "port", "scenario", "seed", "pace", "api_key")
+            asked = _named(options, *SIMULATE_OPTIONS)
             return list_choices if options.list else partial(simulate, faults=options.fault, **asked)
-=======
-            if options.list:
-                return list_choices
-            return partial(simulate, faults=options.fault, **_named(options, *SIMULATE_OPTIONS))
->>>>>>> 8d50ea4 (The dashboard's README; health, mounts and the page's files by test)
         case "serve":
             from stepstream.cli.serve import serve
 

@@ -48,12 +48,6 @@ async def history(
         raise JournalGap(f"the events of run {run_id} after {position:,} are gone")
 
 
-async def nothing() -> AsyncGenerator[Held, None]:
-    """Yield what there is of a run that cannot be asked for."""
-    for one in tuple[Held, ...]():
-        yield one
-
-
 def kept_checkpoint(keys: RunKeys) -> Command:
     """Return what asks for the fields of a run's checkpoint."""
     return Command(b"HMGET", (keys.checkpoint, *CHECKPOINT_FIELDS))

@@ -10,7 +10,6 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from functools import partial
-from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 import anyio
@@ -20,7 +19,6 @@ from stepstream.journal.reading import Journal
 from stepstream.journal.redis import scripts
 from stepstream.journal.redis.claims import RedisClaims
 from stepstream.journal.redis.commands import Bounds
-from stepstream.journal.redis.history import nothing
 from stepstream.journal.redis.lane import MAX_WAITING, Lane
 from stepstream.journal.redis.queries import Queries
 from stepstream.journal.redis.run_writer import RunWriter
@@ -28,11 +26,7 @@ from stepstream.journal.redis.scripts import Layout
 from stepstream.journal.redis.server import COMMAND_LIMIT, Address, Command, Link, Servers, script
 from stepstream.journal.redis.watching import Watching
 from stepstream.journal.run_info import RunInfo
-<<<<<<< HEAD
-from stepstream.live.journal import Checkpoint, Held, Opened, RunStatus
-=======
-from stepstream.live.journal import Held, Opened, RunStatus, given
->>>>>>> 8d50ea4 (The dashboard's README; health, mounts and the page's files by test)
+from stepstream.live.journal import Checkpoint, Held, Opened, RunStatus, given
 
 PASSWORD_VARIABLE: Final = "STEPSTREAM_JOURNAL_PASSWORD"
 NAMESPACE: Final = "stepstream"
@@ -107,9 +101,7 @@ class RedisJournal(Journal):
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is None:
             with anyio.move_on_after(COMMAND_LIMIT):  # who did not wait for an answer gets this long
                 await self._settle_own(None)
@@ -167,11 +159,7 @@ class RedisJournal(Journal):
 
     def _without_journal(self, run_id: str, writer: str, after: int, failure: JournalFailed) -> Opened:
         """Return a run of which nothing is taken, and what is missing is counted."""
-<<<<<<< HEAD
-        opened = Opened(run_id, writer, sys.maxsize, after, nothing())
-=======
         opened = Opened(run_id, writer, sys.maxsize, after, given())
->>>>>>> 8d50ea4 (The dashboard's README; health, mounts and the page's files by test)
         run = self._runs[run_id] = RunWriter(opened, self._layout.keys(run_id), self._bounds)
         run.fail(failure)
         return opened
