@@ -1,14 +1,18 @@
 """How much of runs a server keeps, how long, and what is read of it at once."""
 
 import re
+from collections.abc import AsyncIterator
 
 import anyio
+import pytest
+from anyio.lowlevel import checkpoint
 
 from stepstream import RedisJournal, Relay, publish
 from stepstream.journal.redis.scripts import Layout
 from stepstream.live.journal import Checkpoint, Pack
-from tests.support.journal_contract import everything, stream
-from tests.support.valkey import ValkeyProcess, fresh_namespace
+from tests.support.delta_streams import greeting, run, says, written
+from tests.support.journal_contract import DONE, everything, stream
+from tests.support.valkey import ValkeyProcess, fresh_namespace, valkey
 
 KIB = 2**10
 
@@ -66,6 +70,33 @@ async def test_viewer_moves_between_the_relays_of_two_processes_and_misses_nothi
             found = re.search(rb"^id: (.+)$", frame, re.MULTILINE)
             if found is not None:
                 assert (await seen(relays[cut % 2], found[1].decode()))[-len(whole[cut:]) :] == whole[cut:]
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_run_of_a_million_deltas_blocks_the_server_for_no_time():
+    """What a command takes is by the clock: in a few of thousands another process may have had the processor."""
+    words = b"".join(written("thread.message.delta", says(f"word {n} and the next, ")) for n in range(100))
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"".join([written("thread.run.created", run("in_progress")), *greeting()])
+        for _ in range(10_000):
+            yield words
+            await checkpoint()
+        yield written("thread.run.requires_action", run("requires_action")) + DONE
+
+    with valkey("--slowlog-log-slower-than", "10000", "--slowlog-max-len", "40") as own:
+        async with RedisJournal(own.url) as journal, RedisJournal(own.url) as other:
+            await publish(stream(), journal)
+            first, *packs = await everything(other)
+            assert isinstance(first, Checkpoint)
+            assert len(first.data) > 10_000 * KIB
+            assert (packs[0].first, packs[-1].last) == (first.last + 1, 1_000_003)
+        slow = own.ask(b"SLOWLOG", b"GET", b"40")
+        assert int(own.ask(b"SLOWLOG", b"LEN")[1:]) <= 30
+        took = [int(one) for one in re.findall(rb"\*6\r\n:\d+\r\n:\d+\r\n:(\d+)", slow)]
+        assert max(took, default=0) < 50_000
 
 
 async def seen(relay: Relay, last_event_id: str | None = None) -> list[bytes]:

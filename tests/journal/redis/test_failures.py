@@ -11,7 +11,8 @@ import anyio
 import pytest
 
 from stepstream import JournalConflict, JournalFailed, JournalFull, JournalGap, Processor, RedisJournal, RunInterrupted
-from stepstream.journal.redis import feed, server
+from stepstream.journal.redis import checkpoints, feed, server
+from stepstream.journal.redis.scripts import Layout
 from stepstream.live.journal import Checkpoint, Opened, Pack
 from tests.support.journal_contract import everything, pack, told_of
 from tests.support.journals import told_of as told_by
@@ -93,14 +94,51 @@ async def test_sign_of_life_is_enough_to_write_again_what_was_lost(own: ValkeyPr
         assert await positions(journal) == [1, 2, 3]
 
 
-async def test_what_is_before_the_last_checkpoint_is_not_held_and_the_checkpoint_stands_for_it(own: ValkeyProcess):
+@pytest.mark.parametrize("size", [1, 2**18])
+async def test_what_is_before_the_last_checkpoint_is_not_held_and_the_checkpoint_stands_for_it(
+    own: ValkeyProcess, monkeypatch: pytest.MonkeyPatch, size: int
+):
+    monkeypatch.setattr(checkpoints, "PIECE_BYTES", size)
     async with open_run(own) as (journal, opened):
-        checkpoint = Checkpoint(opened.fence, 3, b"{}")
+        checkpoint = Checkpoint(opened.fence, 3, b'{"in": "twenty pieces"}')
         await journal.append(opened, [pack(opened, 1, 3), checkpoint, pack(opened, 4)])
         await positions(journal)
         flush(own)
         await journal.append(opened, [pack(opened, 5)])
         assert await everything(journal) == [checkpoint, pack(opened, 4), pack(opened, 5)]
+
+
+async def test_checkpoint_of_which_pieces_were_lost_is_sent_again(own: ValkeyProcess, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(checkpoints, "PIECE_BYTES", 1)
+    keys, keep, lost = Layout("test", 2).keys("run_1"), checkpoints.Checkpoints._keep, list[bytes]()
+
+    def lose_and_keep(self: Any, one: Checkpoint) -> Any:
+        if not lost:
+            lost.append(own.ask(b"HDEL", keys.checkpoint.encode(), f"{one.fence}-{one.last}:0".encode()))
+        return keep(self, one)
+
+    monkeypatch.setattr(checkpoints.Checkpoints, "_keep", lose_and_keep)
+    async with open_run(own) as (journal, opened):
+        checkpoint = Checkpoint(opened.fence, 3, b"{}")
+        await journal.append(opened, [pack(opened, 1, 3), checkpoint])
+        await positions(journal)
+        assert lost == [b":1\r\n"]
+        flush(own)
+        await journal.append(opened, [pack(opened, 4)])
+        assert await everything(journal) == [checkpoint, pack(opened, 4)]
+
+
+async def test_checkpoint_takes_the_place_of_the_one_before(own: ValkeyProcess, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(checkpoints, "PIECE_BYTES", 1)
+    async with open_run(own) as (journal, opened):
+        for number in (1, 2, 3):
+            await journal.append(opened, [pack(opened, number), Checkpoint(opened.fence, number, b"{%d}" % number)])
+            await positions(journal)
+        stored = own.ask(b"HLEN", Layout("test", 2).keys("run_1").checkpoint.encode())
+        assert stored == b":6\r\n"  # three pieces, and which they are
+        flush(own)
+        await journal.append(opened, [pack(opened, 4)])
+        assert (await everything(journal))[0] == Checkpoint(opened.fence, 3, b"{3}")
 
 
 async def test_what_is_held_for_that_is_bounded(own: ValkeyProcess):

@@ -1,10 +1,13 @@
 """What a writer asks of a server for one run."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from stepstream.journal.redis.server import Command
 from stepstream.live.journal import Pack
+
+MAX_BATCH: Final = 2**18
+"""How many bytes of one run are sent at once, unless one pack is larger: a server does nothing else meanwhile."""
 
 
 class Bounds(NamedTuple):
@@ -30,3 +33,14 @@ class Step(NamedTuple):
 def entries(fence: int, packs: Iterable[Pack]) -> list[Any]:
     """Return packs as what scripts add: for each the id, the number of events, and these."""
     return [part for pack in packs for part in (f"{fence}-{pack.last}", pack.count, pack.data)]
+
+
+def batch(queue: Iterable[Pack]) -> list[Pack]:
+    """Return the first packs, as many as are sent at once."""
+    packs, size = list[Pack](), 0
+    for pack in queue:
+        if packs and size + pack.size > MAX_BATCH:
+            break
+        packs.append(pack)
+        size += pack.size
+    return packs

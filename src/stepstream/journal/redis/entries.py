@@ -1,12 +1,10 @@
 """What the server gives, as what a journal has."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from stepstream.journal.run_info import RunInfo
-from stepstream.live.journal import Checkpoint, Pack, RunStatus
-
-CHECKPOINT_FIELDS: Final = ("fence", "last", "data")
+from stepstream.live.journal import Pack, RunStatus
 
 
 class Mark(NamedTuple):
@@ -48,9 +46,3 @@ def info_of(run_id: str, told: Sequence[bytes]) -> RunInfo | None:
 def place_of(told: Any) -> tuple[int, int, int]:
     """Return the fence of a run's newest writer, the position before its first event, and that of the newest."""
     return (int(told[4]), int(told[5]), int(told[8])) if told else (0, 0, 0)
-
-
-def checkpoint_of(answer: Any) -> Checkpoint | None:
-    """Return the checkpoint of a run, from its fields."""
-    fence, last, data = answer
-    return None if data is None else Checkpoint(int(fence), int(last), data)

@@ -1,22 +1,26 @@
 """What a server has of a run, from a position on, a few entries at a time."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from stepstream.errors import JournalGap
 from stepstream.journal.redis import scripts
-from stepstream.journal.redis.entries import CHECKPOINT_FIELDS, Mark, checkpoint_of, entries_of, place_of
+from stepstream.journal.redis.entries import Mark, entries_of, place_of
 from stepstream.journal.redis.scripts import RunKeys
 from stepstream.journal.redis.server import Command, script
-from stepstream.live.journal import Held, Pack
+from stepstream.live.journal import Checkpoint, Held, Pack
 
 PAGE: Final = 16
-"""How many entries are read at once: of one run, and mostly a few KiB each."""
+"""How many entries are read at once: of one run, and mostly a few KiB each. As many pieces of a checkpoint."""
+
+ATTEMPTS: Final = 3
+"""How often a checkpoint is read from its beginning, where others take its place meanwhile."""
 
 
-async def history(
-    ask: Callable[[Sequence[Command]], Awaitable[list[Any]]], keys: RunKeys, run_id: str, after: int
-) -> AsyncGenerator[Held, None]:
+Ask: TypeAlias = Callable[[Sequence[Command]], Awaitable[list[Any]]]
+
+
+async def history(ask: Ask, keys: RunKeys, run_id: str, after: int) -> AsyncGenerator[Held, None]:
     """Yield what is there of a run after a position: a checkpoint first, where events after it are gone.
 
     Raises:
@@ -31,8 +35,7 @@ async def history(
         for one in entries:
             begins = one.position if isinstance(one, Mark) else one.first - 1
             if begins > position:
-                [kept] = await ask([kept_checkpoint(keys)])
-                checkpoint = checkpoint_of(kept)
+                checkpoint = await newest_checkpoint(ask, keys)
                 if not is_first or checkpoint is None or not begins <= checkpoint.last:
                     raise JournalGap(f"the events {position + 1:,} to {begins:,} of run {run_id} are gone")
                 yield checkpoint
@@ -48,9 +51,21 @@ async def history(
         raise JournalGap(f"the events of run {run_id} after {position:,} are gone")
 
 
-def kept_checkpoint(keys: RunKeys) -> Command:
-    """Return what asks for the fields of a run's checkpoint."""
-    return Command(b"HMGET", (keys.checkpoint, *CHECKPOINT_FIELDS))
+async def newest_checkpoint(ask: Ask, keys: RunKeys) -> Checkpoint | None:
+    """Return the checkpoint of a run. Where another takes its place meanwhile, that is the one."""
+    for _ in range(ATTEMPTS):
+        [[fence, last, count]] = await ask([Command(b"HMGET", (keys.checkpoint, "fence", "last", "pieces"))])
+        if count is None:
+            return None
+        pieces: list[bytes | None] = []
+        for start in range(0, int(count), PAGE):
+            numbers = range(start, min(start + PAGE, int(count)))
+            names = [f"{int(fence)}-{int(last)}:{number}" for number in numbers]
+            pieces += await ask([Command(b"HGET", (keys.checkpoint, name)) for name in names])
+        data = b"".join(piece or b"" for piece in pieces)
+        if None not in pieces:
+            return Checkpoint(int(fence), int(last), data)
+    return None
 
 
 def _page(keys: RunKeys, start: str) -> Command:

@@ -8,9 +8,9 @@ import anyio
 
 from stepstream.errors import JournalFailed, JournalFull
 from stepstream.journal.redis import scripts
-from stepstream.journal.redis.entries import checkpoint_of, info_of
+from stepstream.journal.redis.entries import info_of
 from stepstream.journal.redis.feed import MAX_RUNS
-from stepstream.journal.redis.history import history, kept_checkpoint
+from stepstream.journal.redis.history import history, newest_checkpoint
 from stepstream.journal.redis.scripts import Layout
 from stepstream.journal.redis.server import Command, Link, delay_after, has_no_room, is_full, script
 from stepstream.journal.run_info import RunInfo
@@ -43,7 +43,7 @@ class Queries:
 
     async def checkpoint(self, run_id: str) -> Checkpoint | None:
         """Return the newest checkpoint of a run, None where there is none."""
-        return checkpoint_of((await self.ask(run_id, [kept_checkpoint(self._layout.keys(run_id))]))[0])
+        return await newest_checkpoint(partial(self.ask, run_id), self._layout.keys(run_id))
 
     async def runs(self) -> list[RunInfo]:
         """Return what all runs are, in the order in which they were opened first."""

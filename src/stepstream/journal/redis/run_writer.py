@@ -16,14 +16,15 @@ from typing import Any, Final
 import anyio
 
 from stepstream.errors import JournalConflict, JournalError, JournalFailed
-from stepstream.journal.redis import scripts
-from stepstream.journal.redis.commands import Bounds, Step, entries
+from stepstream.journal.redis import checkpoint_scripts, scripts
+from stepstream.journal.redis.checkpoints import Checkpoints
+from stepstream.journal.redis.commands import Bounds, Step, batch, entries
 from stepstream.journal.redis.scripts import RunKeys
 from stepstream.journal.redis.server import script
 from stepstream.live.journal import Checkpoint, Held, Opened, Pack, RunStatus
 
-MAX_BATCH: Final = 2**18
-"""How many bytes of one run are sent at once, unless one pack is larger: a server does nothing else meanwhile."""
+MAX_DROPPED: Final = 500
+"""How many entries of one run are dropped at once."""
 
 
 class RunWriter:
@@ -51,8 +52,8 @@ class RunWriter:
         self._queue: deque[Pack] = deque()
         self._lost: tuple[int, int] | None = None  # the newest fence and position, where ours is gone
         self._size = self._since = 0  # bytes on the server, as far as we know; of `_sent`
-        self._checkpoint: Checkpoint | None = None
-        self._checkpoints: deque[Checkpoint] = deque()  # those that are to be sent: the next one, and the newest
+        self._checkpoints = Checkpoints(keys, self.fence, bounds.keep_open, self._look, self._note_kept)
+        self._trim = ""  # below which id entries are to go
         self._settled: anyio.Event | None = None
 
     def __repr__(self) -> str:
@@ -67,7 +68,7 @@ class RunWriter:
     @property
     def is_settled(self) -> bool:
         """Whether there is nothing to be sent."""
-        if self.is_signed or self._lost is not None or self._queue or self._checkpoints:
+        if self.is_signed or self._lost is not None or self._queue or self._checkpoints or self._trim:
             return self.failure is not None
         return self.failure is not None or self._said == (self.status, self._error)
 
@@ -81,9 +82,7 @@ class RunWriter:
         before = self.waiting
         for one in held:
             if isinstance(one, Checkpoint):
-                if len(self._checkpoints) > 1:
-                    self._checkpoints.pop()
-                self._checkpoints.append(one)
+                self._checkpoints.take(one)
             elif one.last > self.position:
                 pack = one.after(self.position)
                 self._queue.append(pack)
@@ -131,18 +130,13 @@ class RunWriter:
             return [self._refill(*self._lost)]
         if self._length < 0 or self.is_signed:
             return [Step(script(scripts.LOOK, self.keys, self._bounds.keep_open), self._look)]
-        packs, size = list[Pack](), 0
-        for pack in self._queue:
-            if packs and size + pack.size > MAX_BATCH:
-                break
-            packs.append(pack)
-            size += pack.size
+        packs = batch(self._queue)
         last = packs[-1].last if packs else self.acked
         steps = [self._add(packs)] if packs else []
-        reached = [one for one in self._checkpoints if one.last <= last]
-        if reached:
-            steps.append(self._keep(reached[-1]))
-        if last == self.position and self._said != (self.status, self._error):
+        more = self._drop(self._trim) if self._trim else self._checkpoints.step(last)
+        if more is not None:
+            steps.append(more)
+        elif last == self.position and self._said != (self.status, self._error):
             steps.append(self._say(last, self.status, self._error))
         return steps
 
@@ -157,7 +151,9 @@ class RunWriter:
         if fence > self.fence:
             self.fail(JournalConflict(f"run {self.id} was opened by another writer"))
         elif fence < self.fence or position < self.base:
-            self._lost = fence, position
+            self._lost, self._trim = (fence, position), ""
+            if not fence or position < self.base:
+                self._checkpoints.lose()
         else:
             self._go_back(position)
             self._go_on(position)
@@ -208,40 +204,45 @@ class RunWriter:
 
         return Step(script(scripts.SAY, self.keys, *told), done, "s")
 
-    def _keep(self, checkpoint: Checkpoint) -> Step:
-        before, trim = self._checkpoint, ""
+    def _note_kept(self, before: Checkpoint | None, checkpoint: Checkpoint) -> None:
+        """Note that a checkpoint is there. What is before it need not be held here; before the last one, not there."""
         if before is not None and self._size > self._bounds.run_bytes:
-            trim = f"{before.fence}-{before.last + 1}"
-        told = self.fence, checkpoint.last, checkpoint.data, trim, self._bounds.keep_open
+            self._trim = f"{before.fence}-{before.last + 1}"
+            self._size = self._since
+        while self._sent and self._sent[0].last <= checkpoint.last:
+            self._since -= self._sent.popleft().size
 
+    def _drop(self, below: str) -> Step:
         def done(answer: Any) -> None:
-            if isinstance(answer, Exception) or len(answer) != 1:
+            if isinstance(answer, Exception) or len(answer) != 2:
                 return self._look(answer)
-            self._length, self._checkpoint = int(answer[0]), checkpoint
-            while self._checkpoints and self._checkpoints[0].last <= checkpoint.last:
-                self._checkpoints.popleft()
-            self._size = self._since if trim else self._size
-            while self._sent and self._sent[0].last <= checkpoint.last:
-                self._since -= self._sent.popleft().size
+            self._length = int(answer[0])
+            self._trim = below if int(answer[1]) else ""
             return None
 
-        return Step(script(scripts.CHECKPOINT, self.keys, *told), done)
+        return Step(script(checkpoint_scripts.TRIM, self.keys, self.fence, below, MAX_DROPPED), done)
 
     def _refill(self, fence: int, position: int) -> Step:
-        """Return what writes again what is lost: our mark only, or, where more is gone than we keep, everything."""
+        """Return what writes again what is lost: our mark only, or, where more is gone than we keep, the checkpoint.
+
+        What comes after that is sent as if it had never been.
+        """
         is_whole = not fence or position < self.base
-        base = self.base if is_whole else position
-        if not is_whole:
-            self._go_back(position)
-        elif self._checkpoint is not None:
-            base = max(base, self._checkpoint.last)
-        checkpoint = self._checkpoint if is_whole else None
-        kept = ("", "", "") if checkpoint is None else (checkpoint.fence, checkpoint.last, checkpoint.data)
-        told = self.id, self.fence, int(is_whole), self._bounds.keep_open, base, self.writer, self._begun, *kept
-        kept_packs = entries(self.fence, self._sent if is_whole else ())
+        base, head = self.base if is_whole else position, tuple[Any, ...](("", "", ""))
+        checkpoint = self._checkpoints.lost if is_whole else None
+        if checkpoint is not None:
+            piece = self._checkpoints.piece(checkpoint)
+            if piece is not None:
+                return piece
+            base, head = max(base, checkpoint.last), self._checkpoints.head(checkpoint)
 
         def done(answer: Any) -> None:
+            if answer == 0:
+                return self._checkpoints.begin_again()
             self._lost, self._said = None, ("open", "")
-            self._look(answer)
+            if checkpoint is not None:
+                self._checkpoints.note_kept(checkpoint)
+            return self._look(answer)
 
-        return Step(script(scripts.REFILL, self.keys, *told, *kept_packs), done)
+        told = self.id, self.fence, int(is_whole), self._bounds.keep_open, base, self.writer, self._begun, *head
+        return Step(script(checkpoint_scripts.REFILL, self.keys, *told), done)

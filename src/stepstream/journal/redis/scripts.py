@@ -80,7 +80,7 @@ end
 """
 """What all scripts have in common: numbers as text, the microseconds of now, and the newest event of a run."""
 
-_COMMON: Final = (
+COMMON: Final = (
     NUMBERS
     + """
 local function look()
@@ -112,7 +112,7 @@ end
 given it up; `stir` does it where one of them let it go, since nothing was to be expected of it."""
 
 OPEN: Final = (
-    _COMMON
+    COMMON
     + """
 local id, writer, ms = ARGV[1], ARGV[2], ARGV[3]
 local fence, last = top()
@@ -133,7 +133,7 @@ return {redis.call('XLEN', KEYS[1]), number(new), number(last), redis.call('HGET
 """Open a run: the number of entries, its new fence, the position of its last event, and when it was opened first."""
 
 LOOK: Final = (
-    _COMMON
+    COMMON
     + """
 if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('HSET', KEYS[2], 'seen', number(now())) end
 keep(ARGV[1])
@@ -143,7 +143,7 @@ return look()
 """A sign of life: the number of entries, the fence and the position of the newest."""
 
 APPEND: Final = (
-    _COMMON
+    COMMON
     + """
 if redis.call('XLEN', KEYS[1]) ~= tonumber(ARGV[1]) then return look() end
 for i = 2, #ARGV, 3 do redis.call('XADD', KEYS[1], ARGV[i], 'n', ARGV[i + 1], 'd', ARGV[i + 2]) end
@@ -155,7 +155,7 @@ return 1
 """Add packs, where there are as many entries as the writer knows: 1, else what `LOOK` returns."""
 
 SAY: Final = (
-    _COMMON
+    COMMON
     + """
 local fence, last = top()
 if number(fence) ~= ARGV[1] or number(last) ~= ARGV[2] then return look() end
@@ -171,43 +171,8 @@ return 1
 """Set what a run is, where its newest entry is the writer's: 1, else what `LOOK` returns. Where there are workers, how
 long it is kept after its end counts from their end, too: until then it is kept as long as one that has not ended."""
 
-CHECKPOINT: Final = (
-    _COMMON
-    + """
-local fence = top()
-if number(fence) ~= ARGV[1] then return look() end
-redis.call('HSET', KEYS[3], 'fence', ARGV[1], 'last', ARGV[2], 'data', ARGV[3])
-if ARGV[4] ~= '' then redis.call('XTRIM', KEYS[1], 'MINID', ARGV[4]) end
-keep(ARGV[5])
-return {redis.call('XLEN', KEYS[1])}
-"""
-)
-"""Keep a checkpoint, and drop the entries below an id: the number of entries, else what `LOOK` returns."""
-
-REFILL: Final = (
-    _COMMON
-    + """
-local id, fence, drop, ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local found = top()
-if found > tonumber(fence) then return look() end
-if drop == '1' then redis.call('DEL', KEYS[1]); found = 0 end
-if number(found) ~= fence then redis.call('XADD', KEYS[1], fence .. '-0', 'f', number(found), 'p', ARGV[5]) end
-for i = 11, #ARGV, 3 do redis.call('XADD', KEYS[1], ARGV[i], 'n', ARGV[i + 1], 'd', ARGV[i + 2]) end
-local micros = number(now())
-redis.call('HSET', KEYS[2], 'status', 'open', 'fence', fence, 'base', ARGV[5], 'writer', ARGV[6], 'error', '',
-  'ended', '', 'seen', micros)
-if redis.call('HSETNX', KEYS[2], 'opened', ARGV[7]) == 1 then redis.call('ZADD', KEYS[4], ARGV[7], id) end
-if ARGV[8] ~= '' then redis.call('HSET', KEYS[3], 'fence', ARGV[8], 'last', ARGV[9], 'data', ARGV[10]) end
-keep(ms)
-make_due(id, micros)
-wake(id, 's')
-return look()
-"""
-)
-"""Write again what a server has lost of a run; what `LOOK` returns."""
-
 TELL: Final = (
-    _COMMON
+    COMMON
     + """
 local found = redis.call('HMGET', KEYS[2], 'status', 'opened', 'ended', 'error', 'fence', 'base', 'seen')
 if not found[1] then return {} end

@@ -16,7 +16,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from stepstream.errors import JournalFailed
-from stepstream.journal.redis import claim_scripts, scripts
+from stepstream.journal.redis import checkpoint_scripts, claim_scripts, scripts
 
 COMMAND_LIMIT: Final = 5.0
 """Seconds within which a server answers, or is given up."""
@@ -227,7 +227,7 @@ def has_no_room(told: Any) -> bool:
 
 _ALL: Final = (
     *claim_scripts.ALL,
-    *(scripts.OPEN, scripts.LOOK, scripts.APPEND, scripts.SAY),
-    *(scripts.CHECKPOINT, scripts.REFILL, scripts.TELL),
+    *checkpoint_scripts.ALL,
+    *(scripts.OPEN, scripts.LOOK, scripts.APPEND, scripts.SAY, scripts.TELL),
 )
 _SHAS: Final = {text: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for text in _ALL}
