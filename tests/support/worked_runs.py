@@ -121,3 +121,11 @@ async def claimed(journal: RedisJournal, worker: str, *, group: str = "bots", le
 
 async def dead_letters(journal: RedisJournal, group: str = "bots") -> list[DeadLetter]:
     return sorted(map(read, await journal.claims(group).letters()), key=lambda one: (one.run_id, one.position))
+
+
+async def claimed_once(part: Any, worker: str, *, lease: float = 0.05, max_takeovers: int = 5) -> Claim:
+    """Return the claim of what is due next, as soon as it is."""
+    with anyio.fail_after(SOON):
+        while not (found := await part.claim(worker, lease, 1, max_takeovers)):  # noqa: ASYNC110 - see `until`
+            await anyio.sleep(0.005)
+    return found[0]

@@ -38,6 +38,7 @@ class FollowedRun:
             for _ in self._read(held.data):
                 stream.state.entry(key).note_folded(piece.journal, stream.sequence)
                 yield  # and maybe never again: another stream may go on from here before this is let go of
+        stream.sequence = held.last  # whatever its bytes hold
         stream.state.entry(key).note_folded(piece.journal, stream.sequence)
 
 

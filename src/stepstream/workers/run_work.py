@@ -74,7 +74,7 @@ class RunWork:
         following, info = self._following, None if self._following is None else self._following.info
         if following is None or info is None:
             return False
-        return info.status in ("ended", "waiting") and following.position >= info.position
+        return info.status in ("ended", "waiting") and following.position >= info.position > 0
 
     def _bury(self, reason: str) -> None:
         self.run.verb = "bury"

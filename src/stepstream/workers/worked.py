@@ -48,7 +48,7 @@ class WorkedRun:
     @property
     def settled(self) -> int:
         """The newest event up to which all is settled."""
-        return self.position if self.handle is None else max(self.position, self.handle.settled(self.claim.run_id))
+        return self.position if self.handle is None else max(self.position, int(self.handle.settled(self.claim.run_id)))
 
     @property
     def lag(self) -> int:

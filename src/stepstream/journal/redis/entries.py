@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
+from stepstream.errors import JournalGap
 from stepstream.journal.run_info import RunInfo
 from stepstream.live.journal import Pack, RunStatus
 
@@ -15,15 +16,28 @@ class Mark(NamedTuple):
     position: int
 
 
-def entries_of(answer: Any) -> Iterator[Pack | Mark]:
-    """Yield the entries of a run."""
+def entries_of(answer: Any, run_id: str) -> Iterator[Pack | Mark]:
+    """Yield the entries of a run.
+
+    Raises:
+        JournalGap: one is none that a writer wrote.
+    """
     for entry_id, fields in answer:
-        fence, _, last = entry_id.partition(b"-")
-        if fields[0] == b"f":
-            yield Mark(int(fence), int(fields[1]), int(fields[3]))
-        else:
-            count = int(fields[1])
-            yield Pack(int(fence), int(last) - count + 1, count, fields[3])
+        try:
+            found = _entry(entry_id, fields)
+        except (ValueError, LookupError) as exc:
+            raise JournalGap(f"an entry of run {run_id} is none that a writer wrote") from exc
+        yield found
+
+
+def _entry(entry_id: bytes, fields: Sequence[bytes]) -> Pack | Mark:
+    fence, _, last = entry_id.partition(b"-")
+    if fields[0] == b"f":
+        return Mark(int(fence), int(fields[1]), int(fields[3]))
+    count = int(fields[1])
+    if not 1 <= count <= int(last):
+        raise ValueError
+    return Pack(int(fence), int(last) - count + 1, count, fields[3])
 
 
 def info_of(run_id: str, told: Sequence[bytes]) -> RunInfo | None:

@@ -114,6 +114,13 @@ class Feed:
                 self._size -= self._tail.popleft().size
         return None
 
+    def take(self, answer: Any) -> None:
+        """Note the entries that the server gave. From one that no writer wrote nobody can go on."""
+        try:
+            self.add(entries_of(answer, self.run_id))
+        except JournalGap as exc:
+            self.lose(str(exc))
+
     def tell(self, info: RunInfo | None) -> None:
         """Note what the run is, and say so."""
         self._info = info
@@ -204,7 +211,7 @@ class PartitionReader:
         behind, answers = self._without_lost(behind, answers, infos, is_look)
         while behind:
             for feed, answer in zip(behind, answers, strict=True):
-                feed.add(entries_of(answer))
+                feed.take(answer)
             full = [feed for feed, answer in zip(behind, answers, strict=True) if len(answer) == MAX_ENTRIES]
             behind = [feed for feed in full if feed.gap is None]
             answers = await self._link.ask(list(map(self._next, behind))) if behind else []

@@ -31,7 +31,7 @@ async def history(ask: Ask, keys: RunKeys, run_id: str, after: int) -> AsyncGene
     start, position, is_first = f"({fence}-{after}" if after >= base else "-", after, True
     while True:
         [answer] = pages or await ask([_page(keys, start)])
-        entries, pages = list(entries_of(answer)), []
+        entries, pages = list(entries_of(answer, run_id)), []
         for one in entries:
             begins = one.position if isinstance(one, Mark) else one.first - 1
             if begins > position:

@@ -22,7 +22,7 @@ from stepstream.journal.redis.commands import Bounds
 from stepstream.journal.redis.lane import MAX_WAITING, Lane
 from stepstream.journal.redis.queries import Queries
 from stepstream.journal.redis.run_writer import RunWriter
-from stepstream.journal.redis.scripts import Layout
+from stepstream.journal.redis.scripts import Layout, check_id
 from stepstream.journal.redis.server import COMMAND_LIMIT, Address, Command, Link, Servers, script
 from stepstream.journal.redis.watching import Watching
 from stepstream.journal.run_info import RunInfo
@@ -138,7 +138,8 @@ class RedisJournal(Journal):
         return Layout(self._layout.namespace, int(found))
 
     async def open(self, run_id: str, *, writer: str, after: int = 0) -> Opened:
-        """Open a run for writing."""
+        """Open a run for writing. A `JournalError` says that its id cannot be part of a key."""
+        check_id(run_id)
         known = self._runs.get(run_id)
         if known is not None and known.failure is None:
             await known.settled()
@@ -237,11 +238,7 @@ class RedisJournal(Journal):
         return self._watching.watch_all() if run_id is None else self._watching.watch_run(run_id)
 
     def claims(self, group: str) -> RedisClaims:
-        """Return what shares the runs among the workers of a group.
-
-        Raises:
-            RuntimeError: the journal was not entered.
-        """
+        """Return what shares the runs among the workers of a group. `RuntimeError`: it was not entered."""
         if self._group is None:
             raise RuntimeError("expected an open journal: make workers inside of `async with RedisJournal(...)`")
         return RedisClaims(self._layout, self._servers, self._watching, self._replicated, group)

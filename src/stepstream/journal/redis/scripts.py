@@ -21,6 +21,24 @@ partition share a hash slot.
 from typing import Final, NamedTuple
 from zlib import crc32
 
+from stepstream.errors import JournalError
+
+MAX_ID: Final = 1_024
+"""How many bytes the id of a run has at most: it is part of keys, and of what wakes readers."""
+
+
+def check_id(run_id: str) -> None:
+    """Check that a run can be kept under its id.
+
+    Raises:
+        JournalError: it is too long, or is no text.
+    """
+    size = len(run_id.encode("utf-8", "surrogatepass"))
+    if size > MAX_ID:
+        raise JournalError(f"expected the id of a run of at most {MAX_ID:,} bytes, got one of {size:,}")
+    if not run_id.isascii() and any("\ud800" <= one <= "\udfff" for one in run_id):
+        raise JournalError("expected the id of a run as text, got one with half of a surrogate pair")
+
 
 class RunKeys(NamedTuple):
     """Where a run is kept."""
@@ -75,7 +93,7 @@ local function top(stream)
   if not found then return 0, 0 end
   local fence, last = string.match(found[1], '^(%d+)-(%d+)$')
   if last == '0' then last = found[2][4] end
-  return tonumber(fence), tonumber(last)
+  return tonumber(fence), tonumber(last or 0) or 0
 end
 """
 """What all scripts have in common: numbers as text, the microseconds of now, and the newest event of a run."""
