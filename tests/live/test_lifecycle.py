@@ -40,6 +40,16 @@ async def note(change: Any) -> None:
     """A callback for what is not called."""
 
 
+async def test_processor_is_open_as_long_as_an_application_runs():
+    processor = Processor()
+    async with processor.lifespan("the application") as state:
+        assert state is None
+        outcome = await processor.run(played(play()))
+    assert outcome.status == "completed"
+    with pytest.raises(RuntimeError):
+        processor.start(played(play()))
+
+
 @pytest.mark.parametrize(
     "given", [ValueError("of the block"), SystemExit(3), ExceptionGroup("own", [KeyError()])], ids=repr
 )

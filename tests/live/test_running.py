@@ -811,6 +811,33 @@ async def test_many_streams_at_once_each_have_their_own_outcome():
     assert [[*outcome.runs] for outcome in outcomes] == [[f"run_{number}"] for number in range(200)]
 
 
+async def test_handle_gives_the_id_of_the_run_as_soon_as_it_is_named():
+    gate = anyio.Event()
+    async with Processor() as processor:
+        handle = processor.start(source(gate, *frames(play())))
+        ids: list[str] = []
+
+        async def ask() -> None:
+            ids.append(await handle.begun())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await quiet()
+            assert ids == []
+            gate.set()
+        assert ids == [await handle.begun()] == [handle.run_id] == ["run_1"]
+        await handle.outcome()
+        assert await handle.begun() == "run_1"
+
+
+async def test_stream_that_names_no_run_raises_where_that_is_waited_for():
+    async with Processor() as processor:
+        with pytest.raises(TransportError):
+            await processor.start(Opened(OSError("no more"))).begun()
+        with pytest.raises(StreamTruncated):
+            await processor.start(source(*frames([("thread.created", {"id": "thread_1"}), DONE]))).begun()
+
+
 async def test_many_streams_may_wait_for_one_subscriber():
     gate = anyio.Event()
     audience = Audience(gate)

@@ -47,6 +47,15 @@ class Cutting:
         await self.relay(scope, receive, counted)
 
 
+async def seen_at(url: str, profile: Any) -> list[str]:
+    """Return the lines that a browser shows of a run, once nothing more comes."""
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
+    command += ["--virtual-time-budget=20000", "--timeout=20000", "--dump-dom", url]
+    done = await anyio.to_thread.run_sync(lambda: subprocess.run(command, capture_output=True, timeout=60))
+    (log,) = re.findall(r'<pre id="log">(.*?)</pre>', done.stdout.decode(), re.DOTALL)
+    return log.splitlines()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no browser")
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -59,14 +68,31 @@ async def test_browser_watches_a_run_and_comes_back_where_it_was_cut(anyio_backe
 
     app = Starlette(routes=[Route("/", page), Mount("/runs", cutting)])
     async with serve_locally(app, port=0, name="relay") as url:
-        command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
-        command += ["--virtual-time-budget=20000", "--timeout=20000", "--dump-dom", f"{url}/?run=run_sums"]
-        done = await anyio.to_thread.run_sync(lambda: subprocess.run(command, capture_output=True, timeout=60))
-    (log,) = re.findall(r'<pre id="log">(.*?)</pre>', done.stdout.decode(), re.DOTALL)
-    lines = log.splitlines()
+        lines = await seen_at(f"{url}/?run=run_sums", tmp_path)
     assert lines[0] == "in_progress"
     assert "tool_call_started" in lines
     assert lines[-1] == "completed"
     assert cutting.ids[0] == b""
     assert len(cutting.ids) == 2
     assert cutting.ids[1].partition(b".")[2].isdigit()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser")
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_browser_stops_a_run(anyio_backend: str, tmp_path: Any):
+    run, asked = PublishedRun(MemoryJournal(), *events_of("sums")), list[Any]()
+    await run.append(3)
+
+    async def stop(scope: Any, run_id: str) -> None:
+        asked.append((run_id, dict(scope["headers"])[b"sec-fetch-site"]))
+        await run.append(1_000)
+
+    async def page(request: Any) -> HTMLResponse:
+        return HTMLResponse(PAGE.replace("</script>", 'document.getElementById("stop").click()</script>'))
+
+    app = Starlette(routes=[Route("/", page), Mount("/runs", Relay(run.journal, stop=stop))])
+    async with serve_locally(app, port=0, name="relay") as url:
+        lines = await seen_at(f"{url}/?run=run_sums", tmp_path)
+    assert lines[-1] == "completed"
+    assert asked == [("run_sums", b"same-origin")]

@@ -178,6 +178,21 @@ async def test_server_is_asked_to_cancel_the_run_that_is_stopped():
     assert cancelled == ["run_sums"] * len(cancelled) != []
 
 
+async def test_run_that_cannot_be_cancelled_goes_on_and_the_page_is_told():
+    script = Script("sums")
+    script.pause_at = 12
+
+    async def cancel(run_id: str) -> None:
+        raise OSError("a secret")
+
+    async with served(AiSdkChats(script, cancel=cancel)) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: client.post("/", json=chat_body(HELLO)))
+        await anyio.wait_all_tasks_blocked()
+        answer = await client.post("/c1/stop")
+        script.go_on.set()
+    assert (answer.status_code, answer.text) == (503, "The run cannot be stopped now.")
+
+
 @BOTH
 async def test_answer_that_raises_is_an_error_for_the_page_without_its_words(
     make: Make, body: Body, reader: Any, caplog: pytest.LogCaptureFixture

@@ -121,17 +121,20 @@ async def test_run_is_watched_cut_and_resumed_under_a_real_server(served: Any, a
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_readme_asks_and_watches(anyio_backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    assert len([line for line in EXAMPLE.splitlines() if line]) <= 30
+    assert len([line for line in EXAMPLE.splitlines() if line]) <= 20
     names: dict[str, Any] = {}
     async with serve(simulator_app(scenario="message", pace="fast")) as simulator:
         monkeypatch.setitem(os.environ, "STEPSTREAM_URL", simulator)
         exec(compile(EXAMPLE, "README.md", "exec"), names)
         async with uvicorn_on_asyncio(names["app"]) as url, httpx.AsyncClient(base_url=url, timeout=10) as http:
             asked = await http.post("/ask", params={"question": "When does the ferry leave?"})
-            run_id = asked.headers["x-run"]
+            [run_id] = [run["id"] for run in (await http.get("/runs/")).json()]
             watched = await http.get(f"/runs/{run_id}/events?as=changes")
-    *_, last, done = parsed(asked.content)  # the run may have ended before it is watched
+            stopped = await http.post(f"/runs/{run_id}/stop")
+    assert stopped.status_code == 204
+    first, *rest, done = parsed(asked.content)
+    assert msgspec.json.decode(first.data)["run"]["id"] == run_id
     assert done.event == "done"
-    assert b'"completed"' in last.data
+    assert b'"completed"' in [first, *rest][-1].data  # the run may have ended before it is watched
     assert [frame.event for frame in parsed(watched.content)] == ["stepstream.state", "done"]
     assert issubclass(type(names["relay"].frames(run_id)), Frames)

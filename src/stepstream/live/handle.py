@@ -32,6 +32,7 @@ class StreamHandle:
         self._error: Exception | None = None
         self._waiting = 0  # tasks in `outcome`
         self._ended = Signal()
+        self._begun = stream.begun
 
     def __repr__(self) -> str:
         state = "failed" if self._error else self._outcome or "running"
@@ -52,6 +53,22 @@ class StreamHandle:
     def settled(self, run_id: str) -> Settled:
         """Return the newest event of a run that is settled, as `Processor.settled` does; of this stream."""
         return Settled.of(self._settling, run_id, self._lifetime)
+
+    async def begun(self) -> str:
+        """Return the id of the stream's run, as soon as an event has named one.
+
+        Raises:
+            StepStreamError: the stream ended before, as `outcome` raises it.
+        """
+        self._waiting += 1
+        try:
+            while self.run_id is None and not self.is_finished:
+                await self._begun.wait()
+        finally:
+            self._waiting -= 1
+        if self.run_id is None:
+            raise self._error or StreamTruncated("the stream ended before an event named its run")
+        return self.run_id
 
     async def outcome(self) -> Outcome:
         """Wait for the stream to end, and return or raise what `Processor.run` would.
@@ -102,6 +119,7 @@ class StreamHandle:
                 self._error.outcome = outcome_of(stream.stream, None)
             self._run_id, self._stream = self.run_id, None
             self._ended.notify()
+            self._begun.notify()
             del stream, source  # a traceback that is kept leads here: by `f_back`, since 3.12
 
     def _fail(self, error: Exception, stream: LiveStream) -> None:

@@ -1,6 +1,7 @@
 """Opening and closing a processor: as a block, or in a task of its own between a start hook and a stop hook."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -37,6 +38,12 @@ class OpeningMethods:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         return await self._lifetime.leave(exc_type, exc, traceback)
+
+    @asynccontextmanager
+    async def lifespan(self, application: object = None) -> AsyncIterator[None]:
+        """Be open as long as an application runs: `FastAPI(lifespan=processor.lifespan)`, or Starlette's."""
+        async with self:
+            yield
 
     def keep_open(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> Coroutine[Any, Any, None]:
         """Open the processor, and close it at `stop`: for a task of its own, where hooks open and close it.

@@ -20,6 +20,7 @@ from stepstream.live.fast_path import FastPath
 from stepstream.live.followed import FollowedRun
 from stepstream.live.journal import RunPiece
 from stepstream.live.marks import ContinuedRun, Reconnected, ServerEvents, Told
+from stepstream.live.pending import Signal
 from stepstream.live.plain_route import PlainRoute
 from stepstream.live.progress import Fanout
 from stepstream.live.routing import Routes
@@ -64,6 +65,8 @@ class Reader:
         self._scanner = Scanner(max_event_bytes=max_event_bytes)
         self._fast_path = FastPath(self._scanner, self.plain, routes, fanout, shapes)
         self._followed: FollowedRun | None = None
+        self.begun = Signal()
+        """Notified once a run is known."""
 
     @property
     def is_done(self) -> bool:
@@ -189,10 +192,16 @@ class Reader:
         last = self.accumulator.translation.last_event
         return outcome_of(self._stream, self.plain.ending.reason(f": {foreign}" if foreign else "", last))
 
-    def note_opening(self, item: Any) -> None:
-        """Keep the beginning of bytes in which no event came yet: it says what they are, if none comes."""
-        if len(self._opening) < ENOUGH:
+    def note_opening(self, item: Any) -> bool:
+        """Keep the beginning of bytes in which no event came yet: it says what they are, if none comes.
+
+        Returns whether a run is known by now, and says so to those who wait for that.
+        """
+        if not self._stream.sequence and len(self._opening) < ENOUGH:
             self._opening += beginning_of_bytes(item)
+        if self._stream.runs:
+            self.begun.notify()
+        return bool(self._stream.runs)
 
     def failure(self) -> StepStreamError | None:
         """Return the error that came without its name, or in a dialect, and that no event of a run followed."""

@@ -41,7 +41,7 @@ async def read_source(reader: Reader, source: Source, fanout: StreamFanout, life
 
 async def _read_items(reader: Reader, items: AsyncIterator[Any], fanout: StreamFanout, lifetime: Lifetime) -> None:
     stream, rest_at, items_left = reader.accumulator.stream, EVENTS_BETWEEN_CHECKPOINTS, EVENTS_BETWEEN_CHECKPOINTS
-    plain = reader.plain
+    plain, is_begun = reader.plain, False
     while not plain.is_done:
         try:
             item = await anext(items)
@@ -57,8 +57,8 @@ async def _read_items(reader: Reader, items: AsyncIterator[Any], fanout: StreamF
             rest_at = await _in_steps(steps, plain, fanout, lifetime, rest_at)
         if plain.tap is not None and stream.sequence >= plain.tap.due_at:
             await plain.tap.attend(plain.fold)
-        if not stream.sequence:
-            reader.note_opening(item)
+        if not is_begun:
+            is_begun = reader.note_opening(item)
         items_left -= 1  # an item may be a comment, and no event
         if fanout.full or stream.sequence >= rest_at or not items_left:
             await _rest(fanout, lifetime)

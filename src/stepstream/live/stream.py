@@ -14,6 +14,7 @@ from stepstream.live.fanout import StreamFanout
 from stepstream.live.leases import Lease
 from stepstream.live.lifetime import Lifetime
 from stepstream.live.log_ids import ids_of_stream
+from stepstream.live.pending import Signal
 from stepstream.live.reader import Reader
 from stepstream.live.settling import LateFanout, Settling
 from stepstream.live.source import Source
@@ -58,6 +59,11 @@ class LiveStream:
         if tap is not None:
             tap.stop = self._scope.cancel
         lifetime.running.begin(self)
+
+    @property
+    def begun(self) -> Signal:
+        """Notified once a run of the stream is known."""
+        return self._reader.begun
 
     def stop(self) -> None:
         """Read nothing more. What was folded is delivered, and `read` raises `StreamStopped`."""

@@ -71,11 +71,11 @@ class Origins:
             found |= {"access-control-allow-origin": str(origin), "access-control-allow-credentials": "true"}
         return found
 
-    def preflight_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+    def preflight_headers(self, headers: Mapping[str, str], methods: str) -> dict[str, str]:
         """Return the headers of the answer to a browser that asks whether it may ask."""
         asked = headers.get("access-control-request-headers", "")
         allowed = {"access-control-allow-headers": asked} if _HEADER_NAMES.fullmatch(asked) else {}
-        return {"access-control-allow-methods": "GET", "access-control-max-age": "600", **allowed}
+        return {"access-control-allow-methods": methods, "access-control-max-age": "600", **allowed}
 
 
 def _is_same(origin: str, host: str) -> bool:

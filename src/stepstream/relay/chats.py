@@ -20,7 +20,8 @@ from stepstream.journal.following import INTERRUPTED_AFTER
 from stepstream.journal.memory import MemoryJournal
 from stepstream.journal.reading import Journal
 from stepstream.live.processor import Processor
-from stepstream.relay.access import Authorize, Origins, Permission, is_local
+from stepstream.relay.access import Authorize, Permission
+from stepstream.relay.admission import Admission, Headers
 from stepstream.relay.batch import encoded_frames
 from stepstream.relay.feed import COALESCE, RunFeed
 from stepstream.relay.feeds import Feeds
@@ -29,7 +30,7 @@ from stepstream.relay.forms.kit import KitForm
 from stepstream.relay.forms.waiting import WaitingForm
 from stepstream.relay.frames import STREAM_HEADERS, Frames, OpenFrames
 from stepstream.relay.posted import Posted
-from stepstream.relay.requests import Refused, Request, read_request, send_nothing, send_refusal
+from stepstream.relay.requests import Refused, Request, send_nothing
 from stepstream.relay.serving import WRITE_TIMEOUT, only, permitted
 from stepstream.relay.turns import Answer, Cancel, Turn, Turns
 
@@ -42,6 +43,8 @@ BEGIN_WITHIN: Final = 60.0
 """Seconds within which a run has to begin."""
 
 MAX_BODY: Final = 4 * 2**20
+
+NOT_FOUND: Final = "There is no such conversation, or you may not see it."
 
 
 class Chats(ABC):
@@ -76,8 +79,7 @@ class Chats(ABC):
         self._answer = answer
         self._cancel = cancel
         self._journal = journal if journal is not None else MemoryJournal()
-        self._authorize = authorize
-        self._origins = Origins(origins)
+        self._admission = Admission(authorize, origins, "GET, POST", NOT_FOUND)
         self.show_errors = show_errors
         self._turns = Turns(max_chats)
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -99,26 +101,14 @@ class Chats(ABC):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application."""
-        headers: dict[str, str] = {}
-        try:
-            request = read_request(scope)
-            if not self._origins.allow(request.headers):
-                raise Refused(403, "This origin may not ask here.")
-            headers = self._origins.answer_headers(request.headers)
-            if scope["method"] == "OPTIONS":
-                methods = {"access-control-allow-methods": "GET, POST"}
-                await send_nothing(send, {**headers, **self._origins.preflight_headers(request.headers), **methods})
-            else:
-                await self._route(request, receive, send, headers)
-        except Refused as refused:
-            await send_refusal(send, refused, headers)
+        await self._admission.answer(scope, send, partial(self._route, receive, send))
 
-    async def _route(self, request: Request, receive: Receive, send: Send, headers: dict[str, str]) -> None:
+    async def _route(self, receive: Receive, send: Send, request: Request, headers: Headers) -> None:
         match request.scope["method"], request.segments:
             case "GET", [*_, chat_id, "stream"]:
                 await self._resume(request, chat_id, receive, send, headers)
             case "POST", [*_, chat_id, "stop"]:
-                await self._permit(request, chat_id)
+                await self._admission.permission(request, chat_id)
                 turn = self._turns.get(chat_id)
                 if turn is not None and not turn.is_done.is_set():
                     await turn.stop(self._cancel)
@@ -128,20 +118,8 @@ class Chats(ABC):
             case _:
                 raise Refused(405, "Expected POST, or GET of a stream.", allow="GET, POST, OPTIONS")
 
-    async def _permit(self, request: Request, chat_id: str) -> Permission | None:
-        if self._authorize is None:
-            if not is_local(request.scope, request.headers):
-                raise Refused(403, "Without `authorize`, only this machine is served.")
-            return None
-        permission = Permission(self._authorize, request.scope, chat_id)
-        if not await permission.is_given():
-            raise Refused(404, "There is no such conversation, or you may not see it.")
-        return permission
-
-    async def _resume(
-        self, request: Request, chat_id: str, receive: Receive, send: Send, headers: dict[str, str]
-    ) -> None:
-        permission = await self._permit(request, chat_id)
+    async def _resume(self, request: Request, chat_id: str, receive: Receive, send: Send, headers: Headers) -> None:
+        permission = await self._admission.permission(request, chat_id)
         turn = self._turns.get(chat_id)
         if turn is None or turn.is_done.is_set() or turn.run is None:
             await send_nothing(send, headers)
@@ -150,9 +128,9 @@ class Chats(ABC):
         async with frames:
             await self._send(turn, frames, is_told, permission, receive, send, headers)
 
-    async def _post(self, request: Request, receive: Receive, send: Send, headers: dict[str, str]) -> None:
+    async def _post(self, request: Request, receive: Receive, send: Send, headers: Headers) -> None:
         posted = await self._body(receive)
-        permission = await self._permit(request, posted.chat_id)
+        permission = await self._admission.permission(request, posted.chat_id)
         before = self._turns.get(posted.chat_id)
         if before is not None and not before.is_done.is_set():
             raise Refused(409, "A run of this conversation goes on.")
@@ -229,7 +207,7 @@ class Chats(ABC):
         permission: Permission | None,
         receive: Receive,
         send: Send,
-        headers: dict[str, str],
+        headers: Headers,
     ) -> None:
         """Send what a viewer gets. `frames` are entered."""
         if len(turn.frames) >= MAX_VIEWERS:

@@ -11,7 +11,8 @@ from stepstream.asgi.http import Receive, Scope, Send, answer_lifespan, send_str
 from stepstream.errors import JournalError, RunInterrupted
 from stepstream.journal.following import INTERRUPTED_AFTER
 from stepstream.journal.reading import Journal
-from stepstream.relay.access import Authorize, Origins, Permission, is_local
+from stepstream.relay.access import Authorize, Permission
+from stepstream.relay.admission import Admission, Headers
 from stepstream.relay.feed import COALESCE, RunFeed
 from stepstream.relay.feeds import Feeds
 from stepstream.relay.forms.form import FormKind
@@ -19,19 +20,11 @@ from stepstream.relay.forms.registry import FORMS, form_named
 from stepstream.relay.forms.state_json import state_json
 from stepstream.relay.frames import STREAM_HEADERS, Frames, OpenFrames
 from stepstream.relay.limits import ViewerLimits
-from stepstream.relay.requests import (
-    NO_STEP,
-    NOT_FOUND,
-    Refused,
-    Request,
-    read_request,
-    send_json,
-    send_nothing,
-    send_refusal,
-)
+from stepstream.relay.requests import NO_STEP, NOT_FOUND, Refused, Request, send_json, send_nothing
 from stepstream.relay.run_list import listed, news_of_runs
 from stepstream.relay.run_reader import RunReader, info_of
 from stepstream.relay.serving import RETRY, RETRY_REFUSED, WRITE_TIMEOUT, only, permitted, retry_block
+from stepstream.relay.stopping import Stop, Stopping
 
 Found = TypeVar("Found")
 
@@ -50,14 +43,17 @@ class Relay:
 
     `authorize(scope, run_id)` returns whether whoever sent a request may see a run, or an awaitable of that; it is
     asked when a viewer comes and every minute. Without it only this machine is served. `origins` are those of pages
-    elsewhere that may ask. `coalesce` is for how many seconds deltas of a text may be held back to be merged.
-    `max_viewers` there are at most, `max_per_client` of one run by each client, which `client(scope)` names: by
-    default the address that the request comes from. `random` returns numbers from 0 to 1, to spread what comes back.
+    elsewhere that may ask. `stop(scope, run_id)`, sync or async, stops a run for one who may see it, and returns False
+    where that cannot be: it is called once, however often a run is to be stopped. `coalesce` is for how many seconds
+    deltas of a text may be held back to be merged. `max_viewers` there are at most, `max_per_client` of one run by each
+    client, which `client(scope)` names: by default the address that the request comes from. `random` returns numbers
+    from 0 to 1, to spread what comes back.
 
         GET /                    the runs, as JSON; as an event stream where that is accepted
         GET /{run}               its state as JSON
         GET /{run}/steps/{step}  a step of it, whole, with the message that it writes; or a message
         GET /{run}/events?as=    the run, live, in one of the forms
+        POST /{run}/stop         stop it, where `stop` is given
 
     Raises:
         ValueError: one of `origins` is none.
@@ -69,6 +65,7 @@ class Relay:
         *,
         authorize: Authorize | None = None,
         origins: Iterable[str] = (),
+        stop: Stop | None = None,
         coalesce: float = COALESCE,
         max_viewers: int = MAX_VIEWERS,
         max_per_client: int = MAX_PER_CLIENT,
@@ -78,8 +75,9 @@ class Relay:
         random: Callable[[], float] = random.random,
     ) -> None:
         self._journal = journal
-        self._authorize = authorize
-        self._origins = Origins(origins)
+        methods = "GET" if stop is None else "GET, POST"
+        self._admission = Admission(authorize, origins, methods, NOT_FOUND)
+        self._stopping = None if stop is None else Stopping(journal, stop)
         self._client = client
         self._forms = forms
         self._random = random
@@ -122,56 +120,31 @@ class Relay:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1003})
         else:
-            await self._answer(scope, receive, send)
+            await self._admission.answer(scope, send, partial(self._route, receive, send))
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers: Mapping[str, str] = {}
-        try:
-            request = read_request(scope)
-            if not self._origins.allow(request.headers):
-                raise Refused(403, "This origin may not ask here.")
-            headers = self._origins.answer_headers(request.headers)
-            if scope["method"] == "OPTIONS":
-                await send_nothing(send, {**headers, **self._origins.preflight_headers(request.headers)})
-            else:
-                self._check(request)
-                await self._route(request, receive, send, headers)
-        except Refused as refused:
-            await send_refusal(send, refused, headers)
-
-    def _check(self, request: Request) -> None:
-        if request.scope["method"] != "GET":
-            raise Refused(405, "Expected GET.", allow="GET, OPTIONS")
-        if self._authorize is None and not is_local(request.scope, request.headers):
-            raise Refused(403, "Without `authorize`, this relay serves its own machine only.")
-
-    async def _route(self, request: Request, receive: Receive, send: Send, headers: Mapping[str, str]) -> None:
+    async def _route(self, receive: Receive, send: Send, request: Request, headers: Headers) -> None:
+        is_stop = self._stopping is not None and request.segments[1:] == ["stop"]
+        expected = "POST" if is_stop else "GET"
+        if request.scope["method"] != expected:
+            raise Refused(405, f"Expected {expected}.", allow=f"{expected}, OPTIONS")
+        self._admission.check_local(request)
         match request.segments:
             case []:
                 await self._send_runs(request, receive, send, headers)
             case [run_id]:
-                await self._permission(request, run_id)
+                await self._admission.permission(request, run_id)
                 await send_json(send, await self._state(run_id), headers)
             case [run_id, "steps", step_id]:
-                await self._permission(request, run_id)
+                await self._admission.permission(request, run_id)
                 await send_json(send, await self._step(run_id, step_id), headers)
             case [run_id, "events"]:
                 await self._send_events(request, run_id, receive, send, headers)
+            case [run_id, "stop"] if self._stopping is not None:
+                await self._admission.permission(request, run_id)
+                await self._stopping.stop(request.scope, run_id)
+                await send_nothing(send, headers)
             case _:
                 raise Refused(404, NOT_FOUND)
-
-    async def _permission(self, request: Request, run_id: str) -> Permission | None:
-        """Return the permission to see a run; None where all may.
-
-        Raises:
-            Refused: it is not given.
-        """
-        if self._authorize is None:
-            return None
-        permission = Permission(self._authorize, request.scope, run_id)
-        if not await permission.is_given():
-            raise Refused(404, NOT_FOUND)
-        return permission
 
     async def _state(self, run_id: str) -> bytes:
         return await self._read(run_id, lambda reader: state_json(reader.state(), cursor=str(reader.cursor)))
@@ -196,10 +169,8 @@ class Relay:
             pass  # its text is for the application, not for those who watch
         raise Refused(503, "The run cannot be read now.", retry_after="5")
 
-    async def _send_runs(self, request: Request, receive: Receive, send: Send, headers: Mapping[str, str]) -> None:
-        async def may_see(run_id: str) -> bool:
-            return self._authorize is None or await Permission(self._authorize, request.scope, run_id).is_given()
-
+    async def _send_runs(self, request: Request, receive: Receive, send: Send, headers: Headers) -> None:
+        may_see = partial(self._admission.may_see, request)
         if not request.wants_stream:
             await send_json(send, await listed(self._journal, may_see), headers)
             return
@@ -208,13 +179,11 @@ class Relay:
             sent = {**STREAM_HEADERS, **headers}
             await send_stream(receive, send, news, sent, write_timeout=WRITE_TIMEOUT)
 
-    async def _send_events(
-        self, request: Request, run_id: str, receive: Receive, send: Send, headers: Mapping[str, str]
-    ) -> None:
+    async def _send_events(self, request: Request, run_id: str, receive: Receive, send: Send, headers: Headers) -> None:
         kind = self._forms.get(request.query.get("as", "events"))
         if kind is None:
             raise Refused(400, f"Expected `as` as one of {', '.join(self._forms)}.")
-        permission = await self._permission(request, run_id)
+        permission = await self._admission.permission(request, run_id)
         info = await info_of(self._journal, run_id)
         if kind.only_open and (info is None or info.status in ("ended", "interrupted")):
             await send_nothing(send, headers)
@@ -232,7 +201,7 @@ class Relay:
                 raise Refused(503, "There is no room for another viewer now.", retry_after="5")
 
     async def _send_frames(
-        self, frames: Frames, permission: Permission | None, receive: Receive, send: Send, headers: Mapping[str, str]
+        self, frames: Frames, permission: Permission | None, receive: Receive, send: Send, headers: Headers
     ) -> None:
         async with frames:
             if not frames.has_more:

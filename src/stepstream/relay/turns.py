@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeAlias
 
 import anyio
@@ -10,6 +11,7 @@ from stepstream.fold.changes import RunTransition
 from stepstream.live.processor import Processor
 from stepstream.relay.frames import Frames
 from stepstream.relay.posted import Posted
+from stepstream.relay.stopping import ask_to_stop
 from stepstream.wire.objects import RequiredAction, Run
 
 Answer: TypeAlias = Callable[[Processor, Posted], Awaitable[object]]
@@ -96,9 +98,13 @@ class Turn:
             self.release()
 
     async def stop(self, cancel: Cancel | None) -> None:
-        """End it: ask the server to cancel the run, else read no more of it."""
+        """End it: ask the server to cancel the run, else read no more of it.
+
+        Raises:
+            Refused: the server could not be asked.
+        """
         if cancel is not None and self.run is not None:
-            await cancel(self.run.id)
+            await ask_to_stop(partial(cancel, self.run.id), self.run.id)
             return
         for frames in list(self.frames):
             frames.interrupt("stopped")
