@@ -21,11 +21,20 @@ if TYPE_CHECKING:
 STOP_LIMIT: Final = 1
 """Seconds that connections have to close when the server stops."""
 
+CANCEL_LIMIT: Final = 6.0
+"""Seconds that the application has for requests that are cancelled then: a run is written as interrupted."""
+
 REQUEST_LIMIT: Final = 30.0
 """Seconds within which a connection has to send a whole head of a request."""
 
+BACKLOG: Final = 2_048
+"""How many connections may wait to be accepted."""
+
 KEEP_ALIVE: Final = 5
 """Seconds for which a connection may stay open after an answer."""
+
+
+_log = logging.getLogger("uvicorn.error")
 
 
 @asynccontextmanager
@@ -39,7 +48,7 @@ async def serve_here(application: Application, *, host: str, port: int, name: st
         OSError: it cannot listen there.
     """
     server = _server(application, name)
-    with _listener(host, port) as listener:
+    with _listener(host, port) as listener, _only_errors():
         bound = listener.getsockname()[1]
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server.serve, [listener])
@@ -64,12 +73,18 @@ def _server(application: Application, name: str) -> "uvicorn.Server":
         def capture_signals(self) -> Iterator[None]:
             yield
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            _log.setLevel(logging.CRITICAL)  # whoever is cut off now was given time before
+            await super().shutdown(sockets)
+            with anyio.move_on_after(CANCEL_LIMIT):
+                while self.server_state.tasks:  # noqa: ASYNC110 - uvicorn tells nobody
+                    await anyio.sleep(0.01)
+
         async def on_tick(self, counter: int) -> bool:
             if counter % 10 == 0:
                 self.silent.close_old(self.server_state.connections)
             return await super().on_tick(counter)
 
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)
     options: dict[str, Any] = {"http": "h11", "ws": "none", "lifespan": "off", "log_config": None, "access_log": False}
     limits: dict[str, Any] = {"timeout_keep_alive": KEEP_ALIVE, "timeout_graceful_shutdown": STOP_LIMIT}
     return Server(uvicorn.Config(application, proxy_headers=False, server_header=False, **options, **limits))
@@ -91,6 +106,17 @@ class _Silent:
                 connection.transport.close()
 
 
+@contextlib.contextmanager
+def _only_errors() -> Iterator[None]:
+    """Let uvicorn log errors of the application, and not what clients do wrong."""
+    before = _log.level
+    _log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        _log.setLevel(before)
+
+
 def _listener(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, protocol)
@@ -98,6 +124,7 @@ def _listener(host: str, port: int) -> socket.socket:
         if os.name != "nt":  # a port may be taken again at once; there, it would be shared
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(BACKLOG)  # the server does, too, but a little later: who knows the URL may connect
     except OSError as exc:
         listener.close()
         raise OSError(exc.errno, f"cannot listen on port {port} of {host}: {exc.strerror}") from exc
