@@ -235,7 +235,7 @@ def test_impurities_are_found(source: str, found: list[str]):
 
 def in_a_fresh_process(program: str) -> Any:
     """Run a program in an interpreter of its own and return what it prints, decoded from JSON."""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=60)
     return json.loads(done.stdout)
 
 

@@ -30,7 +30,7 @@ def test_peer_reads_the_same_over_http(name: str, url: str) -> None:
     peer = passes.resolved()
 
     async def read() -> int:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             return peer.check(load, await peer.run(peer.connect_to(url)))
 
     assert anyio.run(read, backend_options={"use_uvloop": getattr(peer, "UVLOOP", False)}) == 49
@@ -43,7 +43,7 @@ def test_passes_over_http_are_timed() -> None:
 
 @pytest.mark.parametrize("singly", [True, False])
 async def test_every_event_is_an_http_chunk(singly: bool) -> None:
-    with serving(LOAD, 40, is_written_singly=singly) as url, anyio.fail_after(20):
+    with serving(LOAD, 40, is_written_singly=singly) as url, anyio.fail_after(60):
         assert bare_read.check(LOAD.make(), await bare_read.run(bare_read.connect_to(url))) == 49
 
 

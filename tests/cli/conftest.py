@@ -69,7 +69,7 @@ def process() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     yield process
     for one in started:
         one.kill()
-        one.communicate(timeout=10)
+        one.communicate(timeout=WITHIN)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from tests.support.conforming_responses import STREAM
 from tests.support.conforming_streams import frames as response_frames
 from tests.support.conforming_streams import put, with_edits
 from tests.support.places import ROOT
+from tests.support.terminals import WITHIN
 
 LEFT_OUT = ("incomplete_details", "max_prompt_tokens", "max_completion_tokens", "truncation_strategy")
 """What the runs of our own streams lack, and may have null."""
@@ -198,7 +199,7 @@ def test_standard_input_is_checked_as_it_comes(process: Callable[..., subprocess
     checking.stdin.write(first)
     line = b"event 1  thread.run.queued  missing_field  (run_ferry): expected model, got nothing\n"
     assert checking.stdout.read(len(line)) == line
-    out, _ = checking.communicate(b"".join(rest), timeout=10)
+    out, _ = checking.communicate(b"".join(rest), timeout=WITHIN)
     assert out.splitlines()[-1] == b"13 events, 2 deviations: missing_field 2"
     assert checking.returncode == 7
 
@@ -211,7 +212,7 @@ def test_peer_that_stays_after_done_is_not_waited_for(
     assert checking.stdout is not None
     checking.stdin.write(b"".join(map(encode_frame, frames)))
     assert checking.stdout.readline() == b"14 events, no deviations\n"  # standard input is still open
-    assert checking.wait(10) == 0
+    assert checking.wait(WITHIN) == 0
 
 
 class Source:
@@ -262,7 +263,7 @@ async def test_silence_after_done_is_waited_for_once(
     checked: Callable[..., Any], frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(checking, "TRAILING_TIME", 0.05)
-    with anyio.fail_after(10):
+    with anyio.fail_after(WITHIN):
         assert await checked(*map(encode_frame, frames), anyio.sleep_forever) == 0
 
 
@@ -273,7 +274,7 @@ async def test_pings_after_done_do_not_keep_the_stream_open(
         await anyio.sleep(0.01)
 
     monkeypatch.setattr(checking, "TRAILING_TIME", 0.05)
-    with anyio.fail_after(10):
+    with anyio.fail_after(WITHIN):
         assert await checked(*map(encode_frame, frames), *[soon, b": ping\n\n"] * 10_000) == 0
 
 

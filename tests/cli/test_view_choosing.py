@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.terminals import RUN, STEP, Pipe, Terminal, grown, opened
+from tests.support.terminals import RUN, STEP, WITHIN, Pipe, Terminal, grown, opened
 
 LINE = re.compile(rb"\d\d:\d\d:\d\d\.\d{3}  run      run_tides")
 NO_RICH = "import sys; sys.modules['rich'] = None; from stepstream.cli import main; sys.exit(main())"
@@ -64,7 +64,7 @@ def test_recording_that_is_replayed_fast_tells_its_own_times(tmp_path: Path, spe
 
 def test_pipe_gets_lines_without_what_draws(process: Callable[..., Any], streams: Path):
     one = process("watch", streams / "tides.sse", program=(sys.executable, "-c", NO_RICH))
-    out, err = one.communicate(timeout=20)
+    out, err = one.communicate(timeout=WITHIN)
     assert (one.returncode, err) == (0, b"")
     assert LINE.match(out)
 
@@ -87,7 +87,7 @@ def test_watching_a_pipe_loads_nothing_that_draws(streams: Path):
         "sys.exit('rich' in sys.modules or 'termios' in sys.modules)"
     )
     command = [sys.executable, "-c", program, streams / "tides.sse"]
-    assert subprocess.run(command, stdout=subprocess.DEVNULL, timeout=20, check=False).returncode == 0
+    assert subprocess.run(command, stdout=subprocess.DEVNULL, timeout=WITHIN, check=False).returncode == 0
 
 
 def test_screen_is_drawn_at_most_15_times_a_second(tmp_path: Path):
@@ -122,7 +122,7 @@ def test_end_of_the_terminal_ends_the_program(tmp_path: Path):
         pipe.send(RUN)
         terminal.until("run_1")
         terminal.hang_up()
-        assert terminal.process.wait(20) != 0
+        assert terminal.process.wait(WITHIN) != 0
 
 
 BROKEN = """

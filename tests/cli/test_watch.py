@@ -70,7 +70,7 @@ def test_call_of_the_same_tool_twice_is_counted(run: Callable[..., Any], tmp_pat
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_output_of_another_encoding_gets_escapes(process: Callable[..., Any], streams: Path, encoding: str):
     one = process("watch", streams / "tides.sse", environment={"PYTHONIOENCODING": encoding})
-    out, err = one.communicate(timeout=20)
+    out, err = one.communicate(timeout=60)
     dot = "·".encode(encoding, "backslashreplace").decode(encoding)
     assert (one.returncode, err) == (0, b"")
     assert f"run_tides  {dot} \\u2192 queued" in out.decode(encoding)

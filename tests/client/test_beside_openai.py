@@ -26,7 +26,7 @@ async def by_openai(server: Server) -> list[JSON]:
     """Return the output of all rounds, as openai's own stream has it at its end."""
     output, given = list[JSON](), {"input": "How deep is it?"}
     http = openai.DefaultAsyncHttpxClient(trust_env=False, verify=False, headers=server.client.headers)
-    async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="any", http_client=http, timeout=30) as client:
+    async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="any", http_client=http, timeout=60) as client:
         while given:
             last: Any = None
             async with client.responses.stream(model="simulated-1", **given) as stream:

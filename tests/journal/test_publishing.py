@@ -26,7 +26,7 @@ from stepstream.live.journal import Checkpoint, Pack
 from stepstream.live.marks import ContinuedRun
 from tests.support import response_streams
 from tests.support.delta_streams import STEP_DELTA, grows, run, sail, step, written
-from tests.support.journal_contract import BLOCKS, DONE, everything, pack, stream, told_of
+from tests.support.journal_contract import BLOCKS, DONE, SOON, everything, pack, stream, told_of
 from tests.support.journals import alike, chunks_of, run_ids
 from tests.support.journals import told_of as told_by
 from tests.support.published_runs import PublishedRun, events_of
@@ -115,7 +115,7 @@ async def test_older_of_two_publishers_is_refused_and_keeps_what_it_folded():
         await publish(chunks_of([BLOCKS[0], *BLOCKS[7:], DONE]), journal)
         with suppress(anyio.BrokenResourceError):  # it may have learned that already
             await send.send(BLOCKS[4])
-        with pytest.raises(JournalConflict) as caught, anyio.fail_after(5):
+        with pytest.raises(JournalConflict) as caught, anyio.fail_after(SOON):
             await handle.outcome()  # though its source never ends
     send.close()
     assert caught.value.outcome is not None
@@ -354,7 +354,7 @@ async def test_event_added_at_any_moment_of_a_processor_that_follows_is_folded_o
                     await quiet()
                     await add()
 
-            with anyio.fail_after(5):
+            with anyio.fail_after(SOON):
                 tasks.start_soon(rest)
                 told = await observed(told_by(journal.follow("run_1")), suspending)
         assert [change.sequence for change in told.changes] == [1, 2, 3, 4, 5, 6, 7, 8, 9]

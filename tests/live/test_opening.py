@@ -205,7 +205,7 @@ def test_hooks_that_enter_and_leave_leave_nothing_behind(caplog: pytest.LogCaptu
         runner.run(processor.__aenter__())
         runner.run(processor.run(played(play())))
         with pytest.raises(RuntimeError, match=LEFT_ELSEWHERE):
-            runner.run(asyncio.wait_for(processor.__aexit__(None, None, None), 5))
+            runner.run(asyncio.wait_for(processor.__aexit__(None, None, None), 60))
         assert asyncio.all_tasks(runner.get_loop()) == set()
         with pytest.raises(RuntimeError, match="closed"):
             runner.run(processor.run(played(play())))
@@ -241,7 +241,7 @@ def test_kept_open_between_hooks_of_a_framework(caplog: pytest.LogCaptureFixture
         for block in (1, 2):
             runner.run(start_hook())
             assert runner.run(processor.run(played(play()))).reason == "done"
-            runner.run(asyncio.wait_for(processor.stop(), 5))
+            runner.run(asyncio.wait_for(processor.stop(), 60))
             assert (kept[-1].done(), asyncio.all_tasks(runner.get_loop()), len(audience)) == (True, set(), 16 * block)
     assert caplog.records == []
 
@@ -292,7 +292,7 @@ def test_stop_hook_that_follows_the_start_hook_at_once_leaves_no_task():
     async def both() -> set[Any]:
         task = asyncio.create_task(processor.keep_open())
         await processor.stop()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 60)
         return asyncio.all_tasks() - {asyncio.current_task()}
 
     assert asyncio.run(both()) == set()

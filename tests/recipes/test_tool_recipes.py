@@ -20,7 +20,7 @@ def anyio_backend() -> str:
 async def printed(recipe: str, scenario: str) -> list[str]:
     """Return the lines that a recipe prints."""
     async with serve(app(scenario=scenario, pace="fast")) as url:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             done = await anyio.run_process(
                 [sys.executable, "-W", "error", str(ROOT / "tests" / "recipes" / recipe)],
                 env={**os.environ, "STEPSTREAM_URL": url},

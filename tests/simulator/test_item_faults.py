@@ -103,7 +103,7 @@ ENDINGS: dict[str, type[StepStreamError] | str] = {
 async def test_stream_ends_as_its_fault_says(base_url: str, fault: str):
     query = f"?scenario=message&fault={fault}"
     async with Processor(max_event_bytes=10**6) as processor:
-        source = connect(f"{base_url}{RESPONSES}{query}", json=BODY, idle_timeout=0.3)
+        source = connect(f"{base_url}{RESPONSES}{query}", json=BODY, idle_timeout=1)
         try:
             told: Outcome | StepStreamError = await processor.run(source)
         except StepStreamError as failure:

@@ -45,7 +45,7 @@ def anyio_backend() -> str:
 
 def openai_client(url: str, key: str = "any", **options: Any) -> AsyncOpenAI:
     http = openai.DefaultAsyncHttpxClient(trust_env=False, verify=False, **options)
-    return AsyncOpenAI(base_url=f"{url}/v1", api_key=key, http_client=http, timeout=30)
+    return AsyncOpenAI(base_url=f"{url}/v1", api_key=key, http_client=http, timeout=60)
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ async def test_openai_client_cancels_a_run_while_it_reads_its_stream(by_openai: 
     told = openai_reader.Told()
     query = {"scenario": "many-deltas", "pace": "500"}
     opened = stream_of(by_openai, "thread_recalled", **query)(event_handler=openai_reader.Reader(told))
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         async with opened as stream:
             async for event in stream:
                 if event.event == "thread.run.step.created":

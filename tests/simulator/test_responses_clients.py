@@ -25,7 +25,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 async def by_openai(base_url: str) -> AsyncIterator[AsyncOpenAI]:
     http = openai.DefaultAsyncHttpxClient(trust_env=False, verify=False)
-    async with AsyncOpenAI(base_url=f"{base_url}/v1", api_key="any", http_client=http, timeout=30) as client:
+    async with AsyncOpenAI(base_url=f"{base_url}/v1", api_key="any", http_client=http, timeout=60) as client:
         yield client
 
 

@@ -33,7 +33,7 @@ from tests.support.tables import each_row
 
 BIG = ("many-deltas", "big-logs")
 SHORT = [name for name in SCENARIOS if name not in BIG]
-WITHIN = 30
+WITHIN = 60
 
 ANOMALIES = {"mcp": ["duplicate_created"]}
 """What scenarios do against the protocol, as the servers do that they are after."""

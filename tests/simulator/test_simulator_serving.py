@@ -18,7 +18,7 @@ from stepstream.simulator.application import app
 from stepstream.simulator.serving import serve
 from tests.support.simulator_runs import RUN_BODY, RUN_BYTES, RUNS, events_of
 
-WITHIN = 10
+WITHIN = 60
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -8,6 +8,7 @@ import pytest
 from stepstream.sources import event_stream, http
 from stepstream.sources.backoff import Backoff
 from stepstream.sources.fast_transport import FastClient
+from tests.support import virtual_time
 from tests.support.connections import direct_connections as direct_connections
 from tests.support.stream_reads import Clock
 
@@ -29,7 +30,16 @@ def anyio_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
         pytest.skip("uvloop is not installed")
     if name.startswith(FAST):
         monkeypatch.setattr(http, "new_client", partial(http.new_client, fast=True))
-    return name.removeprefix(FAST), options
+    name = name.removeprefix(FAST)
+    if "patient" in request.fixturenames and not options.get("use_uvloop"):
+        options = virtual_time.patient(name)
+    return name, options
+
+
+@pytest.fixture
+def patient() -> None:
+    """Limits pass only while nothing comes, so that a busy machine breaks none. On uvloop, whose time is its own, what
+    must come within a limit has half a second. Nothing may wait for a thread."""
 
 
 @pytest.fixture

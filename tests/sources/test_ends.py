@@ -145,11 +145,12 @@ async def cut_off(exchange: Exchange) -> None:
     raise anyio.EndOfStream
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("broken", [cut_off, streaming(BEGUN, ENDED, end=False)], ids=["cut off", "silent"])
 async def test_get_that_breaks_after_the_end_of_its_run_is_not_taken_up_again(broken: Any):
     script = InTurn(broken)
     async with serving(script) as url:
-        assert await how(connect(url, idle_timeout=0.1)) == "ended"
+        assert await how(connect(url, idle_timeout=0.5)) == "ended"
     assert len(script.requests) == 1
 
 

@@ -144,7 +144,7 @@ async def test_event_that_hangs_and_everything_together_have_their_limits():
 async def test_get_is_resumed_after_any_break(clock: Clock, broken: Any):
     script = InTurn(broken, streaming(DONE))
     async with serving(script) as url:
-        found = await items(url, fast=True, idle_timeout=0.05)
+        found = await items(url, fast=True, idle_timeout=0.5)
     assert [item for item in found if not isinstance(item, Reconnected)] == [HELLO, DONE]
     assert (script.ids, clock.pauses) == ([[], ["abc"]], [1])
 

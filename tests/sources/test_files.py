@@ -12,6 +12,7 @@ import pytest
 from stepstream import Processor, TransportError, replay
 from stepstream.sources.files import read_file, read_standard_input
 from tests.support.scripted_server import CREATED, DONE
+from tests.support.stream_reads import WITHIN
 
 
 async def read(path: Path | str, size: int) -> list[bytes]:
@@ -94,7 +95,7 @@ async def test_waiting_for_standard_input_can_be_cancelled(pipe: io.FileIO):
         tasks.cancel_scope.cancel()
     pipe.write(CREATED)
     rest = read_standard_input()
-    with anyio.fail_after(10):
+    with anyio.fail_after(WITHIN):
         assert await anext(rest) == CREATED  # nobody else took it
     await rest.aclose()
 
@@ -128,7 +129,7 @@ async def test_named_pipe_is_read_to_its_end(fifo: Path):
     async def read_all() -> None:
         got.extend([chunk async for chunk in read_file(fifo, chunk_size=3)])
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(WITHIN):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(read_all)
             await anyio.to_thread.run_sync(fifo.write_bytes, b"abcdefg")  # waits in its thread for the reader

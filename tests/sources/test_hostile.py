@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.places import ROOT
 from tests.support.scripted_server import Exchange, answering, serving
+from tests.support.stream_reads import WITHIN
 
 MOST = 23
 """MiB that a hostile server may make a process take, beside what it had."""
@@ -98,7 +99,7 @@ HOSTILE: dict[str, tuple[Any, str, str]] = {
 async def is_ended_well(backend: str, script: Any, error: str, text: str, most: int = MOST) -> None:
     async with serving(script) as url:
         program = [sys.executable, "-m", "tests.support.memory_probe", backend, url]
-        with anyio.fail_after(30):
+        with anyio.fail_after(WITHIN):
             ended = await anyio.run_process(program, cwd=ROOT, stderr=None)
     got = json.loads(ended.stdout)
     assert (got["error"], text in got["text"], "s3cret" in got["text"]) == (error, True, False), got

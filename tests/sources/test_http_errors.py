@@ -174,8 +174,9 @@ async def test_endless_error_body_is_read_to_its_bound(new_client: Any):
     assert MAX_ERROR_BODY < sent < 100 * MAX_ERROR_BODY  # the rest is in buffers
 
 
+@pytest.mark.usefixtures("patient")
 async def test_error_body_that_stalls_is_told_as_far_as_it_came(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(refusals, "ERROR_BODY_TIMEOUT", 0.05)
+    monkeypatch.setattr(refusals, "ERROR_BODY_TIMEOUT", 0.5)
 
     async def script(exchange: Exchange) -> None:
         await exchange.send(b"HTTP/1.1 500 Oh No\r\ncontent-length: 90\r\n\r\nhalf a word")

@@ -23,7 +23,7 @@ from tests.support.scripted_server import (
 )
 from tests.support.stream_reads import WITHIN, Clock, both_clients, items, read, run
 
-pytestmark = pytest.mark.usefixtures("clock")
+pytestmark = pytest.mark.usefixtures("clock", "patient")
 
 
 async def reset(exchange: Exchange) -> None:
@@ -38,9 +38,6 @@ async def half_a_head(exchange: Exchange) -> None:
 async def mute(exchange: Exchange) -> None:
     await exchange.hung_up()
 
-
-LONG_ENOUGH = 0.5
-"""Seconds: on a busy machine too, a request is out and its answer in before a silence counts."""
 
 FAILURES: dict[str, Any] = {
     "closed before the answer": hang_up,
@@ -59,7 +56,7 @@ async def test_post_is_never_sent_twice(clock: Clock, new_client: Any, failure: 
     script = InTurn(failure, streaming(DONE))
     async with serving(script) as url, new_client() as client:
         with pytest.raises(TransportError):
-            await items(url, json={}, client=client, first_byte_timeout=LONG_ENOUGH, idle_timeout=LONG_ENOUGH)
+            await items(url, json={}, client=client, first_byte_timeout=0.5, idle_timeout=0.5)
     assert (len(script.requests), clock.pauses) == (1, [])
 
 

@@ -25,7 +25,7 @@ from tests.support.scripted_server import (
 from tests.support.stream_reads import WITHIN, Clock, both_clients, items
 from tests.support.tables import each_row
 
-pytestmark = pytest.mark.usefixtures("clock")
+pytestmark = pytest.mark.usefixtures("clock", "patient")
 
 HELLO = b"id: abc\ndata: Hello\n\n"
 ENOUGH = answering("204 No Content")
@@ -67,7 +67,7 @@ BREAKS = {
 async def test_get_goes_on_after_any_break_and_the_unfinished_event_is_discarded(new_client: Any, broken: Any):
     script = InTurn(broken, streaming(b"data: We meet again\n\n"), ENOUGH)
     async with serving(script) as url, new_client() as client:
-        read = await items(f"{url}/runs", client=client, idle_timeout=0.05, headers={"api-key": "k"})
+        read = await items(f"{url}/runs", client=client, idle_timeout=0.5, headers={"api-key": "k"})
     assert frames(read) == [("Hello", "abc"), ("We meet again", "abc")]
     assert marks(read) == ["abc"]
     assert script.ids == [[], ["abc"], ["abc"]]
@@ -298,7 +298,7 @@ async def test_get_is_opened_again_whatever_failed():
 
     script = InTurn(mute, lambda exchange: exchange.send(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"), hang_up, streaming(DONE))
     async with serving(script) as url:
-        assert await items(url, attempts=4, first_byte_timeout=0.25) == [DONE]
+        assert await items(url, attempts=4, first_byte_timeout=0.5) == [DONE]
     assert len(script.requests) == 4
 
 

@@ -44,7 +44,7 @@ def agents_client(url: str, key: str = "any", **options: Any) -> AgentsClient:
         _NoToken(),
         authentication_policy=policy,
         use_env_settings=False,
-        read_timeout=30,
+        read_timeout=60,
         retry_backoff_factor=0,
         **options,
     )

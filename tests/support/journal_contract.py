@@ -27,7 +27,7 @@ BLOCKS = [
     written("thread.run.completed", run("completed")),
 ]
 DONE = b"event: done\ndata: [DONE]\n\n"
-SOON = 5.0
+SOON = 60.0
 """Seconds that nothing here takes, unless it hangs."""
 
 

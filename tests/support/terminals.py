@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-WITHIN = 20
+WITHIN = 60
 """Seconds that anything may take. It takes far less; this bounds a failure."""
 
 RUN = (

@@ -13,7 +13,7 @@ from stepstream.workers.dead_letters import DeadLetter, read
 from tests.support.delta_streams import message, run, says, step, written
 from tests.support.valkey import ValkeyProcess, fresh_namespace
 
-SOON = 10.0
+SOON = 60.0
 """Seconds that nothing here takes, unless it hangs."""
 
 DONE = b"event: done\ndata: [DONE]\n\n"

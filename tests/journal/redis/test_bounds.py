@@ -11,7 +11,7 @@ from stepstream import RedisJournal, Relay, publish
 from stepstream.journal.redis.scripts import Layout
 from stepstream.live.journal import Checkpoint, Pack
 from tests.support.delta_streams import greeting, run, says, written
-from tests.support.journal_contract import DONE, everything, stream
+from tests.support.journal_contract import DONE, SOON, everything, stream
 from tests.support.valkey import ValkeyProcess, fresh_namespace, valkey
 
 KIB = 2**10
@@ -101,7 +101,7 @@ async def test_run_of_a_million_deltas_blocks_the_server_for_no_time():
 
 async def seen(relay: Relay, last_event_id: str | None = None) -> list[bytes]:
     """Return what a viewer gets, without what tells when to come again."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(SOON):
         async with relay.frames("run_1", form="changes", last_event_id=last_event_id) as frames:
             data = b"".join([frame async for frame in frames])
     return [one for one in data.split(b"\n\n") if one and not one.startswith(b"retry:")]
