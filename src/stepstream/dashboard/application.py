@@ -1,6 +1,6 @@
 """The dashboard's ASGI application: the page, the runs by a relay, the list of runs, and the door for new ones.
 
-GET /  /page.js  /page.css     the page
+GET /  /page.js  /page.css …   the page
 GET /runs/…                    the relay
 GET /list                      all runs in a few words each, live, or as JSON
 POST /ingest                   a body that is an event stream becomes a run
@@ -123,7 +123,7 @@ class Dashboard:
 
     async def _route(self, request: Request, receive: Receive, send: Send) -> None:
         match request.scope["method"], request.segments:
-            case "GET" | "HEAD", [] | ["page.js"] | ["page.css"]:
+            case "GET" | "HEAD", [] | ["page.js" | "page.css" | "icon.svg"]:
                 await self._send_file(request, send)
             case _, ["runs", *_]:
                 self._access.check(request)
@@ -140,7 +140,7 @@ class Dashboard:
             case "GET" | "HEAD", ["healthz"]:
                 self._access.check_place(request)
                 await self._send_health(send)
-            case _, [] | ["page.js" | "page.css" | "list" | "ingest" | "login" | "logout" | "healthz"]:
+            case _, [] | ["page.js" | "page.css" | "icon.svg" | "list" | "ingest" | "login" | "logout" | "healthz"]:
                 raise Refused(405, "This method is not for this path.")
             case _:
                 raise Refused(404, "There is nothing here.")

@@ -61,7 +61,8 @@ class Channel:
         self._recent: deque[Batch] = deque()
         self._recent_frames = self._recent_bytes = 0
         self._base = cursor  # from where on what was told is kept
-        self._beginning: bytes | None = None  # of who joins now, once it was asked for
+        own = cursor if kind.has_cursor else None
+        self._beginning: bytes | None = encoded_frames(self._telling.beginning, own)  # of who joins now
 
     def __repr__(self) -> str:
         return f"<Channel {self.kind.name}: {len(self.viewers):,} viewers>"
