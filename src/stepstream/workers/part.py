@@ -105,7 +105,7 @@ class PartWork:
         if not is_last:
             share.check()
         before = share.clock()
-        due = [one for one in self.runs if not one.is_lost and (is_last or one.due_at() <= before)]
+        due = [one for one in self.runs if not one.is_lost and (is_last or one.is_due(before))]
         if not due:
             return
         beats = [one.beat("give back" if is_last else "renew") for one in due]

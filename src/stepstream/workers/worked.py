@@ -40,7 +40,7 @@ class WorkedRun:
         """When events came that are not settled yet; None while there are none."""
         self._clock = clock
         self._duration = duration
-        self._said_at = clock()
+        self._said_at = self._looked_at = clock()
 
     def __repr__(self) -> str:
         return f"<WorkedRun {self.claim.token}: {self.verb} at {self.position:,} of {self.newest:,}>"
@@ -56,13 +56,19 @@ class WorkedRun:
         return max(self.newest - self.settled, 0)
 
     def due_at(self) -> float:
-        """Return when something is to be said of it."""
+        """Return when something may have to be said of it."""
         if self.gone.is_set() or self.lease.is_over:
             return -math.inf
-        every = self._duration / 3
-        if self.letters or self.settled > self.position:
-            every = min(every, COMMIT_EVERY)
-        return self._said_at + every
+        return min(self._said_at + self._duration / 3, self._looked_at + COMMIT_EVERY)
+
+    def is_due(self, now: float) -> bool:
+        """Return whether something is to be said of it now. What is settled is looked at once a second only: that takes
+        a look at all that waits."""
+        if self.due_at() > now:
+            return False
+        self._looked_at = now
+        is_renewed = now < self._said_at + self._duration / 3 and not (self.gone.is_set() or self.lease.is_over)
+        return not is_renewed or bool(self.letters) or self.settled > self.position
 
     def beat(self, otherwise: Verb = "renew") -> Beat:
         """Return what is to be said of it now: `otherwise`, where work goes on. What was not said by the end of the
@@ -76,7 +82,7 @@ class WorkedRun:
 
     def note_said(self, beat: Beat, newest: int, until: float) -> None:
         """Note that something was said, and the answer: the lease lasts `until` then."""
-        self._said_at = until - self._duration
+        self._said_at = self._looked_at = until - self._duration
         self.position = max(self.position, beat.position)
         del self.letters[: len(beat.letters)]
         if newest < 0 or beat.verb != "renew":
