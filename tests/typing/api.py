@@ -32,6 +32,7 @@ from stepstream import (
     Outcome,
     Processor,
     Reconnected,
+    RedisJournal,
     RequiredAction,
     ResponsesClient,
     Run,
@@ -52,6 +53,7 @@ from stepstream import (
     ToolResult,
     Unknown,
     Usage,
+    Workers,
     accumulate,
     connect,
     decode_change,
@@ -454,6 +456,19 @@ async def tools_keep_their_type(tools: Toolbox) -> None:
     Toolbox(max_call=3)  # type: ignore[call-arg]
     tools.function("sail")  # type: ignore[call-overload]
     Toolbox(on_error="raise")  # type: ignore[arg-type]
+
+
+async def workers_are_typed(journal: RedisJournal, processor: Processor) -> None:
+    async with Workers(journal, group="bots", lease=15, max_runs=100, max_takeovers=5, name="one") as workers:
+        assert_type(workers, Workers)
+        assert_type(await workers.run(processor), None)
+        assert_type((workers.owned, workers.takeovers, workers.dead_letters), tuple[int, int, int])
+        assert_type((workers.lag.events, workers.lag.seconds), tuple[int, float])
+    Workers(journal)  # type: ignore[call-arg]
+    Workers(journal, group="bots", max_run=1)  # type: ignore[call-arg]
+    assert_type(
+        await processor.redeliver(RunTransition("", 0, None, "", None, "a", "b", False, "", Run(id="r")), "x"), int
+    )
 
 
 def the_core_is_typed(data: bytes) -> None:

@@ -4,10 +4,27 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec import Raw
 from msgspec.structs import replace
 
-from stepstream import MemoryJournal, Processor, RunTransition, StepTransition, Workers, publish
+from stepstream import (
+    MemoryJournal,
+    MessageProgress,
+    Processor,
+    RedisJournal,
+    RunTransition,
+    StepTransition,
+    Workers,
+    publish,
+)
 from stepstream.fold.changes import Change
+from stepstream.journal.claiming import Beat, Claim, Letter
+from stepstream.live.leases import Lease
+from stepstream.workers import worked
+from stepstream.workers.dead_letters import DeadLetter
+from tests.support.delta_streams import says, written
+from tests.support.suspensions import quiet
+from tests.support.tables import each_row
 from tests.support.valkey import ValkeyProcess
 from tests.support.worked_runs import (
     DONE,
@@ -168,18 +185,12 @@ async def test_late_commit_is_refused(server: ValkeyProcess):
         new: list[Any] = []
         while not new:
             new = await part.claim("two", 5, 1, 5)
-        beats = [_beat(old, "renew", 4), _beat(new[0], "renew", 2)]
+        beats = [Beat(old, "renew", 4), Beat(new[0], "renew", 2)]
         assert await part.beat("one", 5, beats[:1]) == [-1]
         assert await part.beat("one", 5, beats[1:]) == [-1]
         assert await part.beat("two", 5, beats[1:]) == [9 - 1]
         assert new[0].token > old.token
     assert (new[0].is_takeover, old.is_takeover, new[0].takeovers) == (True, False, 1)
-
-
-def _beat(claim: Any, verb: Any, position: int) -> Any:
-    from stepstream.journal.claiming import Beat
-
-    return Beat(claim, verb, position)
 
 
 async def test_change_that_fails_for_good_is_a_dead_letter_and_the_run_goes_on(server: ValkeyProcess):
@@ -239,3 +250,138 @@ async def test_dead_letter_that_is_sent_again_reaches_its_subscriber_only(server
     assert note.of("run_1")[5:] == ["run/in_progress"] * 2
     assert replace(note.changes[-1], received_at=None) == replace(note.changes[1], received_at=None)
     assert other.of("run_1") == of_a_run("run_1")
+
+
+async def test_options_of_subscriptions_hold(server: ValkeyProcess):
+    """Lists, runs side by side, and each run in order."""
+    lists: list[list[Change]] = []
+    at_once = most = 0
+
+    async def take(changes: Any) -> None:
+        lists.append(list(changes))
+
+    async def count(change: Change) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await anyio.sleep(0.01)
+        at_once -= 1
+
+    async with journal_on(server) as journal:
+        run_ids = [f"run_{number}" for number in range(6)]
+        await published(journal, *run_ids)
+        processor = with_callback(Noting(count), concurrency=3)
+        processor.add(TRANSITIONS, take, batch=10, max_wait=0.05)
+        async with at_work(journal, processor) as workers:
+            await until(lambda: sum(map(len, lists)) == 30 and not workers.owned)
+    assert 1 < most <= 3
+    assert max(map(len, lists)) > 1
+    by_run = {one: [change.key for some in lists for change in some if change.run_id == one] for one in run_ids}
+    assert by_run == {one: [f"{one}/{key}" for key in of_a_run(one)] for one in run_ids}
+
+
+async def test_no_worker_has_more_than_it_may(server: ValkeyProcess):
+    hold = anyio.Event()
+    first, second = Noting(lambda change: hold.wait()), Noting(lambda change: hold.wait())
+    async with journal_on(server) as journal:
+        await published(journal, *[f"run_{number}" for number in range(5)])
+        async with (
+            at_work(journal, with_callback(first, concurrency=9), max_runs=2) as one,
+            at_work(journal, with_callback(second, concurrency=9), max_runs=2) as other,
+        ):
+            await until(lambda: (one.owned, other.owned) == (2, 2))
+            hold.set()
+            await until(lambda: len(first.keys) + len(second.keys) == 25)
+
+
+async def test_lag_is_what_is_not_settled(server: ValkeyProcess):
+    now = 100.0
+    hold = anyio.Event()
+    note = Noting(lambda change: hold.wait() if change.key == "run_1/run/in_progress" else None)
+    async with journal_on(server) as journal:
+        await published(journal, "run_1")
+        async with at_work(
+            journal, with_callback(note), lease=1.5, clock=lambda: anyio.current_time() + now
+        ) as workers:
+            await until(lambda: workers.lag.seconds > 0)
+            assert workers.lag.events == 8 - 1
+            assert repr(workers) == "<Workers bots: 1 runs owned, 7 events behind, 0 taken over>"
+            hold.set()
+            await until(lambda: not workers.owned)
+            assert workers.lag == (0, 0.0)
+
+
+async def test_letters_that_are_many_are_said_one_after_another(server: ValkeyProcess, monkeypatch: pytest.MonkeyPatch):
+    """And no position is committed before the letters up to it."""
+    monkeypatch.setattr(worked, "MAX_SAID", 1_500)
+
+    def fail(change: Change) -> None:
+        raise ValueError
+
+    async with journal_on(server) as journal:
+        await published(journal, "run_1", words=30)
+        processor = Processor()
+        processor.add((MessageProgress, *TRANSITIONS), Noting(fail))
+        async with at_work(journal, processor) as workers:
+            await until(lambda: workers.dead_letters and not workers.owned)
+        letters = await dead_letters(journal)
+    assert len(letters) == 35
+    assert len({letter.key for letter in letters}) == 35
+
+
+async def test_what_is_kept_of_content_is_in_no_repr():
+    letter = Letter("0-ab", b'{"run_id": "run_1", "secret": "fog"}')
+    claim = Claim(run_id="run_1", token=1, letter=letter)
+    dead = DeadLetter(
+        id="0-ab", run_id="run_1", subscriber="hook", key="k", reason="E", position=1, time=0, change=Raw(b'"fog"')
+    )
+    run = worked.WorkedRun(claim, Lease(1.0, lambda: 0.0), 1.0, lambda: 0.0)
+    assert [repr(one) for one in (letter, claim, dead, run) if "fog" in repr(one)] == []
+
+
+async def test_workers_run_once_at_a_time_and_inside_of_their_block(server: ValkeyProcess):
+    async with journal_on(server) as journal, Processor() as processor:
+        workers = Workers(journal, group="bots")
+        with pytest.raises(RuntimeError, match="expected open Workers"):
+            await workers.run(processor)
+        async with workers, anyio.create_task_group() as tasks:
+            tasks.start_soon(workers.run, processor)
+            await quiet()
+            with pytest.raises(RuntimeError, match="expected Workers that do not run"):
+                await workers.run(processor)
+            tasks.cancel_scope.cancel()
+    with pytest.raises(RuntimeError, match="expected an open journal"):
+        async with Workers(RedisJournal(server.url), group="bots"):
+            pass
+
+
+@each_row(
+    ("options", "message"),
+    [
+        ({"group": ""}, "a group's name of 1 to 200"),
+        ({"group": "g" * 201}, "a group's name of 1 to 200"),
+        ({"group": "g", "lease": 0}, "lease of at least 0.05"),
+        ({"group": "g", "max_runs": 0}, "max_runs of at least 1"),
+        ({"group": "g", "max_takeovers": -1}, "max_takeovers of at least 0"),
+    ],
+)
+def test_wrong_option_is_named(options: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        Workers(RedisJournal("redis://127.0.0.1"), **options)
+
+
+@pytest.mark.slow
+async def test_event_that_is_too_large_holds_up_nothing(server: ValkeyProcess):
+    note, large = Noting(), written("thread.message.delta", says("x" * (17 * 2**20), "msg_run_1"))
+    async with journal_on(server) as journal:
+        async with Processor(journal=journal, max_event_bytes=2**25) as publisher:
+            await publisher.run(blocks_of([*run_events(), large, run_end(), DONE]))
+        await published(journal, "run_2")
+        async with at_work(journal, with_callback(note)) as workers:
+            await until(lambda: workers.dead_letters and not workers.owned)
+        [letter] = await dead_letters(journal)
+    assert (
+        letter.reason
+        == "FrameTooLarge: expected an event of at most 16,777,216 bytes (max_event_bytes), got a longer one"
+    )
+    assert note.of("run_2") == of_a_run("run_2")

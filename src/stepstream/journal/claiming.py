@@ -20,6 +20,9 @@ class Letter(msgspec.Struct, frozen=True):
     text: bytes
     """JSON, an object that names its `run_id`."""
 
+    def __repr__(self) -> str:
+        return f"<Letter {self.id}: {len(self.text):,} bytes>"  # it has content of a run
+
 
 class _Whose(msgspec.Struct):
     run_id: str

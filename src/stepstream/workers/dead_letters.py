@@ -31,6 +31,9 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     change: msgspec.Raw = msgspec.Raw(b"null")
     """As `encode_change` writes it, its object included; null where it is large, or there is none."""
 
+    def __repr__(self) -> str:
+        return f"<DeadLetter {self.id} {self.key or self.run_id}: {self.reason}>"
+
     @property
     def is_whole(self) -> bool:
         """Whether a run was given up."""
@@ -51,10 +54,10 @@ def read(letter: Letter) -> DeadLetter:
 
 
 def letter_of_change(
-    letter_id: str, run_id: str, subscriber: str, change: Change, why: Exception, time: float
+    letter_id: str, run_id: str, subscriber: str, change: Change, why: Exception, time: float, limit: int = MAX_CHANGE
 ) -> Letter:
-    """Return what is kept of a change that a subscriber failed at."""
-    encoded = encode_change(change, snapshot=True)
+    """Return what is kept of a change that a subscriber failed at. One of more than `limit` bytes is left out."""
+    encoded = encode_change(change, snapshot=True) if limit else b""
     return kept(
         DeadLetter(
             id=letter_id,
@@ -64,7 +67,7 @@ def letter_of_change(
             reason=type(why).__name__,
             position=change.sequence,
             time=time,
-            change=msgspec.Raw(encoded if len(encoded) <= MAX_CHANGE else b"null"),
+            change=msgspec.Raw(encoded if 0 < len(encoded) <= limit else b"null"),
         )
     )
 

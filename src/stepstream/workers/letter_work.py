@@ -44,7 +44,7 @@ class LetterWork:
 
     def _bury(self, letter: DeadLetter, why: str) -> None:
         reason = f"{letter.reason.partition(' (')[0]} ({why})"
-        self.run.letters.append(kept(replace(letter, reason=reason, time=time.time())))
+        self.run.add_letter(letter.position, kept(replace(letter, reason=reason, time=time.time())))
         self.run.verb = "bury"
 
     async def _change(self, letter: DeadLetter) -> Change | None:

@@ -81,9 +81,9 @@ class RunWork:
         self._write(reason)
 
     def _write(self, reason: str, *parts: str) -> None:
-        run_id = self.run.claim.run_id
-        letter = letter_of_run(self._claims.letter_id(run_id, *parts), run_id, self.run.settled, reason, time.time())
-        self.run.letters.append(letter)
+        run_id, position = self.run.claim.run_id, self.run.settled
+        letter = letter_of_run(self._claims.letter_id(run_id, *parts), run_id, position, reason, time.time())
+        self.run.add_letter(position + 1, letter)
         self.buried += 1
         _log.warning("gave up a run: %s", reason, extra={"run_id": run_id})
 

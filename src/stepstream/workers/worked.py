@@ -15,6 +15,10 @@ COMMIT_EVERY: Final = 1.0
 that what was done in this time is done again."""
 
 
+MAX_SAID: Final = 2**20
+"""How many bytes of letters are said at once, unless one is larger."""
+
+
 class WorkedRun:
     """A claim in hand, of a run or of a dead letter. It is this worker's until its `lease` ends."""
 
@@ -25,8 +29,10 @@ class WorkedRun:
         self.position = claim.position
         """The newest event up to which all is settled, as far as that was said."""
         self.newest = claim.newest
-        self.letters: list[Letter] = []
-        """What is to be kept as dead letters, and was not said."""
+        self.letters: list[tuple[int, Letter]] = []
+        """What is to be kept as dead letters, and was not said, each with the position that it is about."""
+        self.unsaid = 0
+        """How many bytes these have."""
         self.handle: StreamHandle | None = None
         self.waiting = anyio.CancelScope()
         """Of the wait for what is not settled after the end of the stream."""
@@ -75,16 +81,36 @@ class WorkedRun:
         lease is not said any more."""
         if self.lease.is_over:
             return Beat(self.claim, "give back", self.position)
-        if self.gone.is_set():
-            return Beat(self.claim, self.verb, self.settled, tuple(self.letters))
-        is_run = self.claim.letter is None  # what becomes of a letter is said at its end
-        return Beat(self.claim, otherwise, self.settled, tuple(self.letters) if is_run else ())
+        verb = self.verb if self.gone.is_set() else otherwise
+        if self.claim.letter is not None and not self.gone.is_set():
+            return Beat(self.claim, verb, self.position)  # what becomes of a letter is said at its end
+        letters, left = self._some_letters()
+        if not left:
+            return Beat(self.claim, verb, self.settled, letters)
+        position = max(min(self.settled, min(place for place, _ in left) - 1), self.position)
+        return Beat(self.claim, "renew" if self.gone.is_set() else otherwise, position, letters)
+
+    def _some_letters(self) -> tuple[list[Letter], list[tuple[int, Letter]]]:
+        """Return as many letters as may be said at once, and the rest, up to which nothing is settled."""
+        size, count = 0, 0
+        for _, letter in self.letters:
+            size += len(letter.text)
+            if count and size > MAX_SAID:
+                break
+            count += 1
+        return [letter for _, letter in self.letters[:count]], self.letters[count:]
+
+    def add_letter(self, position: int, letter: Letter) -> None:
+        """Keep a dead letter, which is about a position, until it was said."""
+        self.letters.append((position, letter))
+        self.unsaid += len(letter.text)
 
     def note_said(self, beat: Beat, newest: int, until: float) -> None:
         """Note that something was said, and the answer: the lease lasts `until` then."""
         self._said_at = self._looked_at = until - self._duration
         self.position = max(self.position, beat.position)
         del self.letters[: len(beat.letters)]
+        self.unsaid -= sum(len(letter.text) for letter in beat.letters)
         if newest < 0 or beat.verb != "renew":
             self.is_lost = True
             self.stop()

@@ -21,7 +21,7 @@ from stepstream.journal.claiming import Claim, Claims, SharedJournal
 from stepstream.live.leases import Lease
 from stepstream.live.processor import Processor
 from stepstream.live.statistics import Failure
-from stepstream.workers.dead_letters import letter_of_change
+from stepstream.workers.dead_letters import MAX_CHANGE, letter_of_change
 from stepstream.workers.letter_work import LetterWork
 from stepstream.workers.part import PartWork
 from stepstream.workers.run_work import RunWork
@@ -29,6 +29,9 @@ from stepstream.workers.worked import WorkedRun
 
 GIVE_BACK_WITHIN: Final = 5.0
 """Seconds that giving back takes at most, when a worker stops."""
+
+MAX_UNSAID: Final = 2**24
+"""How many bytes of dead letters wait to be said, before changes are left out of further ones."""
 
 MAX_GROUP: Final = 200
 """How many characters the name of a group has at most."""
@@ -189,8 +192,9 @@ class Workers:
             if run is not None:
                 name = failure.subscription.name
                 identifier = self._claims.letter_id(run.claim.run_id, name, change.key)
-                told = identifier, run.claim.run_id, name, change, failure.exception
-                run.letters.append(letter_of_change(*told, time.time()))
+                limit = MAX_CHANGE if sum(one.unsaid for one in self._runs) < MAX_UNSAID else 0
+                told = identifier, run.claim.run_id, name, change, failure.exception, time.time(), limit
+                run.add_letter(change.sequence, letter_of_change(*told))
                 self.dead_letters += 1
 
     async def _end_leases(self) -> None:
@@ -198,10 +202,11 @@ class Workers:
         while True:
             nearest = min((one.lease.until for one in self._runs if not one.is_lost), default=self.clock() + self.lease)
             await anyio.sleep(min(max(nearest - self.clock(), 0.01), self.lease))
-            for run in self._runs:
-                if run.lease.is_over and not run.is_stopped:
-                    run.stop()
-                    _log.warning("lost the lease of a run", extra={"run_id": run.claim.run_id})
+            lost = [run for run in self._runs if run.lease.is_over and not run.is_stopped]
+            for run in lost:
+                run.stop()
+            if lost:
+                _log.warning("%d leases of %s ended before they were renewed", len(lost), self.group)
 
     async def _give_back(self) -> None:
         """Give back what is left, in limited time: else the leases end by themselves."""

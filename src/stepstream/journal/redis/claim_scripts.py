@@ -59,7 +59,7 @@ if #found < 2 * tonumber(ARGV[4]) then
   redis.call('HSET', groups, group, '1')
   return ''
 end
-return found[#found]
+return found[#found] == ARGV[3] and '(' .. found[#found] or found[#found]
 """
 )
 """Let a group have the runs that are there, some at a time, from an opening time on: from when to go on, "" where it
