@@ -8,6 +8,7 @@ import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from stepstream import RedisJournal
 from stepstream.journal.claiming import Beat, Claim, Letter, Verb
@@ -43,9 +44,9 @@ class Part(NamedTuple):
         await self.journal.append(self.opened, packs)
         assert [one.position async for one in self.journal.runs("run_1")] == [before.position + count]
 
-    def at(self) -> str:
+    def at(self, run_id: str = "run_1") -> str:
         """Return how far the group is, as the server has it."""
-        key = self.journal._layout.keys("run_1").info
+        key = self.journal._layout.keys(run_id).info
         return self.server.ask(b"HGET", key.encode(), b"at:bots").split(b"\r\n")[1].decode()
 
 
@@ -69,32 +70,37 @@ async def test_claim_gives_each_run_once_and_no_more_than_asked_for(server: Valk
     assert tokens == sorted(set(tokens))
 
 
-@each_row(
-    ("verb", "position", "status", "at", "is_due"),
-    [
-        ("renew", 2, "open", "2 ", False),
-        ("give back", 2, "open", "2 ", True),
-        ("let go", 3, "open", "3 ", False),
-        ("let go", 2, "waiting", "2 ", True),  # there is more than was settled
-        ("let go", 3, "waiting", "3 ", False),
-        ("let go", 3, "interrupted", "3 done", False),
-        ("let go", 3, "ended", "3 ", True),  # it ended meanwhile
-        ("finish", 3, "ended", "3 done", False),
-        ("finish", 2, "ended", "2 ", True),
-        ("finish", 3, "open", "3 ", True),  # somebody goes on with it
-        ("bury", 1, "open", "1 dead", False),
-    ],
-)
-async def test_what_becomes_of_a_claim(
-    server: ValkeyProcess, verb: Verb, position: int, status: Any, at: str, is_due: bool
-):
+BECOMES: list[tuple[Verb, int, Any, str, bool]] = [
+    ("renew", 2, "open", "2 ", False),
+    ("give back", 2, "open", "2 ", True),
+    ("let go", 3, "open", "3 ", False),
+    ("let go", 2, "waiting", "2 ", True),  # there is more than was settled
+    ("let go", 3, "waiting", "3 ", False),
+    ("let go", 3, "interrupted", "3 done", False),
+    ("let go", 3, "ended", "3 ", True),  # it ended meanwhile
+    ("finish", 3, "ended", "3 done", False),
+    ("finish", 2, "ended", "2 ", True),
+    ("finish", 3, "open", "3 ", True),  # somebody goes on with it
+    ("bury", 1, "open", "1 dead", False),
+]
+
+
+async def test_what_becomes_of_a_claim(server: ValkeyProcess):
+    """A row a run: what is said of it, the position, the status it has, how far the group is, and if it is due."""
     async with part_on(server) as one:
-        if status != "open":
-            await one.journal.append(one.opened, status=status)
-        [claim] = await one.claim()
-        assert await one.say(claim, verb, position) == 3
-        assert one.at() == at
-        assert bool(await one.claim("two")) == is_due
+        for number, (_, _, status, _, _) in enumerate(BECOMES):
+            opened = await one.journal.open(f"row_{number}", writer="a")
+            packs = [Pack(opened.fence, 1 + n, 1, run_events()[1]) for n in range(3)]
+            await one.journal.append(opened, packs, status=status)
+            assert [info.position async for info in one.journal.runs(f"row_{number}")] == [3]  # it is there
+        claims = {claim.run_id: claim for claim in await one.claim(count=99)}
+        told = []
+        for number, (verb, position, *_) in enumerate(BECOMES):
+            assert await one.say(claims[f"row_{number}"], verb, position) == 3
+            told.append(one.at(f"row_{number}"))
+        due = {claim.run_id for claim in await one.claim("two", count=99)}
+    assert told == [row[3] for row in BECOMES]
+    assert [f"row_{number}" in due for number in range(len(BECOMES))] == [row[4] for row in BECOMES]
 
 
 @each_row(("verb", "is_due"), [("let go", True), ("finish", True), ("bury", False)])
@@ -113,17 +119,17 @@ async def test_what_was_put_away_is_due_again_when_it_gets_more(server: ValkeyPr
             assert [claim.position for claim in found] == [3] * is_due
 
 
-@each_row(
-    ("change", "worker"),
-    [({"token": 1}, "one"), ({}, "two"), ({"run_id": "other"}, "one"), ({"letter": Letter("0-x", b"{}")}, "one")],
-)
-async def test_only_who_has_a_run_may_speak_for_it(server: ValkeyProcess, change: dict[str, Any], worker: str):
-    from msgspec.structs import replace
-
+async def test_only_who_has_a_run_may_speak_for_it(server: ValkeyProcess):
     async with part_on(server) as one:
         [claim] = await one.claim()
         letter = letter_of_run("0-ab", "run_1", 0, "reason", 0.0)
-        assert await one.say(replace(claim, **change), "finish", 3, letter, worker=worker) == -1
+        for other, worker in (
+            (replace(claim, token=1), "one"),
+            (claim, "two"),
+            (replace(claim, run_id="other"), "one"),
+            (replace(claim, letter=letter), "one"),
+        ):
+            assert await one.say(other, "finish", 3, letter, worker=worker) == -1
         assert await one.part.letters() == []
         assert await one.say(claim, "renew", 1) == 3
         assert one.at() == "1 "
@@ -212,12 +218,12 @@ async def test_dead_letters_have_a_bound_and_further_ones_are_counted(server: Va
         assert server.ask(b"HGET", key.replace(b"dead", b"own"), b"unkept") == b"$1\r\n1\r\n"
 
 
-@each_row("letter_id", ["", "x", "7-ab", "-ab", "0-", "0-ab", "²-ab"])
-async def test_letter_that_is_not_there_is_neither_dropped_nor_sent(server: ValkeyProcess, letter_id: str):
+async def test_letter_that_is_not_there_is_neither_dropped_nor_sent(server: ValkeyProcess):
     async with journal_on(server) as journal:
         claims = journal.claims("bots")
-        assert not await claims.drop(letter_id)
-        assert await claims.resend(letter_id, "run_1", is_whole=False) is False
+        for letter_id in ("", "x", "7-ab", "-ab", "0-", "0-ab", "²-ab"):
+            assert not await claims.drop(letter_id)
+            assert await claims.resend(letter_id, "run_1", is_whole=False) is False
 
 
 # Any schedule

@@ -19,6 +19,7 @@ from stepstream import (
 )
 from stepstream.fold.changes import Change
 from stepstream.journal.claiming import Beat, Claim, Letter
+from stepstream.journal.redis.claims import ClaimsPart
 from stepstream.live.leases import Lease
 from stepstream.workers import worked
 from stepstream.workers.dead_letters import DeadLetter
@@ -135,6 +136,26 @@ async def test_runs_are_given_back_at_once_when_a_worker_stops(server: ValkeyPro
             assert workers.takeovers == 0
     assert other.of("run_1") == of_a_run("run_1")[3:]
     assert note.keys == []
+
+
+async def test_no_call_begins_once_a_run_is_given_back(server: ValkeyProcess, monkeypatch: pytest.MonkeyPatch):
+    note, beats, beat = Noting(lambda change: anyio.sleep(0.001)), list[tuple[bool, int]](), ClaimsPart.beat
+    async with journal_on(server) as journal:
+        await published(journal, "run_1", words=400)
+        processor = Processor()
+        processor.add(MessageProgress, note)
+        async with at_work(journal, processor) as workers:
+
+            async def slow_beat(part: Any, name: str, lease: float, said: Any) -> Any:
+                if said[0].verb == "give back":
+                    beats.append((all(one.lease.is_over for one in workers._runs), len(note.keys)))
+                    await anyio.sleep(0.05)
+                return await beat(part, name, lease, said)
+
+            monkeypatch.setattr(ClaimsPart, "beat", slow_beat)
+            await until(lambda: len(note.keys) > 3)
+    [(is_over, called)] = beats
+    assert (is_over, len(note.keys) - called) == (True, 0)
 
 
 async def test_waiting_run_is_let_go_and_goes_on_elsewhere(server: ValkeyProcess):

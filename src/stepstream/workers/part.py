@@ -109,6 +109,9 @@ class PartWork:
         if not due:
             return
         beats = [one.beat("give back" if is_last else "renew") for one in due]
+        if is_last:
+            for run in due:
+                run.stop()  # before another may have it
         answers = await self._part.beat(share.name, share.lease, beats)
         for run, beat, newest in zip(due, beats, answers, strict=True):
             run.note_said(beat, newest, before + share.lease)

@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, cast
 from uuid import uuid4
@@ -55,7 +56,7 @@ class Workers:
     while it lives; a worker has at most `max_runs` at a time. A run that was taken over more than `max_takeovers` times
     from workers that died or hung, without any progress, goes to the dead letters. `name` is what the server calls this
     worker: it must be nobody else's. An open run whose publisher gave no sign for `interrupted_after` seconds is
-    interrupted. `clock` is monotonic: leases go by it.
+    interrupted. Leases go by `clock`, which is monotonic: by default one that goes on while the host sleeps.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Workers:
         max_takeovers: int = 5,
         name: str | None = None,
         interrupted_after: float = 30,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         if not hasattr(journal, "claims"):
             raise TypeError(f"expected a RedisJournal, which processes can share, got {type(journal).__name__}")
@@ -81,7 +82,7 @@ class Workers:
         self.max_runs, self.max_takeovers = max_runs, max_takeovers
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         self.interrupted_after = interrupted_after
-        self.clock = clock
+        self.clock = clock or _counting_sleep()
         self.reserved = 0
         self.takeovers = 0
         """How many runs it took over from others that were silent."""
@@ -218,6 +219,12 @@ class Workers:
                     _log.warning("the runs of a worker that stops could not be given back")
         for run in self._runs:
             run.stop()
+
+
+def _counting_sleep() -> Callable[[], float]:
+    """Return a monotonic clock that goes on while the host sleeps: leases do so, on the server."""
+    number = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic if number is None else partial(time.clock_gettime, number)
 
 
 def _closed_subscribers(processor: Processor) -> int:
