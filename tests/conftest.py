@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("usual", max_examples=40)
-settings.register_profile("thorough", max_examples=400)  # asked for by .ci/run
+settings.register_profile("usual", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=400)  # asked for by .ci/run
 settings.load_profile("usual")
 
 # Every worker, and every process that a test starts, would compile all modules anew. What it keeps git ignores.
