@@ -20,6 +20,12 @@ from tests.support.suspensions import quiet
 from tests.support.virtual_time import anyio_backend as anyio_backend
 
 
+@pytest.fixture(autouse=True)
+def _small_heap() -> None:
+    """A collection of garbage walks what the test made, and not all that other tests left."""
+    gc.freeze()
+
+
 class Channel:
     """The context of a stream, which nothing else holds."""
 

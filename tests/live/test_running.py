@@ -849,8 +849,10 @@ async def test_many_streams_may_wait_for_one_subscriber():
         await quiet()
         assert subscription.offered < BUFFER + streams  # beyond the bound each publishes one event, and then waits
         gate.set()
-    statuses = [[change.status for change in audience if change.run_id == f"run_{number}"] for number in range(streams)]
-    assert statuses == [["queued", "in_progress", "completed"]] * streams
+    statuses: dict[str, list[str]] = {f"run_{number}": [] for number in range(streams)}
+    for change in audience:
+        statuses[change.run_id].append(change.status)
+    assert [*statuses.values()] == [["queued", "in_progress", "completed"]] * streams
 
 
 async def test_source_that_never_waits_lets_others_run():

@@ -164,7 +164,7 @@ async def newest_run(client: httpx.AsyncClient) -> str:
 async def check(client: httpx.AsyncClient, scenario: str, fault: str) -> None:
     """Play a scenario with a fault and check that it ends as declared, and what the server says of it."""
     declared = DECLARED[fault]
-    patience = 0.1 if declared is IdleTimeout else 5
+    patience = 0.2 if declared is IdleTimeout else WITHIN
     got = await ended(folded(client, f"?scenario={scenario}&fault={fault}", idle_timeout=patience))
     if isinstance(declared, Done):
         assert isinstance(got, Folded), got

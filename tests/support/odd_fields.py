@@ -66,8 +66,11 @@ ROOTS: Final[dict[str, tuple[type[WireObject], str]]] = {
     "step": (RunStep, "thread.run.step.created"),
     "message": (Message, "thread.message.created"),
 }
-EXTENTS: Final = [("step", 1), ("message", 1), ("run", 7), pytest.param("run", 1, marks=pytest.mark.slow)]
-"""Arguments of `oddities`, for what is done to all. A run has many: by default every field and every value, in turn."""
+EXTENTS: Final = [
+    *[(root, 11) for root in ("run", "step", "message")],
+    *[pytest.param(root, 1, marks=pytest.mark.slow) for root in ("run", "step", "message")],
+]
+"""Arguments of `oddities`, for what is done to all: by default every field and every value, in turn."""
 STATUSES: Final = {"run": "queued", "step": "in_progress", "message": "in_progress"}
 
 
