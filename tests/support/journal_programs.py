@@ -72,10 +72,11 @@ async def publish(
     runs: Sequence[str],
     steps: int,
     pace: float = 0.004,
+    most: int = 20,
     ends: bool = True,
     seed: int = 0,
 ) -> None:
-    """Write runs from where they are to their ends, or, without `ends`, stay in the middle."""
+    """Write runs from where they are to their ends, `most` events at once; or, without `ends`, stay in the middle."""
     async with entered(url, namespace) as journal, anyio.create_task_group() as tasks:
 
         async def write(run_id: str) -> None:
@@ -83,7 +84,7 @@ async def publish(
             try:
                 opened = await journal.open(run_id, writer=name)
                 log.note("opened", run=run_id, fence=opened.fence, position=opened.position)
-                await _write(log, journal, opened, events, pace, ends, chance)
+                await _write(log, journal, opened, events, pace, most, ends, chance)
             except JournalConflict:
                 log.note("conflict", run=run_id)
 
@@ -92,11 +93,18 @@ async def publish(
 
 
 async def _write(
-    log: Log, journal: RedisJournal, opened: Opened, events: list[bytes], pace: float, ends: bool, chance: Random
+    log: Log,
+    journal: RedisJournal,
+    opened: Opened,
+    events: list[bytes],
+    pace: float,
+    most: int,
+    ends: bool,
+    chance: Random,
 ) -> None:
     position, last = opened.position, len(events) if ends else len(events) // 2
     while position < last:
-        count = min(chance.randint(1, 20), last - position)
+        count = min(chance.randint(1, most), last - position)
         pack = Pack(opened.fence, position + 1, count, b"".join(events[position : position + count]))
         position = pack.last
         await journal.append(opened, [pack])
