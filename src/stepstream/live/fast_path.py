@@ -39,6 +39,7 @@ _LONGEST_HEAD: Final = 128
 """How far the name of an event is looked for in a block."""
 
 _CR: Final = ord("\r")
+_LF: Final = ord("\n")
 
 _decode_text: Final = msgspec.json.Decoder(str).decode
 
@@ -166,7 +167,7 @@ class FastPath:
                 template = last.next
                 builder = template.builder
                 if template.version != builder.version or not block.startswith(template.prefix, at):
-                    if block.startswith(b":") and b"\n" not in block:  # a comment, as servers send to keep alive
+                    if block.startswith(b":") and _LF not in block:  # a comment, as servers send to keep alive
                         place, before = place + 1, before - 1
                         continue
                     template = self._find(block, at, last)
@@ -232,7 +233,7 @@ class FastPath:
         """Fold a block that matches no template. Return whether a queue is full now."""
         frame = self._scanner.usual_frame(block)
         if frame is None:
-            if not block or (block.startswith(b":") and b"\n" not in block):
+            if not block or (block.startswith(b":") and _LF not in block):
                 return False  # a comment, which servers may send between any two events
             ordered = in_order(block)
             self._sets_ids = self._sets_ids or ordered.startswith(ID)

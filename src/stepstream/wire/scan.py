@@ -107,7 +107,7 @@ class Scanner:
         """Return the frame of a block of two lines, the name of a known event and data; None of any other block."""
         name, _, data = block.partition(DATA)
         event = _EVENTS.get(name)
-        if event is None or not data or b"\n" in data:
+        if event is None or not data or _LF in data:
             return None
         event_id = self.last_event_id if self.id_block else self._decoder.last_event_id
         return Frame(event, data if data.isascii() else valid(data), event_id)
@@ -121,7 +121,7 @@ class Scanner:
         name, between, data = block[at:].partition(DATA)
         if not between and name.startswith(_UNNAMED):
             name, between, data = OPENING, DATA, name[len(_UNNAMED) :]
-        if not between or not name.startswith(OPENING) or b"\n" in name or b"\n" in data:
+        if not between or not name.startswith(OPENING) or _LF in name or _LF in data:
             found = self._decoded_after_id(block + _BLANK)
             return found[0] if found else None
         if at:
@@ -174,11 +174,12 @@ def in_order(block: bytes) -> bytes:
     the data. Two lines of a kind, or none with data, cannot be put in order.
     """
     at = block.find(b"\n") + 1 if block.startswith(ID) else 0
-    if (
-        block.count(b"\n", at) == 1
-        if block.startswith(OPENING, at)
-        else block.startswith(_UNNAMED) and b"\n" not in block
-    ):
+    if block.startswith(OPENING, at):
+        end = block.find(b"\n", at)
+        is_in_order = end >= 0 and block.find(b"\n", end + 1) < 0
+    else:
+        is_in_order = block.startswith(_UNNAMED) and _LF not in block
+    if is_in_order:
         return block
     cut = block.find(b"\n") + 1
     if block.startswith(ID, cut) and block.startswith(OPENING):  # the most usual of other orders, without looking on
