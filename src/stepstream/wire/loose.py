@@ -129,7 +129,11 @@ class _SecondLook:
             return self._unknown(kinds, raw, path)
         found = {}
         for name, sent in raw.items():
-            if name in kinds and (value := self._value(kinds[name], sent, path, name)) is not UNSET:
+            kind = kinds.get(name)
+            if kind is None:
+                continue
+            value = sent if type(sent) in kind.plain else self._value(kind, sent, path, name)
+            if value is not UNSET:
                 found[name] = value
         for name in required:
             if name not in found:

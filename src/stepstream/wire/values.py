@@ -41,6 +41,8 @@ class Kind(NamedTuple):
     entry: "Kind | None" = None
     """What belongs in a list."""
     is_nullable: bool = False
+    plain: frozenset[type] = frozenset()
+    """The types of which every value fits, and is kept as it is."""
 
     def fitted(self, value: Any) -> Any:
         """Return a value as it is where it fits, what it means where that is plain, else UNSET."""
@@ -54,7 +56,9 @@ def kind_of(annotation: Any) -> Kind:
     options = set(get_args(annotation)) if get_origin(annotation) in (Union, UnionType) else {annotation}
     is_nullable = NoneType in options
     options -= {NoneType, UnsetType}
-    return (_LEAVES.get(frozenset(options)) or _structured(*options))._replace(is_nullable=is_nullable)
+    kind = _LEAVES.get(frozenset(options)) or _structured(*options)
+    plain = frozenset() if kind.read or kind.struct or kind.entry else kind.types
+    return kind._replace(is_nullable=is_nullable, plain=plain)
 
 
 def _structured(option: Any) -> Kind:
