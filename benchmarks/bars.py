@@ -59,6 +59,11 @@ BARS: Final = (
         Bar(f"Responses, {kind}: openai-python's time ÷ ours", "responses", _response(kind), AT_LEAST, 100)
         for kind in ("text", "call")
     ),
+    *(
+        Bar(f"Responses, {kind} in 64 KiB: our time ÷ bare decode's", "responses_chunking", figure, AT_MOST, 2.5)
+        for kind in ("text", "call")
+        for figure in (f"{kind}: 64 KiB ÷ bare decode",)
+    ),
     Bar("Responses, loopback, openai-python's", "responses_http", "openai-python ÷ stepstream", AT_LEAST, 40),
     Bar("throughput of 1,000 streams ÷ 1", "concurrent", "1,000 at a time ÷ 1", AT_LEAST, 0.8),
     Bar("p99 bytes to callback, ours ÷ openai-python's", "latency", "stepstream ÷ openai-python, p99", AT_MOST, 0.5),

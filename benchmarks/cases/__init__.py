@@ -37,6 +37,7 @@ CASES: Final[dict[str, Case]] = {
         delivery.CASE,
         http.CASE,
         responses.IN_MEMORY,
+        responses.CHUNKING,
         responses.HTTP,
         latency.CASE,
         concurrent.CASE,

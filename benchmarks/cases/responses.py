@@ -34,6 +34,27 @@ IN_MEMORY: Final = Case(
     ),
 )
 
+_SIZES: Final = {"one event a chunk": None, "4 KiB": 4_096, "64 KiB": 65_536}
+
+CHUNKING: Final = Case(
+    name="responses_chunking",
+    question="What does an event of the Responses API cost beside the bare decode of its payload?",
+    about="10,000 tokens of one message, of one function call; chunks of several sizes",
+    rows=tuple(
+        Row(f"{kind}, {label}", Passes(peer, Load(load.workload, load.size, size)), shares=kind)
+        for kind, load in (("text", _TEXT), ("call", _CALL))
+        for label, peer, size in (
+            *((label, "ours_responses", size) for label, size in _SIZES.items()),
+            ("bare decode", "bare_responses", 4_096),
+        )
+    ),
+    figures=tuple(
+        ratio(f"{kind}: {label} ÷ bare decode", f"{kind}, {label}", f"{kind}, bare decode")
+        for kind in ("text", "call")
+        for label in _SIZES
+    ),
+)
+
 _OVER_HTTP: Final = _PEERS | {"stepstream, fast": "ours_responses_fast", "bare read": "bare_read"}
 
 

@@ -119,6 +119,15 @@ async def test_peer_reads_what_the_response_says(name: str, workload: str) -> No
     assert await read(reader_of(name), load) == len(load.events)
 
 
+@pytest.mark.parametrize("workload", RESPONSES)
+async def test_floor_of_responses_decodes_every_delta(workload: str) -> None:
+    load = RESPONSES[workload].make()
+    assert await read(peer_of("bare_responses"), load) == load.deltas
+    for spoil in (without_a_delta, with_other_text):
+        with pytest.raises((AssertionError, msgspec.DecodeError)):
+            print(await read(peer_of("bare_responses"), spoil(load)))  # noqa: T201 - shown where nothing was raised
+
+
 def with_other_text(load: Workload) -> Workload:
     """Return a response with other text in one delta, and the promise as it was."""
     changed = list(load.blocks)
