@@ -45,6 +45,7 @@ async def statuses(application: Any, paths: Any = READ, **given: Any) -> set[int
         {"client": ("::ffff:192.0.2.7", 5000)},
         {"client": None},
         {"host": "rebound.example"},
+        {"host": "rebound.example@localhost"},
         {"host": "rebound.example:8700"},
         {"host": "localhost.example"},
         {"host": "127.0.0.1.example"},

@@ -17,7 +17,7 @@ from tests.support.delta_streams import message, run, says, step, written
 from tests.support.journals import chunks_of, packs
 from tests.support.places import STREAMS
 from tests.support.relay_requests import asked
-from tests.support.response_streams import encoded, whole, writing
+from tests.support.response_streams import calling, encoded, lifecycle, whole, writing
 from tests.support.uploads import sending, sent
 
 SHORT = [
@@ -134,6 +134,21 @@ async def test_body_of_a_run_that_waited_in_between_is_skipped_as_far_as_it_is_t
         assert (again.status, again.json["position"], again.json["skipped"]) == (200, 6, there)
         assert await kept(journal) == b"".join(ROUNDS)
         assert await status_of(journal) == "ended"
+
+
+async def test_body_of_a_dialect_goes_on_with_the_run_that_it_answers():
+    journal = MemoryJournal()
+    dashboard = Dashboard(journal)
+    first = await sent(dashboard, [encoded(whole(calling("{}")))])
+    answers = [lifecycle("created", id="resp_2"), *writing("Nine."), lifecycle("completed", id="resp_2")]
+    second = await sent(dashboard, [encoded(answers)], "/ingest?run=resp_1")
+    again = await sent(dashboard, [encoded(answers)], f"/ingest?run=resp_1&after={first.json['position']}")
+    assert first.json["status"] == "requires_action"
+    assert (second.status, second.json["run_ids"], second.json["status"]) == (200, ["resp_1"], "completed")
+    assert second.json["position"] > first.json["position"]
+    assert (again.status, again.json["position"]) == (200, second.json["position"])
+    assert again.json["skipped"] == second.json["position"] - first.json["position"]
+    assert await status_of(journal, "resp_1") == "ended"
 
 
 @pytest.mark.parametrize("count", range(1, 6))
@@ -259,6 +274,15 @@ async def test_broken_body_is_refused_and_the_answer_says_what_was_kept(
     assert (answer.status, answer.code, len(answer.json["run_ids"])) == (status, code, kept_runs)
     assert answer.json["error"]["message"]
     assert {info.status async for info in journal.runs()} <= {"interrupted"}
+
+
+async def test_body_that_is_too_large_is_cut_and_its_rest_can_be_sent():
+    journal = MemoryJournal()
+    size = sum(map(len, SHORT[:3]))
+    cut = await sent(Dashboard(journal, max_body=size), SHORT)
+    rest = await sent(Dashboard(journal), SHORT[3:], f"/ingest?run=run_1&after={cut.json['position']}")
+    assert (cut.status, cut.code, cut.json["position"]) == (413, "body_too_large", 3)
+    assert (rest.status, rest.json["position"]) == (200, 6)
 
 
 async def test_stream_that_carries_an_error_is_kept_and_said():

@@ -28,8 +28,9 @@ from stepstream.asgi.http import (
     send_stream,
 )
 from stepstream.dashboard.access import Access
+from stepstream.dashboard.body import IDLE_TIMEOUT, MAX_BODY, ClientLeft
 from stepstream.dashboard.files import page_files
-from stepstream.dashboard.ingest import IDLE_TIMEOUT, MAX_INGESTS, ClientLeft, Ingests
+from stepstream.dashboard.ingest import MAX_INGESTS, Ingests
 from stepstream.dashboard.list_stream import news_of_list
 from stepstream.dashboard.login import given_token
 from stepstream.dashboard.run_list import RunList
@@ -54,6 +55,9 @@ SAFE: Final[Mapping[str, str]] = {
 MAX_LISTS: Final = 100
 """How many of the list's viewers each client may be."""
 
+CATCH_UP_LIMIT: Final = 2.0
+"""Seconds for which the list waits for what is said of its runs."""
+
 HEALTH_LIMIT: Final = 2.0
 """Seconds that the journal has to answer until it counts as unreachable."""
 
@@ -65,8 +69,8 @@ class Dashboard:
     """Show the runs of `journal` in a browser, and take new ones: an ASGI application, to be mounted or served alone.
 
     Without `token` only this machine is served. With one (at least 16 characters) programs send it as a bearer, and the
-    page asks for it. `max_ingests` bodies are read at a time; one that brings nothing for `idle_timeout` seconds is
-    given up. `clock` returns Unix seconds.
+    page asks for it. `max_ingests` bodies are read at a time, each of at most `max_body` bytes; one that brings nothing
+    for `idle_timeout` seconds is given up. `clock` returns Unix seconds.
 
     Raises:
         ValueError: the token is too short to be one.
@@ -79,6 +83,7 @@ class Dashboard:
         *,
         max_ingests: int = MAX_INGESTS,
         idle_timeout: float = IDLE_TIMEOUT,
+        max_body: int = MAX_BODY,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._journal = journal
@@ -86,7 +91,7 @@ class Dashboard:
         self._relay = Relay(journal, authorize=None if token is None else self._access.may_see)
         self._list = RunList(journal)
         self._list_viewers = ViewerLimits(MAX_VIEWERS, MAX_LISTS)
-        self._ingests = Ingests(journal, most=max_ingests, idle_timeout=idle_timeout)
+        self._ingests = Ingests(journal, most=max_ingests, idle_timeout=idle_timeout, max_body=max_body)
         self._files = page_files()
         self._is_draining = False
 
@@ -166,7 +171,8 @@ class Dashboard:
     async def _send_list(self, request: Request, receive: Receive, send: Send) -> None:
         if not request.wants_stream:
             try:
-                await self._list.look()
+                with anyio.move_on_after(CATCH_UP_LIMIT):
+                    await self._list.catch_up()
             except JournalError:
                 raise Refused(503, "The journal cannot be read now.", retry_after="5") from None
             await send_json(send, self._list.whole(), {})

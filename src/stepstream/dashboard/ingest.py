@@ -1,11 +1,12 @@
 """`POST /ingest`: a body that is an event stream becomes a run, chunk by chunk, as fast as its journal takes it."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import anyio
 
 from stepstream.asgi.http import Receive
+from stepstream.dashboard.body import IDLE_TIMEOUT, MAX_BODY, Body, BodyTooLarge, ClientLeft
 from stepstream.dashboard.positions import MAX_ID, MAX_RUNS, BodyJournal
 from stepstream.errors import (
     FrameTooLarge,
@@ -31,23 +32,16 @@ from stepstream.relay.run_reader import info_of
 MAX_INGESTS: Final = 256
 """How many bodies are read at a time."""
 
-IDLE_TIMEOUT: Final = 300.0
-"""Seconds for which a body may bring nothing."""
-
-MAX_IGNORED: Final = 2**20
-"""How many bytes of a body are read and thrown away after its end, or where it is refused."""
-
-IGNORE_FOR: Final = 2.0
-"""For how many seconds."""
-
 CHECK_WITHIN: Final = 5.0
 """Seconds that a journal has to say whether there is room."""
 
 BOUNDS: Final[Mapping[str, Any]] = {"retain": 4, "max_open_runs": MAX_RUNS, "max_run_bytes": 64 * 2**20}
 """What is known of the runs of one body while it is read."""
 
+
 ANSWERS: Final[Sequence[tuple[type[Exception], int, str]]] = (
     (FrameTooLarge, 413, "event_too_large"),
+    (BodyTooLarge, 413, "body_too_large"),
     (IdleTimeout, 408, "idle"),
     (StreamTruncated, 422, "truncated"),
     (StreamStopped, 503, "shutting_down"),
@@ -61,76 +55,23 @@ ANSWERS: Final[Sequence[tuple[type[Exception], int, str]]] = (
 """The status of the answer, and its code, for what ends a body early. The first class that an error is of counts."""
 
 
-class ClientLeft(StreamTruncated):
-    """The client closed its connection before the end of its body."""
-
-
-class Body:
-    """The bytes of a request, as they come."""
-
-    def __init__(self, receive: Receive, idle_timeout: float) -> None:
-        self.size = 0
-        self.is_whole = False
-        """Whether all of it has come."""
-        self._receive = receive
-        self._idle_timeout = idle_timeout
-        self._waiting: anyio.CancelScope | None = None
-        self._is_stopped = False
-
-    async def chunks(self) -> AsyncGenerator[bytes]:
-        """Yield the bytes of the body.
-
-        Raises:
-            ClientLeft: the client left before its end.
-            IdleTimeout: nothing came for too long.
-            StreamStopped: `stop` was called.
-        """
-        while not self.is_whole:
-            message = await self._next()
-            if message["type"] == "http.disconnect":
-                raise ClientLeft(f"the client left after {self.size:,} bytes")
-            self.is_whole = not message.get("more_body", False)
-            chunk = message.get("body", b"")
-            self.size += len(chunk)
-            if chunk:
-                yield chunk
-
-    def stop(self) -> None:
-        """Read nothing more."""
-        self._is_stopped = True
-        if self._waiting is not None:
-            self._waiting.cancel()
-
-    async def ignore_rest(self) -> int:
-        """Read on for a while, and return how many bytes came: a client that sends sees no answer."""
-        before = self.size
-        with anyio.move_on_after(IGNORE_FOR):
-            while not self.is_whole and self.size - before < MAX_IGNORED:
-                message = await self._receive()
-                self.is_whole = message["type"] == "http.disconnect" or not message.get("more_body", False)
-                self.size += len(message.get("body", b""))
-        return self.size - before
-
-    async def _next(self) -> Any:
-        message = None
-        if not self._is_stopped:
-            with anyio.move_on_after(self._idle_timeout) as self._waiting:
-                message = await self._receive()
-            self._waiting = None
-        if message is not None:
-            return message
-        if self._is_stopped:
-            raise StreamStopped("the server is shutting down")
-        raise IdleTimeout(f"nothing came for {self._idle_timeout:g} seconds", self._idle_timeout)
-
-
 class Ingests:
-    """Takes bodies into `journal`, `most` at a time. One that brings nothing for `idle_timeout` seconds is given up."""
+    """Takes bodies into `journal`, `most` at a time, each of at most `max_body` bytes.
 
-    def __init__(self, journal: Journal, *, most: int = MAX_INGESTS, idle_timeout: float = IDLE_TIMEOUT) -> None:
+    One that brings nothing for `idle_timeout` seconds is given up.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        most: int = MAX_INGESTS,
+        idle_timeout: float = IDLE_TIMEOUT,
+        max_body: int = MAX_BODY,
+    ) -> None:
         self._journal = journal
         self._most = most
-        self._idle_timeout = idle_timeout
+        self._idle_timeout, self._max_body = idle_timeout, max_body
         self._bodies: dict[Body, None] = {}
         self._is_draining = False
         self._left = Signal()
@@ -156,14 +97,14 @@ class Ingests:
         Raises:
             Refused: it is not read.
         """
-        run_id, after = await self._checked(request)
-        body, journal = Body(receive, self._idle_timeout), BodyJournal(self._journal, run_id, after)
+        run_id, after, continued = await self._checked(request)
+        body, journal = Body(receive, self._idle_timeout, self._max_body), BodyJournal(self._journal, run_id, after)
         answer: tuple[int, Mapping[str, Any]]
         self._bodies[body] = None
         try:
             try:
                 async with Processor(journal=journal, **BOUNDS) as processor:
-                    outcome = await processor.run(body.chunks())
+                    outcome = await processor.run(body.items(continued))
             except ClientLeft:
                 raise
             except StreamFailed as exc:
@@ -178,8 +119,8 @@ class Ingests:
             del self._bodies[body]
             self._left.notify()
 
-    async def _checked(self, request: Request) -> tuple[str | None, int | None]:
-        """Return the run that a body is of and where it begins, as the request says.
+    async def _checked(self, request: Request) -> tuple[str | None, int | None, str]:
+        """Return the run that a body is of and where it begins, as the request says; and the run that it goes on with.
 
         Raises:
             Refused: the body is not to be read.
@@ -198,14 +139,18 @@ class Ingests:
             raise Refused(503, "The server is shutting down.", retry_after="5")
         if len(self._bodies) >= self._most:
             raise Refused(503, f"There are {self._most:,} bodies being read already.", retry_after="5")
-        await self._check_room(run_id)
-        return run_id, None if after is None else int(after)
+        begins = None if after is None else int(after)
+        is_known = await self._has_room(run_id)
+        return run_id, begins, (run_id or "") if is_known and begins != 0 else ""
 
-    async def _check_room(self, run_id: str | None) -> None:
+    async def _has_room(self, run_id: str | None) -> bool:
+        """Check that there is room for a body, and return whether its run is known."""
         try:
             with anyio.fail_after(CHECK_WITHIN):
-                if run_id is None or await info_of(self._journal, run_id) is None:
-                    await self._journal.check_room()
+                if run_id is not None and await info_of(self._journal, run_id) is not None:
+                    return True
+                await self._journal.check_room()
+                return False
         except JournalFull:
             raise Refused(503, "The journal has no room for another run.", retry_after="30") from None
         except (JournalError, TimeoutError):

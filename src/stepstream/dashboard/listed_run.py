@@ -15,7 +15,7 @@ from stepstream.relay.run_reader import Pieces, RunReader
 class ListedRun:
     """A run of `journal`. `info` is what that says of it, `data` the summary as JSON, `version` when that changed."""
 
-    __slots__ = ("_counts", "_journal", "_reader", "data", "info", "is_large", "size", "version")
+    __slots__ = ("_counts", "_is_joining", "_journal", "_reader", "data", "info", "is_large", "size", "version")
 
     def __init__(self, journal: Journal, info: RunInfo) -> None:
         self.info = info
@@ -28,6 +28,7 @@ class ListedRun:
         self._journal = journal
         self._counts = Counts()
         self._reader: RunReader | None = None
+        self._is_joining = False  # whether what is there is folded at once, and counted when all of it is
 
     def __repr__(self) -> str:
         return f"<ListedRun {self.info.id} {self.info.status}>"
@@ -71,28 +72,30 @@ class ListedRun:
 
     async def _read(self, until: float) -> bool:
         if self._reader is None:
-            self._reader, self._counts, self.size = RunReader(self._journal, self.info.id), Counts(), 0
-        pieces = Pieces(self._journal, self.info.id)
+            self._reader, self.size, self._is_joining = RunReader(self._journal, self.info.id), 0, True
+        reader, pieces = self._reader, Pieces(self._journal, self.info.id)
         try:
-            while (held := await pieces.next(self._reader.position)) is not None:
-                self._fold(self._reader, held)
+            while (held := await pieces.next(reader.position, self.info.position * self._is_joining)) is not None:
+                self._fold(reader, held)
                 if anyio.current_time() >= until:
                     return True
                 await anyio.lowlevel.checkpoint()
         finally:
             await pieces.close()
+        if self._is_joining:
+            self._is_joining, self._counts = False, Counts()
+            self._counts.begin_at(reader.state())
         return False
 
     def _fold(self, reader: RunReader, held: Held) -> None:
-        if isinstance(held, Checkpoint):
+        self.size += len(held.data) if isinstance(held, Checkpoint) else held.size
+        if self._is_joining or isinstance(held, Checkpoint):  # then its state is counted, in the end
+            self._is_joining = True
             reader.skip(held)
-            self._counts, self.size = Counts(), len(held.data)
-            self._counts.begin_at(reader.state())
-        else:
-            self.size += held.size
-            for told in reader.fold(held):
-                for change in told.changes:
-                    self._counts.take(change)
+            return
+        for told in reader.fold(held):
+            for change in told.changes:
+                self._counts.take(change)
 
 
 def _told(info: RunInfo) -> tuple[object, ...]:

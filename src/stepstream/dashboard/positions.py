@@ -89,7 +89,9 @@ class BodyJournal:
         """Return a run as it is opened by one for whom it ends at `reach`."""
         if reach == opened.position:
             return opened
-        held = _until(self._journal.read(opened.run_id) if reach else given(), opened.run_id, reach)
+        held = _until(
+            self._journal.read_shortest(opened.run_id, up_to=reach) if reach else given(), opened.run_id, reach
+        )
         return Opened(opened.run_id, opened.writer, opened.fence, reach, held)
 
     async def append(

@@ -35,7 +35,10 @@ end."""
 
 
 class RunList:
-    """The newest runs of `journal`, in a few words each. `version` goes up with every change."""
+    """The newest `max_runs` of `journal`, in a few words each. `version` goes up with every change.
+
+    The journal is looked at every `look_every` seconds at most; with 0, whenever somebody asks.
+    """
 
     def __init__(self, journal: Journal, *, max_runs: int = MAX_RUNS, look_every: float = LOOK_EVERY) -> None:
         self.version = 0
@@ -57,11 +60,6 @@ class RunList:
 
     def __len__(self) -> int:
         return len(self._runs)
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether the journal has more than was folded."""
-        return bool(self._stale)
 
     def close(self) -> None:
         """Let nobody wait any more."""
@@ -91,6 +89,18 @@ class RunList:
         if not self._is_led and anyio.current_time() >= self._looks_at:
             async with self._leading():
                 await self._look()
+
+    async def catch_up(self) -> None:
+        """Look at the journal, and fold all that it has, unless another one does that.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        await self.look()
+        if not self._is_led:
+            async with self._leading():
+                while self._stale:
+                    await self._step()
 
     async def newer(self, version: int) -> None:
         """Return when there is something newer than a version, or it is closed.
@@ -130,7 +140,7 @@ class RunList:
         began = anyio.current_time()
         infos = {info.id: info async for info in self._journal.runs()}
         took = anyio.current_time() - began
-        self._looks_at = anyio.current_time() + max(self._look_every, 10 * took)
+        self._looks_at = anyio.current_time() + (max(self._look_every, 10 * took) if self._look_every else 0)
         newest = dict(list(infos.items())[-self._max_runs :])
         for run_id in [one for one in self._runs if one not in newest]:
             self._drop(run_id)

@@ -96,7 +96,7 @@ def is_local(scope: Scope, headers: Mapping[str, str]) -> bool:
         host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
     except ValueError:
         return False
-    is_passed_on = any(map(FORWARDED.fullmatch, headers))
+    is_passed_on = any(map(FORWARDED.fullmatch, headers)) or "@" in headers.get("host", "")
     return client is not None and _is_loopback(client[0]) and _is_loopback_name(host) and not is_passed_on
 
 
