@@ -8,6 +8,8 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from stepstream import (
+    Accumulator,
+    FrameDecoder,
     MemoryJournal,
     MessageProgress,
     Processor,
@@ -18,8 +20,10 @@ from stepstream import (
     publish,
 )
 from stepstream.fold.changes import Change
+from stepstream.fold.checkpoint import save_run
 from stepstream.journal.claiming import Beat, Claim, Letter
 from stepstream.journal.redis.claims import ClaimsPart
+from stepstream.live.journal import Checkpoint, Pack
 from stepstream.live.leases import Lease
 from stepstream.workers import worked
 from stepstream.workers.dead_letters import DeadLetter
@@ -406,3 +410,39 @@ async def test_event_that_is_too_large_holds_up_nothing(server: ValkeyProcess):
         == "FrameTooLarge: expected an event of at most 16,777,216 bytes (max_event_bytes), got a longer one"
     )
     assert note.of("run_2") == of_a_run("run_2")
+
+
+async def test_run_that_was_trimmed_is_told_from_where_it_was_committed(server: ValkeyProcess):
+    """The newest checkpoint is beyond that: the one before it is kept for those who work on the run."""
+    note, position = Noting(), 0
+    async with journal_on(server, partitions=1, max_run_bytes=30_000) as journal:
+        [part] = journal.claims("bots").parts
+        await part.join()
+        opened = await journal.open("run_1", writer="a")
+        accumulator = Accumulator()
+        accumulator.translation.be_plain()
+        blocks = [*run_events(words=2)[:-1], *[deltas("x" * 2_000) for _ in range(60)], run_end()]
+        [claim] = [claim for claim in await part.claim("dead", 60, 9, 5) if claim.run_id == "run_1"]
+        for position, block in enumerate(blocks, 1):
+            for frame in FrameDecoder().feed(block):
+                accumulator.apply_frame(frame)
+            held: list[Any] = [Pack(opened.fence, position, 1, block)]
+            if position % 10 == 0:
+                held.append(Checkpoint(opened.fence, position, save_run(accumulator.stream, "run_1")))
+            await journal.append(opened, held)
+            assert [info.position async for info in journal.runs("run_1")] == [position]
+        await journal.append(opened, status="ended")
+        checkpoint = await journal.checkpoint("run_1")
+        assert checkpoint is not None
+        committed = checkpoint.last - 4
+        await part.beat("dead", 60, [Beat(claim, "give back", committed)])
+        processor = Processor()
+        processor.add((MessageProgress, *TRANSITIONS), note)
+        async with at_work(journal, processor) as workers:
+            await until(lambda: "run/completed" in note.of("run_1") and not workers.owned)
+        assert await dead_letters(journal) == []
+    assert [change.sequence for change in note.changes] == list(range(committed + 1, position + 1))
+
+
+def deltas(text: str) -> bytes:
+    return written("thread.message.delta", says(text, "msg_run_1"))

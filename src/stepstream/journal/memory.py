@@ -116,7 +116,7 @@ class MemoryJournal(Journal):
             after = held.last
             yield held
 
-    async def checkpoint(self, run_id: str) -> Checkpoint | None:
+    async def checkpoint(self, run_id: str, *, up_to: int | None = None) -> Checkpoint | None:
         """Return the newest checkpoint of a run."""
         run = self._runs.get(run_id)
         return None if run is None else run.checkpoint

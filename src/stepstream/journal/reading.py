@@ -36,8 +36,9 @@ class Journal(ABC):
             JournalGap: events after it are gone, and there is no checkpoint.
         """
 
-    async def checkpoint(self, run_id: str) -> Checkpoint | None:
-        """Return the newest checkpoint of a run, None where there is none.
+    async def checkpoint(self, run_id: str, *, up_to: int | None = None) -> Checkpoint | None:
+        """Return the newest checkpoint of a run, None where there is none. `up_to` asks for one that is not beyond a
+        position, where several are kept.
 
         A journal may do without: then who wants the state of a run reads all of it.
         """
@@ -52,7 +53,7 @@ class Journal(ABC):
         Raises:
             JournalGap: as `read`.
         """
-        checkpoint = await self.checkpoint(run_id)
+        checkpoint = await self.checkpoint(run_id, up_to=up_to)
         if checkpoint is not None and after < checkpoint.last <= up_to:
             yield checkpoint
             after = checkpoint.last

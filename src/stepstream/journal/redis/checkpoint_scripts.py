@@ -2,7 +2,8 @@
 
 A checkpoint can be large, and a server that takes or copies it does nothing else meanwhile. So it is a hash whose
 fields `<fence>-<last>:<number>` are its pieces. They are written one by one, and only then the fields that say which
-pieces are to be read. Those of others are dropped at that moment.
+pieces are to be read. Those of others are dropped at that moment, where there are workers but for the one before: it is
+at the place up to which entries are dropped, so that who has dealt with a run up to between the two has every event.
 """
 
 from typing import Final
@@ -23,11 +24,20 @@ return 1
 
 _FLIP: Final = """
 local function flip(fence, last, pieces)
-  local name = fence .. '-' .. last .. ':'
+  local name, behind = fence .. '-' .. last .. ':', ''
   for i = 0, pieces - 1 do if redis.call('HEXISTS', KEYS[3], name .. i) == 0 then return false end end
+  local old = redis.call('HMGET', KEYS[3], 'fence', 'last', 'pieces', 'behind')
+  if redis.call('EXISTS', KEYS[6]) == 1 then
+    behind = old[1] and old[1] .. '-' .. old[2] .. ':' or ''
+    if behind == name then
+      behind = old[4] or ''
+    elseif old[1] then
+      redis.call('HSET', KEYS[3], 'behind', behind, 'behind_pieces', old[3])
+    end
+  end
   for _, field in ipairs(redis.call('HKEYS', KEYS[3])) do
-    local is_piece = string.find(field, ':', 1, true)
-    if is_piece and string.sub(field, 1, #name) ~= name then redis.call('HDEL', KEYS[3], field) end
+    local is_kept = string.sub(field, 1, #name) == name or (behind ~= '' and string.sub(field, 1, #behind) == behind)
+    if string.find(field, ':', 1, true) and not is_kept then redis.call('HDEL', KEYS[3], field) end
   end
   redis.call('HSET', KEYS[3], 'fence', fence, 'last', last, 'pieces', pieces)
   return true

@@ -13,6 +13,8 @@ from stepstream.live.journal import Checkpoint, Held, Pack
 PAGE: Final = 16
 """How many entries are read at once: of one run, and mostly a few KiB each. As many pieces of a checkpoint."""
 
+_FIELDS: Final = ("fence", "last", "pieces", "behind", "behind_pieces")
+
 ATTEMPTS: Final = 3
 """How often a checkpoint is read from its beginning, where others take its place meanwhile."""
 
@@ -35,7 +37,7 @@ async def history(ask: Ask, keys: RunKeys, run_id: str, after: int) -> AsyncGene
         for one in entries:
             begins = one.position if isinstance(one, Mark) else one.first - 1
             if begins > position:
-                checkpoint = await newest_checkpoint(ask, keys)
+                checkpoint = await stored_checkpoint(ask, keys)
                 if not is_first or checkpoint is None or not begins <= checkpoint.last:
                     raise JournalGap(f"the events {position + 1:,} to {begins:,} of run {run_id} are gone")
                 yield checkpoint
@@ -51,12 +53,18 @@ async def history(ask: Ask, keys: RunKeys, run_id: str, after: int) -> AsyncGene
         raise JournalGap(f"the events of run {run_id} after {position:,} are gone")
 
 
-async def newest_checkpoint(ask: Ask, keys: RunKeys) -> Checkpoint | None:
-    """Return the checkpoint of a run. Where another takes its place meanwhile, that is the one."""
+async def stored_checkpoint(ask: Ask, keys: RunKeys, up_to: int | None = None) -> Checkpoint | None:
+    """Return the checkpoint of a run, the newest; where that is beyond `up_to`, the one before, where it is kept.
+
+    Where others take their places meanwhile, they are those.
+    """
     for _ in range(ATTEMPTS):
-        [[fence, last, count]] = await ask([Command(b"HMGET", (keys.checkpoint, "fence", "last", "pieces"))])
+        [found] = await ask([Command(b"HMGET", (keys.checkpoint, *_FIELDS))])
+        fence, last, count, behind, behind_count = found
         if count is None:
             return None
+        if up_to is not None and int(last) > up_to and behind:
+            (fence, _, last), count = behind.rstrip(b":").partition(b"-"), behind_count
         pieces: list[bytes | None] = []
         for start in range(0, int(count), PAGE):
             numbers = range(start, min(start + PAGE, int(count)))

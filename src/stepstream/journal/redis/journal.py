@@ -212,10 +212,10 @@ class RedisJournal(Journal):
             async for held in found:
                 yield held
 
-    async def checkpoint(self, run_id: str) -> Checkpoint | None:
-        """Return the newest checkpoint of a run."""
+    async def checkpoint(self, run_id: str, *, up_to: int | None = None) -> Checkpoint | None:
+        """Return the newest checkpoint of a run, or one that is not beyond `up_to`."""
         await self._settle_own(run_id)
-        return await self._queries.checkpoint(run_id)
+        return await self._queries.checkpoint(run_id, up_to)
 
     async def runs(self, run_id: str | None = None) -> AsyncIterator[RunInfo]:
         """Yield the runs there are."""

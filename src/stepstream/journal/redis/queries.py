@@ -10,7 +10,7 @@ from stepstream.errors import JournalFailed, JournalFull
 from stepstream.journal.redis import scripts
 from stepstream.journal.redis.entries import info_of
 from stepstream.journal.redis.feed import MAX_RUNS
-from stepstream.journal.redis.history import history, newest_checkpoint
+from stepstream.journal.redis.history import history, stored_checkpoint
 from stepstream.journal.redis.scripts import Layout
 from stepstream.journal.redis.server import Command, Link, delay_after, has_no_room, is_full, script
 from stepstream.journal.run_info import RunInfo
@@ -41,9 +41,9 @@ class Queries:
         """Yield what is there of a run after a position."""
         return history(partial(self.ask, run_id), self._layout.keys(run_id), run_id, after)
 
-    async def checkpoint(self, run_id: str) -> Checkpoint | None:
-        """Return the newest checkpoint of a run, None where there is none."""
-        return await newest_checkpoint(partial(self.ask, run_id), self._layout.keys(run_id))
+    async def checkpoint(self, run_id: str, up_to: int | None) -> Checkpoint | None:
+        """Return the newest checkpoint of a run, or one that is not beyond `up_to`; None where there is none."""
+        return await stored_checkpoint(partial(self.ask, run_id), self._layout.keys(run_id), up_to)
 
     async def runs(self) -> list[RunInfo]:
         """Return what all runs are, in the order in which they were opened first."""
