@@ -1,7 +1,6 @@
 """The page of the dashboard in a real browser."""
 
 import re
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -10,9 +9,12 @@ import msgspec
 import pytest
 
 from stepstream import MemoryJournal
+from tests.support.page_fixtures import anyio_backend, browser, stage
 from tests.support.page_stage import CHROMIUM, ERROR, Stage, WrittenRun, function, mcp, page_of, staged
 
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
+
+__all__ = ["anyio_backend", "browser", "stage"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no chromium")]
 
@@ -28,25 +30,6 @@ async () => {
   return widths
 }
 """
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def browser(anyio_backend: str) -> AsyncIterator[Any]:
-    async with playwright.async_playwright() as started:
-        browser = await started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    async with staged() as stage:
-        yield stage
 
 
 def expect(page: Any, selector: str, **options: Any) -> Any:

@@ -135,9 +135,9 @@ class Stream {
 		this.on("reconnecting")
 		const wait = Math.min(10, 2 ** this.failures++) * (0.5 + Math.random() / 2)
 		if (isRefused) {
-			const { status } = await fetch("list", { cache: "no-store" }).catch(() => ({}))
+			const { ok, status } = await fetch("list", { cache: "no-store" }).catch(() => ({}))
 			if (status === 401) { login(); return }
-			if (status && this.on("refused")) { this.close(); return }
+			if (ok && this.on("refused")) { this.close(); return }
 		}
 		if (!this.source) this.timer = setTimeout(() => this.open(), 1000 * wait)
 	}
@@ -271,8 +271,8 @@ class OpenRun {
 	tell(state) { if (this.state !== state) { this.state = state; need("run") } }
 	refused() {
 		const isOver = this.view && (this.isOver || runs.get(this.id)?.state === "ended")
-		if (isOver || (runs.size && !runs.has(this.id))) { this.tell(isOver ? "ended" : "gone"); return true }
-		return false
+		this.tell(isOver ? "ended" : "gone")
+		return true
 	}
 	gap(reason) {
 		this.note = `Some of what happened is left out (${reason}). This is the run as it is now.`
