@@ -5,9 +5,12 @@ import sys
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tests.support import virtual_time
 
 settings.register_profile("usual", deadline=None, max_examples=40)
 settings.register_profile("thorough", deadline=None, max_examples=400)  # asked for by .ci/run
@@ -52,6 +55,15 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(params=BACKENDS)
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """Every asynchronous test runs on every event loop that users have, on uvloop with the slow ones."""
-    return request.param
+    name, options = request.param
+    if "patient" in request.fixturenames and not options.get("use_uvloop"):
+        options = virtual_time.patient(name)
+    return name, options
+
+
+@pytest.fixture
+def patient() -> None:
+    """Limits pass only while nothing comes, so that a busy machine breaks none. Nothing may wait for a thread, and
+    uvloop's time is its own: where something must come within a limit, it has half a second there."""

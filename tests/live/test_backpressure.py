@@ -35,6 +35,8 @@ from tests.support.run_streams import (
 )
 from tests.support.suspensions import cancelling, quiet
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 LONG = [step("created"), opens(), *[grows("x")] * 3 * BUFFER, step("completed"), run("completed"), DONE]
 """A step that grows three times as often as a buffer is long. The opening delta is a progress, too."""
 

@@ -16,6 +16,8 @@ from tests.support.run_streams import DONE, Audience, Sent, frames, grows, opens
 from tests.support.suspensions import quiet
 from tests.support.virtual_time import in_virtual_time, virtually
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 WITH_RUN = tuple(one for one in CLASSES if one.__name__ != "Anomaly")
 
 

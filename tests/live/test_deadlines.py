@@ -9,6 +9,8 @@ import pytest
 from stepstream import Frame, Processor, StepTransition, encode_frame
 from tests.support.tables import each_row
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 
 def steps(count: int) -> bytes:
     created = (encode_frame(Frame("thread.run.step.created", b'{"id": "step_%d"}' % one)) for one in range(count))

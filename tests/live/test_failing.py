@@ -39,6 +39,8 @@ from tests.support.run_streams import (
 from tests.support.suspensions import quiet
 from tests.support.virtual_time import in_virtual_time
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 RUNS = [run("queued"), run("in_progress"), run("completed"), DONE]
 ONCE = [run("completed"), DONE]
 

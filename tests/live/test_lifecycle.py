@@ -35,6 +35,8 @@ from tests.support.run_streams import (
 )
 from tests.support.suspensions import quiet
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 
 async def note(change: Any) -> None:
     """A callback for what is not called."""

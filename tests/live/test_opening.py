@@ -16,6 +16,8 @@ from stepstream.live.registration import CLASSES
 from tests.support.run_streams import Audience, Tape, play, played, run, source, sse, told, told_of
 from tests.support.suspensions import quiet
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 Hook = Callable[[], Awaitable[object]]
 
 LEFT_ELSEWHERE = r"the task that entered it.*keep_open\(\).*ready\(\).*stop\(\)"

@@ -333,20 +333,22 @@ async def test_source_that_ends_and_then_fails_when_it_is_closed_is_a_transport_
     assert (str(error), error.outcome.events) == ("the source failed: half a stream", 3)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_source_that_gives_up_by_a_deadline_of_its_own_is_a_transport_error():
     @asynccontextmanager
     async def impatient() -> AsyncIterator[AsyncIterator[Any]]:
-        with anyio.fail_after(0.01):
+        with anyio.fail_after(0.5):
             yield source(sse(play()[:3]), anyio.Event())
 
     error = await failure_of(impatient())
     assert (type(error), type(error.__cause__), error.outcome.events) == (TransportError, TimeoutError, 3)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_source_that_ends_itself_by_a_scope_of_its_own_just_ends():
     @asynccontextmanager
     async def brief() -> AsyncIterator[AsyncIterator[Any]]:
-        with anyio.move_on_after(0.01):
+        with anyio.move_on_after(0.5):
             yield source(sse(play()[:-1]), anyio.Event())
 
     assert (await outcome_of(brief())).reason == "ended"

@@ -24,6 +24,8 @@ from tests.support.run_streams import (
 )
 from tests.support.suspensions import quiet
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 HERE = play()
 
 

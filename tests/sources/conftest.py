@@ -37,12 +37,6 @@ def anyio_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-def patient() -> None:
-    """Limits pass only while nothing comes, so that a busy machine breaks none. On uvloop, whose time is its own, what
-    must come within a limit has half a second. Nothing may wait for a thread."""
-
-
-@pytest.fixture
 def new_client(request: pytest.FixtureRequest, anyio_backend: Any) -> Any:
     """A class of clients that the caller may bring."""
     is_fast = request.node.callspec.params["anyio_backend"][0].startswith(FAST)
