@@ -1,8 +1,9 @@
 """Read a request with a bound, answer with a body, send a stream until it ends or its client leaves."""
 
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import aclosing
+from types import CoroutineType
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -132,7 +133,7 @@ class _TimedSend:
         """Send a message, and return whether the client is still there to take it."""
         sending = self._send(message)
         try:
-            if self._limit is None or not isinstance(sending, Coroutine):
+            if self._limit is None or not isinstance(sending, CoroutineType):
                 await sending
             else:
                 await self._finish(first_step(sending), self._limit)

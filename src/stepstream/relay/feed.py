@@ -26,6 +26,7 @@ from stepstream.live.journal import Checkpoint, Held, Pack
 from stepstream.live.pending import Signal
 from stepstream.relay.channel import Channel, due_times, flush_due
 from stepstream.relay.forms.form import FormKind
+from stepstream.relay.lead import Lead
 from stepstream.relay.run_reader import Pieces, RunReader
 
 COALESCE: Final = 0.04
@@ -59,10 +60,10 @@ class RunFeed:
         self._began = anyio.current_time()
         self._info: RunInfo | None = None
         self._heard_at = 0.0  # when the writer gave the last sign of life
-        self._is_led = False
+        self.lead = Lead()
+        """Who reads, of those who wait for more."""
         self._waiting: anyio.CancelScope | None = None  # of the leader, while it waits for news
         self._is_nudged = False
-        self._asleep: dict[Signal, None] = {}
         self._by_piece: dict[Signal, int] = {}  # who wants to know of each piece that is read, up to which position
         self._pieces = Pieces(journal, run_id)  # which the leader reads
 
@@ -80,28 +81,16 @@ class RunFeed:
 
     async def until(self, is_due: Callable[[], bool], turn: Signal) -> None:
         """Return when `is_due`. Whoever makes that so notifies `turn`."""
-        try:
-            while not is_due():
-                await (self._sleep(turn) if self._is_led else self._lead(is_due))
-        finally:
-            if not self._is_led and self._asleep:  # who was woken to lead may have been cancelled, or have got enough
-                next(iter(self._asleep)).notify()
-
-    async def _sleep(self, turn: Signal) -> None:
-        self._asleep[turn] = None
-        try:
-            await turn.wait()
-        finally:
-            self._asleep.pop(turn, None)
-
-    async def _lead(self, is_due: Callable[[], bool]) -> None:
-        self._is_led = True
-        try:
-            while not is_due():
-                await self._step()
-        finally:
-            self._is_led = False
-            await self._pieces.close()
+        while not is_due():
+            if self.lead.is_taken:
+                await self.lead.sleep(turn)
+                continue
+            with self.lead.taken():
+                try:
+                    while not is_due():
+                        await self._step()
+                finally:
+                    await self._pieces.close()
 
     def channel(self, kind: FormKind) -> Channel:
         """Return the channel of a form, a new one where there is none. What was held back in it is told then."""
@@ -111,6 +100,7 @@ class RunFeed:
             found = self.channels[kind.name] = Channel(kind, state, self.reader.cursor, self.coalesce)
         now = found.left_at = anyio.current_time()
         found.flush(now)
+        self.nudge()
         return found
 
     def nudge(self) -> None:

@@ -43,8 +43,11 @@ async def permitted(frames: Frames, permission: Permission | None, first: bytes)
             if not await permission.still():
                 frames.interrupt("revoked", is_silent=True)
                 continue
+        if len(piece) <= MAX_WRITE:
+            yield piece
+            continue
         for start in range(0, len(piece), MAX_WRITE):
-            yield piece[start : start + MAX_WRITE] if len(piece) > MAX_WRITE else piece
+            yield piece[start : start + MAX_WRITE]
 
 
 async def only(piece: bytes) -> AsyncGenerator[bytes]:

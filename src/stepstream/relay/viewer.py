@@ -1,6 +1,5 @@
 """One viewer of a run: what it is owed, and what it gets who asks for that."""
 
-import math
 from typing import Final
 
 import anyio
@@ -25,7 +24,7 @@ NOWHERE: Final = 2**63
 """A position that no run comes to."""
 
 AWAY: Final = 0.05
-"""Seconds after which one who writes may have missed a lot."""
+"""Seconds without anybody who reads after which viewers may have missed a lot."""
 
 SLACK: Final = 256
 """How many positions before that of the first viewer that comes back is told again: others may have had less."""
@@ -41,7 +40,7 @@ class Viewer:
     """A viewer, from where it joins or goes on. `last_event_id` is the id of the last frame that it has had."""
 
     __slots__ = (
-        "_catch_up", "_feed", "_last_event_id", "_lost", "_owed", "_target", "_took_at", "_turn",
+        "_catch_up", "_feed", "_last_event_id", "_lost", "_owed", "_target", "_turn",
         "is_cut", "is_over", "kind", "quiet_since", "reason",
     )  # fmt: skip
 
@@ -61,7 +60,6 @@ class Viewer:
         self._lost = ""
         """Why it does not follow any more, and has to join again."""
         self._target: int | None = None  # the position from which it joins then
-        self._took_at = math.inf  # when it was given something last
         self._catch_up: CatchUp | None = None
         self._turn = Signal()
 
@@ -95,30 +93,34 @@ class Viewer:
 
     async def next(self) -> bytes:
         """Return what is to be sent next; nothing at the end of the stream."""
-        while not self._owed:
+        owed, lead = self._owed, self._feed.lead
+        while not owed.batches:
             if self.is_over:
                 return b""
+            if lead.is_taken and self._catch_up is None and not self._lost:
+                await lead.sleep(self._turn)  # as mostly: one of all viewers reads
+                continue
             try:
                 await self._progress()
             except JournalError:
                 self.interrupt("interrupted")
-        self._took_at = anyio.current_time()
-        return self._owed.take()
+        return owed.take()
 
     def put(self, batch: Batch) -> bool:
         """Owe it what comes next. Return whether it is still level."""
-        is_behind = not self._owed.has_room(batch)
-        if is_behind and self.kind.has_cursor:
+        if self._owed.offer(batch):
+            self._feed.lead.wake(self._turn)
+            return True
+        if self.kind.has_cursor:
             self.lose("slow")
-            return False
-        self._owe(batch)
-        if is_behind:
+        else:
+            self._owe(batch)
             self.end(self._feed.channel(self.kind).ending("slow", self._feed.reader.cursor))
-        return not is_behind
+        return False
 
     def comment(self) -> None:
         """Owe it a comment, unless it is owed something."""
-        if not self._owed:
+        if not self._owed.batches:
             self._owe(Batch(COMMENT, 0))
 
     def lose(self, reason: str) -> None:
@@ -138,7 +140,7 @@ class Viewer:
         if self.is_over:
             return
         channel = self._feed.channels.get(self.kind.name)
-        is_level = channel is not None and self in channel.viewers and not (is_silent and self._owed)
+        is_level = channel is not None and self in channel.viewers and not (is_silent and self._owed.batches)
         self.leave()
         if is_silent:
             self._owed.clear()
@@ -163,14 +165,13 @@ class Viewer:
             self._join()
         elif self._catch_up is not None:
             await self._read_missed(self._catch_up)
-        elif anyio.current_time() - self._took_at > AWAY:
-            await self._look_around()
         else:
+            if not self._feed.lead.is_taken and anyio.current_time() - self._feed.lead.left_at > AWAY:
+                await self._look_around()
             await self._feed.until(self._is_due, self._turn)
 
     async def _look_around(self) -> None:
-        """See how far behind it is, as it was away: where all others are too, nobody has read what came meanwhile."""
-        self._took_at = math.inf
+        """See how far behind all viewers are, as all of them were away: nobody has read what came meanwhile."""
         info = await info_of(self._feed.journal, self._feed.run_id)
         if info is None or info.position - self._feed.reader.position <= MAX_BEHIND:
             return
@@ -182,7 +183,7 @@ class Viewer:
             self.interrupt("slow")
 
     def _is_due(self) -> bool:
-        return bool(self._owed) or self.is_over or self._lost != ""
+        return bool(self._owed.batches) or self.is_over or self._lost != ""
 
     def _join(self) -> None:
         """Be owed the state, and what comes after it; unless it was interrupted meanwhile."""
@@ -236,5 +237,5 @@ class Viewer:
         self._wake()
 
     def _wake(self) -> None:
-        self._turn.notify()
+        self._feed.lead.wake(self._turn)
         self._feed.nudge()
