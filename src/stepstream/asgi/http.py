@@ -1,7 +1,7 @@
 """Read a request with a bound, answer with a body, send a stream until it ends or its client leaves."""
 
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, MutableMapping
 from contextlib import aclosing
 from types import CoroutineType
 from typing import Any, Final, TypeAlias
@@ -113,7 +113,8 @@ async def _send_chunks(send: "_TimedSend", chunks: AsyncGenerator[bytes], header
     if not await send.is_sent(_start(200, {**of_stream, **headers})):
         return
     async for chunk in chunks:
-        if not await send.is_sent({"type": "http.response.body", "body": chunk, "more_body": True}):
+        rest = send.begin({"type": "http.response.body", "body": chunk, "more_body": True})
+        if rest is not None and not await send.finish(rest):
             return
     await send.is_sent({"type": "http.response.body", "body": b""})
 
@@ -121,34 +122,52 @@ async def _send_chunks(send: "_TimedSend", chunks: AsyncGenerator[bytes], header
 class _TimedSend:
     """Sends messages, and cancels `scope`, which it is called in, where one is not taken within `limit` seconds.
 
-    A server mostly takes a message without waiting: then no deadline is set.
+    A server mostly takes a message without waiting: then no deadline is set, and nothing is awaited.
     """
 
     def __init__(self, send: Send, scope: anyio.CancelScope, limit: float | None) -> None:
         self._send = send
         self._scope = scope
-        self._limit = limit
+        self._limit = math.inf if limit is None else limit
+
+    def begin(self, message: Message) -> Awaitable[Any] | None:
+        """Begin to send a message, and return what is left of it, to be finished at once; None where nothing is."""
+        sending = self._send(message)
+        if type(sending) is not CoroutineType:
+            return sending
+        try:
+            return first_step(sending)
+        except StopIteration:
+            return None
+        except OSError as exc:
+            return _Failed(exc)
+
+    async def finish(self, sending: Awaitable[Any]) -> bool:
+        """Wait for the rest, and return whether the client is still there to take it."""
+        self._scope.deadline = anyio.current_time() + self._limit
+        try:
+            await sending
+        except OSError:
+            return False
+        finally:
+            self._scope.deadline = math.inf
+        return True
 
     async def is_sent(self, message: Message) -> bool:
         """Send a message, and return whether the client is still there to take it."""
-        sending = self._send(message)
-        try:
-            if self._limit is None or not isinstance(sending, CoroutineType):
-                await sending
-            else:
-                await self._finish(first_step(sending), self._limit)
-        except StopIteration:
-            return True  # at its first step
-        except OSError:
-            return False
-        return True
+        rest = self.begin(message)
+        return rest is None or await self.finish(rest)
 
-    async def _finish(self, sending: Awaitable[Any], limit: float) -> None:
-        self._scope.deadline = anyio.current_time() + limit
-        try:
-            await sending
-        finally:
-            self._scope.deadline = math.inf
+
+class _Failed:
+    """What failed at its first step, to be raised where it is finished."""
+
+    def __init__(self, failure: OSError) -> None:
+        self._failure = failure
+
+    def __await__(self) -> Generator[Any, None, None]:
+        raise self._failure
+        yield
 
 
 async def _cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:

@@ -1,6 +1,6 @@
 """A run in one form, as pieces of an event stream: for the relay's routes, and for endpoints of an application."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from contextlib import ExitStack
 from typing import Final, Self
 
@@ -98,9 +98,23 @@ class Frames:  # it has slots, as viewers have: there may be ten thousand
         piece = await viewer.next() if self.has_more else b""
         if piece:
             return piece
-        if viewer.is_cut:
-            raise RunInterrupted(f"the stream of a viewer of run {self._run_id} was cut: {REASONS[viewer.reason]}")
+        self.check_end()
         raise StopAsyncIteration
+
+    def next(self) -> Awaitable[bytes]:
+        """Wait for the next piece, as its iterator does, while it is entered and has more; nothing at the end."""
+        assert self._viewer is not None
+        return self._viewer.next()
+
+    def check_end(self) -> None:
+        """Check how it has ended.
+
+        Raises:
+            RunInterrupted: it was cut, in the middle of things.
+        """
+        viewer = self._viewer
+        if viewer is not None and viewer.is_cut:
+            raise RunInterrupted(f"the stream of a viewer of run {self._run_id} was cut: {REASONS[viewer.reason]}")
 
     def interrupt(self, reason: str, *, is_silent: bool = False) -> None:
         """End it before the run has ended. With `is_silent`, nothing is sent any more of what was waiting."""

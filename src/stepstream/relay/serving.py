@@ -32,12 +32,12 @@ def retry_block(after: float, chance: float) -> bytes:
 async def permitted(frames: Frames, permission: Permission | None, first: bytes) -> AsyncGenerator[bytes]:
     """Yield `first`, then what a viewer is sent, as long as it may see that, in pieces for one write each.
 
-    `frames` are entered.
+    `frames` are entered, and have more.
     """
     if first:
         yield first
     due = anyio.current_time() + RECHECK
-    async for piece in frames:
+    while piece := await frames.next():
         if permission is not None and anyio.current_time() >= due:
             due = anyio.current_time() + RECHECK
             if not await permission.still():
@@ -48,6 +48,7 @@ async def permitted(frames: Frames, permission: Permission | None, first: bytes)
             continue
         for start in range(0, len(piece), MAX_WRITE):
             yield piece[start : start + MAX_WRITE]
+    frames.check_end()
 
 
 async def only(piece: bytes) -> AsyncGenerator[bytes]:
