@@ -1,15 +1,19 @@
 """What a follower folds is what the publisher folded, wherever it begins."""
 
 import random
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 
-from stepstream import RunInterrupted
+from stepstream import JournalGap, MemoryJournal, RunInterrupted
+from stepstream.live.journal import Held, Pack
 from stepstream.simulator import SCENARIOS, app
 from tests.support import response_streams
 from tests.support.byte_chunks import pieces
 from tests.support.delta_streams import Server, chunked
+from tests.support.journal_contract import pack
 from tests.support.journals import alike, folded_by_event, packs, published, run_ids, told_of
 from tests.support.places import ROOT
 from tests.support.simulator_responses import BODY, RESPONSES
@@ -102,3 +106,23 @@ async def test_follower_of_a_random_stream_folds_what_the_publisher_folded(seed:
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
 async def test_follower_from_every_position_folds_what_comes_after_it(path: Any):
     await compare(pieces(path.read_bytes(), 700), random.Random(path.stem), every_position=True)
+
+
+class MixedJournal(MemoryJournal):
+    """Gives the second event as another writer wrote it, who was earlier."""
+
+    async def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[Held]:
+        async with aclosing(super().read(run_id, after=after)) as found:
+            async for held in found:
+                assert isinstance(held, Pack)
+                yield held if held.first == 1 else Pack(held.fence - 1, held.first, held.count, held.data)
+
+
+async def test_event_of_an_earlier_writer_does_not_follow_those_of_a_later_one():
+    journal = MixedJournal()
+    opened = await journal.open("run_1", writer="a")
+    for number in (1, 2):
+        await journal.append(opened, [pack(opened, number)])
+    follower = await told_of(journal.follow("run_1"))
+    assert isinstance(follower.error, JournalGap)
+    assert len(follower.changes) == 1

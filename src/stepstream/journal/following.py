@@ -80,6 +80,7 @@ class Following:
         self._began = anyio.current_time()
         self._held: AsyncIterator[Held] | None = None
         self._next: Pack | None = None
+        self._fence = 0  # that of the newest event
         self._read_after = -1  # the position after which was read last
 
     def __repr__(self) -> str:
@@ -109,8 +110,9 @@ class Following:
             if info is None or self.position >= info.position or self._read_after == self.position:
                 info = self._info = await self._next_news()  # also where nothing was there of what had been told
                 self._check_begins(info)
-            if self.position < info.position:
-                self._read_after = self.position
+            if self.position >= info.position:
+                continue
+            self._read_after = self.position
             # what the caller knows is folded only: but for its last event, whose writer is looked at
             known = self._after.position - 1
             if known > self.position:
@@ -161,7 +163,12 @@ class Following:
             raise JournalGap(text)
 
     def _check_fence(self, pack: Pack) -> None:
-        """Check that the event of a cursor is the one that its writer wrote."""
+        """Check that the event of a cursor is the one that its writer wrote, and that no earlier writer's follow."""
+        if pack.fence < self._fence:
+            raise JournalGap(
+                f"event {pack.first:,} of run {self.run_id} is by an earlier writer than the one before it"
+            )
+        self._fence = pack.fence
         fence, position = self._after
         if fence and pack.first <= position <= pack.last and pack.fence != fence:
             raise JournalGap(f"event {position:,} of run {self.run_id} is not by the writer that the cursor names")

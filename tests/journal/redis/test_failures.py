@@ -540,3 +540,25 @@ async def test_room_is_asked_for_before_a_run_is_opened(own: ValkeyProcess):
         own.kill()
         with pytest.raises(JournalFailed), anyio.fail_after(10):
             await journal.check_room()
+
+
+async def test_follower_whose_reader_is_late_takes_nothing_of_a_run_that_was_begun_again(
+    own: ValkeyProcess, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(feed.PartitionReader, "_read", lambda _: anyio.sleep_forever())
+    got = list[int]()
+    async with open_run(own) as (journal, opened), journal_on(own) as other, journal_on(own) as another:
+        await journal.append(opened, [pack(opened, 1, 3)])
+        await positions(journal)
+
+        async def follow() -> None:
+            async with other.follow("run_1", interrupted_after=LIMIT) as pieces:
+                async for piece in pieces:
+                    got.extend(numbers(piece.held))
+                    flush(own)
+                    newer = await another.open("run_1", writer="b")
+                    await another.append(newer, [pack(newer, 1, 5)])
+
+        with pytest.raises(JournalGap, match="does not go on"):
+            await follow()
+        assert got == [1, 2, 3]

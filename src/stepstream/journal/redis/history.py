@@ -22,15 +22,16 @@ ATTEMPTS: Final = 3
 Ask: TypeAlias = Callable[[Sequence[Command]], Awaitable[list[Any]]]
 
 
-async def history(ask: Ask, keys: RunKeys, run_id: str, after: int) -> AsyncGenerator[Held, None]:
-    """Yield what is there of a run after a position: a checkpoint first, where events after it are gone.
+async def history(ask: Ask, keys: RunKeys, run_id: str, after: int, by: int = 0) -> AsyncGenerator[Held, None]:
+    """Yield what is there of a run after a position: a checkpoint first, where events after it are gone. The event at
+    the position is by the writer with the fence `by`, where that is known.
 
     Raises:
-        JournalGap: events after it are gone, and no checkpoint stands for them.
+        JournalGap: events after it are gone, and no checkpoint stands for them; or what comes does not go on there.
     """
     told, *pages = await ask([script(scripts.TELL, keys), *([] if after else [_page(keys, "-")])])
     fence, base, newest = place_of(told)
-    start, position, is_first = f"({fence}-{after}" if after >= base else "-", after, True
+    start, position, is_first = f"({by or fence}-{after}" if by or after >= base else "-", after, True
     while True:
         [answer] = pages or await ask([_page(keys, start)])
         entries, pages = list(entries_of(answer, run_id)), []
@@ -42,7 +43,9 @@ async def history(ask: Ask, keys: RunKeys, run_id: str, after: int) -> AsyncGene
                     raise JournalGap(f"the events {position + 1:,} to {begins:,} of run {run_id} are gone")
                 yield checkpoint
                 position = checkpoint.last
-            is_first = False
+            if by and isinstance(one, Mark) and (one.after, one.position) != (by, position):
+                raise JournalGap(f"what comes next of run {run_id} does not go on where it was")
+            is_first, by = False, by and one.fence
             start = f"({one.fence}-{0 if isinstance(one, Mark) else one.last}"
             if isinstance(one, Pack) and one.last > position:
                 position = one.last

@@ -208,7 +208,7 @@ class RedisJournal(Journal):
                 yield pack
             return
         await self._settle_own(run_id)
-        async with aclosing(self._queries.read(run_id, after)) as found:
+        async with aclosing(self._queries.read(run_id, after, self._watching.fence_at(run_id, after))) as found:
             async for held in found:
                 yield held
 

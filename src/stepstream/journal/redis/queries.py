@@ -37,9 +37,9 @@ class Queries:
         [told] = await self.ask(run_id, [script(scripts.TELL, self._layout.keys(run_id))])
         return info_of(run_id, told)
 
-    def read(self, run_id: str, after: int) -> AsyncGenerator[Held, None]:
-        """Yield what is there of a run after a position."""
-        return history(partial(self.ask, run_id), self._layout.keys(run_id), run_id, after)
+    def read(self, run_id: str, after: int, by: int = 0) -> AsyncGenerator[Held, None]:
+        """Yield what is there of a run after a position, which is by the writer with that fence, if that is known."""
+        return history(partial(self.ask, run_id), self._layout.keys(run_id), run_id, after, by)
 
     async def checkpoint(self, run_id: str, up_to: int | None) -> Checkpoint | None:
         """Return the newest checkpoint of a run, or one that is not beyond `up_to`; None where there is none."""

@@ -29,9 +29,17 @@ class Watching:
         Raises:
             JournalGap: nobody can go on who follows it.
         """
-        reader = self._readers.get(self._layout.partition(run_id))
-        feed = None if reader is None else reader.feeds.get(run_id)
+        feed = self._feed(run_id)
         return None if feed is None or feed.fence < 0 else feed.packs_after(position)
+
+    def fence_at(self, run_id: str, position: int) -> int:
+        """Return the fence of the writer of an event, 0 where it is not the newest that was read here."""
+        feed = self._feed(run_id)
+        return feed.fence if position and feed is not None and feed.position == position else 0
+
+    def _feed(self, run_id: str) -> Feed | None:
+        reader = self._readers.get(self._layout.partition(run_id))
+        return None if reader is None else reader.feeds.get(run_id)
 
     @asynccontextmanager
     async def watch_all(self) -> AsyncIterator[News]:
