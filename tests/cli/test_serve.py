@@ -178,6 +178,21 @@ def test_signal_ends_the_command_and_a_second_one_at_once(serving: Serving, numb
         assert body.connection.recv(65_536).startswith(b"HTTP/1.1 500 ")
 
 
+@pytest.mark.slow
+def test_viewer_that_takes_nothing_does_not_hold_up_the_end(serving: Serving):
+    one, url = serving()
+    big = TIDES.replace(b'"thread_tides"', b'"' + b"y" * 200_000 + b'"')
+    httpx.post(f"{url}/ingest", content=big, headers={"content-type": "text/event-stream"}, timeout=WITHIN)
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        asked = f"GET /runs/run_tides/events HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n"
+        connection.sendall(asked.encode() * 20)
+        until(lambda: get(url, "/healthz").json()["viewers"] > 0)
+        one.send_signal(signal.SIGTERM)
+        assert one.wait(10) == 0
+
+
 def test_sources_are_shown_and_what_fails_is_a_line(serving: Serving, tmp_path: Path):
     cut = tmp_path / "cut.sse"
     cut.write_bytes(HALF.replace(b"run_tides", b"run_cut"))

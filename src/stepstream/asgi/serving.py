@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STOP_LIMIT: Final = 1
 """Seconds that connections have to close when the server stops."""
 
-CANCEL_LIMIT: Final = 6.0
+CANCEL_LIMIT: Final = 3.0
 """Seconds that the application has for requests that are cancelled then: a run is written as interrupted."""
 
 REQUEST_LIMIT: Final = 30.0

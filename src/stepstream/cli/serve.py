@@ -3,8 +3,9 @@
 import ipaddress
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,8 +22,8 @@ from stepstream.errors import StepStreamError
 from stepstream.journal import Journal, MemoryJournal, publish
 from stepstream.sources.files import CHUNK_SIZE
 
-DRAIN_LIMIT: Final = 9.0
-"""Seconds after which the command ends, whatever is still open."""
+DRAIN_LIMIT: Final = 5.0
+"""Seconds after which what is still open is cut off. The rest, until the command ends, takes as long at most."""
 
 INTERRUPTED: Final = 130
 
@@ -47,6 +48,7 @@ async def serve(
         ImportError: what serves, or what keeps the runs, is not installed.
     """
     _check(sources, journal, is_demo=demo)
+    _allow_files()
     token = _token(token_env)
     if token is None and not _is_loopback(host):
         raise UsageError(f"{host} can be reached from elsewhere: name a variable that holds a token, by --token-env")
@@ -122,6 +124,16 @@ def _check(sources: Sequence[str], journal: str | None, *, is_demo: bool) -> Non
         raise UsageError("--demo makes up runs: it does not go into a --journal, but well with --embedded")
     if any(map(is_journal, sources)):
         raise UsageError("a journal is no SOURCE: give it as --journal, and its runs are shown")
+
+
+def _allow_files() -> None:
+    """Allow as many open files as the system lets this process have: each viewer is one."""
+    if sys.platform != "win32":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with suppress(OSError, ValueError):  # it stays as it is
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _token(variable: str | None) -> str | None:

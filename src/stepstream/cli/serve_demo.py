@@ -24,6 +24,9 @@ from stepstream.simulator.scenario import Answer, FunctionCall, FunctionCalls
 EVERY: Final = 4.0
 """Seconds from the beginning of a run to that of the next."""
 
+AT_FIRST: Final = 5
+"""How many begin within a second of each other: whoever opens the page sees something."""
+
 AT_ONCE: Final = 12
 """How many runs go on at a time at most."""
 
@@ -75,7 +78,7 @@ async def feed(journal: WritableJournal) -> None:
             async with room:
                 pass
             tasks.start_soon(_run, base_url, name, processor, number % 2 == 0, room)
-            await anyio.sleep(EVERY)
+            await anyio.sleep(EVERY if number >= AT_FIRST else 1)
 
 
 async def _run(

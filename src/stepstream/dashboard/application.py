@@ -61,7 +61,7 @@ CATCH_UP_LIMIT: Final = 2.0
 HEALTH_LIMIT: Final = 2.0
 """Seconds that the journal has to answer until it counts as unreachable."""
 
-GRACE: Final = 5.0
+GRACE: Final = 4.0
 """Seconds that bodies have to end by themselves when the server is told to stop."""
 
 
@@ -101,12 +101,13 @@ class Dashboard:
     async def drain(self, grace: float = GRACE) -> None:
         """End all streams, let bodies come to their end for `grace` seconds, and return when all is written.
 
-        To be called when the server begins to shut down. Nothing is taken any more.
+        To be called when the server begins to shut down. Nothing is taken any more. Viewers who do not take the end of
+        their streams within that time are left to the server.
         """
         self._is_draining = True
         self._list.close()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._relay.drain)
+            tasks.start_soon(self._relay.drain, grace)
             tasks.start_soon(self._ingests.drain, grace)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

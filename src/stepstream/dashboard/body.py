@@ -76,7 +76,7 @@ class Body:
         """Read on for a while, and return how many bytes came: a client that sends sees no answer."""
         before = self.size
         with anyio.move_on_after(IGNORE_FOR):
-            while not self.is_whole and self.size - before < MAX_IGNORED:
+            while not (self.is_whole or self._is_stopped) and self.size - before < MAX_IGNORED:
                 message = await self._receive()
                 self.is_whole = message["type"] == "http.disconnect" or not message.get("more_body", False)
                 self.size += len(message.get("body", b""))

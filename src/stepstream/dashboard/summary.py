@@ -42,7 +42,7 @@ class RunSummary(msgspec.Struct, kw_only=True):
     failed_steps: int = 0
     tokens: int = 0
     reason: str = ""
-    """Why it ended as it did or was interrupted, or what it waits for, in one line."""
+    """Why it ended as it did or was interrupted, what it waits for, or why a step of it failed, in one line."""
     text: str = ""
     """The end of its newest answer."""
 
@@ -53,7 +53,7 @@ class Counts:
     def __init__(self) -> None:
         self.run: Run | None = None
         self.steps = self.calls = self.failed_steps = self.step_tokens = 0
-        self.text = ""
+        self.text = self.step_error = ""
         self._message = ""  # the one that the text is of
 
     def take(self, change: Change) -> None:
@@ -65,6 +65,7 @@ class Counts:
                 self.steps += change.previous is None
                 if change.terminal:
                     self.failed_steps += change.status == "failed"
+                    self.step_error = _error(change.last_error) or self.step_error
                     self.step_tokens += (change.usage.total_tokens or 0) if change.usage else 0
             case ToolCallStarted():
                 self.calls += 1
@@ -79,6 +80,9 @@ class Counts:
         self.steps, self.calls = len(state.steps), sum(len(step.tool_calls) for step in state.steps.values())
         self.failed_steps = sum(step.status == "failed" for step in state.steps.values())
         self.step_tokens = usage_of({}, state.steps.values()).total_tokens or 0
+        self.step_error = next(
+            filter(None, (_error(step.last_error) for step in reversed(list(state.steps.values())))), ""
+        )
         for message in state.messages.values():
             self._show(message)
 
@@ -110,7 +114,7 @@ class Counts:
             calls=self.calls,
             failed_steps=self.failed_steps,
             tokens=(usage.total_tokens or 0) if usage else self.step_tokens,
-            reason=_line(_reason(run, info), REASON_LIMIT),
+            reason=_line(_reason(run, info) or self.step_error, REASON_LIMIT),
             text=self.text,
         )
 
@@ -133,8 +137,13 @@ def _reason(run: Run | None, info: RunInfo) -> str:
     if run.status == "requires_action":
         return _awaited(run)
     if run.last_error:
-        return ": ".join(str(part) for part in (run.last_error.code, run.last_error.message) if part)
+        return _error(run.last_error)
     return (run.incomplete_details.reason or "") if run.incomplete_details else ""
+
+
+def _error(error: Any) -> str:
+    """Return what an error of a step or run says; nothing where there is none."""
+    return ": ".join(str(part)[:REASON_LIMIT] for part in (error.code, error.message) if part) if error else ""
 
 
 def _awaited(run: Run) -> str:
