@@ -357,7 +357,7 @@ class OpenRun {
 	observeRun() {
 		const { now, run, waits } = this, last = waits.at(-1), isWaiting = run.style === "waiting"
 		this.begun ??= this.said === undefined ? now : null
-		if (run.status !== "queued") this.started ??= now
+		if (run.status !== "queued" && (this.said ?? "queued") === "queued") this.started ??= now
 		if (isWaiting && !(last && last.to === Infinity)) waits.push({ from: now, to: Infinity })
 		if (!isWaiting && last?.to === Infinity) last.to = now
 		if (OVER.has(run.style)) this.stopped ??= now
@@ -436,7 +436,7 @@ const stepList = new List($("#run"), 28, () => {
 	const { run, waits, zero } = open, only = call ?? (step?.calls?.length === 1 ? step.calls[0] : null)
 	const style = step ? open.styleOf(step, call) : run.style, queued = step ? 0 : queuedFor(open)
 	const title = call?.name ?? step?.title ?? (step ? `message by ${step.role ?? "?"}` : "Run")
-	const kind = only && only.kind !== only.name ? only.kind.replaceAll("_", " ") : queued >= 0.05 ? `queued ${took(queued, !!open.begun)}` : ""
+	const kind = only && only.kind !== only.name ? only.kind.replaceAll("_", " ") : queued >= 0.05 ? `queued ${took(queued, open.started)}` : ""
 	const { start, end, exact } = step ? open.span(step, call) : { start: queued, end: open.length, exact: open.begun || !open.isOver }
 	const { parts } = row, wait = step?.calls && waits.at(-1)
 	named(row, `row of-step ${call ? "child" : step ? "" : "whole"}`)
@@ -454,11 +454,10 @@ const stepList = new List($("#run"), 28, () => {
 	parts.took.style.left = `${within(0, left, 100).toFixed(2)}%`
 	parts.took.classList.toggle("before", left > 90)
 })
-function queuedFor(one) {
-	const { run, begun, started } = one
-	if (run.status === "queued") return one.length
-	const first = one.view.steps[0]?.created_at ?? Infinity // a run may be queued again, and start again
-	return Math.max(0, begun ? started - begun : Math.min(run.started_at, first) - run.created_at) || 0
+function queuedFor({ run, started, zero, length, view }) {
+	if (run.status === "queued") return length
+	const first = view.steps[0]?.created_at ?? Infinity // a run may be queued again, and start again
+	return Math.max(0, (started ?? Math.min(run.started_at, first)) - zero) || 0
 }
 function lay(bar, start, end) {
 	const scale = 100 / (open.to - open.from), left = Math.max(-1, (start - open.from) * scale)
@@ -476,8 +475,8 @@ function drawRun(all) {
 	if (!run.view) return
 	if (!run.isZoomed) {
 		const { length } = run
-		if (run.isOver) run.end = Math.max(length, 0.5) * 1.12
-		else if (length * 1.1 > run.end || length * 2 < run.end) run.end = Math.max(length, 0.7) * 1.4
+		if (run.isOver) run.end = Math.max(length, 0.5) * 1.2
+		else if (length * 1.2 > run.end || length * 2 < run.end) run.end = Math.max(length, 0.7) * 1.5
 		Object.assign(run, { from: 0, to: run.end })
 	}
 	drawAxis(run)
