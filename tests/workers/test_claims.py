@@ -23,6 +23,12 @@ from tests.support.worked_runs import claimed_once, journal_on, published, run_e
 LONG, SHORT = 60.0, 0.05
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """One event loop: what is tried here is done by the server. Others are tried by the workers that use it."""
+    return "asyncio"
+
+
 class Part(NamedTuple):
     """One partition, the group that has joined it, and a run of three events in it."""
 
