@@ -107,7 +107,7 @@ async def test_follower_sees_one_run_through_rounds_that_end_with_done():
 async def test_older_of_two_publishers_is_refused_and_keeps_what_it_folded():
     journal = MemoryJournal()
     send, receive = anyio.create_memory_object_stream[bytes](9)
-    async with Processor(journal=journal) as one:
+    async with send, receive, Processor(journal=journal) as one:
         handle = one.start(receive)
         for block in BLOCKS[:4]:
             await send.send(block)
@@ -117,7 +117,6 @@ async def test_older_of_two_publishers_is_refused_and_keeps_what_it_folded():
             await send.send(BLOCKS[4])
         with pytest.raises(JournalConflict) as caught, anyio.fail_after(SOON):
             await handle.outcome()  # though its source never ends
-    send.close()
     assert caught.value.outcome is not None
     assert list(caught.value.outcome.runs) == ["run_1"]
     assert (await told_of(journal)).status == "ended"
@@ -151,7 +150,7 @@ async def test_cancelled_or_stopped_publisher_leaves_its_runs_interrupted():
     for is_cancelled in (True, False):
         journal = MemoryJournal()
         send, receive = anyio.create_memory_object_stream[bytes](9)
-        async with Processor(journal=journal) as processor, anyio.create_task_group() as tasks:
+        async with send, receive, Processor(journal=journal) as processor, anyio.create_task_group() as tasks:
 
             async def read(processor: Processor = processor, receive: Any = receive) -> None:
                 with pytest.raises(StreamStopped):
@@ -165,7 +164,6 @@ async def test_cancelled_or_stopped_publisher_leaves_its_runs_interrupted():
             else:
                 await processor.stop()
         assert (await told_of(journal)).status == "interrupted"
-        send.close()
 
 
 async def test_run_that_is_known_here_only_is_told_to_its_journal_first():

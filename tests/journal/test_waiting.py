@@ -59,7 +59,7 @@ async def test_processor_gives_signs_of_life_for_runs_of_which_nothing_comes():
     async def follow() -> None:
         told.append(await told_by(journal.follow("run_1")))
 
-    async with Processor(journal=journal) as processor, anyio.create_task_group() as tasks:
+    async with send, receive, Processor(journal=journal) as processor, anyio.create_task_group() as tasks:
         handle = processor.start(receive)
         tasks.start_soon(follow)
         for block in BLOCKS[:6]:
@@ -76,7 +76,7 @@ async def test_processor_gives_signs_of_life_for_runs_of_which_nothing_comes():
 async def test_sign_of_life_goes_on_when_a_run_was_taken_over():
     journal = MemoryJournal()
     send, receive = anyio.create_memory_object_stream[bytes](99)
-    async with Processor(journal=journal) as processor:
+    async with send, receive, Processor(journal=journal) as processor:
         over = anyio.Event()
         first, second = processor.start(receive), processor.start(nothing_until(over))
         await send.send(BLOCKS[0])

@@ -25,6 +25,7 @@ from stepstream import (
     StepStreamError,
     StepTransition,
     StreamFailed,
+    StreamStopped,
     StreamTruncated,
     TransportError,
     accumulate,
@@ -838,6 +839,40 @@ async def test_stream_that_names_no_run_raises_where_that_is_waited_for():
             await processor.start(Opened(OSError("no more"))).begun()
         with pytest.raises(StreamTruncated):
             await processor.start(source(*frames([("thread.created", {"id": "thread_1"}), DONE]))).begun()
+
+
+@pytest.mark.parametrize("how", ["cancelled", "stopped", "cancelled in the line", "left in the line"])
+async def test_source_that_is_not_read_any_more_before_it_was_is_closed(how: str):
+    send, receive = anyio.create_memory_object_stream[bytes](1)
+    with send, receive:
+        async with Processor(max_streams=1) as processor:
+            if "line" in how:
+                processor.start(source(anyio.Event()))
+            handle = processor.start(receive)
+            if "line" in how:
+                await quiet()
+            if how == "stopped" or "left" in how:
+                await processor.stop()
+            else:
+                await handle.cancel()
+            with pytest.raises(StreamStopped):
+                await handle.outcome()
+            with pytest.raises(anyio.ClosedResourceError):
+                receive.receive_nowait()
+            await processor.stop()
+
+
+async def test_source_that_cannot_be_closed_unread_is_logged(caplog: pytest.LogCaptureFixture):
+    class Broken:
+        def __aiter__(self) -> Any:
+            raise AssertionError("not read")
+
+        async def aclose(self) -> None:
+            raise OSError("a secret")
+
+    async with Processor() as processor:
+        await processor.start(Broken()).cancel()  # type: ignore[arg-type]
+    assert [record.getMessage() for record in caplog.records] == ["a source that was not read could not be closed"]
 
 
 async def test_many_streams_may_wait_for_one_subscriber():

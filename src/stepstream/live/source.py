@@ -71,6 +71,19 @@ async def open_source(source: Source) -> AsyncIterator[AsyncIterator[Any]]:
         yield items
 
 
+async def close_unread(source: Source) -> None:
+    """Close a source that was given to be read and was not: a response, or a stream, is open already.
+
+    Raises:
+        Exception: of the source, whatever it is.
+    """
+    kind, found = recognised(source)
+    if kind.close:
+        await _close(getattr(found, kind.close))
+    elif kind.items is not None and hasattr(found, "aclose"):
+        await found.aclose()
+
+
 async def _entered(stack: AsyncExitStack, source: Any) -> Any:
     if hasattr(source, "gen") and not hasattr(source, "func"):  # of contextlib, and it was entered before
         raise ReadBefore

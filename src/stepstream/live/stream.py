@@ -17,12 +17,12 @@ from stepstream.live.log_ids import ids_of_stream
 from stepstream.live.pending import Signal
 from stepstream.live.reader import Reader
 from stepstream.live.settling import LateFanout, Settling
-from stepstream.live.source import Source
+from stepstream.live.source import Source, close_unread
 from stepstream.live.source_reader import read_source
 from stepstream.live.stream_tap import StreamTap
 
 CLOSE_WITHIN: Final = 5.0
-"""Seconds that a journal has to take what is left of a stream that failed."""
+"""Seconds that a journal has to take what is left of a stream that failed, and a source that is not read to close."""
 
 _log = logging.getLogger("stepstream.live")
 
@@ -103,11 +103,12 @@ class LiveStream:
 
     async def _read(self, source: Source) -> None:
         """Read `source` to its end, unless it is stopped before."""
-        is_whole = False
+        is_whole = is_begun = False
         try:
             with self._scope:
                 if not self._is_stopped:
                     await self.lifetime.running.turn(self)
+                    is_begun = True
                     await read_source(self._reader, source, self._fanout, self.lifetime)
                     self._reader.fold_end()
                     if self._tap is not None:
@@ -117,8 +118,19 @@ class LiveStream:
             if self._is_stopped:
                 raise _stopped() from exc  # a source may fail at being cancelled
             raise
+        finally:
+            if not is_begun:
+                await self._discard(source)
         if not is_whole:
             raise (self._tap and self._tap.failure) or _stopped()
+
+    async def _discard(self, source: Source) -> None:
+        """Close a source that is not read, in limited time. What fails then is logged."""
+        try:
+            with anyio.move_on_after(CLOSE_WITHIN, shield=True):
+                await close_unread(source)
+        except Exception as exc:  # noqa: BLE001 - of the source, of which nothing is wanted any more
+            _log.warning("a source that was not read could not be closed", exc_info=exc)
 
     async def _close_journal(self, error: str) -> None:
         """Write what is left to the journal, and how each run is left: `error` is why one is interrupted."""
