@@ -95,8 +95,10 @@ class RunReader:
         """Return the events of a pack that are not folded yet.
 
         Raises:
-            JournalGap: those before it are missing.
+            JournalGap: those before it are missing, or by a later writer.
         """
+        if pack.fence < self.cursor.fence:
+            raise JournalGap(f"event {pack.first:,} of run {self._run_id} is by an earlier writer than those before it")
         pack = pack.after(self.position)
         if pack.first != self.position + 1:
             raise JournalGap(f"expected event {self.position + 1:,} of run {self._run_id} next, got {pack.first:,}")
