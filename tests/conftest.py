@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support import virtual_time
 
-settings.register_profile("usual", deadline=None, max_examples=40)
-settings.register_profile("thorough", deadline=None, max_examples=400)  # asked for by .ci/run
+# How long examples take says nothing of them where the machine is busy.
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("usual", UNTIMED, max_examples=40)
+settings.register_profile("thorough", UNTIMED, max_examples=400)  # asked for by .ci/run
 settings.load_profile("usual")
 
 # Every worker, and every process that a test starts, would compile all modules anew. What it keeps git ignores.

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -56,7 +57,15 @@ def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Callable[..., Ran]:
 
 
 @pytest.fixture
-def process() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def _interruptible() -> Iterator[None]:
+    """Where the suite runs in the background of a shell, interrupts are ignored, and its processes would inherit it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def process(_interruptible: None) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Start the command line as a process of its own, with unbuffered pipes to all three of its streams."""
     started: list[subprocess.Popen[bytes]] = []
 

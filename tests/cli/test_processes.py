@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -142,15 +142,6 @@ def test_demo_without_a_reader_ends_in_silence(process: Process):
     assert (one.returncode, err) == (1, b"")
 
 
-@pytest.fixture
-def _interruptible() -> Iterator[None]:
-    """Where the suite runs in the background of a shell, interrupts are ignored, and its processes would inherit it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize("command", [("cat", "--as", "changes", "-"), ("watch", "-"), ("demo",)])
 def test_interrupt_ends_a_program_that_waits(process: Process, command: tuple[str, ...]):
     one = process(*command)

@@ -43,14 +43,6 @@ def serving(process: Process) -> Serving:
     return serving
 
 
-@pytest.fixture(autouse=True)
-def _interruptible() -> Iterator[None]:
-    """Where the suite runs in the background of a shell, interrupts are ignored, and its processes would inherit it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def get(url: str, path: str, **headers: str) -> httpx.Response:
     return httpx.get(f"{url}{path}", headers=headers, timeout=WITHIN)
 

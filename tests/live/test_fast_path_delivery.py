@@ -33,7 +33,7 @@ def usual(count: int) -> list[bytes]:
     return [written(*kinds[number % len(kinds)], b"%d." % number) for number in range(count)]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[*HealthCheck])
 @given(st.integers(0, 2**32), st.integers(0, 60), st.integers(0, 2**32), st.integers(1, 4), st.integers(1, 5))
 async def test_subscribers_get_the_changes_of_the_plain_way(
     seed: int, length: int, cuts: int, buffer: int, pauses: int

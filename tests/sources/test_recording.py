@@ -40,7 +40,7 @@ from tests.support.scripted_server import CREATED, DONE, Exchange, serving
 
 STREAMS = {path.stem: path.read_bytes() for path in sorted(places.STREAMS.glob("*.sse"))}
 each_stream = pytest.mark.parametrize("data", STREAMS.values(), ids=STREAMS)
-checked = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+checked = settings(max_examples=60, deadline=None, suppress_health_check=[*HealthCheck])
 
 TICK = b"data: tick\n\n"
 WITHIN = 60

@@ -152,7 +152,7 @@ async def test_run_that_ends_its_workers_is_given_up(server: ValkeyProcess):
         await published(journal, "run_1")
         for number in range(3):
             await claimed_once(part, f"dead {number}", max_takeovers=2)
-        async with at_work(journal, lease=0.1, max_takeovers=2) as workers:
+        async with at_work(journal, lease=60, max_takeovers=2) as workers:
             await until(lambda: workers.dead_letters and not workers.owned)
         [letter] = await dead_letters(journal)
         assert await claimed(journal, "another") == []
