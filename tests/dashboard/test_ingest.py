@@ -76,8 +76,15 @@ def blocks_of(body: bytes) -> int:
     return len([frame for frame in FrameDecoder().feed(body) if frame.event != "done"])
 
 
-async def test_body_that_is_cut_anywhere_keeps_the_events_before_and_can_be_sent_again():
-    for size in range(len(BODY) + 1):
+BORDERS = [sum(map(len, SHORT[:count])) for count in range(len(SHORT) + 1)]
+NEAR_BORDERS = sorted({near for border in BORDERS for near in range(border - 3, border + 2) if 0 <= near <= len(BODY)})
+
+
+@pytest.mark.parametrize(
+    "sizes", [NEAR_BORDERS, pytest.param(range(len(BODY) + 1), marks=pytest.mark.slow)], ids=["borders", "all"]
+)
+async def test_body_that_is_cut_anywhere_keeps_the_events_before_and_can_be_sent_again(sizes: Sequence[int]):
+    for size in sizes:
         journal = MemoryJournal()
         dashboard = Dashboard(journal)
         cut = await sent(dashboard, [BODY[:size]])
@@ -328,7 +335,7 @@ class StuckJournal(MemoryJournal):
 async def test_journal_that_takes_nothing_holds_up_the_client():
     def chunks() -> Iterator[bytes]:
         yield from SHORT[:3]
-        for _ in range(20_000):
+        for _ in range(3_000):
             yield written("thread.message.delta", says("x" * 1_000))
 
     journal = StuckJournal()

@@ -92,4 +92,5 @@ class Body:
             return message
         if self._is_stopped:
             raise StreamStopped("the server is shutting down")
+        self._is_stopped = True
         raise IdleTimeout(f"nothing came for {self._idle_timeout:g} seconds", self._idle_timeout)
