@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 
@@ -276,6 +277,20 @@ async def test_token_is_in_no_repr():
     assert TOKEN not in shown
     assert cookie.partition("=")[2] not in shown
     assert repr(dashboard).startswith("<Dashboard for <Access of who has the token>: ")
+
+
+async def test_viewer_of_the_list_is_sent_away_when_the_session_has_ended(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("stepstream.dashboard.list_stream.RECHECK", 0)
+    clock = Clock()
+    dashboard = guarded(clock)
+    _, cookie = await logged_in(dashboard)
+    async with watching(dashboard, "/list", accept="text/event-stream", cookie=cookie) as answer:
+        clock.now += LASTS
+        await sent(dashboard, [BODY], authorization=f"Bearer {TOKEN}")
+        with anyio.fail_after(10):
+            while not answer.is_whole:
+                await anyio.lowlevel.checkpoint()
+    assert [frame.event for frame in answer.frames] == ["stepstream.runs"]
 
 
 # All answers

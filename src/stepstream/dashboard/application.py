@@ -10,6 +10,7 @@ GET /healthz                   counts
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -181,7 +182,7 @@ class Dashboard:
         with self._list_viewers.one_more("", peer_of(request.scope)) as has_room:
             if not has_room or self._is_draining:
                 raise Refused(503, "There is no room for another viewer now.", retry_after="5")
-            news = news_of_list(self._list)
+            news = news_of_list(self._list, partial(self._access.may_see, request.scope, ""))
             await send_stream(receive, send, news, STREAM_HEADERS, write_timeout=WRITE_TIMEOUT)
 
     async def _ingest(self, request: Request, receive: Receive, send: Send) -> None:

@@ -1,6 +1,6 @@
 """The list of runs as an event stream: all of it, then what changes, four messages a second at most."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 import anyio
@@ -15,13 +15,20 @@ WHOLE: Final = "stepstream.runs"
 
 HEARTBEAT: Final = 15.0
 PAUSE: Final = 0.25
+RECHECK: Final = 60.0
+"""Seconds after which it is asked again who may stay."""
+
 RETRY_MS: Final = 1_000
 
 
-async def news_of_list(runs: RunList) -> AsyncGenerator[bytes]:
-    """Yield the list, then what changes, until it is closed. Where the journal cannot be read it ends."""
+async def news_of_list(runs: RunList, may_stay: Callable[[], bool] = lambda: True) -> AsyncGenerator[bytes]:
+    """Yield the list, then what changes, until it is closed. It ends where the journal cannot be read.
+
+    `may_stay` is asked every minute, and ends it, too.
+    """
     yield b"retry: %d\n\n" % RETRY_MS
     version: int | None = None
+    due = anyio.current_time() + RECHECK
     try:
         await runs.look()
         while not runs.is_closed:
@@ -35,5 +42,9 @@ async def news_of_list(runs: RunList) -> AsyncGenerator[bytes]:
                     await runs.newer(version)
                 if runs.version == version:
                     yield COMMENT
+            if anyio.current_time() >= due:
+                due = anyio.current_time() + RECHECK
+                if not may_stay():
+                    return
     except JournalError:
         return  # whoever looks comes back
