@@ -18,8 +18,6 @@ __all__ = ["anyio_backend", "browser", "stage"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no chromium")]
 
-SECOND = 1_000
-
 WIDTHS = """
 async () => {
   const widths = []
@@ -94,6 +92,34 @@ async def test_bar_of_a_step_that_runs_ticks_by_itself(browser: Any, stage: Stag
         widths = await watched.page.evaluate(WIDTHS)
         assert len(set(widths)) > 5, widths
         assert min(widths) > 0
+
+
+async def test_time_in_the_queue_is_apart(browser: Any, stage: Stage):
+    run = WrittenRun(stage.journal)
+    await run.tell(("run.created", {"id": run.id, "status": "queued", **run.fields}))
+    async with page_of(browser, stage) as watched:
+        row, queued = watched.page.locator("#run .row", has_text="Run"), re.compile(r"queued ([\d.]+ m?s)")
+        await playwright.expect(row.locator(".kind")).to_have_text(queued)
+        await run.tell(run.run_event("in_progress", started_at=run.at))
+        await playwright.expect(row).to_contain_text("in progress")
+        first = await row.locator(".kind").inner_text()
+        for status in ("requires_action", "queued", "in_progress"):  # once more, for the next round of calls
+            await run.tell(run.run_event(status))
+            await playwright.expect(row).to_contain_text(status.replace("requires_action", "waiting").replace("_", " "))
+        await run.calls("step_1", function("call_a", "get_depth"))
+        await expect(watched.page, "#run .row", has_text="get_depth").to_be_visible()
+        assert await row.locator(".kind").inner_text() == first
+        boxes = [await row.locator(name).bounding_box() for name in (".wait", ".bar")]
+        assert boxes[0]["x"] + boxes[0]["width"] == pytest.approx(boxes[1]["x"], abs=1)
+
+
+async def test_calm_page_ticks_once_a_second(browser: Any, stage: Stage):
+    run = await began(stage)
+    async with page_of(browser, stage, reduced_motion="reduce") as watched:
+        await run.calls("step_1", function("call_a", "get_depth"))
+        await expect(watched.page, "#run .row", has_text="get_depth").to_be_visible()
+        widths = await watched.page.evaluate(WIDTHS)
+        assert len(set(widths)) <= 4, widths
 
 
 async def test_late_tab_shows_what_the_early_one_does(browser: Any, stage: Stage):
@@ -174,10 +200,10 @@ async def test_server_that_is_killed_and_back_loses_nothing(browser: Any, stage:
         await expect(page, "#link").to_have_text("Reconnecting")
         await run.say("step_2", "is ")
         await stage.start()
-        await expect(page, "#step pre").to_have_text("The harbour is ", timeout=20 * SECOND)
+        await expect(page, "#step pre").to_have_text("The harbour is ")
         await expect(page, "#banner").to_have_text("Live")
         await expect(page, "#notice").to_be_hidden()
-        await expect(page, "#link").to_have_text("Live", timeout=20 * SECOND)
+        await expect(page, "#link").to_have_text("Live")
         await run.say("step_2", "deep.")
         await expect(page, "#step pre").to_have_text("The harbour is deep.")
         assert any("ERR_CONNECTION_REFUSED" in line for line in watched.console)

@@ -16,6 +16,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def browser(anyio_backend: str) -> AsyncIterator[Any]:
     playwright = pytest.importorskip("playwright.async_api")
+    playwright.expect.set_options(timeout=20_000)
     async with playwright.async_playwright() as started:
         browser = await started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser

@@ -198,7 +198,7 @@ async def page_of(browser: Any, stage: Stage, path: str = "/", **options: Any) -
     """Open the dashboard in a context of its own. Nothing may be in its console at the end, unless a test clears it."""
     options = {"viewport": {"width": 1280, "height": 800}, **options}
     context = await browser.new_context(**options)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(20_000)
     try:
         page = await context.new_page()
         watched = Watched(page, stage.url)

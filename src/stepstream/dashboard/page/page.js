@@ -282,6 +282,7 @@ class OpenRun {
 		this.view = view
 		this.places = new Map(view.steps.map((step, at) => [step.id, at]))
 		this.said = view.run?.status
+		if (this.said && this.said !== "queued") this.started ??= null // that was not seen here
 		this.learn(false)
 		this.before = view.steps.length // what had ended by then was not seen here
 		for (const step of view.steps) if (!step.is_over) this.observe(step, null)
@@ -357,7 +358,7 @@ class OpenRun {
 	observeRun() {
 		const { now, run, waits } = this, last = waits.at(-1), isWaiting = run.style === "waiting"
 		this.begun ??= this.said === undefined ? now : null
-		if (run.status !== "queued" && (this.said ?? "queued") === "queued") this.started ??= now
+		if (run.status !== "queued" && this.started === undefined) this.started = now
 		if (isWaiting && !(last && last.to === Infinity)) waits.push({ from: now, to: Infinity })
 		if (!isWaiting && last?.to === Infinity) last.to = now
 		if (OVER.has(run.style)) this.stopped ??= now
