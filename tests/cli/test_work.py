@@ -4,14 +4,16 @@ import os
 import pty
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from stepstream import RedisJournal
+from stepstream import Processor, RedisJournal
+from stepstream.cli.work import _set_up
 from tests.support.tables import each_row
 from tests.support.valkey import ValkeyProcess, fresh_namespace, valkey
 from tests.support.worked_runs import dead_letters, published
@@ -145,3 +147,25 @@ def test_list_is_a_table_on_a_terminal(server: ValkeyProcess, monkeypatch: pytes
         "id    time                  run_id  subscriber  key" + " " * 37 + "  position  reason",
         "1-ab  1970-01-01 00:00:00Z  run_\\u001b1  hook        " + "k" * 39 + "…  7         KeyError",
     ]
+
+
+async def test_function_may_hold_what_its_subscribers_need():
+    """A plain function, an async one, or an async context manager around all work."""
+    told: list[str] = []
+
+    def plain(processor: Processor) -> None:
+        told.append("plain")
+
+    async def later(processor: Processor) -> None:
+        told.append("later")
+
+    @asynccontextmanager
+    async def around(processor: Processor) -> AsyncIterator[None]:
+        told.append("opened")
+        yield
+        told.append("closed")
+
+    for setup in (plain, later, around):
+        async with _set_up(setup, Processor()):
+            told.append("works")
+    assert told == ["plain", "works", "later", "works", "opened", "works", "closed"]

@@ -44,7 +44,7 @@ async def work(
             async def hook(change: Any) -> None:
                 own = next(run for run in workers._runs if run.claim is change.context)
                 told = {"run": change.run_id, "key": change.key, "token": change.context.token}
-                left, has_waited = own.lease.until - time.monotonic(), waits() != _HELD_AT.get(id(own.lease))
+                left, has_waited = own.lease.until - workers.clock(), waits() != _HELD_AT.get(id(own.lease))
                 log.note("began", **told, position=change.sequence, left=left, has_waited=has_waited)
                 with connection:
                     connection.execute("BEGIN IMMEDIATE")
@@ -75,7 +75,7 @@ def _watch(log: Log) -> None:
 
     def noted_is_over(self: Lease) -> bool:
         found = is_over.__get__(self)
-        if not found and time.monotonic() < self.until:
+        if not found and self._clock() < self.until:
             _HELD_AT[id(self)] = waits()
         return found
 

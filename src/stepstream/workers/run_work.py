@@ -57,8 +57,9 @@ class RunWork:
         except (StreamStopped, JournalFailed):
             return "give back"
         except StreamTruncated as exc:
+            is_empty = self._following is not None and not self._following.position
             if not self._is_over():
-                self._bury(reason_of(exc))
+                self._bury("JournalGap: no event of the run is there" if is_empty else reason_of(exc))
         except StepStreamError as exc:
             self._bury(reason_of(exc))
         except Exception as exc:  # noqa: BLE001 - one run that cannot be folded is no reason to stop all others
