@@ -33,6 +33,7 @@ from tests.support.response_streams import (
     whole,
     writing,
 )
+from tests.support.tables import each_row
 
 CREATED = lifecycle("created")
 
@@ -82,8 +83,8 @@ def test_entry_of_the_list_without_a_type_is_left_out():
     assert list(folded.accumulator.steps) == ["message_1"]
 
 
-@pytest.mark.parametrize("status", ["completed", "incomplete", "failed", "cancelled"])
-@pytest.mark.parametrize("output", [[], None, "absent"])
+@each_row("status", ["completed", "incomplete", "failed", "cancelled"])
+@each_row("output", [[], None, "absent"])
 def test_item_that_is_open_at_the_end_gets_the_status_of_its_response_and_keeps_its_text(status: str, output: Any):
     end = lifecycle("failed" if status == "cancelled" else status, status=status)
     end["response"]["output"] = output
@@ -205,7 +206,7 @@ WAITING: list[tuple[JSON, list[JSON], bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("one", "tools", "waits"), WAITING)
+@each_row(("one", "tools", "waits"), WAITING)
 def test_run_waits_for_the_calls_that_its_client_runs(one: JSON, tools: list[JSON], waits: bool):
     last = one if one["status"] == "incomplete" else ended(one)
     folded = fold([CREATED, done(last), lifecycle("completed", last, tools=tools)])
@@ -344,9 +345,9 @@ NESTED = {"type": "error", "error": {"type": "x", "code": "rate_limit_exceeded",
 UNTYPED = {"error": {"code": "rate_limit_exceeded", "message": "slow down"}}
 
 
-@pytest.mark.parametrize("error", [FLAT, NESTED, UNTYPED], ids=["flat", "nested", "untyped"])
-@pytest.mark.parametrize("named", [True, False])
-@pytest.mark.parametrize("order", ["before", "after"])
+@each_row("error", [FLAT, NESTED, UNTYPED], ids=["flat", "nested", "untyped"])
+@each_row("named", [True, False])
+@each_row("order", ["before", "after"])
 def test_error_beside_the_failure_of_its_response_explains_it(error: JSON, named: bool, order: str):
     failed = lifecycle("failed", error=None, model="m")
     events = [CREATED, error, failed] if order == "before" else [CREATED, failed, error]

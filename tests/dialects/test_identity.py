@@ -21,6 +21,7 @@ from tests.support.response_streams import (
     whole,
     writing,
 )
+from tests.support.tables import each_row
 
 CREATED = lifecycle("created")
 
@@ -181,8 +182,8 @@ ODD_SERVERS = [
 ]
 
 
-@pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
-@pytest.mark.parametrize("odd", ODD_SERVERS)
+@each_row("named", [True, False], ids=["named", "unnamed"])
+@each_row("odd", ODD_SERVERS)
 def test_odd_server_gives_the_same_steps_in_silence(odd: Any, named: bool):
     folded = fold(odd(RUN), named=named)
     assert shape_of(folded) == EXPECTED

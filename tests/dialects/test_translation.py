@@ -16,6 +16,7 @@ from stepstream.wire.events import read_again
 from tests.support.json_values import JSON
 from tests.support.places import ROOT
 from tests.support.response_streams import encoded, fold, frames, lifecycle, whole, writing
+from tests.support.tables import each_row
 
 CREATED = lifecycle("created")
 RUN = whole(writing("abc"))
@@ -49,7 +50,7 @@ TELLING: list[tuple[Frame, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("frame", "dialect"), TELLING)
+@each_row(("frame", "dialect"), TELLING)
 def test_first_telling_event_tells_the_dialect(frame: Frame, dialect: str):
     assert told(Frame("ping", b"now"), frame) == dialect
 
@@ -153,7 +154,7 @@ def test_stream_of_the_fold_itself_is_decoded_and_raises():
 # What cannot be read
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "code"),
     [
         (b"{", "undecodable_event"),
@@ -163,7 +164,7 @@ def test_stream_of_the_fold_itself_is_decoded_and_raises():
         (b"[" * 99 + b"]" * 99, "too_deep"),
     ],
 )
-@pytest.mark.parametrize("name", ["response.output_text.delta", "error", "message"])
+@each_row("name", ["response.output_text.delta", "error", "message"])
 def test_data_that_cannot_be_read_is_an_anomaly(name: str, data: bytes, code: str):
     accumulator = fold([CREATED]).accumulator
     accumulator.apply_frame(Frame(name, data))

@@ -48,6 +48,7 @@ from tests.support.response_streams import (
     whole,
     writing,
 )
+from tests.support.tables import each_row
 
 RUN = whole(thinking("sum" * 5, "deep" * 5), writing('a b\n"c" é' * 9, 1, 1), calling("{}" * 20, 1, 2))
 PADDED = [
@@ -104,8 +105,8 @@ def ends(accumulator: Accumulator) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("write", [dump, dump_unnamed])
-@pytest.mark.parametrize("size", [1, 100, 1000, 3000, 10**6])
+@each_row("write", [dump, dump_unnamed])
+@each_row("size", [1, 100, 1000, 3000, 10**6])
 def test_stream_in_chunks_of_any_size_is_folded_as_by_the_rules(size: int, write: Any):
     read = Read(chunks_of(write(PADDED), size))
     assert ends(read.accumulator) == ends(fold(PADDED).accumulator)
@@ -163,8 +164,8 @@ STREAMS: dict[str, list[JSON]] = {
 }
 
 
-@pytest.mark.parametrize("size", [700, 5000, 10**6])
-@pytest.mark.parametrize("name", STREAMS)
+@each_row("size", [700, 5000, 10**6])
+@each_row("name", STREAMS)
 def test_odd_stream_is_folded_as_by_the_rules(name: str, size: int):
     read = Read(chunks_of(dump(STREAMS[name]), size))
     expected = fold(STREAMS[name])
@@ -270,7 +271,7 @@ def learned(data: bytes) -> bool:
     return struct_of(data, Translation(DialectState(), "responses").fast_keys) is not None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "is_made"),
     [
         (b'{"delta":"a"}', True),
@@ -330,7 +331,7 @@ ODD_BLOCKS: dict[str, list[bytes]] = {
 }
 
 
-@pytest.mark.parametrize("odd", ODD_BLOCKS.values(), ids=ODD_BLOCKS)
+@each_row("odd", ODD_BLOCKS.values(), ids=ODD_BLOCKS)
 def test_blocks_that_are_nearly_alike_are_folded_as_by_the_rules(odd: list[bytes]):
     opening = frames(numbered(long_text(10)))
     usual = [HEAD + DELTA] * 20

@@ -11,6 +11,7 @@ from stepstream.errors import FrameTooLarge
 from stepstream.wire.scan import MAX_KEPT, Scanner, in_order
 from stepstream.wire.sse import Frame, FrameDecoder
 from tests.support.byte_chunks import pieces
+from tests.support.tables import each_row
 
 STEP, MESSAGE = "thread.run.step.delta", "thread.message.delta"
 
@@ -128,7 +129,7 @@ STREAMS = {
 
 LIMITS = [2**20, 64, 48, 30, 1]
 
-each_stream = pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
+each_stream = each_row("stream", STREAMS.values(), ids=STREAMS)
 
 
 @each_stream
@@ -188,7 +189,7 @@ IN_ORDER = {
 }
 
 
-@pytest.mark.parametrize(("given", "expected"), IN_ORDER.values(), ids=IN_ORDER)
+@each_row(("given", "expected"), IN_ORDER.values(), ids=IN_ORDER)
 def test_lines_of_a_block_are_put_in_order(given: bytes, expected: bytes) -> None:
     found = in_order(given)
     assert (found, (found is given) == (given == expected)) == (expected, True)
@@ -243,7 +244,7 @@ def test_last_event_id_is_that_of_a_decoder() -> None:
             assert scanner.is_between_blocks is False or scanner.last_event_id == decoder.last_event_id, name
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("chunk", "expected"),
     [(A, True), (A[:-1], False), (A[:3], False), (b"\n", True), (b"\r", True), (A + b"\r", True), (DONE, True)],
 )
@@ -300,8 +301,8 @@ FATAL = {
 }
 
 
-@pytest.mark.parametrize("fatal", FATAL.values(), ids=FATAL)
-@pytest.mark.parametrize("first", [b"", A + B, A[:-1], b"data: x\r\n"], ids=["new", "between", "kept", "inside"])
+@each_row("fatal", FATAL.values(), ids=FATAL)
+@each_row("first", [b"", A + B, A[:-1], b"data: x\r\n"], ids=["new", "between", "kept", "inside"])
 def test_scanner_that_failed_is_spent(first: bytes, fatal: bytes) -> None:
     for size in (1, 40, 1000):
         scanner = Scanner(max_event_bytes=64)
@@ -333,7 +334,7 @@ PENDING = {
 }
 
 
-@pytest.mark.parametrize(("stream", "expected"), PENDING.values(), ids=PENDING)
+@each_row(("stream", "expected"), PENDING.values(), ids=PENDING)
 def test_pending_is_the_block_that_lacks_its_end(stream: bytes, expected: Frame | None) -> None:
     for first in (b"", A, A + B + C, A + b"\r\n"):
         scanner = Scanner()
