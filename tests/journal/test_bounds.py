@@ -70,7 +70,7 @@ async def test_checkpoints_of_open_runs_alone_may_fill_a_journal():
     assert [info.id async for info in journal.runs()] == ["run_2"]
 
 
-@pytest.mark.parametrize("name", ["max_run_bytes", "max_bytes", "max_runs", "keep"])
+@pytest.mark.parametrize("name", ["max_run_bytes", "max_bytes", "max_runs", "max_waiting", "keep"])
 def test_bound_below_nothing_is_refused(name: str):
     with pytest.raises(ValueError, match=name):
         MemoryJournal(**{name: -1})
@@ -125,3 +125,24 @@ async def test_run_of_a_million_deltas_stays_within_its_bound_and_can_be_joined(
     assert follower.error is None
     assert follower.outcome is not None
     assert follower.outcome.steps == outcome.steps
+
+
+async def test_runs_that_have_waited_longest_are_interrupted_where_too_many_do():
+    journal = MemoryJournal(max_waiting=2)
+    opened = [await journal.open(f"run_{number}", writer="a") for number in range(4)]
+    for one in opened:
+        await journal.append(one, status="waiting")
+    statuses = [info.status async for info in journal.runs()]
+    await journal.append(opened[0], status="open")
+    await journal.append(opened[0], status="waiting")
+    later = [info.status async for info in journal.runs()]
+    assert statuses == ["interrupted", "interrupted", "waiting", "waiting"]
+    assert later == ["waiting", "interrupted", "interrupted", "waiting"]
+
+
+async def test_follower_of_a_run_that_waits_too_long_is_told():
+    journal = MemoryJournal(max_waiting=0)
+    await journal.append(await journal.open("run_1", writer="a"), status="waiting")
+    with anyio.fail_after(5):
+        told = await told_by(journal.follow("run_1"))
+    assert str(told.error) == "the stream of run run_1 broke: too many runs waited that began to later"

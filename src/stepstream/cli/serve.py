@@ -25,6 +25,9 @@ from stepstream.sources.files import CHUNK_SIZE
 DRAIN_LIMIT: Final = 5.0
 """Seconds after which what is still open is cut off. The rest, until the command ends, takes as long at most."""
 
+MAX_WAITING: Final = 1_000
+"""How many runs may wait for action: whoever answers elsewhere may never say so here."""
+
 INTERRUPTED: Final = 130
 
 
@@ -104,7 +107,7 @@ async def _published(source: str, journal: Journal) -> None:
 @asynccontextmanager
 async def _journal(url: str | None, *, is_embedded: bool) -> AsyncIterator[Journal]:
     if url is None and not is_embedded:
-        yield MemoryJournal()
+        yield MemoryJournal(max_waiting=MAX_WAITING)
         return
     from stepstream.journal.redis.embedded import embedded_server
     from stepstream.journal.redis.journal import NAMESPACE, RedisJournal

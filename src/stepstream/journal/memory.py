@@ -24,6 +24,7 @@ from stepstream.live.journal import Checkpoint, Held, Opened, Pack, RunStatus, g
 MAX_RUN_BYTES: Final = 64 * 2**20
 MAX_BYTES: Final = 256 * 2**20
 MAX_RUNS: Final = 1_000
+MAX_WAITING: Final = 10_000
 KEEP: Final = 3_600.0
 
 OVER: Final[frozenset[RunStatus]] = frozenset({"ended", "interrupted"})
@@ -34,7 +35,8 @@ class MemoryJournal(Journal):
     """Runs kept in memory, for all readers of one process.
 
     `max_run_bytes` bounds what is kept of one run, `max_bytes` all; of ended runs the newest `max_runs` are kept, for
-    `keep` seconds after their end. `clock` returns Unix seconds, for what is told of a run.
+    `keep` seconds after their end. So many as `max_waiting` may wait for action: where more do, those that have waited
+    longest are interrupted. `clock` returns Unix seconds, for what is told of a run.
     """
 
     def __init__(
@@ -43,17 +45,20 @@ class MemoryJournal(Journal):
         max_run_bytes: int = MAX_RUN_BYTES,
         max_bytes: int = MAX_BYTES,
         max_runs: int = MAX_RUNS,
+        max_waiting: int = MAX_WAITING,
         keep: float = KEEP,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        limits = {"max_run_bytes": max_run_bytes, "max_bytes": max_bytes, "max_runs": max_runs, "keep": keep}
-        for name, value in limits.items():
+        names = ("max_run_bytes", "max_bytes", "max_runs", "max_waiting", "keep")
+        limits = (max_run_bytes, max_bytes, max_runs, max_waiting, keep)
+        for name, value in zip(names, limits, strict=True):
             if not value >= 0:
                 raise ValueError(f"expected {name} of at least 0, got {value!r}")
-        self._max_run_bytes, self._max_bytes, self._max_runs, self._keep = max_run_bytes, max_bytes, max_runs, keep
+        self._max_run_bytes, self._max_bytes, self._max_runs, self._max_waiting, self._keep = limits
         self._clock = clock
         self._runs: dict[str, KeptRun] = {}
         self._over: dict[str, KeptRun] = {}  # those that may be forgotten, in the order in which they ended
+        self._waiting: dict[str, KeptRun] = {}  # in the order in which they began to
         self._covered: dict[str, KeptRun] = {}  # open ones with events that their checkpoint has, too
         self._full: dict[str, KeptRun] = {}  # open ones with events
         self._writers: WeakValueDictionary[str, Writer] = WeakValueDictionary()
@@ -145,18 +150,7 @@ class MemoryJournal(Journal):
 
     def _info(self, run_id: str) -> RunInfo | None:
         run = self._runs.get(run_id)
-        if run is None:
-            return None
-        return RunInfo(
-            id=run.id,
-            status=run.status,
-            position=run.position,
-            opened=run.opened,
-            ended=run.ended,
-            fence=run.fence,
-            error=run.error,
-            silence=max(anyio.current_time() - run.writer.seen, 0),
-        )
+        return None if run is None else run.info(anyio.current_time())
 
     def _tell(self, run: KeptRun, *, to_all: bool) -> None:
         for news in self._run_watchers.get(run.id, ()):
@@ -168,6 +162,10 @@ class MemoryJournal(Journal):
         """Record what becomes of a run."""
         was_over, is_over = run.status in OVER, status in OVER
         run.status, run.error = status, error
+        if status == "waiting":
+            self._waiting.setdefault(run.id, run)
+        else:
+            self._waiting.pop(run.id, None)
         if is_over == was_over:
             return
         size = len(run.checkpoint.data) if run.checkpoint is not None else 0
@@ -234,6 +232,10 @@ class MemoryJournal(Journal):
 
     def _forget_old(self) -> None:
         now = anyio.current_time()
+        while len(self._waiting) > self._max_waiting:
+            oldest = next(iter(self._waiting.values()))
+            self._say(oldest, "interrupted", "too many runs waited that began to later")
+            self._tell(oldest, to_all=True)
         for run in list(islice(self._over.values(), 2)):
             if len(self._over) > self._max_runs or now - run.over_at > self._keep:
                 self._forget(run)

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from stepstream.errors import JournalGap
+from stepstream.journal.run_info import RunInfo
 from stepstream.live.journal import Checkpoint, Held, Pack, RunStatus
 
 
@@ -36,6 +37,19 @@ class KeptRun:
         self.packs: deque[Pack] = deque()
         self.checkpoint: Checkpoint | None = None
         self.writer = Writer()
+
+    def info(self, now: float) -> RunInfo:
+        """Return what is said of it."""
+        return RunInfo(
+            id=self.id,
+            status=self.status,
+            position=self.position,
+            opened=self.opened,
+            ended=self.ended,
+            fence=self.fence,
+            error=self.error,
+            silence=max(now - self.writer.seen, 0),
+        )
 
     @property
     def has_covered(self) -> bool:
