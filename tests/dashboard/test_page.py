@@ -425,3 +425,23 @@ async def test_narrow_screen_shows_one_pane_after_the_other(browser: Any, stage:
         await expect(page, "#run .row", has_text="try_step_2").to_be_visible()
         await page.locator("#run .back").tap()
         await expect(page, "#runs .row").to_be_visible()
+
+
+async def test_response_that_asks_for_an_approval_waits_and_times_that_nobody_knows_are_not_told(
+    browser: Any, stage: Stage
+):
+    run = await began(stage)
+    request = {"type": "mcp_approval_request", "mcp_approval_request": {"name": "find_berth", "arguments": "{}"}}
+    asked = {"id": "mcpr_1", "run_id": run.id, "type": "mcp_approval_request", "step_details": request}
+    await run.tell(("run.step.completed", {**asked, "status": "completed"}))
+    await run.ask_approval(mcp("mcpr_1", "find_berth"))
+    async with page_of(browser, stage) as watched:
+        row = watched.page.locator("#run .row", has_text="find_berth")
+        await playwright.expect(row).to_have_attribute("data-style", "waiting")
+        await playwright.expect(row.locator(".took")).to_have_text("—")
+        await playwright.expect(row.locator(".bar")).to_be_hidden()
+        await expect(watched.page, "#now li").to_have_text("Waits for approvalfind_berth")
+        await watched.page.locator("#now button").click()
+        await expect(watched.page, "#step .awaited").to_contain_text("Waits for approval")
+        await watched.page.keyboard.press("+")
+        await expect(watched.page, "#axis span").not_to_have_count(0)

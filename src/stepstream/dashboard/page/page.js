@@ -37,6 +37,7 @@ const words = (status, style) => style === "waiting" ? "waiting" : status?.repla
 const why = (error) => [error?.code, error?.message].filter(Boolean).join(": ") || "no reason given"
 
 function took(seconds, exact) {
+	if (isNaN(seconds)) return "—"
 	const s = Math.max(0, seconds)
 	if (s < 1) return exact ? `${Math.round(s * 1000)} ms` : "< 1 s"
 	if (s < 60) return exact ? `${s.toFixed(s < 10 ? 2 : 1)} s` : `${Math.round(s)} s`
@@ -285,7 +286,7 @@ class OpenRun {
 		if (this.said && this.said !== "queued") this.started ??= null // that was not seen here
 		this.learn(false)
 		this.before = view.steps.length // what had ended by then was not seen here
-		for (const step of view.steps) if (!step.is_over) this.observe(step, null)
+		for (const step of view.steps) if (!step.is_over) this.observe(step, step.created_at ? null : this.now)
 		this.tell("live")
 		need("rows", "step")
 		if (!place.step && this.isOver && !narrow.matches) { // what failed is shown first
@@ -316,7 +317,7 @@ class OpenRun {
 		if (touched.has("run")) this.observeRun()
 		need("run", "step")
 	}
-	// Apply an operation, and note what it touched: the place of a step, or "run". Return the part that only grew.
+	// Apply an operation. Note what it touched, a place of a step or a list; return the part that only grew.
 	apply({ op, path, value: given }, touched) {
 		const [list, at, ...keys] = path.split("/").slice(1).map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"))
 		if (list === undefined) { this.view = given; touched.add("run"); return null }
@@ -370,7 +371,8 @@ class OpenRun {
 		const calls = this.run.awaits ?? []
 		return `Waits for ${calls.some((one) => one.kind === "approval") ? "approval" : "output"}: ${calls.map((one) => one.name).join(", ")}`
 	}
-	isAwaited(step, call) { return !step.is_over && this.run.awaits?.some((one) => one.id === call.id) }
+	// What asks for an approval is over at once, and stands for the call itself.
+	isAwaited(step, call) { return (!step.is_over || call.id === step.id) && this.run.awaits?.some((one) => one.id === call.id) }
 	styleOf(step, call) {
 		const waits = call ? this.isAwaited(step, call) : step.calls?.some((one) => this.isAwaited(step, one))
 		return waits ? "waiting" : (call ?? step).style
@@ -386,10 +388,10 @@ class OpenRun {
 		const seen = this.seen.get(step.id), one = (call && seen?.calls.get(call.id ?? "")) ?? seen
 		const start = Math.max(0, (one?.start ?? step.created_at ?? this.zero) - this.zero)
 		if (!step.is_over && !(call && OVER.has(call.style))) return { start, end: this.length, exact: true, isOpen: true }
-		const end = (one?.end ?? step.ended_at ?? this.zero + start) - this.zero
-		return { start, end: Math.max(start, end), exact: !!one?.start && !!one.end }
+		const end = one?.start ?? step.created_at ? (one?.end ?? step.ended_at ?? this.zero + start) - this.zero : NaN // unknown
+		return { start, end: end < start ? start : end, exact: !!one?.start && !!one.end }
 	}
-	// Make all rows anew: where one comes between, or a message. Else `update` does.
+	// Make all rows anew, where one comes between others.
 	layRows() {
 		const { steps, messages } = this.view, written = new Set(steps.map((step) => step.message))
 		this.messages = new Map(messages.map((message) => [message.id, message]))
@@ -397,7 +399,7 @@ class OpenRun {
 		for (const step of messages) if (!written.has(step.id)) this.rows.push({ step })
 		steps.forEach((step, at) => this.update(step, at))
 	}
-	// Take what became of a step. Return false where it has more or fewer rows than it had.
+	// Take what became of a step. Return whether it has as many rows as it had.
 	update(step, at) {
 		const { laid, going, failed } = this, calls = step.calls ?? [], had = laid[at]
 		if (had === undefined) {
@@ -416,7 +418,7 @@ class OpenRun {
 		return end - start
 	}
 	get slowest() { return [...this.going].reduce((a, b) => this.lasted(b) > this.lasted(a) ? b : a, this.longest) }
-	// What the model does now: the text that grows, or the call that goes on.
+	// What the model does now, the part that grows, and its step.
 	get doing() {
 		const { steps } = this.view, message = [...this.messages.values()].slice(-3).findLast((one) => !one.is_over && one.role !== "user")
 		if (message) return ["Writing", message.parts?.at(-1), steps.findLast((step) => step.message === message.id)]
@@ -452,7 +454,7 @@ const stepList = new List($("#run"), 28, () => {
 	if (step) lay(parts.wait, Math.max(start, (wait?.from ?? Infinity) - zero), Math.min(end, (wait?.to ?? 0) - zero))
 	else lay(parts.wait, 0, queued)
 	const left = (end - open.from) * 100 / (open.to - open.from)
-	parts.took.style.left = `${within(0, left, 100).toFixed(2)}%`
+	parts.took.style.left = `${within(0, left || 0, 100).toFixed(2)}%`
 	parts.took.classList.toggle("before", left > 90)
 })
 function queuedFor({ run, started, zero, length, view }) {
@@ -525,7 +527,7 @@ function drawAxis(run) {
 function drawBanner({ state, reason, note }) {
 	const text = {
 		interrupted: `Interrupted (${reason}). If it goes on, so does this page.`,
-		reconnecting: "The connection is lost. The page tries again; what happens meanwhile comes then.",
+		reconnecting: "The connection is lost. The page tries again; nothing gets lost.",
 		gone: "There is no such run, or it is not kept any more.",
 	}[state] ?? note
 	mark($("#banner"), "state", state)
@@ -547,7 +549,7 @@ function drawFacts(one) {
 	if (usage) told.push(`${short(usage.total_tokens ?? 0)} tokens (${short(usage.prompt_tokens ?? 0)} in, ${short(usage.completion_tokens ?? 0)} out)`)
 	fill($("#run .facts"), told, value, write)
 }
-// Give a node one child for each entry; those that are there are used again.
+// Give a node a child for each entry.
 function fill(node, entries, make, draw) {
 	entries.forEach((entry, at) => draw(node.children[at] ?? node.appendChild(make()), entry))
 	while (node.children.length > entries.length) node.lastChild.remove()
@@ -635,7 +637,6 @@ class Block {
 		write(this.more, `Load all ${number(Math.round(size / 1024))} kB`)
 	}
 	async load() {
-		write(this.more, "Loading")
 		const found = textLike(await fetchStep().catch(() => null), this.part)
 		if (found === undefined) { write(this.more, "Try again"); return }
 		this.full = found
@@ -860,7 +861,6 @@ function nextError() {
 	failed.sort((a, b) => places.get(a.id) - places.get(b.id))
 	const step = failed.find((one) => places.get(one.id) > at) ?? failed[0]
 	if (step) choose({ step })
-	else say("No step has failed.")
 }
 let sayTimer
 function say(text) { // at most one a second: a screen reader would not come to its end
