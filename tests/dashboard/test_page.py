@@ -10,7 +10,19 @@ import pytest
 
 from stepstream import MemoryJournal
 from tests.support.page_fixtures import anyio_backend, browser, stage
-from tests.support.page_stage import CHROMIUM, ERROR, Stage, WrittenRun, function, mcp, page_of, staged
+from tests.support.page_stage import (
+    CHROMIUM,
+    ERROR,
+    Stage,
+    WrittenRun,
+    answered,
+    began,
+    failed,
+    function,
+    mcp,
+    page_of,
+    staged,
+)
 
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 
@@ -32,24 +44,6 @@ async () => {
 
 def expect(page: Any, selector: str, **options: Any) -> Any:
     return playwright.expect(page.locator(selector, **options))
-
-
-async def began(stage: Stage, run_id: str = "run_1") -> WrittenRun:
-    run = WrittenRun(stage.journal, run_id)
-    await run.begin()
-    return run
-
-
-async def answered(stage: Stage, run_id: str = "run_1") -> WrittenRun:
-    """Return a run that has two parallel calls behind it, and writes."""
-    run = await began(stage, run_id)
-    calls = [function("call_a", "get_depth", '{"place": "pier"}'), function("call_b", "get_wind")]
-    await run.calls("step_1", *calls)
-    done = [{**call, "function": {**call["function"], "output": "7.2 m"}} for call in calls]
-    await run.finish("step_1", step_details={"type": "tool_calls", "tool_calls": done})
-    await run.write("step_2")
-    await run.say("step_2", "The harbour ")
-    return run
 
 
 async def rows(page: Any) -> list[str]:
@@ -239,14 +233,6 @@ async def test_interrupted_run_is_no_ended_one(browser: Any, stage: Stage):
         await expect(page, "#banner").to_have_text("Interrupted")
         await expect(page, "#notice").to_contain_text("Interrupted (interrupted)")
         await expect(page, "#runs .row").to_contain_text("interrupted")
-
-
-async def failed(stage: Stage, run_id: str = "run_1") -> None:
-    run = await began(stage, run_id)
-    for name in ("step_1", "step_2", "step_3"):
-        await run.calls(name, function(f"call_{name}", f"try_{name}"))
-        await (run.finish(name, "failed", last_error=ERROR) if name == "step_2" else run.finish(name))
-    await run.end("failed", last_error={"code": "rate_limit", "message": "Too much."})
 
 
 async def test_failed_run_says_what_failed_and_why(browser: Any, stage: Stage):

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.dashboard.test_page import answered, failed
 from tests.support.kit_clients import FOLDER
 from tests.support.page_fixtures import anyio_backend, browser, stage
-from tests.support.page_stage import CHROMIUM, Stage, WrittenRun, function, mcp, page_of
+from tests.support.page_stage import CHROMIUM, Stage, WrittenRun, answered, failed, function, mcp, page_of
 
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 

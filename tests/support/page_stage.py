@@ -209,3 +209,29 @@ async def page_of(browser: Any, stage: Stage, path: str = "/", **options: Any) -
         assert await page.evaluate("mostSources") <= 2
     finally:
         await context.close()
+
+
+async def began(stage: Stage, run_id: str = "run_1") -> WrittenRun:
+    run = WrittenRun(stage.journal, run_id)
+    await run.begin()
+    return run
+
+
+async def answered(stage: Stage, run_id: str = "run_1") -> WrittenRun:
+    """Return a run that has two parallel calls behind it, and writes."""
+    run = await began(stage, run_id)
+    calls = [function("call_a", "get_depth", '{"place": "pier"}'), function("call_b", "get_wind")]
+    await run.calls("step_1", *calls)
+    done = [{**call, "function": {**call["function"], "output": "7.2 m"}} for call in calls]
+    await run.finish("step_1", step_details={"type": "tool_calls", "tool_calls": done})
+    await run.write("step_2")
+    await run.say("step_2", "The harbour ")
+    return run
+
+
+async def failed(stage: Stage, run_id: str = "run_1") -> None:
+    run = await began(stage, run_id)
+    for name in ("step_1", "step_2", "step_3"):
+        await run.calls(name, function(f"call_{name}", f"try_{name}"))
+        await (run.finish(name, "failed", last_error=ERROR) if name == "step_2" else run.finish(name))
+    await run.end("failed", last_error={"code": "rate_limit", "message": "Too much."})
