@@ -9,6 +9,7 @@ from stepstream.dashboard import Dashboard
 from stepstream.dashboard.run_list import RunList
 from tests.dashboard.test_ingest import BODY, ROUNDS, SHORT, status_of
 from tests.dashboard.test_list import settled
+from tests.support.relay_requests import asked, watching
 from tests.support.response_streams import calling, encoded, lifecycle, whole, writing
 from tests.support.uploads import sent
 from tests.support.valkey import ValkeyProcess, fresh_namespace, valkey
@@ -66,3 +67,21 @@ async def test_run_of_a_dialect_is_answered_by_another_process_and_listed_by_a_t
     assert (waiting["state"], waiting["reason"]) == ("waiting", "waits for outputs: add")
     assert (answer.status, answer.json["run_ids"]) == (200, ["resp_1"])
     assert (ended["state"], ended["status"], ended["text"], ended["calls"]) == ("ended", "completed", "Nine.", 1)
+
+
+async def test_server_that_is_lost_and_back_is_said_and_used_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("stepstream.dashboard.application.HEALTH_LIMIT", 0.2)
+    with valkey() as own:
+        async with journal_on(own) as journal:
+            dashboard = Dashboard(journal)
+            async with watching(dashboard, "/list", accept="text/event-stream"):
+                own.kill()
+                health = await asked(dashboard, "/healthz")
+                refused = await sent(dashboard, SHORT)
+                own.start()
+                answer = await sent(dashboard, SHORT)
+                with monkeypatch.context() as patch:
+                    patch.setattr("stepstream.dashboard.application.HEALTH_LIMIT", 10)
+                    again = await asked(dashboard, "/healthz")
+    assert (health.status, refused.status, refused.taken) == (503, 503, 0)
+    assert (answer.status, answer.json["position"], again.status) == (200, 6, 200)

@@ -28,6 +28,9 @@ DRAIN_LIMIT: Final = 5.0
 MAX_WAITING: Final = 1_000
 """How many runs may wait for action: whoever answers elsewhere may never say so here."""
 
+EMBEDDED: Final = ("--maxmemory", "1gb", "--maxmemory-policy", "noeviction")
+"""What bounds a Valkey of our own: full, it takes no other run."""
+
 INTERRUPTED: Final = 130
 
 
@@ -112,11 +115,12 @@ async def _journal(url: str | None, *, is_embedded: bool) -> AsyncIterator[Journ
     from stepstream.journal.redis.embedded import embedded_server
     from stepstream.journal.redis.journal import NAMESPACE, RedisJournal
 
-    async with AsyncExitStack() as stack:
-        if url is None:
-            url = (await stack.enter_async_context(embedded_server())).url
-        namespace = urlsplit(url).fragment or NAMESPACE
-        yield await stack.enter_async_context(RedisJournal(url, namespace=namespace))
+    if url is None:
+        async with embedded_server(*EMBEDDED) as server, RedisJournal(server.url, keep_unworked=86_400) as journal:
+            yield journal
+    else:
+        async with RedisJournal(url, namespace=urlsplit(url).fragment or NAMESPACE) as journal:
+            yield journal
 
 
 def _check(sources: Sequence[str], journal: str | None, *, is_demo: bool) -> None:

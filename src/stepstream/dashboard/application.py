@@ -41,6 +41,7 @@ from stepstream.relay.frames import STREAM_HEADERS
 from stepstream.relay.limits import ViewerLimits
 from stepstream.relay.relay import MAX_VIEWERS, Relay, peer_of
 from stepstream.relay.requests import Refused, Request, read_request, send_json, send_nothing, send_refusal
+from stepstream.relay.run_reader import info_of
 from stepstream.relay.serving import WRITE_TIMEOUT
 
 SAFE: Final[Mapping[str, str]] = {
@@ -205,6 +206,7 @@ class Dashboard:
         told: dict[str, Any] = {"status": "draining" if self._is_draining else "ok"}
         try:
             with anyio.fail_after(HEALTH_LIMIT):
+                await info_of(self._journal, "health")  # whether it answers: others may be looking at the list
                 await self._list.look()
         except (JournalError, TimeoutError):
             told["status"] = "journal unreachable"

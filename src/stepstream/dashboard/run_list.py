@@ -26,6 +26,9 @@ MAX_RUNS: Final = 1_000
 LOOK_EVERY: Final = 0.25
 """Seconds from one look at the journal to the next, or more: a look may take a tenth of the time at most."""
 
+LOOK_WITHIN: Final = 2.0
+"""Seconds after which is looked at it again, however long that took."""
+
 FOLD_FOR: Final = 0.05
 """Seconds for which is folded until those who wait are told."""
 
@@ -140,7 +143,8 @@ class RunList:
         began = anyio.current_time()
         infos = {info.id: info async for info in self._journal.runs()}
         took = anyio.current_time() - began
-        self._looks_at = anyio.current_time() + (max(self._look_every, 10 * took) if self._look_every else 0)
+        pause = max(self._look_every, min(10 * took, LOOK_WITHIN)) if self._look_every else 0
+        self._looks_at = anyio.current_time() + pause
         newest = dict(list(infos.items())[-self._max_runs :])
         for run_id in [one for one in self._runs if one not in newest]:
             self._drop(run_id)

