@@ -221,6 +221,7 @@ async def test_dead_letters_have_a_bound_and_further_ones_are_counted(server: Va
             server.ask(b"HSET", key, *pairs)
         await one.say(claim, "renew", 1, letter_of_run("0-new", "run_1", 0, "x", 0.0))
         assert server.ask(b"HLEN", key) == b":%d\r\n" % MAX_LETTERS
+        assert len({letter.id for letter in await one.part.letters()}) == MAX_LETTERS
         assert server.ask(b"HGET", key.replace(b"dead", b"own"), b"unkept") == b"$1\r\n1\r\n"
 
 

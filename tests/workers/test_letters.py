@@ -57,7 +57,7 @@ async def test_change_is_sent_again_from_the_letter_where_its_run_is_gone(server
         gone(journal, server)
         processor = Processor()
         processor.add(classes, note)
-        async with at_work(journal, processor) as workers:
+        async with at_work(journal, processor, lease=0.6) as workers:
             assert await journal.claims("bots").resend(first.id, "run_1", is_whole=False)
             await until(lambda: note.keys and not workers.owned)
         assert first.id not in [letter.id for letter in await dead_letters(journal)]
@@ -96,7 +96,7 @@ async def test_large_change_is_left_out_of_its_letter_and_found_in_its_run(
         assert [bytes(letter.change) for letter in (first, *rest)] == [b"null"] * 3
         processor = Processor()
         processor.add(RunTransition, note)
-        async with at_work(journal, processor) as workers:
+        async with at_work(journal, processor, lease=0.6) as workers:
             assert await journal.claims("bots").resend(first.id, "run_1", is_whole=False)
             await until(lambda: note.keys and not workers.owned)
             gone(journal, server)

@@ -15,6 +15,9 @@ from stepstream.journal.redis.scripts import Layout
 from stepstream.journal.redis.server import Command, Link, Servers, script
 from stepstream.journal.redis.watching import Watching
 
+LETTER_PAGE: Final = 64
+"""How many dead letters are read at once."""
+
 JOIN_PAGE: Final = 5_000
 """How many runs a new group gets at once: a server does nothing else meanwhile."""
 
@@ -126,9 +129,13 @@ class ClaimsPart:
         """Return the dead letters of these partitions."""
         found: list[Letter] = []
         for partition in self._partitions:
-            [all_of_one] = await self._ask([Command(b"HGETALL", (self._keys(partition)[3],))])
-            pairs = all_of_one.items() if isinstance(all_of_one, dict) else zip(*[iter(all_of_one)] * 2, strict=True)
-            found += [Letter(key.decode(), text) for key, text in pairs]
+            key = self._keys(partition)[3]
+            [ids] = await self._link.ask([Command(b"HKEYS", (key,))])
+            for start in range(0, len(ids), LETTER_PAGE):
+                some = ids[start : start + LETTER_PAGE]
+                [texts] = await self._link.ask([Command(b"HMGET", (key, *some))])
+                pairs = zip(some, texts, strict=True)
+                found += [Letter(one.decode(), text) for one, text in pairs if text is not None]
         return found
 
     async def change_letter(self, partition: int, verb: str, *told: Any) -> int:
