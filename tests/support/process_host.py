@@ -63,8 +63,9 @@ class Process:
         os.kill(self.pid, signal.SIGCONT)
 
     def stop(self) -> None:
-        """Ask it to end."""
-        os.kill(self.pid, signal.SIGTERM)
+        """Ask it to end, if it goes on."""
+        if not self.has_ended():
+            os.kill(self.pid, signal.SIGTERM)
 
     def wait(self, limit: float = 30) -> None:
         """Return when it has ended."""

@@ -33,6 +33,7 @@ async def work(
     _watch(log)
     chance = Random(name)
     with closing(sqlite3.connect(database, timeout=60, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")  # processes are killed here, not the machine
         async with (
             entered(url, namespace) as journal,
             Processor() as processor,

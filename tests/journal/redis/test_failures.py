@@ -9,6 +9,8 @@ from typing import Any
 
 import anyio
 import pytest
+from coredis.exceptions import AuthorizationError
+from coredis.exceptions import ConnectionError as ConnectionBroke
 
 from stepstream import (
     JournalConflict,
@@ -401,6 +403,40 @@ async def test_nobody_there_is_said_at_once():
     with pytest.raises(JournalFailed, match="no connection"):
         async with RedisJournal("redis://127.0.0.1:1"):
             pass
+
+
+class BrokenConnection:
+    """One that broke after it was made, or whose server refuses what it is asked then."""
+
+    def __init__(self, refusal: Exception | None) -> None:
+        self.refusal = refusal
+        self.is_given_up = False
+
+    async def create_request_batch(self, commands: Sequence[Any]) -> list[Any]:
+        if self.refusal is None:
+            raise ConnectionBroke("Connection not usable")
+        return [self.refusal] * len(commands)
+
+    def invalidate(self) -> None:
+        self.is_given_up = True
+
+
+@pytest.mark.parametrize("refusal", [None, AuthorizationError("NOPERM")])
+async def test_node_of_a_cluster_that_does_not_say_where_a_key_is_fails_as_a_journal_does(
+    monkeypatch: pytest.MonkeyPatch, refusal: Exception | None
+):
+    made = BrokenConnection(refusal)
+
+    async def connect(*_: Any) -> BrokenConnection:
+        return made
+
+    async with anyio.create_task_group() as tasks:
+        servers = server.Servers(server.Address("redis://127.0.0.1", None, None), tasks)
+        servers.is_cluster = True
+        monkeypatch.setattr(servers, "_connect", connect)
+        with pytest.raises(JournalFailed):
+            await servers.connect("key")
+    assert made.is_given_up
 
 
 async def test_password_comes_from_a_variable_and_is_in_no_repr(monkeypatch: pytest.MonkeyPatch):

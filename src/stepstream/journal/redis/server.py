@@ -109,7 +109,7 @@ class Servers:
         connection = await self._connect(host, port)
         try:
             asked = [Command(b"CLUSTER SLOTS", ()), Command(b"CLUSTER KEYSLOT", (slot_key,))]
-            ranges, slot = _answers(await connection.create_request_batch(asked), self.address)
+            ranges, slot = await self._told(connection, asked)
         finally:
             connection.invalidate()
         nodes = [(node[0].decode() or host, node[1]) for one in ranges for node in one[2:]]
@@ -135,15 +135,21 @@ class Servers:
         refused = await self._group.start(live)
         if refused is not None:
             raise JournalFailed(f"the server at {host}:{port} lets nobody in") from refused
+        await self._told(connection, [Command(b"SCRIPT LOAD", (text,)) for text in _SHAS])
+        return connection
+
+    async def _told(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
+        """Return the answers over a new connection, which is given up where there are none, or one is refused."""
+        from stepstream.journal.redis.connection import RedisError
+
         try:
-            loads = [Command(b"SCRIPT LOAD", (text,)) for text in _SHAS]
-            _answers(await connection.create_request_batch(cast(Any, loads)), self.address)
+            answers = _answers(await connection.create_request_batch(commands), self.address)
+            return _accepted(answers, self.address)
         except (RedisError, JournalFailed) as exc:
             connection.invalidate()
             if isinstance(exc, JournalFailed):
                 raise
-            raise JournalFailed(f"the connection to {host}:{port} broke") from exc
-        return connection
+            raise JournalFailed(f"the connection to {self.address} broke") from exc
 
 
 class Link:
@@ -183,11 +189,7 @@ class Link:
         Raises:
             JournalFailed: as `call` does, or it refuses one.
         """
-        answers = await self.call(commands, more)
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise JournalFailed(f"the server at {self._servers.address} refuses what it is asked") from answer
-        return answers
+        return _accepted(await self.call(commands, more), self._servers.address)
 
 
 def script(text: str, keys: Sequence[str], *arguments: Any) -> Command:
@@ -210,6 +212,14 @@ def _answers(replies: list[Any], address: Address) -> list[Any]:
             what = "has no memory left" if is_full(reply) else "cannot serve anything now"
             raise JournalFailed(f"the server at {address} {what}") from reply
     return replies
+
+
+def _accepted(answers: list[Any], address: Address) -> list[Any]:
+    """Return answers, none of which is a refusal."""
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise JournalFailed(f"the server at {address} refuses what it is asked") from answer
+    return answers
 
 
 def is_full(reply: BaseException | None) -> bool:
