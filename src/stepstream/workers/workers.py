@@ -212,13 +212,18 @@ class Workers:
     async def _give_back(self) -> None:
         """Give back what is left, in limited time: else the leases end by themselves."""
         with anyio.move_on_after(GIVE_BACK_WITHIN, shield=True):
-            for part in self._parts.values():
-                try:
-                    await part.say(is_last=True)
-                except JournalFailed:
-                    _log.warning("the runs of a worker that stops could not be given back")
+            async with anyio.create_task_group() as tasks:
+                for part in self._parts.values():
+                    tasks.start_soon(_give_back, part)
         for run in self._runs:
             run.stop()
+
+
+async def _give_back(part: PartWork) -> None:
+    try:
+        await part.say(is_last=True)
+    except JournalFailed:
+        _log.warning("the runs of a worker that stops could not be given back")
 
 
 def _counting_sleep() -> Callable[[], float]:
