@@ -158,6 +158,13 @@ async def test_drain_ends_every_stream():
     assert (health.status, msgspec.json.decode(health.body)["status"]) == (503, "draining")
 
 
+async def test_viewer_of_the_list_who_finds_no_room_is_asked_to_come_back():
+    dashboard = Dashboard(MemoryJournal(), random=lambda: 0.5)
+    await dashboard.drain(0)
+    answer = await asked(dashboard, "/list", accept="text/event-stream")
+    assert (answer.status, answer.body, answer.is_whole) == (200, b"retry: 7500\n\n", True)
+
+
 @pytest.mark.slow
 def test_wheel_has_the_page(tmp_path: Path):
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", str(tmp_path), str(ROOT)]

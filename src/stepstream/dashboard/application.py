@@ -8,6 +8,7 @@ POST /login  /logout           a session for the page, where there is a token
 GET /healthz                   counts
 """
 
+import random
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -42,7 +43,7 @@ from stepstream.relay.limits import ViewerLimits
 from stepstream.relay.relay import MAX_VIEWERS, Relay, peer_of
 from stepstream.relay.requests import Refused, Request, read_request, send_json, send_nothing, send_refusal
 from stepstream.relay.run_reader import info_of
-from stepstream.relay.serving import WRITE_TIMEOUT
+from stepstream.relay.serving import RETRY_REFUSED, WRITE_TIMEOUT, only, retry_block
 
 SAFE: Final[Mapping[str, str]] = {
     "content-security-policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
@@ -72,7 +73,8 @@ class Dashboard:
 
     Without `token` only this machine is served. With one (at least 16 characters) programs send it as a bearer, and the
     page asks for it. `max_ingests` bodies are read at a time, each of at most `max_body` bytes; one that brings nothing
-    for `idle_timeout` seconds is given up. `clock` returns Unix seconds.
+    for `idle_timeout` seconds is given up. `clock` returns Unix seconds, `random` numbers from 0 to 1, to spread what
+    comes back.
 
     Raises:
         ValueError: the token is too short to be one.
@@ -87,8 +89,10 @@ class Dashboard:
         idle_timeout: float = IDLE_TIMEOUT,
         max_body: int = MAX_BODY,
         clock: Callable[[], float] = time.time,
+        random: Callable[[], float] = random.random,
     ) -> None:
         self._journal = journal
+        self._random = random
         self._access = Access(token, clock)
         self._relay = Relay(journal, authorize=None if token is None else self._access.may_see)
         self._list = RunList(journal)
@@ -181,9 +185,9 @@ class Dashboard:
             await send_json(send, self._list.whole(), {})
             return
         with self._list_viewers.one_more("", peer_of(request.scope)) as has_room:
-            if not has_room or self._is_draining:
-                raise Refused(503, "There is no room for another viewer now.", retry_after="5")
             news = news_of_list(self._list, partial(self._access.may_see, request.scope, ""))
+            if not has_room or self._is_draining:  # on an error status, a browser would not come back
+                news = only(retry_block(RETRY_REFUSED, self._random()))
             await send_stream(receive, send, news, STREAM_HEADERS, write_timeout=WRITE_TIMEOUT)
 
     async def _ingest(self, request: Request, receive: Receive, send: Send) -> None:
