@@ -122,7 +122,7 @@ async def test_letter_whose_workers_die_is_left_alone(server: ValkeyProcess):
         claims: list[Claim] = [await claimed_once(part, f"dead {number}") for number in range(3)]
         processor = Processor()
         processor.add(RunTransition, note)
-        async with at_work(journal, processor, max_takeovers=2, lease=0.6):
+        async with at_work(journal, processor, max_takeovers=2, lease=1.5):
             await until_reason(journal, first.id, "ValueError (the workers that had it again died)")
     assert [claim.takeovers for claim in claims] == [0, 1, 2]
     assert note.keys == []

@@ -21,6 +21,7 @@ from tests.support.delta_streams import says, written
 from tests.support.valkey import ValkeyProcess
 from tests.support.worked_runs import (
     DONE,
+    SOON,
     Noting,
     at_work,
     blocks_of,
@@ -152,9 +153,11 @@ async def test_run_that_ends_its_workers_is_given_up(server: ValkeyProcess):
         await published(journal, "run_1")
         for number in range(3):
             await claimed_once(part, f"dead {number}", max_takeovers=2)
-        async with at_work(journal, lease=60, max_takeovers=2) as workers:
-            await until(lambda: workers.dead_letters and not workers.owned)
-        [letter] = await dead_letters(journal)
+        async with at_work(journal, lease=1.5, max_takeovers=2):  # it asks twice a second
+            with anyio.fail_after(SOON):
+                while not (letters := await dead_letters(journal)):
+                    pass  # each look asks the server
+        [letter] = letters
         assert await claimed(journal, "another") == []
     assert (letter.reason, letter.position) == ("taken over 2 times without progress", 0)
 
