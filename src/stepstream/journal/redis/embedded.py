@@ -108,7 +108,7 @@ async def embedded_server(*options: str) -> AsyncIterator[EmbeddedServer]:
         server = EmbeddedServer(Path(folder), *options)
         try:
             await anyio.to_thread.run_sync(server.start)
-            with _guarded(server.pid):
+            with _guarded(server.pid, folder):
                 yield server
         finally:
             server.kill()
@@ -125,10 +125,11 @@ def _program() -> Path:
 
 
 @contextmanager
-def _guarded(pid: int) -> Iterator[None]:
-    """Let a process not outlast this one, however this one ends: another one waits for that."""
-    wait = f"read _; kill -9 {pid}"
-    with subprocess.Popen(["/bin/sh", "-c", wait], stdin=subprocess.PIPE, process_group=0) as guard:
+def _guarded(pid: int, folder: str) -> Iterator[None]:
+    """Let a process and its folder not outlast this one, however this one ends: another one waits for that."""
+    wait = 'read _; kill -9 "$1"; rmdir "$2"'
+    command = ["/bin/sh", "-c", wait, "sh", str(pid), folder]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0) as guard:
         try:
             yield
         finally:
