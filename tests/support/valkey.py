@@ -2,20 +2,42 @@
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from random import SystemRandom
 from tempfile import TemporaryDirectory
 
+from stepstream import JournalFailed
 from stepstream.journal.redis.embedded import EmbeddedServer
 
 _NUMBERS = count(1)
+_CHANCE = SystemRandom()  # no test's own: several processes look for ports at once
+
+
+def quiet_port() -> int:
+    """Return a free port that the system gives to nobody: it is free when the server comes back to it, as is the one
+    10,000 above, which a cluster needs."""
+    while True:
+        port = _CHANCE.randrange(10_000, 22_000)
+        try:
+            for one in (port, port + 10_000):
+                with socket.create_server(("127.0.0.1", one)):
+                    pass
+        except OSError:
+            continue
+        return port
 
 
 class ValkeyProcess(EmbeddedServer):
     """A server that can be killed, paused and brought back."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        super().__init__(folder, *options)
+        self.port = quiet_port()
 
     def kill(self) -> None:
         if self._process is not None:
@@ -34,12 +56,21 @@ class ValkeyProcess(EmbeddedServer):
 def valkey(*options: str) -> Iterator[ValkeyProcess]:
     """Give a server of one's own."""
     with TemporaryDirectory(prefix="valkey-") as folder:
-        server = ValkeyProcess(Path(folder), *options)
-        server.start()
+        server = _started(Path(folder), *options)
         try:
             yield server
         finally:
             server.kill()
+
+
+def _started(folder: Path, *options: str) -> ValkeyProcess:
+    """Return a server that runs: on another port, where somebody took the first one meanwhile."""
+    for _ in range(3):
+        server = ValkeyProcess(folder, *options)
+        with suppress(JournalFailed):
+            server.start()
+            return server
+    raise AssertionError("no server starts")
 
 
 class ValkeyCluster:
