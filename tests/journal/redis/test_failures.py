@@ -405,6 +405,14 @@ async def test_nobody_there_is_said_at_once():
             pass
 
 
+async def test_server_that_stands_still_is_not_said_to_refuse(own: ValkeyProcess):
+    own.pause()
+    with pytest.raises(JournalFailed, match="was reached, and does not answer"):
+        async with journal_on(own):
+            pass
+    own.resume()
+
+
 class BrokenConnection:
     """One that broke after it was made, or whose server refuses what it is asked then."""
 
@@ -441,7 +449,10 @@ async def test_node_of_a_cluster_that_does_not_say_where_a_key_is_fails_as_a_jou
 
 async def test_password_comes_from_a_variable_and_is_in_no_repr(monkeypatch: pytest.MonkeyPatch):
     with valkey("--requirepass", "s3cret") as one:
-        with pytest.raises(JournalFailed) as refused:
+        with pytest.raises(JournalFailed, match=r"asks for a password, .* STEPSTREAM_JOURNAL_PASSWORD"):
+            async with journal_on(one):
+                pass
+        with pytest.raises(JournalFailed, match="does not accept this user name and password") as refused:
             async with journal_on(one, password="wr0ng"):
                 pass
         monkeypatch.setenv("STEPSTREAM_JOURNAL_PASSWORD", "s3cret")

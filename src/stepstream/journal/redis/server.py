@@ -118,7 +118,7 @@ class Servers:
         return (found[0][0].decode() or host, found[0][1]) if found else None
 
     async def _connect(self, host: str, port: int) -> Any:
-        from stepstream.journal.redis.connection import Connection, RedisError, connected
+        from stepstream.journal.redis.connection import Connection, RedisError, connected, refusal_of
 
         try:
             stream = await connected(host, port, self.address.ssl_context, CONNECT_LIMIT)
@@ -126,7 +126,7 @@ class Servers:
             raise JournalFailed(f"no connection to {host}:{port}") from exc
         connection = Connection(stream, host, port, **self.address.options())
 
-        async def live(*, task_status: TaskStatus[Exception | None]) -> None:
+        async def live(*, task_status: TaskStatus[RedisError | None]) -> None:
             try:
                 await connection.run(task_status=cast(TaskStatus[None], task_status))
             except RedisError as exc:
@@ -134,7 +134,7 @@ class Servers:
 
         refused = await self._group.start(live)
         if refused is not None:
-            raise JournalFailed(f"the server at {host}:{port} lets nobody in") from refused
+            raise JournalFailed(f"the server at {host}:{port} {refusal_of(refused)}") from refused
         await self._told(connection, [Command(b"SCRIPT LOAD", (text,)) for text in _SHAS])
         return connection
 
