@@ -15,7 +15,7 @@ import pytest
 from stepstream import Processor, RedisJournal
 from stepstream.cli.work import _set_up
 from tests.support.tables import each_row
-from tests.support.valkey import ValkeyProcess, fresh_namespace, valkey
+from tests.support.valkey import ValkeyProcess, fresh_namespace, until, valkey
 from tests.support.worked_runs import dead_letters, published
 
 Run = Callable[..., Any]
@@ -111,8 +111,8 @@ def test_worker_works_until_it_is_told_to_stop(
     assert worker.stderr is not None
     assert worker.stdout.readline() == b"run_1/run/completed\n"
     assert worker.stderr.readline().startswith(b"stepstream: works for bots as ")
-    while not (letters := in_journal(server.url, namespace, dead_letters)):
-        pass
+    until(lambda: bool(in_journal(server.url, namespace, dead_letters)), limit=60)
+    letters = in_journal(server.url, namespace, dead_letters)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(60) == 0
     got = run("dead-letters", "list", "--journal", url, "--group", "bots")
