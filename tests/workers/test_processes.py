@@ -149,7 +149,7 @@ def try_seeds(
 
 
 def test_workers_that_fail_miss_nothing_and_make_no_effect_twice(processes: Host, tmp_path: Path):
-    try_seeds(processes, tmp_path, range(3), together=3, moments=4, lease=0.6, clusters=False)
+    try_seeds(processes, tmp_path, range(3), together=3, moments=3, lease=0.6, clusters=False)
 
 
 @pytest.mark.slow
