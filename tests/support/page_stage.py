@@ -205,7 +205,7 @@ async def page_of(browser: Any, stage: Stage, path: str = "/", **options: Any) -
         await page.add_init_script(COUNTING)
         await page.goto(stage.url + path)
         yield watched
-        assert (watched.console, watched.elsewhere) == ([], [])
+        assert (watched.console, watched.elsewhere) == ([], []), watched.console
         assert await page.evaluate("mostSources") <= 2
     finally:
         await context.close()

@@ -3,7 +3,7 @@
 //
 //   stream → summaries or view → marks of what changed → one drawing a frame, of the rows that are to be seen
 //
-// Whatever comes from a run becomes text (`textContent`), never HTML, a style or an address.
+// What comes from a run becomes text (`textContent`), never HTML, a style or an address.
 
 const $ = (selector) => document.querySelector(selector), passive = { passive: true }
 const active = () => document.activeElement
@@ -281,6 +281,7 @@ class OpenRun {
 	}
 	begin(view) {
 		this.view = view
+		this.laid = null
 		this.places = new Map(view.steps.map((step, at) => [step.id, at]))
 		this.said = view.run?.status
 		if (this.said && this.said !== "queued") this.started ??= null // that was not seen here
@@ -312,7 +313,7 @@ class OpenRun {
 		for (const at of touched) {
 			const step = this.view.steps[at]
 			if (step && (at >= this.before || this.seen.has(step.id))) this.observe(step, this.now)
-			if (step ? !this.update(step, +at) : at === "messages") need("rows")
+			if (!this.laid || (step ? !this.update(step, +at) : at === "messages")) need("rows")
 		}
 		if (touched.has("run")) this.observeRun()
 		need("run", "step")
@@ -527,7 +528,7 @@ function drawAxis(run) {
 function drawBanner({ state, reason, note }) {
 	const text = {
 		interrupted: `Interrupted (${reason}). If it goes on, so does this page.`,
-		reconnecting: "The connection is lost. The page tries again; nothing gets lost.",
+		reconnecting: "The connection is lost. The page tries again; nothing is lost.",
 		gone: "There is no such run, or it is not kept any more.",
 	}[state] ?? note
 	mark($("#banner"), "state", state)
@@ -591,7 +592,7 @@ class Block {
 		this.head = el("h3")
 		const copy = el("button", "", "Copy")
 		copy.onclick = async () => {
-			write(copy, await navigator.clipboard.writeText(this.full ?? this.part.text).then(() => "Copied", () => "Not allowed"))
+			write(copy, await navigator.clipboard.writeText(this.full ?? this.part.text).then(() => "Copied", () => "Refused"))
 			setTimeout(write, 1200, copy, "Copy")
 		}
 		this.bar = el("div", "bar-of", this.head, copy)
@@ -663,7 +664,7 @@ function textLike(whole, part) {
 async function fetchStep() {
 	const answer = await fetch(place.step ? `${open.base}/steps/${encodeURIComponent(place.step)}` : open.base, { cache: "no-store" })
 	if (answer.status === 401) login()
-	if (!answer.ok) throw new Error(`The server says ${answer.status}.`)
+	if (!answer.ok) throw new Error(`Status ${answer.status}`)
 	const got = await answer.json()
 	return place.step ? got : got.run
 }
