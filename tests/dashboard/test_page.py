@@ -135,17 +135,20 @@ async def test_page_that_is_reloaded_is_where_it_was(browser: Any, stage: Stage)
     async with page_of(browser, stage, "/#run=run_1") as watched:
         page = watched.page
         await page.locator("#run .row", has_text="get_wind").last.click()
+        await expect(page, "#step .call").to_have_count(1)
         await expect(page, "#step .call strong").to_have_text("get_wind")
         await page.locator("#search").fill("sim")
         before = await page.evaluate("location.hash")
         await page.reload()
+        await expect(page, "#step .call").to_have_count(1)
         await expect(page, "#step .call strong").to_have_text("get_wind")
         assert await page.evaluate("location.hash") == before
         assert await page.locator("#search").input_value() == "sim"
         await page.locator("#run .row", has_text="message").click()
         await run.say("step_2", "is deep.")
-        await expect(page, "#step pre").to_have_text("The harbour is deep.")
+        await expect(page, "#step .prose pre").to_have_text("The harbour is deep.")
         await page.go_back()
+        await expect(page, "#step .call").to_have_count(1)
         await expect(page, "#step .call strong").to_have_text("get_wind")
 
 
@@ -296,6 +299,7 @@ async def test_all_is_done_with_the_keyboard_alone(browser: Any, stage: Stage):
         await press("j")
         await expect(page, "#step h2").to_have_text("get_depth, get_wind")
         await press("ArrowDown")
+        await expect(page, "#step .call").to_have_count(1)
         await expect(page, "#step .call strong").to_have_text("get_depth")
         chosen = await page.locator("#run .scroller").get_attribute("aria-activedescendant")
         await expect(page, f"#{chosen}").to_have_attribute("aria-selected", "true")
