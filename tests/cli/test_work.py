@@ -36,6 +36,12 @@ async def setup_later(processor):
 def setup_nothing(processor):
     pass
 
+def setup_fails(processor):
+    raise KeyError("DATABASE")
+
+async def setup_fails_later(processor):
+    setup_fails(processor)
+
 number = 1
 """
 
@@ -79,9 +85,19 @@ def test_wrong_function_is_named(run: Run, server: ValkeyProcess, hooks: str, ta
     assert (got.status, got.error) == (2, f"stepstream: {message.replace('HOOKS', hooks)}")
 
 
-def test_module_that_imports_what_is_not_there_says_so(run: Run, server: ValkeyProcess, hooks: str):
-    got = run("work", "broken:setup", "--journal", server.url, "--group", "bots")
-    assert (got.status, got.error) == (1, "stepstream: No module named 'there_is_no_such_module'")
+@each_row(
+    ("target", "message"),
+    [
+        ("broken:setup", "importing 'broken' raised ModuleNotFoundError: No module named 'there_is_no_such_module'"),
+        ("HOOKS:setup_fails", "setup_fails raised KeyError: 'DATABASE'"),
+        ("HOOKS:setup_fails_later", "setup_fails_later raised KeyError: 'DATABASE'"),
+    ],
+)
+def test_what_a_function_or_its_module_raises_is_said_to_be_theirs(
+    run: Run, server: ValkeyProcess, hooks: str, target: str, message: str
+):
+    got = run("work", target.replace("HOOKS", hooks), "--journal", server.url, "--group", "bots")
+    assert (got.status, got.error) == (1, f"stepstream: {message}")
 
 
 @each_row(

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from inspect import isawaitable
 from typing import Any
 
@@ -40,6 +40,7 @@ def function_of(target: str) -> Any:
 
     Raises:
         UsageError: there is none.
+        ImportError: the module is there, and raised something itself.
     """
     module_name, _, name = target.partition(":")
     if not (module_name and name):
@@ -48,10 +49,10 @@ def function_of(target: str) -> Any:
         sys.path.insert(0, os.getcwd())
     try:
         found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as exc:
-        if not f"{module_name}.".startswith(f"{exc.name}."):
-            raise  # it is there, and imports what is not
-        raise UsageError(f"there is no module {module_name!r}") from exc
+    except Exception as exc:
+        if isinstance(exc, ModuleNotFoundError) and f"{module_name}.".startswith(f"{exc.name}."):
+            raise UsageError(f"there is no module {module_name!r}") from exc
+        raise ImportError(f"importing {module_name!r} raised {type(exc).__name__}: {exc}") from exc
     for part in name.split("."):
         if not hasattr(found, part):
             raise UsageError(f"the module {module_name!r} has no {name!r}")
@@ -63,15 +64,22 @@ def function_of(target: str) -> Any:
 
 @asynccontextmanager
 async def _set_up(setup: Any, processor: Processor) -> AsyncIterator[None]:
-    """Call a function that registers subscribers: plain, async, or an async context manager around all work."""
-    registered = setup(processor)
-    if hasattr(registered, "__aenter__"):
-        async with registered:
-            yield
-        return
-    if isawaitable(registered):
-        await registered
-    yield
+    """Call a function that registers subscribers: plain, async, or an async context manager around all work.
+
+    Raises:
+        RuntimeError: it raised something itself.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            registered = setup(processor)
+            if hasattr(registered, "__aenter__"):
+                await stack.enter_async_context(registered)
+            elif isawaitable(registered):
+                await registered
+        except Exception as exc:
+            name = getattr(setup, "__qualname__", type(setup).__name__)
+            raise RuntimeError(f"{name} raised {type(exc).__name__}: {exc}") from exc
+        yield
 
 
 async def _until_signal(workers: Workers, processor: Processor) -> None:
