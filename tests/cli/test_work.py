@@ -141,7 +141,7 @@ def test_worker_works_until_it_is_told_to_stop(
     assert len(run("dead-letters", "list", *asked).lines) == 1  # until it is dealt with
     assert run("dead-letters", "drop", letters[0].id, *asked) == (0, b"", b"")
     assert run("dead-letters", "list", *asked) == (0, b"", b"")
-    for action in ("drop", "resend"):
+    for action in ("drop", "resend", "list"):
         got = run("dead-letters", action, letters[0].id, *asked)
         assert (got.status, got.error) == (1, f"stepstream: there is no dead letter {letters[0].id}")
 

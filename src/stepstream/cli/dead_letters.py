@@ -23,10 +23,13 @@ async def dead_letters(action: str, ids: Sequence[str], *, journal: str, group: 
     async with journal_at(journal) as opened:
         claims = opened.claims(group)
         letters = sorted(map(read, await claims.letters()), key=lambda one: (one.time, one.id))
+        known = {one.id: one for one in letters}
         if action == "list":
             _list([one for one in letters if not ids or one.id in ids])
-            return 0
-        known = {one.id: one for one in letters}
+            missing = [one for one in ids if one not in known]
+            for one in missing:
+                write_error(f"there is no dead letter {one}")
+            return 1 if missing else 0
         done = [await _changed(claims, action, known.get(one), one) for one in ids]
     return 0 if all(done) else 1
 
