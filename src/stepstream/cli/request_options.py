@@ -5,12 +5,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from stepstream.cli.exits import UsageError
-from stepstream.cli.journal_source import is_journal
+from stepstream.cli.journal_source import check_url, is_journal
 from stepstream.cli.source import is_url
 from stepstream.sources.options import check_json, validated_headers
 
@@ -41,8 +40,7 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
         if is_journal(source):
             if self.run is None or self != RequestOptions(run=self.run):
                 raise UsageError("a journal is asked for a run: expected --run ID, and no other option of a request")
-            if urlsplit(source).password is not None:
-                raise UsageError("no password on the command line: expected it in STEPSTREAM_JOURNAL_PASSWORD")
+            check_url(source)
             return {"run_id": self.run}
         if self.run is not None:
             raise UsageError("--run is for a journal: expected --journal URL")

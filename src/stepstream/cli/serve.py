@@ -7,14 +7,13 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
-from urllib.parse import urlsplit
 
 import anyio
 from anyio.abc import TaskGroup
 
 from stepstream.asgi.serving import serve_here
 from stepstream.cli.exits import UsageError
-from stepstream.cli.journal_source import is_journal
+from stepstream.cli.journal_source import is_journal, journal_at
 from stepstream.cli.output import write_error, write_line
 from stepstream.cli.source import is_url, named
 from stepstream.dashboard import Dashboard
@@ -113,13 +112,13 @@ async def _journal(url: str | None, *, is_embedded: bool) -> AsyncIterator[Journ
         yield MemoryJournal(max_waiting=MAX_WAITING)
         return
     from stepstream.journal.redis.embedded import embedded_server
-    from stepstream.journal.redis.journal import NAMESPACE, RedisJournal
+    from stepstream.journal.redis.journal import RedisJournal
 
     if url is None:
         async with embedded_server(*EMBEDDED) as server, RedisJournal(server.url, keep_unworked=86_400) as journal:
             yield journal
     else:
-        async with RedisJournal(url, namespace=urlsplit(url).fragment or NAMESPACE) as journal:
+        async with journal_at(url) as journal:
             yield journal
 
 
