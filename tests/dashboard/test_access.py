@@ -12,6 +12,7 @@ from stepstream.dashboard.access import MAX_BEARERS, MAX_LOGINS
 from stepstream.dashboard.sessions import LASTS
 from tests.dashboard.test_ingest import BODY
 from tests.support.relay_requests import Answer, asked, watching
+from tests.support.tables import each_row
 from tests.support.uploads import sent
 
 TOKEN = "correct-horse-battery"
@@ -39,7 +40,7 @@ async def statuses(application: Any, paths: Any = READ, **given: Any) -> set[int
 # Without a token
 
 
-@pytest.mark.parametrize(
+@each_row(
     "given",
     [
         {"client": ("192.0.2.7", 5000)},
@@ -74,7 +75,7 @@ CROSS = [
 ]
 
 
-@pytest.mark.parametrize("given", CROSS)
+@each_row("given", CROSS)
 async def test_page_of_another_site_may_not_ask(given: dict[str, str]):
     assert await statuses(Dashboard(MemoryJournal()), (*READ, "/healthz"), **given) == {403}
     bearer = {"authorization": f"Bearer {TOKEN}"}
@@ -83,7 +84,7 @@ async def test_page_of_another_site_may_not_ask(given: dict[str, str]):
     assert (login.status, "set-cookie" in login.headers) == (403, False)
 
 
-@pytest.mark.parametrize("given", [{"origin": "http://localhost:8000", "sec_fetch_site": "same-origin"}, {}])
+@each_row("given", [{"origin": "http://localhost:8000", "sec_fetch_site": "same-origin"}, {}])
 async def test_own_page_and_programs_may_ask(given: dict[str, str]):
     dashboard = Dashboard(MemoryJournal())
     assert (await sent(dashboard, [BODY], **given)).status == 200
@@ -110,14 +111,14 @@ async def test_with_a_token_strangers_see_the_page_and_nothing_else():
     assert (await asked(dashboard, "/list")).headers["www-authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("given", [TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "", "\u00fc" * 30, "a" * 4_000])
+@each_row("given", [TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "", "\u00fc" * 30, "a" * 4_000])
 async def test_wrong_token_lets_nobody_in(given: str):
     answer = await asked(guarded(), "/list", authorization=f"Bearer {given}".encode().decode("latin-1"))
     assert answer.status == 401
     assert (await sent(guarded(), [f"token={given}".encode()], "/login")).status == 401
 
 
-@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+@each_row("scheme", ["Bearer", "bearer", "BEARER"])
 async def test_program_sends_the_token_as_a_bearer(scheme: str):
     given = {"authorization": f"{scheme} {TOKEN}", "host": "runs.example", "client": ("192.0.2.7", 5000)}
     answer = await sent(guarded(), [BODY], **given)
@@ -131,7 +132,7 @@ async def logged_in(dashboard: Dashboard, **given: Any) -> tuple[Answer, str]:
     return answer, answer.headers.get("set-cookie", "").partition(";")[0]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content_type", "body"),
     [
         ("application/json", msgspec.json.encode({"token": TOKEN})),
@@ -150,7 +151,7 @@ async def test_page_logs_in_to_a_cookie(content_type: str, body: bytes):
     assert await statuses(dashboard, ("/list", "/runs/"), cookie=f"theme=dark; {cookie}; x") == {200}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content_type", "body"),
     [
         ("application/json", b"{"),
@@ -171,7 +172,7 @@ async def test_login_with_a_long_body_is_refused():
     assert (await sent(guarded(), [b"token=" + b"x" * 10_000], "/login")).status == 413
 
 
-@pytest.mark.parametrize("given", [{"x_forwarded_proto": "https"}, {"scheme": "https"}])
+@each_row("given", [{"x_forwarded_proto": "https"}, {"scheme": "https"}])
 async def test_cookie_is_for_https_where_it_was_asked_by_it(given: dict[str, str]):
     dashboard = guarded()
     if "scheme" in given:
@@ -214,7 +215,7 @@ async def test_logout_ends_the_session():
     assert (await asked(dashboard, "/list", cookie=cookie)).status == 401
 
 
-@pytest.mark.parametrize("place", range(0, 90, 7))
+@each_row("place", range(0, 90, 7))
 async def test_session_that_was_changed_is_none(place: int):
     dashboard = guarded()
     _, cookie = await logged_in(dashboard)
@@ -237,7 +238,7 @@ async def test_viewer_is_sent_away_when_the_session_has_ended(monkeypatch: pytes
     assert (await asked(dashboard, "/runs/run_1", cookie=cookie)).status == 401
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("most", "attempt"),
     [
         (MAX_LOGINS, lambda dashboard, token, who: sent(dashboard, [b"token=" + token], "/login", client=who)),
@@ -263,7 +264,7 @@ async def test_many_wrong_tokens_are_not_looked_at_for_a_minute(most: int, attem
     assert {other.status, later.status} <= {200, 204}
 
 
-@pytest.mark.parametrize("token", ["", "short", "x" * 15, "with space " * 4, "\u00fc" * 20, "new\nline" * 4])
+@each_row("token", ["", "short", "x" * 15, "with space " * 4, "\u00fc" * 20, "new\nline" * 4])
 def test_token_that_is_none_is_refused_and_not_quoted(token: str):
     with pytest.raises(ValueError, match="at least 16 ASCII characters") as refused:
         Dashboard(MemoryJournal(), token)
@@ -296,7 +297,7 @@ async def test_viewer_of_the_list_is_sent_away_when_the_session_has_ended(monkey
 # All answers
 
 
-@pytest.mark.parametrize("path", [*READ, *OPEN, "/nowhere", "/ingest", "/login"])
+@each_row("path", [*READ, *OPEN, "/nowhere", "/ingest", "/login"])
 async def test_every_answer_carries_the_headers_that_keep_pages_safe(path: str):
     for dashboard in (Dashboard(MemoryJournal()), guarded()):
         async with watching(dashboard, path) as answer:
