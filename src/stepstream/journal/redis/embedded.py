@@ -6,12 +6,12 @@ It listens on loopback, and keeps everything in memory, in a folder of its own: 
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from pkgutil import resolve_name
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio.to_thread
 
@@ -96,6 +96,25 @@ class EmbeddedServer:
         return self._process.pid
 
 
+Server = TypeVar("Server", bound=EmbeddedServer)
+
+
+def started(make: Callable[[], Server]) -> Server:
+    """Return a server that runs: another one, where somebody took the first one's port meanwhile.
+
+    Raises:
+        JournalFailed: none of three starts.
+    """
+    for _ in range(2):
+        server = make()
+        with suppress(JournalFailed):
+            server.start()
+            return server
+    server = make()
+    server.start()
+    return server
+
+
 @asynccontextmanager
 async def embedded_server(*options: str) -> AsyncIterator[EmbeddedServer]:
     """Give a server of one's own, with `options`.
@@ -105,9 +124,8 @@ async def embedded_server(*options: str) -> AsyncIterator[EmbeddedServer]:
         JournalFailed: it does not start.
     """
     with TemporaryDirectory(prefix="stepstream-") as folder:
-        server = EmbeddedServer(Path(folder), *options)
+        server = await anyio.to_thread.run_sync(started, lambda: EmbeddedServer(Path(folder), *options))
         try:
-            await anyio.to_thread.run_sync(server.start)
             with _guarded(server.pid, folder):
                 yield server
         finally:
