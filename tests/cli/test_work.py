@@ -21,6 +21,7 @@ from tests.support.worked_runs import dead_letters, published
 Run = Callable[..., Any]
 
 HOOKS = """
+import os
 from stepstream import RunTransition
 
 def setup(processor):
@@ -32,6 +33,13 @@ def setup(processor):
 
 async def setup_later(processor):
     setup(processor)
+
+def setup_dies(processor):
+    @processor.on(RunTransition, terminal=True)
+    async def hook(change):
+        if change.run_id == "run_7":
+            os._exit(9)
+        print(change.run_id, flush=True)
 
 def setup_nothing(processor):
     pass
@@ -144,6 +152,31 @@ def test_worker_works_until_it_is_told_to_stop(
     for action in ("drop", "resend", "list"):
         got = run("dead-letters", action, letters[0].id, *asked)
         assert (got.status, got.error) == (1, f"stepstream: there is no dead letter {letters[0].id}")
+
+
+@pytest.mark.slow
+def test_run_that_ends_its_workers_takes_no_other_into_the_dead_letters(
+    process: Callable[..., subprocess.Popen[bytes]], server: ValkeyProcess, hooks: str
+):
+    namespace, runs = fresh_namespace(), [f"run_{number}" for number in range(12)]
+    in_journal(server.url, namespace, lambda journal: published(journal, *runs))
+    asked = "--journal", f"{server.url}#{namespace}", "--group", "bots", "--lease", "1"
+    done, deaths, letters = set[str](), 0, list[Any]()
+    while not letters:
+        assert deaths < 30
+        worker = process("work", f"{hooks}:setup_dies", *asked)
+        until(
+            lambda worker=worker: worker.poll() is not None or in_journal(server.url, namespace, dead_letters), limit=60
+        )
+        letters = in_journal(server.url, namespace, dead_letters)
+        if letters:
+            worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60) == (0 if letters else 9)
+        deaths += not letters
+        assert worker.stdout is not None
+        done |= set(worker.stdout.read().decode().split())
+    assert [(one.run_id, one.reason) for one in letters] == [("run_7", "taken over 5 times without progress")]
+    assert done == {*runs} - {"run_7"}
 
 
 def test_list_is_a_table_on_a_terminal(server: ValkeyProcess, monkeypatch: pytest.MonkeyPatch):

@@ -174,6 +174,36 @@ async def test_takeovers_count_until_something_is_settled(server: ValkeyProcess)
     assert [one.is_takeover for one in (first, second, third, fourth, fifth)] == [False, True, True, True, False]
 
 
+async def test_what_may_have_ended_its_workers_is_claimed_one_at_a_time(server: ValkeyProcess):
+    """Else one that kills would take all along that its worker had beside it."""
+    names = [f"run_{number}" for number in range(5)]
+    async with journal_on(server, partitions=3) as journal:
+        layout, [part] = journal._layout, journal.claims("bots").parts
+
+        def lapse(claims: list[Claim]) -> None:
+            for one in claims:
+                due = f"{layout.prefix(layout.partition(one.run_id))}due:bots"
+                server.ask(b"ZADD", due.encode(), b"1", b"r" + one.run_id.encode())
+
+        await part.join()
+        await published(journal, *names)
+        counts = []
+        for worker, suspects in (("one", 1), ("two", 1), ("three", 1), ("four", 0)):
+            claims = await part.claim(worker, LONG, 10, 5, suspects)
+            counts.append((len(claims), [one.takeovers for one in claims if one.is_suspect]))
+            lapse(claims)
+        await published(journal, "run_new")
+        beside = [(one.run_id, one.is_suspect) for one in await part.claim("five", LONG, 10, 5, 0)]
+        cleared = []
+        for _ in names:
+            [claim] = await part.claim("five", LONG, 10, 5)
+            await part.beat("five", LONG, [Beat(claim, "renew", 1)])
+            cleared.append((claim.run_id, claim.is_suspect))
+    assert counts == [(5, []), (5, []), (1, [2]), (0, [])]
+    assert beside == [("run_new", False)]
+    assert sorted(cleared) == [(name, True) for name in names]
+
+
 async def test_run_that_is_gone_is_forgotten(server: ValkeyProcess):
     async with part_on(server) as one:
         [claim] = await one.claim("one", SHORT)

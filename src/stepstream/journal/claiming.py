@@ -13,6 +13,11 @@ is to be expected of it now; it is given up, until somebody sends its dead lette
 has more by now, is due again at once, and so it is whenever it gets more."""
 
 
+SUSPECT: Final = 2
+"""After so many takeovers in a row without anything settled, a run may be what ends its workers. It is claimed alone
+then: else all that a worker has when it dies would be suspected with it."""
+
+
 class Letter(msgspec.Struct, frozen=True):
     """A dead letter, as it is kept."""
 
@@ -55,6 +60,11 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     letter: Letter | None = None
     """What is sent again; None: it is the run."""
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may be what ends its workers. A worker has one at a time, until something of it is settled."""
+        return self.takeovers >= SUSPECT and not self.is_spent
+
 
 class Beat(msgspec.Struct, frozen=True):
     """How it goes with a claim."""
@@ -77,8 +87,9 @@ class Claims(Protocol):
             JournalFailed: it is not known whether it has.
         """
 
-    async def claim(self, worker: str, lease: float, count: int, max_takeovers: int) -> list[Claim]:
-        """Return what was claimed, `count` at most. It is this worker's for `lease` seconds from the call on.
+    async def claim(self, worker: str, lease: float, count: int, max_takeovers: int, suspects: int = 1) -> list[Claim]:
+        """Return what was claimed, `count` at most, and `suspects`, 0 or 1, that are suspect. It is this worker's for
+        `lease` seconds from the call on.
 
         Raises:
             JournalFailed: it is not known what was.

@@ -32,6 +32,12 @@ class Share(Protocol):
     clock: Callable[[], float]
     reserved: int
     """How many more are being claimed now."""
+    is_trying: bool
+    """Whether a suspect may be among these."""
+
+    @property
+    def has_suspect(self) -> bool:
+        """Whether one of its runs is suspect."""
 
     @property
     def owned(self) -> int:
@@ -114,7 +120,10 @@ class PartWork:
                 run.stop()  # before another may have it
         answers = await self._part.beat(share.name, share.lease, beats)
         for run, beat, newest in zip(due, beats, answers, strict=True):
+            was_suspect = run.is_suspect
             run.note_said(beat, newest, before + share.lease)
+            if was_suspect and not run.is_suspect:
+                self.wake()  # for the next one
 
     async def _claim(self) -> None:
         share = self._share
@@ -125,14 +134,17 @@ class PartWork:
             await anyio.sleep(random() * MAX_JITTER * share.owned / share.max_runs)
         self.is_woken = False
         before = share.clock()
+        suspects = int(not (share.is_trying or share.has_suspect))
         share.reserved += room
+        share.is_trying |= bool(suspects)
         try:
-            claims = await self._part.claim(share.name, share.lease, room, share.max_takeovers)
+            claims = await self._part.claim(share.name, share.lease, room, share.max_takeovers, suspects)
         except JournalFailed:
             self.is_woken = True
             raise
         finally:
             share.reserved -= room
+            share.is_trying &= not suspects
         self.is_woken = self.is_woken or len(claims) == room
         self._claim_at = before + share.lease / 3 * (0.75 + random() / 4)
         for claim in claims:

@@ -57,6 +57,11 @@ class WorkedRun:
         return self.position if self.handle is None else max(self.position, int(self.handle.settled(self.claim.run_id)))
 
     @property
+    def is_suspect(self) -> bool:
+        """Whether it is, for all that was said, what ended the workers before."""
+        return self.claim.is_suspect and self.position == self.claim.position and not self.is_lost
+
+    @property
     def lag(self) -> int:
         """How many events are not settled yet."""
         return max(self.newest - self.settled, 0)

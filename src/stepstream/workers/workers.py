@@ -84,6 +84,7 @@ class Workers:
         self.interrupted_after = interrupted_after
         self.clock = clock or _counting_sleep()
         self.reserved = 0
+        self.is_trying = False
         self.takeovers = 0
         """How many runs it took over from others that were silent."""
         self.dead_letters = 0
@@ -114,6 +115,11 @@ class Workers:
     @property
     def _runs(self) -> list[WorkedRun]:
         return [run for part in self._parts.values() for run in part.runs]
+
+    @property
+    def has_suspect(self) -> bool:
+        """Whether one of its runs may be what ends its workers."""
+        return any(run.is_suspect for run in self._runs)
 
     @property
     def owned(self) -> int:

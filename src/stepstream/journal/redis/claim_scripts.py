@@ -15,14 +15,18 @@ is "" while it is worked on, "done", or "dead" where it was given up. `idle` the
 
 from typing import Final
 
+from stepstream.journal.claiming import SUSPECT
 from stepstream.journal.redis.scripts import NUMBERS
 
 MAX_LETTERS: Final = 10_000
 """How many dead letters a group keeps a partition. Further ones are counted only."""
 
+LOOK: Final = 64
+"""How many suspects are passed over at most, to find others that may be claimed."""
+
 _COMMON: Final = (
     NUMBERS
-    + f"local MAX_LETTERS = {MAX_LETTERS}"
+    + f"local MAX_LETTERS, SUSPECT, LOOK = {MAX_LETTERS}, {SUSPECT}, {LOOK}"
     + """
 local groups, due, own, dead, prefix, group = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2]
 local field = 'at:' .. group
@@ -68,10 +72,12 @@ has all of them. Those that are opened from now on it gets by itself."""
 CLAIM: Final = (
     _COMMON
     + """
-local worker, lease, count, most = ARGV[3], tonumber(ARGV[4]) * 1000, ARGV[5], tonumber(ARGV[6])
+local worker, lease, count, most = ARGV[3], tonumber(ARGV[4]) * 1000, tonumber(ARGV[5]), tonumber(ARGV[6])
+local suspects = tonumber(ARGV[7])
 if redis.call('HGET', groups, group) ~= '1' then return 'join' end
-local micros, given = now(), {}
-for _, member in ipairs(redis.call('ZRANGE', due, '-inf', number(micros), 'BYSCORE', 'LIMIT', 0, count)) do
+local micros, given, left = now(), {}, 0
+for _, member in ipairs(redis.call('ZRANGE', due, '-inf', number(micros), 'BYSCORE', 'LIMIT', 0, count + LOOK)) do
+  if #given >= count then break end
   local kind, id = string.sub(member, 1, 1), string.sub(member, 2)
   local row, tries, position, last, text = redis.call('HGET', own, member), 0, 0, 0, ''
   local is_there
@@ -87,9 +93,13 @@ for _, member in ipairs(redis.call('ZRANGE', due, '-inf', number(micros), 'BYSCO
     last = select(2, top(prefix .. 'run:' .. id))
     if row and position < last then tries = tries + 1 end
   end
+  local is_suspect = tries >= SUSPECT and tries <= most
   if not is_there then
     drop(member)
+  elseif is_suspect and suspects == 0 then
+    left = left + 1
   else
+    if is_suspect then suspects = suspects - 1 end
     local token = number(math.max(math.floor(micros / 1000), tonumber(redis.call('HGET', own, 'token') or 0) + 1))
     redis.call('HSET', own, 'token', token)
     redis.call('HSET', own, member, token .. ' ' .. tries .. ' ' .. worker)
@@ -98,10 +108,11 @@ for _, member in ipairs(redis.call('ZRANGE', due, '-inf', number(micros), 'BYSCO
       row and 1 or 0, text or ''}
   end
 end
-return given
+return {left, given}
 """
 )
-"""Claim what is due, `count` at most: of each the member, its token, whether it was taken over too often, the position
+"""Claim what is due, `count` at most, and of what has become suspect as many as are said: how many of these were left,
+and of each claim the member, its token, whether it was taken over too often, the position
 of the group, that of the newest event, the takeovers, whether this is one, and the letter. "join" where the group is
 not known."""
 
