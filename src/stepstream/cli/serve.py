@@ -57,7 +57,7 @@ async def serve(
     token = _token(token_env)
     if token is None and not _is_loopback(host):
         raise UsageError(f"{host} can be reached from elsewhere: name a variable that holds a token, by --token-env")
-    async with _journal(journal, is_embedded=embedded) as kept, AsyncExitStack() as stack:
+    async with _journal(journal, is_embedded=embedded) as (kept, where), AsyncExitStack() as stack:
         try:
             dashboard = Dashboard(kept, token)
         except ValueError as exc:
@@ -66,6 +66,9 @@ async def serve(
         tasks = await stack.enter_async_context(anyio.create_task_group())
         for line in guide(url, token_env):
             write_line(line)
+        if where:
+            for line in ("", "  # its journal, for workers, publishers and relays on this machine", f"  {where}"):
+                write_line(line)
         _feed(tasks, kept, sources, is_demo=demo)
         status = await _until_interrupted(dashboard)
         tasks.cancel_scope.cancel()
@@ -107,19 +110,20 @@ async def _published(source: str, journal: Journal) -> None:
 
 
 @asynccontextmanager
-async def _journal(url: str | None, *, is_embedded: bool) -> AsyncIterator[Journal]:
+async def _journal(url: str | None, *, is_embedded: bool) -> AsyncIterator[tuple[Journal, str]]:
+    """Give a journal, and where it is, if it is one of this command's own that others may use, too."""
     if url is None and not is_embedded:
-        yield MemoryJournal(max_waiting=MAX_WAITING)
+        yield MemoryJournal(max_waiting=MAX_WAITING), ""
         return
     from stepstream.journal.redis.embedded import embedded_server
     from stepstream.journal.redis.journal import RedisJournal
 
     if url is None:
         async with embedded_server(*EMBEDDED) as server, RedisJournal(server.url, keep_unworked=86_400) as journal:
-            yield journal
+            yield journal, server.url
     else:
         async with journal_at(url) as journal:
-            yield journal
+            yield journal, ""
 
 
 def _check(sources: Sequence[str], journal: str | None, *, is_demo: bool) -> None:
