@@ -293,12 +293,15 @@ FIRST = [
 def test_response_that_answers_a_waiting_run_continues_it(is_shared: bool):
     first = Accumulator()
     fold(FIRST, first)
+    began = first.runs["resp_1"].created_at
     second = Accumulator(state=first.state) if is_shared else first
     usage = {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30}
-    folded = fold(follow(2, "resp_1", *writing("5"), usage=usage), second)
+    later: Any = {"usage": usage, "created_at": 1_800_000_000}
+    folded = fold(follow(2, "resp_1", *writing("5"), **later), second)
     assert folded.statuses["resp_1"] == ["in_progress", "completed"]
     assert list(folded.accumulator.runs) == ["resp_1"]
     assert folded.accumulator.steps["message_1"].run_id == "resp_1"
+    assert folded.accumulator.runs["resp_1"].created_at == began
     total: Any = folded.accumulator.runs["resp_1"].usage
     assert (total.prompt_tokens, total.completion_tokens, total.total_tokens) == (11, 22, 33)
     assert folded.codes == []

@@ -63,6 +63,8 @@ class Response(msgspec.Struct):
     """Whether its newest response goes on."""
     ids: list[str] = []
     """The ids of its responses: the first, and the newest few. Some servers give another one with every event."""
+    began: int | float | None = None
+    """When its first response was created, as the server says."""
     thread_id: str | None = None
     assistant_id: str | None = None
     items: list[Item] = []

@@ -122,6 +122,10 @@ def tell_run(turn: Turn, raw: JSON, status: str, action: JSON | None = None) -> 
     run = turn.response
     name = "created" if not run.status and status in OPEN else status
     fields = {ours: raw[theirs] for ours, theirs in FIELDS.items() if theirs in raw}
+    if run.first and run.began is not None:
+        fields["created_at"] = run.began
+    elif isinstance(raw.get("created_at"), int | float):
+        run.began = raw["created_at"]
     if not isinstance(raw.get("instructions"), str | None):  # a list of messages: not what a run has
         del fields["instructions"]
     if status in RUN_TERMINAL and isinstance(raw.get("completed_at"), int | float):  # one server sends it before, too
