@@ -296,6 +296,7 @@ async def test_all_is_done_with_the_keyboard_alone(browser: Any, stage: Stage):
         await page.wait_for_function("() => document.activeElement.ariaLabel === 'Steps'")
         await press("Home")
         await expect(page, "#step h2").to_have_text("Run")
+        visited = await page.evaluate("history.length")
         await press("j")
         await expect(page, "#step h2").to_have_text("get_depth, get_wind")
         await press("ArrowDown")
@@ -303,6 +304,7 @@ async def test_all_is_done_with_the_keyboard_alone(browser: Any, stage: Stage):
         await expect(page, "#step .call strong").to_have_text("get_depth")
         chosen = await page.locator("#run .scroller").get_attribute("aria-activedescendant")
         await expect(page, f"#{chosen}").to_have_attribute("aria-selected", "true")
+        assert await page.evaluate("history.length") == visited  # the way back does not go through each row
         await press("Enter")
         await page.wait_for_function("() => document.activeElement.ariaLabel === 'Content'")
         await press("Escape")
@@ -436,3 +438,36 @@ async def test_response_that_asks_for_an_approval_waits_and_times_that_nobody_kn
         await expect(watched.page, "#step .awaited").to_contain_text("Waits for approval")
         await watched.page.keyboard.press("+")
         await expect(watched.page, "#axis span").not_to_have_count(0)
+
+
+async def test_time_of_what_began_before_the_page_came_is_not_made_up(browser: Any, stage: Stage):
+    run = await began(stage)
+
+    async def tell(name: str, status: str) -> None:  # without times, as the items of a response
+        details = {"type": "tool_calls", "tool_calls": [function(f"call_{name}", name)]}
+        step = {"id": name, "run_id": run.id, "type": "tool_calls", "step_details": details, "status": status}
+        await run.tell((f"run.step.{'created' if status == 'in_progress' else status}", step))
+
+    await tell("early", "completed")
+    await tell("earlier", "completed")
+    async with page_of(browser, stage) as watched:
+        page = watched.page
+        await expect(page, "#now li", has_text="Slowest").to_have_text(re.compile("^Slowest stepnot known"))
+        await page.locator("#run .row", has_text="earlier").click()
+        await expect(page, "#step .facts").to_contain_text("not timed")
+        await tell("seen", "in_progress")
+        await expect(page, "#now li", has_text="Slowest").to_have_text(re.compile(r"^Slowest timed stepseen · \d"))
+        async with page_of(browser, stage) as late:
+            await expect(late.page, "#run .row", has_text="seen").to_contain_text(re.compile(r"over \d"))
+            await tell("seen", "completed")
+            await expect(late.page, "#now li", has_text="Slowest").to_contain_text("seen · over ")
+        await expect(page, "#run .row", has_text="seen").not_to_contain_text("over")
+
+
+async def test_list_has_the_newest_words_of_who_writes(browser: Any, stage: Stage):
+    run = await answered(stage)
+    async with page_of(browser, stage) as watched:
+        await run.say("step_2", "so deep that " * 20 + "the line ends.")
+        what = watched.page.locator("#runs .what")
+        await playwright.expect(what).to_have_text(re.compile(r"^…(so |deep |that ).*the line ends\.$"))
+        assert await what.evaluate("(what) => what.scrollWidth <= what.clientWidth")

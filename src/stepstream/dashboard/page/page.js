@@ -1,7 +1,7 @@
-// The dashboard: the runs, one of them as a waterfall, one of its steps in full. At most two event streams are open, for
-// the list and for the open run. The page folds nothing: it gets summaries of runs, and of that one a view and patches.
+// The dashboard: the runs, one of them as a waterfall, one of its steps in full. At most two event streams are open:
+// of summaries of the runs, and of the open one, a view and patches. The page folds nothing.
 //
-//   stream → summaries or view → marks of what changed → one drawing a frame, of the rows that are to be seen
+//   stream → summaries or view → marks of what changed → one drawing a frame
 //
 // What comes from a run becomes text (`textContent`), never HTML, a style or an address.
 
@@ -22,7 +22,7 @@ function el(tag, name = "", ...children) {
 }
 const value = (name = "") => el("span", `v ${name}`)
 const spans = (names) => Object.fromEntries(names.split(" ").map((name) => [name, value(name)]))
-// What is there already is not written again: that would cost a layout.
+// Writing again what is there would cost a layout.
 function write(node, text) { if (node.textContent !== text) node.textContent = text }
 function mark(node, name, text) { if (node.dataset[name] !== text) node.dataset[name] = text }
 function named(node, text) { if (node.className !== text) node.className = text }
@@ -38,14 +38,15 @@ const why = (error) => [error?.code, error?.message].filter(Boolean).join(": ") 
 
 function took(seconds, exact) {
 	if (isNaN(seconds)) return "—"
+	if (exact === "over") return `over ${took(seconds, true)}`
 	const s = Math.max(0, seconds)
 	if (s < 1) return exact ? `${Math.round(s * 1000)} ms` : "< 1 s"
 	if (s < 60) return exact ? `${s.toFixed(s < 10 ? 2 : 1)} s` : `${Math.round(s)} s`
-	const part = s < 3600 ? 1 : 60
-	return `${Math.floor(s / part / 60)} ${part > 1 ? "h" : "m"} ${Math.floor(s / part % 60)} ${part > 1 ? "m" : "s"}`
+	const [part, big, small] = s < 3600 ? [1, "m", "s"] : [60, "h", "m"]
+	return `${Math.floor(s / part / 60)} ${big} ${Math.floor(s / part % 60)} ${small}`
 }
 
-// A list of which only the rows exist that are to be seen. `make()` makes a row, `draw(row, index)` fills it.
+// A list with only the rows that are to be seen: `make()` makes one, `draw(row, index)` fills it.
 class List {
 	constructor(section, height, make, draw) {
 		Object.assign(this, { name: section.id, height, make, draw, count: 0, chosen: -1, rows: new Map(), free: [] })
@@ -53,7 +54,7 @@ class List {
 		this.empty = section.querySelector(".empty")
 		this.canvas = this.scroller.appendChild(el("div", "canvas"))
 		this.canvas.role = "presentation"
-		this.scroller.addEventListener("scroll", () => this.render(false), passive)
+		this.scroller.addEventListener("scroll", () => this.render(false))
 		new ResizeObserver(() => this.render(false)).observe(this.scroller)
 	}
 	resize(count, height = this.height) {
@@ -151,7 +152,7 @@ let order = [], listed = [] // all of them, the newest first, and those that are
 let place = { run: "", step: "", call: "", status: "", q: "" } // where the page is: what its address says
 let open = null, listStream = null, skew = 0
 
-// Drawing: what is marked is drawn with the next frame; what ticks, some twenty times a second.
+// What is marked is drawn with the next frame; what ticks, some twenty times a second.
 let marks = new Set(), isScheduled = false, tickedAt = 0
 function need(...what) { for (const one of what) marks.add(one); schedule() }
 function schedule() {
@@ -168,7 +169,7 @@ function draw(at) {
 	if (now.has("order") || now.has("runs")) drawRuns()
 	else if (ticks) runList.render()
 	if (open) {
-		if (now.has("rows")) open.layRows()
+		if (open.view && now.has("rows")) open.layRows()
 		const all = now.has("rows") || now.has("run")
 		if (all || ticks) drawRun(all)
 		if (now.has("step")) drawStep()
@@ -187,21 +188,22 @@ function styleOf(one) {
 const groupOf = (one) => styleOf(one).replace("partial", "stopped")
 
 const runList = new List($("#runs"), 66, () => {
-	const parts = spans("glyph name time what id counts"), { glyph, name, time, what, id, counts } = parts
-	return option("of-run", parts, el("div", "", glyph, name, time), el("div", "", what), el("div", "", id, counts))
+	const p = spans("glyph name time what id counts")
+	return option("of-run", p, el("div", "", p.glyph, p.name, p.time), el("div", "", p.what), el("div", "", p.id, p.counts))
 }, (row, index) => {
 	const one = listed[index], style = styleOf(one), { parts } = row, isWhy = one?.reason && style !== "good"
 	if (!one) return
+	const most = style === "busy" ? 42 : 110
 	mark(row, "style", style)
 	write(parts.glyph, GLYPHS[style])
 	write(parts.name, one.model || "run")
 	const end = one.ended ?? Date.now() / 1000 + skew, exact = one.state === "ended"
 	write(parts.time, `${words(one.state === "interrupted" ? one.state : one.status, style)} ${took(end - one.opened, exact)}`)
 	named(parts.what, isWhy ? "v what why" : "v what")
-	write(parts.what, isWhy ? one.reason : one.text.length > 110 ? `…${one.text.slice(-80)}` : one.text)
+	write(parts.what, isWhy ? one.reason : one.text.length > most ? `…${one.text.slice(-most).replace(/^\S+ /, "")}` : one.text)
 	write(parts.id, one.id)
 	const failed = one.failed_steps ? `${one.failed_steps} failed of ` : ""
-	write(parts.counts, `${failed}${count(one.steps, "step")} · ${count(one.calls, "call")} · ${short(one.tokens)} tok`)
+	write(parts.counts, `${failed}${count(one.steps, "step")} · ${count(one.calls, "call")}${one.tokens ? ` · ${short(one.tokens)} tok` : ""}`)
 })
 
 function takeRuns(list, isWhole) {
@@ -213,7 +215,7 @@ function takeRuns(list, isWhole) {
 	}
 	need("order")
 	if (place.run || narrow.matches) return
-	// opened for the first time, the page shows the run that wants somebody most
+	// the one that wants somebody most is shown first
 	const rank = { waiting: 0, busy: 1, bad: 2 }, of = (one) => rank[styleOf(one)] ?? 3
 	const [first] = [...runs.values()].sort((a, b) => of(a) - of(b) || b.opened - a.opened)
 	if (first) go({ run: first.id }, true)
@@ -235,7 +237,7 @@ function drawRuns() {
 	for (const one of order) counts[groupOf(one)] = (counts[groupOf(one)] ?? 0) + 1
 	for (const button of $("#filters").children) {
 		write(button.lastChild, String(counts[button.value] ?? 0))
-		button.ariaPressed = String(button.value === place.status)
+		button.ariaPressed = button.value === place.status
 	}
 	write(runList.empty, order.length ? "No run is like that." : "No runs yet.")
 	runList.chosen = listed.findIndex((one) => one.id === place.run)
@@ -244,8 +246,8 @@ function drawRuns() {
 }
 // one run
 
-// A run as its view says it, and when this page saw what of it. Servers tell times in whole seconds; what happens while
-// the page looks is timed here, by the run's clock: ours, moved as little as makes it agree with the server's times.
+// A run as its view says it, and when this page saw what of it. What happens while it looks is timed here, by the run's
+// clock: ours, moved as little as makes it agree with the server's times, which are whole seconds.
 class OpenRun {
 	constructor(id) {
 		Object.assign(this, {
@@ -287,7 +289,10 @@ class OpenRun {
 		if (this.said && this.said !== "queued") this.started ??= null // that was not seen here
 		this.learn(false)
 		this.before = view.steps.length // what had ended by then was not seen here
-		for (const step of view.steps) if (!step.is_over) this.observe(step, step.created_at ? null : this.now)
+		for (const step of view.steps) {
+			const isLate = !step.created_at && !this.seen.has(step.id) // who knows when it began
+			if (!step.is_over) this.observe(step, step.created_at ? null : this.now, isLate)
+		}
 		this.tell("live")
 		need("rows", "step")
 		if (!place.step && this.isOver && !narrow.matches) { // what failed is shown first
@@ -318,7 +323,7 @@ class OpenRun {
 		if (touched.has("run")) this.observeRun()
 		need("run", "step")
 	}
-	// Apply an operation. Note what it touched, a place of a step or a list; return the part that only grew.
+	// Return the part that only grew; note what else it touched, a place of a step or a list.
 	apply({ op, path, value: given }, touched) {
 		const [list, at, ...keys] = path.split("/").slice(1).map((key) => key.replaceAll("~1", "/").replaceAll("~0", "~"))
 		if (list === undefined) { this.view = given; touched.add("run"); return null }
@@ -347,9 +352,9 @@ class OpenRun {
 		if (this.skew < least) this.skew = least
 		else if (isLive && this.skew > least + 2 && !this.isOver) this.skew = least + 1
 	}
-	observe(step, now) {
+	observe(step, now, isLate) {
 		const look = (table, key, isOver) => {
-			if (!table.has(key)) table.set(key, { start: now, end: undefined, calls: new Map() })
+			if (!table.has(key)) table.set(key, { start: now, end: undefined, isLate, calls: new Map() })
 			const seen = table.get(key)
 			if (isOver && seen.end === undefined) seen.end = now
 			return seen.calls
@@ -384,19 +389,19 @@ class OpenRun {
 		const stop = this.stopped ?? (this.isOver ? Math.max(run.ended_at ?? this.newest, ...last) : this.now)
 		return Math.max(stop - this.zero, 0)
 	}
-	// From when to when a step or call is, in seconds from the beginning of the run, and whether that was seen here.
+	// From when to when a step or call is, in seconds of the run, and whether that was seen here, "over": only its end.
 	span(step, call) {
 		const seen = this.seen.get(step.id), one = (call && seen?.calls.get(call.id ?? "")) ?? seen
 		const start = Math.max(0, (one?.start ?? step.created_at ?? this.zero) - this.zero)
-		if (!step.is_over && !(call && OVER.has(call.style))) return { start, end: this.length, exact: true, isOpen: true }
+		if (!step.is_over && !(call && OVER.has(call.style))) return { start, end: this.length, exact: one?.isLate ? "over" : true }
 		const end = one?.start ?? step.created_at ? (one?.end ?? step.ended_at ?? this.zero + start) - this.zero : NaN // unknown
-		return { start, end: end < start ? start : end, exact: !!one?.start && !!one.end }
+		return { start, end: end < start ? start : end, exact: !!one?.start && !!one.end && (!one.isLate || "over") }
 	}
 	// Make all rows anew, where one comes between others.
 	layRows() {
 		const { steps, messages } = this.view, written = new Set(steps.map((step) => step.message))
 		this.messages = new Map(messages.map((message) => [message.id, message]))
-		Object.assign(this, { rows: [{}], laid: [], going: new Set(), failed: [], calls: 0, longest: null })
+		Object.assign(this, { rows: [{}], laid: [], going: new Set(), failed: [], calls: 0, longest: null, isPartial: false })
 		for (const step of messages) if (!written.has(step.id)) this.rows.push({ step })
 		steps.forEach((step, at) => this.update(step, at))
 	}
@@ -408,6 +413,8 @@ class OpenRun {
 			if (calls.length > 1) for (const call of calls) this.rows.push({ step, call })
 		}
 		laid[at] = calls.length
+		const { end, exact } = this.span(step)
+		if (isNaN(end) || exact === "over") this.isPartial = true
 		this.calls += calls.length - (had ?? 0)
 		if (!step.is_over) going.add(step)
 		else if ((had === undefined || going.delete(step)) && this.lasted(step) > this.lasted(this.longest)) this.longest = step
@@ -432,8 +439,8 @@ class OpenRun {
 const isChosen = ({ step, call }) => (step?.id ?? "") === place.step && (call ? call.id ?? "" : "") === place.call
 
 const stepList = new List($("#run"), 28, () => {
-	const parts = spans("glyph name kind bar wait took quiet"), { glyph, name, kind, bar, wait, took, quiet } = parts
-	return option("of-step", parts, el("div", "label", glyph, name, kind), el("div", "lane", bar, wait, took), quiet)
+	const p = spans("glyph name kind bar wait took quiet")
+	return option("of-step", p, el("div", "label", p.glyph, p.name, p.kind), el("div", "lane", p.bar, p.wait, p.took), p.quiet)
 }, (row, index) => {
 	const { step, call } = open?.rows[index] ?? {}
 	if (!open?.rows[index]) return
@@ -476,6 +483,7 @@ function lay(bar, start, end) {
 function drawRun(all) {
 	const run = open
 	if (all) drawBanner(run)
+	$("#errors").disabled = !run.failed?.length
 	if (!run.view) return
 	if (!run.isZoomed) {
 		const { length } = run
@@ -499,9 +507,8 @@ function drawRun(all) {
 	if (isAtEnd(stepList.scroller)) run.unseen = 0
 	hide($("#run .new"), !run.unseen)
 	write($("#run .new"), `${run.unseen} new ↓`)
-	$("#follow").ariaPressed = String(run.follows && !run.isOver)
+	$("#follow").ariaPressed = run.follows && !run.isOver
 	$("#follow").disabled = run.isOver
-	$("#errors").disabled = !run.failed.length
 	if (run.isTicking) stepPane.tick()
 }
 function followOn() {
@@ -518,7 +525,7 @@ function drawAxis(run) {
 	run.axis = key
 	const rough = (to - from) / (narrow.matches ? 3 : 6), unit = 10 ** Math.floor(Math.log10(rough))
 	const step = [1, 2, 5, 10].find((n) => n * unit >= rough) * unit, ticks = []
-	for (let at = Math.ceil(from / step - 1e-9) * step; at < to; at += step) {
+	for (let at = Math.ceil(from / step - 1e-9) * step; at < to - (to - from) / 9; at += step) {
 		const tick = el("span", "", at >= 60 ? took(at, true) : `${+at.toFixed(3)} s`)
 		tick.style.left = `${(at - from) * 100 / (to - from)}%`
 		ticks.push(tick)
@@ -544,7 +551,7 @@ function drawHead(pane, title, style, status) {
 function drawFacts(one) {
 	const { run, view, failed } = one, { usage } = run
 	drawHead("#run", run.model || one.id, run.style, run.status)
-	const told = [one.id, `began ${clock(run.created_at ?? one.zero)}`, `took ${took(one.length, one.begun || !one.isOver)}`,
+	const told = [one.id, `began ${clock(run.created_at ?? one.zero)}`, `took ${took(one.length, one.begun && one.isOver)}`,
 		count(view.steps.length, "step"), count(one.calls, "call")]
 	if (failed.length) told.push(`${number(failed.length)} failed`)
 	if (usage) told.push(`${short(usage.total_tokens ?? 0)} tokens (${short(usage.prompt_tokens ?? 0)} in, ${short(usage.completion_tokens ?? 0)} out)`)
@@ -567,10 +574,11 @@ function drawCards(one) {
 	else if (run.reason) cards.push([run.style, `The run is ${words(run.status)}`, run.reason])
 	const doing = one.isOver ? null : one.doing
 	if (doing) cards.push(["busy", doing[0], (doing[1]?.text ?? "").slice(-160), doing[2], "tail"])
-	if (slowest && view.steps.length > 1) {
+	const many = view.steps.length > 1
+	if (slowest && many) {
 		const { start, end, exact } = one.span(slowest)
-		cards.push([one.styleOf(slowest), "Slowest step", `${slowest.title} · ${took(end - start, exact)}`, slowest])
-	}
+		cards.push([one.styleOf(slowest), one.isPartial ? "Slowest timed step" : "Slowest step", `${slowest.title} · ${took(end - start, exact)}`, slowest])
+	} else if (many && one.isPartial) cards.push(["unknown", "Slowest step", "not known: they were not seen here"])
 	fill($("#now"), cards, () => el("li", "", el("button", "", el("b", "v"), el("span"))), ({ firstChild: button }, [style, title, text, step, kind]) => {
 		mark(button, "style", style)
 		write(button.firstChild, title)
@@ -582,7 +590,7 @@ function drawCards(one) {
 
 // one step
 
-const PIECE = 16_384 // characters of one element: the browser lays out only those that are to be seen
+const PIECE = 16_384 // characters of an element: what is out of sight is not laid out
 
 // A text that may grow, with its title above it.
 class Block {
@@ -653,7 +661,7 @@ function laidOut(text) {
 	if (!/^\s*[[{]/.test(text)) return text
 	try { return JSON.stringify(JSON.parse(text), null, 2) } catch { return text }
 }
-// The text of which a part has the end, wherever it stands in the whole step.
+// The text of which a part has the end.
 function textLike(whole, part) {
 	if (typeof whole === "string") return whole.length > part.text.length && whole.endsWith(part.text.slice(-1000)) ? whole : undefined
 	for (const one of whole && typeof whole === "object" ? Object.values(whole) : []) {
@@ -671,7 +679,7 @@ async function fetchStep() {
 
 const stepPane = {
 	key: "", unseen: 0, kept: new Map(), used: new Set(), scroller: $("#step .scroller"),
-	// Return the node or block of a name: the one that is there, or a new one.
+	// Return the node or block of a name, a new one where there is none.
 	keep(name, make) {
 		this.used.add(name)
 		if (!this.kept.has(name)) this.kept.set(name, make())
@@ -697,7 +705,7 @@ const stepPane = {
 	tick() {
 		if (!this.timed || !open) return
 		const { start, end, exact } = open.span(...this.timed)
-		write(this.time, `at ${start.toFixed(1)} s, took ${took(end - start, exact)}`)
+		write(this.time, isNaN(end) ? "not timed" : `at ${start.toFixed(1)} s, took ${took(end - start, exact)}`)
 	},
 }
 
@@ -826,9 +834,9 @@ function enter(pane) {
 	}
 	need("runs", "run", "step")
 }
-function choose({ step, call } = {}, pane = document.body.dataset.pane) { // somebody chose: that stays
+function choose({ step, call } = {}, pane = document.body.dataset.pane, isQuiet) { // somebody chose: that stays
 	open.follows = false
-	go({ step: step?.id ?? "", call: call?.id ?? "" })
+	go({ step: step?.id ?? "", call: call?.id ?? "" }, isQuiet)
 	enter(pane)
 	const at = open.rows.findIndex(isChosen)
 	if (at < 0) return
@@ -837,7 +845,7 @@ function choose({ step, call } = {}, pane = document.body.dataset.pane) { // som
 	const { start, end } = open.span(step, call), length = open.to - open.from
 	if (end < open.from || start > open.to) look(start - length / 4, length)
 }
-// Show so many seconds from one on; all of them where that is more than there are.
+// Show so many seconds from one on, all where there are fewer.
 function look(from, length) {
 	if (!open?.view) return
 	open.isZoomed = length < open.end
@@ -864,7 +872,7 @@ function nextError() {
 	if (step) choose({ step })
 }
 let sayTimer
-function say(text) { // at most one a second: a screen reader would not come to its end
+function say(text) { // once a second: a screen reader must come to its end
 	clearTimeout(sayTimer)
 	sayTimer = setTimeout(() => { $("#said").textContent = text }, 1000)
 }
@@ -876,7 +884,7 @@ function login() {
 function move(by) {
 	if (open && active() !== runList.scroller) {
 		const row = open.rows[within(0, open.rows.findIndex(isChosen) + by, open.rows.length - 1)]
-		if (row) choose(row)
+		if (row) choose(row, undefined, true)
 		return
 	}
 	const at = within(0, runList.chosen + by, listed.length - 1)
@@ -946,7 +954,7 @@ for (const { scroller } of [stepList, stepPane]) {
 	scroller.addEventListener("touchmove", unfollow, passive)
 	scroller.addEventListener("keydown", ({ key }) => { if (["PageUp", "PageDown", " "].includes(key)) unfollow() })
 }
-stepPane.scroller.addEventListener("scroll", () => stepPane.tell(), passive)
+stepPane.scroller.addEventListener("scroll", () => stepPane.tell())
 $("#login").oncancel = (event) => event.preventDefault()
 $("#login form").onsubmit = async (event) => {
 	event.preventDefault()
