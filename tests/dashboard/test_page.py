@@ -471,3 +471,25 @@ async def test_list_has_the_newest_words_of_who_writes(browser: Any, stage: Stag
         what = watched.page.locator("#runs .what")
         await playwright.expect(what).to_have_text(re.compile(r"^…(so |deep |that ).*the line ends\.$"))
         assert await what.evaluate("(what) => what.scrollWidth <= what.clientWidth")
+
+
+async def test_calls_that_a_response_wants_the_outputs_of_wait_though_they_are_written(browser: Any, stage: Stage):
+    run = await began(stage)
+    names = ("get_depth", "get_depth", "get_wind", "get_depth")
+    calls = [function(f"call_{at}", name) for at, name in enumerate(names)]
+    for call in calls:
+        details = {"type": "tool_calls", "tool_calls": [call]}
+        step = {"id": f"fc_{call['id']}", "run_id": run.id, "type": "tool_calls", "step_details": details}
+        await run.tell(("run.step.completed", {**step, "status": "completed"}))
+    action = {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": calls[1:]}}
+    await run.tell(run.run_event("requires_action", required_action=action), status="waiting")
+    async with page_of(browser, stage) as watched:
+        page, steps = watched.page, watched.page.locator("#run .row:not(.whole)")
+        await expect(page, "#now li", has_text="Waits").to_have_text("Waits for outputget_depth, get_wind")
+        await expect(page, "#runs .why").to_have_text("waits for outputs: get_depth \N{MULTIPLICATION SIGN}2, get_wind")
+        for at, style in enumerate(("good", "waiting", "waiting", "waiting")):
+            await playwright.expect(steps.nth(at)).to_have_attribute("data-style", style)
+        await steps.nth(1).click()
+        await expect(page, "#step .awaited").to_contain_text("Waits for output")
+        await run.tell(run.run_event("in_progress", required_action=None))
+        await playwright.expect(steps.nth(1)).to_have_attribute("data-style", "good")

@@ -16,6 +16,7 @@ from stepstream.fold.changes import (
 from stepstream.fold.outcome import usage_of
 from stepstream.fold.run_state import RunState
 from stepstream.journal.run_info import RunInfo
+from stepstream.views.documents import title_of
 from stepstream.wire.deltas import ContentDelta
 from stepstream.wire.messages import Message
 from stepstream.wire.objects import RequiredAction, Run
@@ -150,5 +151,5 @@ def _awaited(run: Run) -> str:
     action: Any = run.required_action
     if not isinstance(action, RequiredAction):
         return "waits"
-    names = ", ".join(str(call.tool_name or call.type or "?") for call in action.tool_calls[:8])
+    names = title_of([{"name": str(call.tool_name or call.type or "?")} for call in action.tool_calls])
     return f"waits for {'approval' if action.submit_tool_approval else 'outputs'}: {names}"

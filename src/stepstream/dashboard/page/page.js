@@ -375,12 +375,12 @@ class OpenRun {
 	}
 	get awaited() {
 		const calls = this.run.awaits ?? []
-		return `Waits for ${calls.some((one) => one.kind === "approval") ? "approval" : "output"}: ${calls.map((one) => one.name).join(", ")}`
+		return `Waits for ${calls.some((one) => one.kind === "approval") ? "approval" : "output"}: ${[...new Set(calls.map((one) => one.name))].join(", ")}`
 	}
-	// What asks for an approval is over at once, and stands for the call itself.
-	isAwaited(step, call) { return (!step.is_over || call.id === step.id) && this.run.awaits?.some((one) => one.id === call.id) }
+	// What is waited for may be over itself, as the calls of a response are.
+	isAwaited(call) { return this.run.awaits?.some((one) => one.id === call.id) }
 	styleOf(step, call) {
-		const waits = call ? this.isAwaited(step, call) : step.calls?.some((one) => this.isAwaited(step, one))
+		const waits = call ? this.isAwaited(call) : step.calls?.some((one) => this.isAwaited(one))
 		return waits ? "waiting" : (call ?? step).style
 	}
 	get zero() { return this.begun ?? this.run.created_at ?? this.view.steps[0]?.created_at ?? (this.joined ??= this.now) }
