@@ -284,6 +284,7 @@ async def test_all_is_done_with_the_keyboard_alone(browser: Any, stage: Stage):
     async with page_of(browser, stage) as watched:
         page, press = watched.page, watched.page.keyboard.press
         await expect(page, "#runs .row").to_have_count(2)
+        await expect(page, "#leave").to_be_hidden()  # there is no token
         while await page.evaluate("document.activeElement.closest('#runs') === null"):
             await press("Tab")
         await press("Home")
@@ -386,6 +387,10 @@ async def test_page_asks_for_the_token_and_goes_on(browser: Any):
             assert [(one["httpOnly"], one["sameSite"]) for one in cookies] == [(True, "Strict")]
             await page.reload()
             await expect(page, "#step pre").to_have_text("The harbour ")
+            await page.get_by_role("button", name="Log out").click()
+            await expect(page, "#login").to_be_visible()
+            await expect(page, "#runs .row").to_have_count(0)
+            assert await page.context.cookies() == []
             assert all("401" in line for line in watched.console)
             watched.console.clear()
 

@@ -98,7 +98,7 @@ class Dashboard:
         self._list = RunList(journal)
         self._list_viewers = ViewerLimits(MAX_VIEWERS, MAX_LISTS)
         self._ingests = Ingests(journal, most=max_ingests, idle_timeout=idle_timeout, max_body=max_body)
-        self._files = page_files()
+        self._files = page_files(has_login=token is not None)
         self._is_draining = False
 
     def __repr__(self) -> str:

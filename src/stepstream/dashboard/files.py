@@ -21,11 +21,13 @@ class PageFile(NamedTuple):
     etag: str
 
 
-def page_files() -> dict[str, PageFile]:
-    """Return the files of the page by name."""
+def page_files(*, has_login: bool = False) -> dict[str, PageFile]:
+    """Return the files of the page by name: with `has_login`, of one that can be left again."""
     folder = files("stepstream.dashboard") / "page"
     found = {}
     for name, content_type in TYPES.items():
         data = (folder / name).read_bytes()
+        if has_login:
+            data = data.replace(b' id="leave" hidden', b' id="leave"')
         found[name] = PageFile(data, content_type, f'"{hashlib.sha256(data).hexdigest()[:20]}"')
     return found

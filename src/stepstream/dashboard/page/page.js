@@ -1,7 +1,7 @@
 // The dashboard: the runs, one of them as a waterfall, one of its steps in full. At most two event streams are open:
 // of summaries of the runs, and of the open one, a view and patches. The page folds nothing.
 //
-//   stream → summaries or view → marks of what changed → one drawing a frame
+//   stream → summaries or view → marks of changes → one drawing a frame
 //
 // What comes from a run becomes text (`textContent`), never HTML, a style or an address.
 
@@ -69,7 +69,7 @@ class List {
 		this.rows.clear()
 		this.free = []
 	}
-	// Draw the rows that have come into sight; with `all`, the others too.
+	// Draw the rows that came into sight; with `all`, all.
 	render(all = true) {
 		const { scrollTop, clientHeight } = this.scroller
 		const first = Math.max(0, Math.floor(scrollTop / this.height) - 3)
@@ -123,12 +123,12 @@ class Stream {
 		const source = this.source = new EventSource(`${this.url}${at}`)
 		source.onopen = () => this.on("live")
 		source.onerror = () => this.lost(source.readyState === EventSource.CLOSED)
-		for (const [name, take] of Object.entries(this.handlers)) {
+		for (const name in this.handlers) {
 			source.addEventListener(name, ({ lastEventId, data }) => {
 				if (this.source !== source) return
 				this.id = lastEventId
 				if (name !== "stepstream.interrupted") this.failures = 0
-				take(data)
+				this.handlers[name](data)
 			})
 		}
 	}
@@ -247,7 +247,7 @@ function drawRuns() {
 // one run
 
 // A run as its view says it, and when this page saw what of it. What happens while it looks is timed here, by the run's
-// clock: ours, moved as little as makes it agree with the server's times, which are whole seconds.
+// clock: ours, moved as little as makes it agree with the server's whole seconds.
 class OpenRun {
 	constructor(id) {
 		Object.assign(this, {
@@ -405,7 +405,7 @@ class OpenRun {
 		for (const step of messages) if (!written.has(step.id)) this.rows.push({ step })
 		steps.forEach((step, at) => this.update(step, at))
 	}
-	// Take what became of a step. Return whether it has as many rows as it had.
+	// Take what became of a step. Return whether it has as many rows.
 	update(step, at) {
 		const { laid, going, failed } = this, calls = step.calls ?? [], had = laid[at]
 		if (had === undefined) {
@@ -619,7 +619,7 @@ class Block {
 		this.append(text.slice(this.shown.length))
 		return this
 	}
-	// A new element begins behind a line end, if there is one soon.
+	// A new element begins behind a line end, if one is near.
 	append(piece) {
 		this.shown += piece
 		for (let at = 0; at < piece.length;) {
@@ -809,13 +809,13 @@ function writePlace(isQuiet) {
 }
 function readPlace() {
 	const params = new URLSearchParams(location.hash.slice(1))
-	for (const name of Object.keys(place)) place[name] = params.get(name) ?? ""
+	for (const name in place) place[name] = params.get(name) ?? ""
 	$("#search").value = place.q
 	enter(place.step ? "step" : place.run ? "run" : "runs")
 }
 function go(change, isQuiet = false) {
 	const isOther = change.run !== undefined && change.run !== place.run
-	Object.assign(place, isOther ? { step: "", call: "" } : {}, change)
+	Object.assign(place, isOther && { step: "", call: "" }, change)
 	writePlace(isQuiet)
 	enter(document.body.dataset.pane)
 }
@@ -930,8 +930,8 @@ $("#now").onclick = ({ target }) => {
 	if (button) choose({ step: open.view.steps[open.places.get(button.goal)] }, to("step"))
 }
 for (const back of document.querySelectorAll(".back")) back.onclick = () => enter(back.dataset.pane)
-for (const [status, word] of Object.entries(FILTERS)) {
-	const button = $("#filters").appendChild(el("button", "", word, el("b", "", "0")))
+for (const status in FILTERS) {
+	const button = $("#filters").appendChild(el("button", "", FILTERS[status], el("b", "", "0")))
 	button.value = status
 	if (status) button.dataset.style = status
 	button.onclick = () => { runList.scroller.scrollTop = 0; go({ status: place.status === status ? "" : status }); need("order") }
@@ -978,6 +978,7 @@ function resume() {
 	if (open && !open.stream.closed) open.stream.open()
 	need("order", "run", "step")
 }
+$("#leave").onclick = () => fetch("logout", { method: "POST" }).then(() => location.reload())
 function pause() { listStream?.pause(); open?.stream.pause() }
 document.addEventListener("visibilitychange", () => document.hidden ? pause() : resume())
 addEventListener("popstate", readPlace)
