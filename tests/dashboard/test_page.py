@@ -106,6 +106,11 @@ async def test_time_in_the_queue_is_apart(browser: Any, stage: Stage):
         find = "(row, name) => row.querySelector(name).getBoundingClientRect()"  # both at one moment: they move
         left, right = await row.evaluate(f"(row) => [({find})(row, '.wait').right, ({find})(row, '.bar').left]")
         assert left == pytest.approx(right, abs=1)
+    await run.tell(run.run_event("queued"))
+    async with page_of(browser, stage) as late:  # what the run did before was no queue
+        row = late.page.locator("#run .row", has_text="Run")
+        await playwright.expect(row).to_contain_text(", queued")
+        await playwright.expect(row.locator(".kind")).to_have_text("")
 
 
 async def test_calm_page_ticks_once_a_second(browser: Any, stage: Stage):

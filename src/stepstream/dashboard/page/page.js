@@ -466,8 +466,8 @@ const stepList = new List($("#run"), 28, () => {
 	parts.took.classList.toggle("before", left > 90)
 })
 function queuedFor({ run, started, zero, length, view }) {
-	if (run.status === "queued") return length
-	const first = view.steps[0]?.created_at ?? Infinity // a run may be queued again, and start again
+	if (run.status === "queued" && !(started ?? view.steps[0])) return length
+	const first = view.steps[0]?.created_at ?? Infinity // it may be queued again
 	return Math.max(0, (started ?? Math.min(run.started_at, first)) - zero) || 0
 }
 function lay(bar, start, end) {
