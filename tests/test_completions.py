@@ -24,7 +24,7 @@ OFFERED = {
         "attach", "cancel", "drive", "input_items", "retrieve", "stream",
     },
     "one: stepstream.Subscription = 1; one.": {
-        "close", "coalesced", "delivered", "dropped", "failed", "failure", "is_closed", "offered", "retried",
+        "close", "coalesced", "delivered", "dropped", "failed", "failure", "is_closed", "name", "offered", "retried",
     },
     "two: stepstream.ToolContext = 1; two.": {
         "call", "call_id", "context", "name", "run_id", "step_id", "thread_id",
