@@ -143,6 +143,23 @@ async def test_nothing_to_resume_is_no_content(make: Make, body: Body, reader: A
 
 
 @BOTH
+async def test_run_that_has_ended_is_over_whatever_the_answer_still_does(make: Make, body: Body, reader: Any):
+    script, over = Script("sums", "tides"), anyio.Event()
+
+    async def answer(processor: Processor, posted: Posted) -> None:
+        await script(processor, posted)
+        await over.wait()
+
+    async with served(make(answer)) as client:
+        for _ in range(2):  # a next question is no conflict
+            got = await client.post("/chat", json=body(HELLO))
+            assert (got.status_code, read_on(reader(), got).end) == (200, "success")
+            assert (await client.get("/chat/c1/stream")).status_code == 204
+            assert (await client.post("/chat/c1/stop")).status_code == 204
+        over.set()
+
+
+@BOTH
 async def test_run_that_is_stopped_ends_for_all_who_see_it_and_not_well(make: Make, body: Body, reader: Any):
     script = Script("sums")
     script.pause_at = 12

@@ -11,7 +11,7 @@ const held = () => page.evaluate(() => window.held());
 
 await page.goto(base);
 await page.waitForFunction(() => window.held?.().status === "ready");
-await page.evaluate(() => window.say("How deep is it?"));
+await page.evaluate(() => void window.say("How deep is it?")); // which goes on: what it returns is awaited else
 await page.waitForFunction(() => document.querySelectorAll("li")[1]?.innerText.length > 10, { polling: 50 });
 const before = await text();
 await page.reload();

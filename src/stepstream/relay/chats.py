@@ -110,7 +110,7 @@ class Chats(ABC):
             case "POST", [*_, chat_id, "stop"]:
                 await self._admission.permission(request, chat_id)
                 turn = self._turns.get(chat_id)
-                if turn is not None and not turn.is_done.is_set():
+                if turn is not None and turn.goes_on:
                     await turn.stop(self._cancel)
                 await send_nothing(send, headers)
             case "POST", _:
@@ -121,7 +121,7 @@ class Chats(ABC):
     async def _resume(self, request: Request, chat_id: str, receive: Receive, send: Send, headers: Headers) -> None:
         permission = await self._admission.permission(request, chat_id)
         turn = self._turns.get(chat_id)
-        if turn is None or turn.is_done.is_set() or turn.run is None:
+        if turn is None or turn.run is None or not turn.goes_on:
             await send_nothing(send, headers)
             return
         frames, is_told = self._frames(turn, turn.run.id, skips=False)
@@ -132,7 +132,7 @@ class Chats(ABC):
         posted = await self._body(receive)
         permission = await self._admission.permission(request, posted.chat_id)
         before = self._turns.get(posted.chat_id)
-        if before is not None and not before.is_done.is_set():
+        if before is not None and before.goes_on:
             raise Refused(409, "A run of this conversation goes on.")
         if before is not None and before.run is not None and posted.answers(before.asked):
             turn = Turn(posted.for_run(before.run, before.asked))

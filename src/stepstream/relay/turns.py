@@ -51,6 +51,11 @@ class Turn:
         return {call.id for call in action.tool_calls if call.id} if isinstance(action, RequiredAction) else set()
 
     @property
+    def goes_on(self) -> bool:
+        """Whether more is to come of its run. Once that has ended, nobody waits for what `answer` does besides."""
+        return not (self.is_done.is_set() or (self.run is not None and self.run.is_terminal))
+
+    @property
     def is_waiting(self) -> bool:
         """Whether its run waits for answers, and nothing more comes without."""
         return self.is_done.is_set() and self.run is not None and self.run.status == "requires_action"
