@@ -159,9 +159,7 @@ class Dashboard:
 
     async def _send_file(self, request: Request, send: Send) -> None:
         self._access.check_place(request, is_page=True)
-        if not request.segments and not request.scope["path"].endswith(
-            "/"
-        ):  # of a mount: names in the page are relative
+        if not request.segments and not request.scope["path"].endswith("/"):  # a mount: names in the page are relative
             await _redirect(send, f"{request.scope['root_path']}/")
             return
         found = self._files["".join(request.segments) or "index.html"]
