@@ -224,11 +224,17 @@ async def test_lifespan_is_answered():
     assert sent == [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.complete"}]
 
 
-async def test_other_scopes_are_refused():
-    caller = Caller()
-    caller.scope["type"] = "websocket"
-    with pytest.raises(ValueError, match="expected an http or lifespan scope, got 'websocket'"):
-        await caller.call(app())
+async def test_websockets_are_refused():
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app()({"type": "websocket"}, receive, send)
+    assert sent == [{"type": "websocket.close", "code": 1003}]
 
 
 @each_row("pace", [-0.1, 0, math.inf, math.nan, "", "slow", "real ", "-1", "inf"])

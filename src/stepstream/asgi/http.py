@@ -181,6 +181,16 @@ def _start(status: int, headers: Mapping[str, str]) -> Message:
     return {"type": "http.response.start", "status": status, "headers": encoded}
 
 
+async def is_http(scope: Scope, receive: Receive, send: Send) -> bool:
+    """Return whether it is an HTTP request that is asked for. What else a server sends an application is answered:
+    its lifespan, and WebSockets by a refusal."""
+    if scope["type"] == "lifespan":
+        await answer_lifespan(receive, send)
+    elif scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1003})
+    return bool(scope["type"] == "http")
+
+
 async def answer_lifespan(receive: Receive, send: Send) -> None:
     """Answer a server's `lifespan` messages, for an application that has nothing to set up."""
     while True:

@@ -24,7 +24,7 @@ from stepstream.asgi.http import (
     Receive,
     Scope,
     Send,
-    answer_lifespan,
+    is_http,
     read_body,
     send_body,
     send_stream,
@@ -118,11 +118,7 @@ class Dashboard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application."""
-        if scope["type"] == "lifespan":
-            await answer_lifespan(receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1003})
-        else:
+        if await is_http(scope, receive, send):
             await self._answer(scope, receive, _safe(send))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import anyio
 
-from stepstream.asgi.http import Receive, Scope, Send, answer_lifespan, send_stream
+from stepstream.asgi.http import Receive, Scope, Send, is_http, send_stream
 from stepstream.errors import JournalError, RunInterrupted
 from stepstream.journal.following import INTERRUPTED_AFTER
 from stepstream.journal.reading import Journal
@@ -115,11 +115,7 @@ class Relay:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application."""
-        if scope["type"] == "lifespan":
-            await answer_lifespan(receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1003})
-        else:
+        if await is_http(scope, receive, send):
             await self._admission.answer(scope, send, partial(self._route, receive, send))
 
     async def _route(self, receive: Receive, send: Send, request: Request, headers: Headers) -> None:

@@ -15,8 +15,8 @@ from stepstream.asgi.http import (
     Receive,
     Scope,
     Send,
-    answer_lifespan,
     headers_of,
+    is_http,
     query_of,
     read_body,
 )
@@ -77,13 +77,8 @@ class _Simulator:
         return f"<simulator at pace {self._api.defaults.pace.name}, {self._api.threads!r}>"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        match scope["type"]:
-            case "http":
-                await self._answer(scope, receive, send)
-            case "lifespan":
-                await answer_lifespan(receive, send)
-            case other:
-                raise ValueError(f"expected an http or lifespan scope, got {other!r}")
+        if await is_http(scope, receive, send):
+            await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = f"req_sim{next(self._requests)}"
