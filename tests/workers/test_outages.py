@@ -9,7 +9,7 @@ import pytest
 from stepstream import JournalFailed, Processor, RunTransition, StepTransition
 from stepstream.journal.redis import feed, server
 from stepstream.live.journal import Pack
-from tests.support.valkey import ValkeyCluster, ValkeyProcess, valkey, valkey_cluster
+from tests.support.valkey import ValkeyCluster, ValkeyProcess, valkey_cluster
 from tests.support.worked_runs import SOON, Noting, at_work, journal_on, published, run_end, run_events, until
 
 TRANSITIONS: Any = (StepTransition, RunTransition)
@@ -21,13 +21,6 @@ def _short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "LOOK_EVERY", LIMIT)
     monkeypatch.setattr(server, "COMMAND_LIMIT", LIMIT)
     monkeypatch.setattr(server, "CONNECT_LIMIT", LIMIT)
-
-
-@pytest.fixture
-def own() -> Iterator[ValkeyProcess]:
-    """A server that a test may harm."""
-    with valkey() as one:
-        yield one
 
 
 def noting(note: Noting, **options: Any) -> Processor:

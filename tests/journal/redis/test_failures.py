@@ -2,7 +2,7 @@
 
 import re
 import ssl
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -39,13 +39,6 @@ CERTIFICATE = ROOT / "tests" / "support" / "self_signed.pem"
 def _short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "LOOK_EVERY", LIMIT)
     monkeypatch.setattr(server, "COMMAND_LIMIT", LIMIT)
-
-
-@pytest.fixture
-def own() -> Iterator[ValkeyProcess]:
-    """A server that a test may harm."""
-    with valkey() as one:
-        yield one
 
 
 def journal_on(one: ValkeyProcess, **options: Any) -> RedisJournal:
