@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 
-from stepstream import Processor, RedisJournal, Workers, publish
+from stepstream import Processor, RedisJournal, RunTransition, StepTransition, Workers, publish
 from stepstream.fold.changes import Change
 from stepstream.journal.claiming import Claim
 from stepstream.workers.dead_letters import DeadLetter, read
@@ -15,6 +15,8 @@ from tests.support.valkey import ValkeyProcess, fresh_namespace
 
 SOON = 60.0
 """Seconds that nothing here takes, unless it hangs."""
+
+TRANSITIONS: Any = (StepTransition, RunTransition)
 
 DONE = b"event: done\ndata: [DONE]\n\n"
 

@@ -6,13 +6,22 @@ from typing import Any
 import anyio
 import pytest
 
-from stepstream import JournalFailed, Processor, RunTransition, StepTransition
+from stepstream import JournalFailed, Processor
 from stepstream.journal.redis import feed, server
 from stepstream.live.journal import Pack
 from tests.support.valkey import ValkeyCluster, ValkeyProcess, valkey_cluster
-from tests.support.worked_runs import SOON, Noting, at_work, journal_on, published, run_end, run_events, until
+from tests.support.worked_runs import (
+    SOON,
+    TRANSITIONS,
+    Noting,
+    at_work,
+    journal_on,
+    published,
+    run_end,
+    run_events,
+    until,
+)
 
-TRANSITIONS: Any = (StepTransition, RunTransition)
 LIMIT = 0.3
 
 

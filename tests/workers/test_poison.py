@@ -11,7 +11,6 @@ from stepstream import (
     Processor,
     RedisJournal,
     RunTransition,
-    StepTransition,
     StreamTruncated,
     SubscriberTooSlow,
     publish,
@@ -22,6 +21,7 @@ from tests.support.valkey import ValkeyProcess
 from tests.support.worked_runs import (
     DONE,
     SOON,
+    TRANSITIONS,
     Noting,
     at_work,
     blocks_of,
@@ -36,7 +36,6 @@ from tests.support.worked_runs import (
     whole_run,
 )
 
-TRANSITIONS: Any = (StepTransition, RunTransition)
 Spoil = Callable[[RedisJournal, ValkeyProcess, str], Any]
 
 

@@ -14,8 +14,6 @@ from stepstream import (
     MessageProgress,
     Processor,
     RedisJournal,
-    RunTransition,
-    StepTransition,
     Workers,
     publish,
 )
@@ -33,6 +31,7 @@ from tests.support.tables import each_row
 from tests.support.valkey import ValkeyProcess
 from tests.support.worked_runs import (
     DONE,
+    TRANSITIONS,
     Noting,
     approval,
     at_work,
@@ -46,7 +45,6 @@ from tests.support.worked_runs import (
     until,
 )
 
-TRANSITIONS: Any = (StepTransition, RunTransition)
 OF_A_RUN = ["run/queued", "run/in_progress", "step/step_{0}/in_progress", "step/step_{0}/completed", "run/completed"]
 
 
