@@ -26,6 +26,7 @@ OFFERED = {
     "one: stepstream.Subscription = 1; one.": {
         "close", "coalesced", "delivered", "dropped", "failed", "failure", "is_closed", "name", "offered", "retried",
     },
+    "three: stepstream.Workers = 1; three.": {"dead_letters", "lag", "name", "owned", "run", "takeovers"},
     "two: stepstream.ToolContext = 1; two.": {
         "call", "call_id", "context", "name", "run_id", "step_id", "thread_id",
     },

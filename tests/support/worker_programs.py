@@ -43,9 +43,9 @@ async def work(
 
             @processor.on(StepTransition, RunTransition)
             async def hook(change: Any) -> None:
-                own = next(run for run in workers._runs if run.claim is change.context)
+                own = next(run for run in workers._working.runs if run.claim is change.context)
                 told = {"run": change.run_id, "key": change.key, "token": change.context.token}
-                left, has_waited = own.lease.until - workers.clock(), waits() != _HELD_AT.get(id(own.lease))
+                left, has_waited = own.lease.until - workers._terms.clock(), waits() != _HELD_AT.get(id(own.lease))
                 log.note("began", **told, position=change.sequence, left=left, has_waited=has_waited)
                 with connection:
                     connection.execute("BEGIN IMMEDIATE")

@@ -8,7 +8,7 @@ import pytest
 from stepstream import MessageProgress, Processor, RunTransition, decode_change
 from stepstream.journal.claiming import Claim
 from stepstream.workers import dead_letters as letters_module
-from stepstream.workers import workers as workers_module
+from stepstream.workers import working
 from tests.support.tables import each_row
 from tests.support.valkey import ValkeyProcess
 from tests.support.worked_runs import (
@@ -90,7 +90,7 @@ async def test_large_change_is_left_out_of_its_letter_and_found_in_its_run(
     server: ValkeyProcess, monkeypatch: pytest.MonkeyPatch
 ):
     note = Noting()
-    monkeypatch.setattr(workers_module, "MAX_CHANGE", 10)
+    monkeypatch.setattr(working, "MAX_CHANGE", 10)
     async with journal_on(server) as journal:
         first, *rest = await failed(journal, RunTransition, count=3)
         assert [bytes(letter.change) for letter in (first, *rest)] == [b"null"] * 3
@@ -107,7 +107,7 @@ async def test_large_change_is_left_out_of_its_letter_and_found_in_its_run(
 
 
 async def test_while_many_letters_wait_changes_are_left_out(server: ValkeyProcess, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(workers_module, "MAX_UNSAID", 1)
+    monkeypatch.setattr(working, "MAX_UNSAID", 1)
     async with journal_on(server) as journal:
         found = await failed(journal, RunTransition, count=3)
     assert len([letter for letter in found if bytes(letter.change) == b"null"]) == 2

@@ -150,7 +150,7 @@ async def test_no_call_begins_once_a_run_is_given_back(server: ValkeyProcess, mo
 
             async def slow_beat(part: Any, name: str, lease: float, said: Any) -> Any:
                 if said[0].verb == "give back":
-                    beats.append((all(one.lease.is_over for one in workers._runs), len(note.keys)))
+                    beats.append((all(one.lease.is_over for one in workers._working.runs), len(note.keys)))
                     await anyio.sleep(0.05)
                 return await beat(part, name, lease, said)
 
