@@ -155,6 +155,10 @@ def test_blocks_after_the_first_of_a_stream_are_cut_out() -> None:
     assert Scanner().feed(A + B + C) == ([Frame(STEP, b'{"a"}')], cut(B, C))
 
 
+def test_first_block_is_cut_out_too_where_no_mark_is_before_it() -> None:
+    assert Scanner(may_have_mark=False).feed(A + B + C) == ([], cut(A, B, C))
+
+
 def test_block_is_cut_out_however_it_begins() -> None:
     scanner = Scanner()
     scanner.feed(DONE)

@@ -250,6 +250,11 @@ def test_pending_is_the_block_that_lacks_its_end(stream: bytes, frame: Frame | N
         assert decoder.pending() == frame, f"chunks of {size}"
 
 
+def test_pending_of_a_name_that_is_longer_than_an_event_may_be_is_what_it_says() -> None:
+    decoder = FrameDecoder(max_event_bytes=3)
+    assert (decoder.feed(b"data"), decoder.pending()) == ([], said(""))
+
+
 def test_pending_changes_nothing() -> None:
     decoder = FrameDecoder()
     decoder.feed(b"id: 4\nretry: 7\nevent: tide\ndata: a\ndata: b")
@@ -389,6 +394,21 @@ def test_endless_stream_of_lines_that_mean_nothing_costs_no_memory() -> None:
     assert peak < 64 * len(chunk)
 
 
+def test_many_short_lines_of_one_event_take_little_more_than_their_bytes() -> None:
+    lines = [f"{number:07}" for number in range(64_000)]
+    stream = b"".join(f"data: {line}\n".encode() for line in lines)
+    decoder, chunks = FrameDecoder(), pieces(stream, 2**12)
+    tracemalloc.start()
+    for chunk in chunks:
+        assert decoder.feed(chunk) == []
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * len(stream)  # kept apart, lines of seven bytes would take five times that
+    kept = decoder.pending()
+    assert kept == said("\n".join(lines))
+    assert decoder.feed(b"data: the last\n\ndata: b\n\n") == [said("\n".join([*lines, "the last"])), said("b")]
+
+
 def work(count: int, chunks: Callable[[int], list[bytes]]) -> float:
     """Return the least processor time of a few passes over `count` pieces."""
     sent, times = chunks(count), []
@@ -404,6 +424,7 @@ def work(count: int, chunks: Callable[[int], list[bytes]]) -> float:
 GROWING = {
     "one_line_in_many_chunks": lambda count: [b"data: ", *[b"x" * 128] * count],
     "many_lines_of_one_event": lambda count: [b"data: xxxxxxxx\n"] * count,
+    "many_lines_in_large_chunks": lambda count: [b"data: xxxxxxxx\n" * 500] * (count // 100),
     "many_lines_in_one_chunk": lambda count: [b"data: x\n" * count],
     "many_events_in_one_chunk": lambda count: [b"data: x\n\n" * count],
     "comment_in_many_chunks": lambda count: [b": ", *[b"x" * 128] * count],

@@ -55,11 +55,13 @@ class Scanner:
 
     __slots__ = ("_decoder", "_is_inside", "_kept", "_limit", "_skip_lf", "has_crlf", "id_block", "is_between_blocks")
 
-    def __init__(self, *, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES, last_event_id: str = "") -> None:
+    def __init__(
+        self, *, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES, last_event_id: str = "", may_have_mark: bool = True
+    ) -> None:
         self._limit = max_event_bytes
         self._decoder = FrameDecoder(max_event_bytes=max_event_bytes, last_event_id=last_event_id)
-        self._is_inside = True  # the decoder may hold something, as at the start a byte-order mark
-        self.is_between_blocks = False
+        self._is_inside = may_have_mark  # the decoder may hold something, as at the start a byte-order mark
+        self.is_between_blocks = not may_have_mark
         """Whether nothing is kept: the next byte begins the first line of a new block."""
         self._kept = b""  # as much of a block as has come
         self._skip_lf = False  # the last byte was CR: an LF right after it is the same line end
@@ -99,9 +101,10 @@ class Scanner:
             return self._decoded(data), []
         self._kept = data[-rest:] if rest and data != b"\n" else b""  # one more blank line ends nothing
         self.is_between_blocks = not self._kept
-        if end < 0 or (take is not None and take(data[:end])):
+        if end < 0:
             return [], []
-        return [], data[:end].split(_BLANK)
+        blocks = data[:end]
+        return [], [] if take is not None and take(blocks) else blocks.rsplit(_BLANK)
 
     def usual_frame(self, block: bytes) -> Frame | None:
         """Return the frame of a block of two lines, the name of a known event and data; None of any other block."""

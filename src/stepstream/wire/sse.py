@@ -24,6 +24,9 @@ from stepstream.wire.sse_lines import FIELD_STARTS, FIELDS, LineCutter, field_of
 
 DEFAULT_MAX_EVENT_BYTES: Final = 16 * 2**20
 
+_MANY: Final = 256
+"""Lines of data that may be kept apart between two chunks: a short one takes five times its bytes."""
+
 _NOT_IN_NAME: Final = re.compile("[\r\n\ud800-\udfff]")
 _NOT_IN_ID: Final = re.compile("[\r\n\0\ud800-\udfff]")
 
@@ -62,7 +65,7 @@ class FrameDecoder:
         self._failed = False
         self._id = last_event_id
         self._event = ""
-        self._data: list[bytes] = []
+        self._data: list[bytes | bytearray] = []
         self._size = 0
 
     def __repr__(self) -> str:
@@ -97,6 +100,8 @@ class FrameDecoder:
                 self._size = size
             else:
                 self._field(line, frames)
+        if len(self._data) > _MANY:
+            self._put_together()
         unfinished = self._lines.unfinished
         if self._size + len(unfinished) > self._limit and unfinished.startswith(FIELD_STARTS):
             self._fail(frames)
@@ -111,7 +116,7 @@ class FrameDecoder:
 
         By the standard that is no frame, and is discarded at the end of a stream. The decoder is not changed.
         """
-        probe = FrameDecoder(max_event_bytes=self._limit, last_event_id=self._id)
+        probe = FrameDecoder(max_event_bytes=len(self._lines.unfinished), last_event_id=self._id)
         probe._event, probe._data = self._event, self._data.copy()
         found: list[Frame] = []
         probe._field(bytes(self._lines.unfinished), found)
@@ -135,10 +140,18 @@ class FrameDecoder:
         else:
             self.retry = retry_of(value, self.retry)
 
+    def _put_together(self) -> None:
+        first = self._data[0]
+        together = first if isinstance(first, bytearray) else bytearray(first)
+        self._data[0] = b""  # a line end before the rest
+        together += b"\n".join(self._data)
+        self._data = [together]
+
     def _dispatch(self, frames: list[Frame]) -> None:
         self.last_event_id = self._id
         if self._data:
-            data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+            first = self._data[0]
+            data = first if len(self._data) == 1 and type(first) is bytes else b"\n".join(self._data)
             frames.append(Frame(self._event or "message", data if data.isascii() else valid(data), self._id))
             self._data.clear()
         self._event = ""
