@@ -8,9 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepstream import Accumulator, MessageTransition, RunTransition, StepTransition, ToolCallFinished, ToolCallStarted
+from stepstream.dialects.responses import runs
 from stepstream.fold.state import State
 from tests.support.json_values import JSON
 from tests.support.response_streams import (
+    RESPONSE,
     Folded,
     about,
     added,
@@ -257,6 +259,84 @@ def test_restored_run_that_waits_is_continued_by_the_response_that_answers_it():
     follow: dict[str, Any] = {"id": "resp_2", "previous_response_id": "resp_1"}
     folded = fold([lifecycle("created", **follow), *writing("5", 2), lifecycle("completed", **follow)], restored)
     assert folded.statuses["resp_1"] == ["in_progress", "completed"]
+
+
+@pytest.mark.parametrize("number", [numbered, list])
+@pytest.mark.parametrize("cut", [1, 3, 6])
+def test_response_that_others_of_its_run_followed_is_known_when_it_is_told_again(cut: int, number: Any):
+    follow: dict[str, Any] = {"id": "resp_2", "previous_response_id": "resp_1"}
+    second = number([lifecycle("created", **follow), *writing("five", 2), lifecycle("completed", **follow)])
+    expected = fold([*number(RUN), *second])
+    accumulator = Accumulator()
+    changes = fold([*number(RUN), *second[:cut]], accumulator).changes
+    assert fold(number(RUN), accumulator).changes == []
+    assert accumulator.translation.is_earlier
+    again = fold(second, accumulator)
+    assert not accumulator.translation.is_earlier
+    assert told(changes + again.changes) == told(expected.changes)
+    assert ends_of(again) == ends_of(expected)
+    assert {one.code for one in accumulator.anomalies} <= {"replayed_event"}
+
+
+def rounds_of_calls(count: int) -> list[list[JSON]]:
+    """The responses of a run, each of which waits for the output of a call."""
+    found = list[list[JSON]]()
+    for number in range(1, count + 1):
+        who: dict[str, Any] = {"id": f"resp_{number}", "previous_response_id": f"resp_{number - 1}"}
+        call = calling("{}", number)
+        found.append(numbered([lifecycle("created", **who), *call, lifecycle("completed", call[-1]["item"], **who)]))
+    return found
+
+
+def test_each_of_many_responses_of_a_run_is_known_when_it_is_told_again():
+    state, rounds = State(), rounds_of_calls(29)
+    for events in rounds:
+        fold(events, Accumulator(state=state))
+    assert (len(state.runs), len(state.steps)) == (1, 29)
+    for events in rounds:
+        again = fold(events, Accumulator(state=state))
+        assert (again.changes, again.accumulator.anomalies) == ([], [])
+
+
+def test_ids_of_responses_are_kept_up_to_a_bound(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runs, "MAX_RUN_IDS", 4)
+    state = State()
+    for events in rounds_of_calls(7):
+        fold(events, Accumulator(state=state))
+    [run] = state.dialect.runs.values()
+    assert (run.ids, run.earlier) == (["resp_1", "resp_5", "resp_6", "resp_7"], ["resp_1", "resp_5", "resp_6"])
+    assert state.dialect.responses == dict.fromkeys(run.ids, "resp_1")
+
+
+def unnumbered(events: list[JSON]) -> list[JSON]:
+    return [{name: value for name, value in event.items() if name != "sequence_number"} for event in events]
+
+
+@pytest.mark.parametrize("number", [numbered, unnumbered])
+@pytest.mark.parametrize("begins", [0, 2])
+def test_stream_of_a_response_that_has_ended_before_tells_no_more_of_it_and_no_anomaly(begins: int, number: Any):
+    state, events = State(), number(whole(writing("abc")))
+    fold(events, Accumulator(state=state))
+    later = fold(events[begins:], Accumulator(state=state))
+    assert (later.changes, later.accumulator.anomalies) == ([], [])
+
+
+def test_translation_says_which_run_its_stream_is_about():
+    accumulator = Accumulator()
+    assert accumulator.translation.run == ""
+    fold_open(numbered(RUN), accumulator)
+    assert accumulator.translation.run == RESPONSE
+    accumulator.translation.be_plain()
+    assert accumulator.translation.run == ""
+
+
+def test_deltas_whose_numbers_mean_nothing_are_counted_without_them():
+    accumulator = Accumulator()
+    events = numbered(writing("abc")[:3])
+    fold_open([*events, {**events[-1], "delta": "other"}], accumulator)
+    counter = accumulator.translation.counter
+    assert counter is not None
+    assert counter.count([SimpleNamespace(number=0, piece="x"), SimpleNamespace(number=0, piece="y")])
 
 
 def test_what_a_run_needs_is_forgotten_with_it():

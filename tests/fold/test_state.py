@@ -2,6 +2,7 @@ import pytest
 
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.orphans import MAX_WAITING_BYTES, MAX_WAITING_DELTAS
+from stepstream.fold.run_state import run_state
 from stepstream.fold.state import State, run_key
 from stepstream.fold.stream_state import MAX_TOUCHED, touch
 from stepstream.wire.events import Event
@@ -141,6 +142,37 @@ def test_open_message_without_a_run_is_evicted_by_its_own_id() -> None:
     events = [event("thread.message.created", {"id": f"msg_{number}"}) for number in range(2)]
     (_, anomaly) = last_changes_of(*events, max_open_runs=1)
     assert (anomaly.code, anomaly.id) == ("run_evicted", "msg_0")
+
+
+@each_row("name", ["thread.run.step.in_progress", "thread.run.step.completed"])
+def test_step_is_kept_with_the_run_that_it_names_later(name: str) -> None:
+    """A response that is resumed opens its items before it says its id."""
+    early = event("thread.run.step.created", {"id": "step_0"})
+    named = event(name, {"id": "step_0", "run_id": "run_0"})
+    accumulator = fold(early, named)
+    assert (accumulator.state.order, accumulator.stream.anomalies) == ((["run:run_0"], []), [])
+    assert list(run_state(accumulator.state, "run_0").steps) == ["step_0"]
+    assert kept(fold(early, named, run("completed", "run_0"), *finished(1), retain=1)) == (
+        ["run_1"],
+        ["step_1"],
+        ["msg_1"],
+    )
+
+
+def test_message_is_kept_with_the_run_that_it_names_later() -> None:
+    early = event("thread.message.created", {"id": "msg_0", "role": "assistant"})
+    named = event("thread.message.completed", {"id": "msg_0", "run_id": "run_0", "role": "assistant"})
+    again = event("thread.message.completed", {"id": "msg_0", "run_id": "run_1", "role": "assistant"})
+    for events, expected in (([early, named], "run:run_0"), ([early, named, again], "run:run_0")):
+        accumulator = fold(*events)
+        assert accumulator.state.order == ([expected], [])
+        assert list(run_state(accumulator.state, "run_0").messages) == ["msg_0"]
+
+
+def test_ended_step_without_a_run_is_kept_with_the_run_that_a_repetition_names() -> None:
+    ended_early = event("thread.run.step.completed", {"id": "step_0"})
+    named = event("thread.run.step.completed", {"id": "step_0", "run_id": "run_0"})
+    assert fold(ended_early, named).state.order == (["run:run_0"], [])
 
 
 def test_finished_runs_make_room_for_open_ones() -> None:

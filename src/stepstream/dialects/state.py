@@ -62,7 +62,10 @@ class Response(msgspec.Struct):
     is_open: bool = True
     """Whether its newest response goes on."""
     ids: list[str] = []
-    """The ids of its responses: the first, and the newest few. Some servers give another one with every event."""
+    """The ids of its responses: of each the first, and the newest few. Some servers give another one with every event.
+    """
+    earlier: list[str] = []
+    """Those of the responses before its newest, with which they begin."""
     began: int | float | None = None
     """When its first response was created, as the server says."""
     thread_id: str | None = None

@@ -104,6 +104,16 @@ class Translation:
         return FastKeys(*self._translator.fast_keys) if self._translator is not None else FastKeys("", "", frozenset())
 
     @property
+    def run(self) -> str:
+        """The run that a stream in a dialect is about by now; empty where nothing is translated."""
+        return "" if self._translator is None else self._translator.run
+
+    @property
+    def is_earlier(self) -> bool:
+        """Whether a stream in a dialect is at a part of its run that was told before, and that others followed."""
+        return self._translator is not None and self._translator.is_earlier
+
+    @property
     def last_event(self) -> str:
         """The event with which a stream ends that ends well, by its name in the dialect."""
         return "done" if self._translator is None else self._translator.last_event

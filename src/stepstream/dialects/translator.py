@@ -34,6 +34,14 @@ class Translator(Protocol):
         """The fields of `FastKeys`, as of now."""
 
     @property
+    def run(self) -> str:
+        """The run that the stream is about by now, whatever of it is news; empty before any."""
+
+    @property
+    def is_earlier(self) -> bool:
+        """Whether the stream is at a part of its run that was told before, and that others followed."""
+
+    @property
     def last_event(self) -> str:
         """The event with which a stream ends well."""
 

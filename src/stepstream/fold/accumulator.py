@@ -114,9 +114,10 @@ class Accumulator:
         stream, sizes = self.stream, self.stream.sizes
         stream.sequence += 1
         stream.append = None
-        if sizes.unchecked + len(event.payload) > sizes.half:
-            stream.check_sizes(len(event.payload))
-        sizes.unchecked += len(event.payload)
+        size = len(event.payload)
+        if sizes.unchecked + size > sizes.half:
+            stream.check_sizes(size)
+        sizes.unchecked += size
         bad = _bad_fields(self.stream, event) if event.bad_fields else []
         rule = self._rules.get(type(event.data))
         changes = [] if rule is None else rule(event)

@@ -15,10 +15,12 @@ Only events that carry no object are looked at: all others are counted by the st
 from typing import Literal
 
 from stepstream.errors import StreamFailed, StreamTruncated
-from stepstream.fold.lifecycle import is_over
+from stepstream.fold.lifecycle import SETTLED_RUN, is_over
+from stepstream.fold.state import run_key
 from stepstream.fold.stream_state import StreamState
 from stepstream.wire.ending import is_unnamed_done, kind_of, unnamed_error
 from stepstream.wire.events import Done, ErrorData, Event
+from stepstream.wire.objects import Run
 
 
 class StreamEnding:
@@ -61,6 +63,14 @@ class StreamEnding:
         self._first = self._first or kind_of(name, payload)
         return self._is_told
 
+    def _status_of(self, run: Run) -> str | None:
+        """Return the status of a run: that which was told again, where its stream is behind what is known."""
+        entry = self._stream.state.find(run_key(run.id, ""))
+        if entry is None or entry.repetition is None or run.status in SETTLED_RUN:
+            return run.status or None
+        status: str | None = entry.repetition.status
+        return status
+
     def failure(self) -> StreamFailed | None:
         """Return the error that came without its name, where no run went on after it."""
         return failure_of(self._error) if self._error is not None and self._known == self._known_before else None
@@ -79,7 +89,7 @@ class StreamEnding:
             raise failure
         if self._has_done:
             return "done"
-        if is_over([run.status for run in stream.runs.values()]):
+        if is_over([self._status_of(run) for run in stream.runs.values()]):
             return "ended"
         if self._is_told:
             return "done"

@@ -29,8 +29,8 @@ class RunEntry:
     """A run with its steps and messages."""
 
     __slots__ = (
-        "asked", "is_counted", "is_overfull", "is_run", "journal", "key", "messages", "origin", "position", "run",
-        "size", "steps", "taken",
+        "asked", "is_counted", "is_overfull", "is_run", "journal", "key", "messages", "origin", "position",
+        "repetition", "run", "size", "steps", "taken",
     )  # fmt: skip
 
     def __init__(self, key: str) -> None:
@@ -56,6 +56,8 @@ class RunEntry:
         """The journal that has its events, where one does."""
         self.position = 0
         """How many events of that journal are folded, those that are written to it included."""
+        self.repetition: Any = None
+        """What is told again of the run, while that is less than is known."""
 
     @property
     def objects(self) -> Iterator[SnapshotBuilder[Any]]:

@@ -22,6 +22,8 @@ def apply_run(stream: StreamState, event: Event) -> list[Change]:
     """Fold the run of `event`."""
     ref = stream.ref(event)
     run = cast(Run, with_status(ref.event.name, ref.event.data))  # for events made by hand
+    if not stream.runs:
+        stream.adopt(run.id)
     before = stream.state.runs.get(run.id)
     if before is not None and event.bad_fields:
         run = identified(run, before)

@@ -3,7 +3,7 @@
 The state is three tables by id (runs, steps, messages) and, beside them, one `RunEntry` a run that says what belongs
 together. Objects are kept and dropped by entry: open runs up to a number, finished ones up to another, the oldest
 first. `sizes` bounds what one run holds; a stream keeps what it touched for its outcome. A step or message that names
-no run is one of its stream's newest run, or has an entry of its own where there is none.
+no run is one of its stream's newest run, or has an entry of its own where there is none, until one is named.
 
 A builder that is dropped gets another `version`: code that kept it for later (the fast path) sees that it is gone.
 """
@@ -110,6 +110,12 @@ class State:
         for key in self._open:
             self.idle.add(key, None)
         RunSizes(self.max_run_bytes).check(self._open.values())
+
+    def leave(self, key: str) -> None:
+        """Let an entry go, but not the object that it was of: that is kept with a run from now on."""
+        self._open.pop(key, None)
+        self._finished.pop(key, None)
+        self.idle.remove(key)
 
     def forget(self, key: str) -> None:
         """Drop an entry, open or not, with all that belongs to it."""

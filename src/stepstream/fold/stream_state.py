@@ -83,6 +83,35 @@ class StreamState:
         if known is not None:
             touch(self.runs, identifier, known)
 
+    def touch_whole(self, run_id: str) -> None:
+        """Record that the stream is about a run that was folded before: its outcome has all of it."""
+        self.touch_run(run_id)
+        entry = self.state.find(run_key(run_id, ""))
+        if entry is not None:
+            self.steps.touched.update(entry.steps)
+            self.messages.touched.update(entry.messages)
+
+    def meet(self, table: ObjectTable[Any], builder: SnapshotBuilder[Any], run_id: str | None) -> None:
+        """Record that the stream named a known object, maybe with its run, which it may not have named before."""
+        identifier = builder.base.id
+        if table.touched.get(identifier) is not builder:
+            touch(table.touched, identifier, builder)
+        if run_id and builder.run_id is None:
+            self._move(table, builder, run_id)
+
+    def adopt(self, run_id: str) -> None:
+        """Keep what named no run with the first one that the stream names; but what a user wrote belongs to none."""
+        for table in (self.steps, self.messages):
+            for one in table.touched.values():
+                if one.run_id is None and getattr(one.base, "role", None) != "user":
+                    self._move(table, one, run_id)
+
+    def _move(self, table: ObjectTable[Any], builder: SnapshotBuilder[Any], run_id: str) -> None:
+        builder.invalidate()
+        self.state.leave(builder.run_key)
+        builder.run_key = run_key(run_id, "")
+        table.add(builder).origin = self.origin
+
     def ref(self, event: Event) -> EventRef:
         """Return the newest event as what changes come from."""
         return EventRef(event, (event.name, self.sequence, self.context, event.id, self.received_at))

@@ -51,7 +51,7 @@ class Nameless(msgspec.Struct, Generic[T], frozen=True):
 
 def subject_of(held: T, run_id: str | None) -> T | Nameless[T]:
     """Return an object with the run that it belongs to, where it does not name that itself."""
-    is_nameless = run_id is not None and not getattr(held, "run_id", run_id)
+    is_nameless = not getattr(held, "run_id", True)  # a run has no such field: it is named by its own id
     return Nameless(held, run_id) if run_id is not None and is_nameless else held
 
 

@@ -73,8 +73,7 @@ def apply_object(stream: StreamState, table: ObjectTable[Any], event: Event) -> 
         full = with_status(event.name, full)
     builder = table.known.get(full.id)
     if builder is not None:
-        if table.touched.get(full.id) is not builder:
-            touch(table.touched, full.id, builder)
+        stream.meet(table, builder, full.run_id)
         if full is builder.base and builder.grown is None and not (builder.ended or event.name in CREATING_EVENTS):
             return []  # the very object that is known: `decode_event` saw the same bytes again
     ref, ends = stream.ref(event), event.name in ENDING_EVENTS or full.is_terminal

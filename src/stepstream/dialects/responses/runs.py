@@ -13,7 +13,10 @@ from stepstream.wire.objects import LastError, Run
 from stepstream.wire.statuses import RUN_TERMINAL
 
 MAX_IDS: Final = 8
-"""How many ids of a run's responses are kept. Some servers give another one with every event."""
+"""How many ids of a response are kept. Some servers give another one with every event."""
+
+MAX_RUN_IDS: Final = 1_000
+"""How many ids are kept of all responses of a run."""
 
 FIELDS: Final[Mapping[str, str]] = {
     "created_at": "created_at",
@@ -55,7 +58,7 @@ def open_run(state: DialectState, raw: JSON, continued: str) -> Response:
     """
     before = state.runs.get(continued or state.responses.get(text_of(raw, "previous_response_id"), ""))
     if before is not None and before.status == "requires_action":
-        before.first, before.is_open = len(before.items), True
+        before.first, before.is_open, before.earlier = len(before.items), True, list(before.ids)
         before.number, before.rises, before.marks = -1, 0, []
         before.spent, before.usage = _sum(before.spent, before.usage), []
         for item in before.items:
@@ -90,8 +93,12 @@ def adopt(state: DialectState, run: Response, raw: JSON) -> None:
     if identifier and identifier not in run.ids:
         run.ids.append(identifier)
         state.responses[identifier] = run.run
-        if len(run.ids) > MAX_IDS:
+        earlier = len(run.earlier)
+        if len(run.ids) - earlier > MAX_IDS:
+            state.responses.pop(run.ids.pop(earlier + 1), None)
+        elif len(run.ids) > MAX_RUN_IDS:
             state.responses.pop(run.ids.pop(1), None)
+            del run.earlier[1:2]
 
 
 def learn(run: Response, raw: JSON) -> None:

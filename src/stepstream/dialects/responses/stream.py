@@ -42,6 +42,10 @@ class Stream(msgspec.Struct):
     """The highest sequence number of this response that this connection brought."""
     reported: list[str] = []
     """The anomalies that are reported once for a response, and were."""
+    is_earlier: bool = False
+    """Whether it is at a response of its run before the newest: all of that was told."""
+    is_late: bool = False
+    """Whether its response was over before it came to that: all that it says is told again."""
     continued: str = ""
     """The run that the next new response continues, where the caller knows that."""
 
@@ -62,7 +66,9 @@ class EventCounter:
         self._newest = deque[Any](maxlen=MARKS)
 
     def count(self, deltas: Sequence[Any]) -> bool:
-        """Count deltas, each with a `number` and a `piece`, if the numbers rise from the highest so far."""
+        """Count deltas, each with a `number` and a `piece`, if their numbers rise from the highest, or mean nothing."""
+        if self._response.rises < 0:
+            return True
         number, first, last = self._response.number, deltas[0].number, deltas[-1].number
         if first <= number or (len(deltas) > 1 and not _rise([one.number for one in deltas])):
             return False
@@ -94,10 +100,13 @@ def response_of(state: DialectState, stream: Stream, name: str, payload: Payload
         found = current if current is not None and current.is_open else _named(state, payload) or current
         found = found or _next_in_order(state, payload) or unnamed_run(state)
     else:
-        known = state.runs.get(state.responses.get(text_of(raw, "id"), ""))
+        identifier = text_of(raw, "id")
+        known = state.runs.get(state.responses.get(identifier, ""))
+        stream.is_earlier = known is not None and identifier in known.earlier
         found = known or _opened(state, stream, name, raw, current)
     if found is not current:
-        stream.reported, stream.highest = [], -1
+        stream.reported, stream.highest, stream.is_late = [], -1, not found.is_open
+        stream.is_earlier = stream.is_earlier and raw is not None
     stream.run = found.run
     stream.unnamed = None if is_named(state, found) else found
     return found
@@ -139,8 +148,8 @@ def _next_in_order(state: DialectState, payload: Payload) -> Response | None:
 def is_replay(stream: Stream, turn: Turn) -> bool:
     """Return whether an event came before. One that comes twice over the same connection is reported."""
     number, run = turn.payload.sequence_number, turn.response
-    if number is None or run.rises < 0:
-        return False
+    if stream.is_earlier or number is None or run.rises < 0:
+        return stream.is_earlier
     mark = _mark(turn)
     if number > run.number:
         run.number, run.rises, stream.highest = number, run.rises + 1, number

@@ -95,6 +95,16 @@ class ResponsesTranslator:
         return "delta", "sequence_number", frozenset({"obfuscation"})
 
     @property
+    def run(self) -> str:
+        """The run of the event before."""
+        return self._stream.run
+
+    @property
+    def is_earlier(self) -> bool:
+        """Whether the event before was of a response that others of its run followed."""
+        return self._stream.is_earlier
+
+    @property
     def last_event(self) -> str:
         """The event with which a stream ends that ends well: `done` belongs to another vocabulary."""
         return "response.completed"
@@ -153,7 +163,8 @@ class ResponsesTranslator:
             self._came_late(turn)
 
     def _came_late(self, turn: Turn) -> None:
-        report_once(self._stream, turn, "event_after_end", "nothing of a response after its end", "more of it")
+        if not self._stream.is_late:
+            report_once(self._stream, turn, "event_after_end", "nothing of a response after its end", "more of it")
 
     def _run_event(self, turn: Turn) -> None:
         raw, run, implied = turn.payload.response, turn.response, RUN_EVENTS[turn.name]
