@@ -155,6 +155,28 @@ def test_piece_is_learned_from_and_any_is_folded(first: bytes) -> None:
         assert all(map(learning.folds_chunk, blocks)), separators
 
 
+@pytest.mark.parametrize("kind", USUAL)
+def test_like_deltas_of_a_chunk_are_folded_together_where_nobody_is_told(kind: str) -> None:
+    usual, other = block_of(kind), block_of("word" if kind != "word" else "arguments")
+    for wants in (False, True):
+        learning = Learning(wants=wants)
+        learning.sees(usual, other)
+        learning.folds(usual)
+        before = learning.accumulator.stream.sequence
+        taken = [learning.path.take(cut(blocks)) for blocks in (usual * 5, usual * 2 + other, usual + b"\n" + usual)]
+        assert taken == [not wants, False, False]
+        assert learning.accumulator.stream.sequence - before == 5 * taken[0]
+
+
+def test_texts_that_take_turns_are_not_looked_at_together() -> None:
+    one, other = block_of("arguments"), block_of("word")
+    learning = Learning(wants=False)
+    learning.sees(one, other)
+    learning.folds(one, other, one, other)
+    assert not learning.path.take(cut(one * 5))
+    check([START, (one + other) * 3, one * 5, other * 5, one * 5], wants=False)
+
+
 def test_delta_folded_the_fast_path_is_counted_with_those_of_its_step() -> None:
     usual = block_of("arguments")
     learning = Learning()
@@ -185,6 +207,7 @@ def test_piece_that_is_no_inside_of_a_string_goes_the_plain_route(piece: bytes) 
         check([START, *[usual] * 3, broken, usual, broken, broken, usual], looks=True)
         check([START + usual * 3 + broken + usual + broken + broken + usual], looks=True)
         check([START, broken, usual, broken, usual])
+        check([START, usual * 2, usual * 2 + broken + usual, usual + broken * 2 + usual], wants=False)
 
 
 def test_styles_that_take_turns_are_learned_anew() -> None:
@@ -407,6 +430,7 @@ def test_near_miss_goes_the_plain_route(data: bytes) -> None:
     assert (learning.accumulator.stream.sequence, learning.text()) == (before, "fogfog")
     check([START, usual, usual, whole(data), usual])
     check([START + usual * 2 + whole(data) + usual])
+    check([START, usual * 2, usual * 2 + whole(data) + usual, whole(data) + usual, usual + whole(data)], wants=False)
 
 
 def test_data_of_the_other_kind_goes_the_plain_route() -> None:
@@ -1071,7 +1095,6 @@ def check_in_turns(seeds: tuple[int, int], length: int, turns: int, *circumstanc
     assert told_in_turns(Reader, chunks, *circumstances) == told_in_turns(Plain, chunks, *circumstances)
 
 
-@settings(max_examples=75, deadline=None)
 @given(st.tuples(SEEDS, SEEDS), st.integers(0, 40), SEEDS, moods(), LIMITED, BOUNDED)
 def test_two_streams_about_the_same_steps_are_folded_as_by_the_plain_way(
     seeds: tuple[int, int], length: int, turns: int, mood: JSON, limits: JSON, options: JSON

@@ -33,7 +33,7 @@ async def test_failure_of_a_subscriber_carries_the_ids_of_its_change(caplog: pyt
     assert carried(caplog, "closed the subscriber fail after 1 failures") == [RUN]
 
 
-async def test_failure_of_backoff_carries_the_ids_of_the_change(caplog: pytest.LogCaptureFixture):
+async def test_failure_of_backoff_carries_the_ids_of_the_change(caplog: pytest.LogCaptureFixture, patient: None):
     def broken(attempt: int, failure: Exception) -> float:
         raise KeyError(attempt)
 

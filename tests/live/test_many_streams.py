@@ -20,7 +20,7 @@ from tests.support.places import ROOT
 from tests.support.run_streams import play, sse, told_of
 
 RETAIN = 10
-MANY = [pytest.param(300), *(pytest.param(count, marks=pytest.mark.slow) for count in (1_000, 10_000))]
+MANY = [pytest.param(100), *(pytest.param(count, marks=pytest.mark.slow) for count in (1_000, 10_000))]
 
 
 class Channel:
@@ -99,7 +99,7 @@ async def test_each_of_many_runs_is_told_whole_and_in_order(count: int):
 
 
 async def test_runs_are_counted_while_they_are_open_and_after():
-    count = 300
+    count = 100
     many, gate = Many(count), anyio.Event()
     async with many.processor as processor:
         async with anyio.create_task_group() as tasks:

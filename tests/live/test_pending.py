@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from stepstream.live import pending
-from stepstream.live.pending import CapacityGate, PendingCount
+from stepstream.live.pending import CapacityGate, PendingCount, Turn
 from tests.support.suspensions import quiet
 
 
@@ -160,3 +160,33 @@ async def test_what_may_be_held_back_brings_its_own_room(monkeypatch: pytest.Mon
         room.held += 1
         seen.append((room.counted, room.is_full))
     assert seen == [(0, False), (0, False), (1, False), (2, True)]
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True], ids=["leaves", "is cancelled"])
+async def test_one_task_at_a_time_has_its_turn(is_cancelled: bool):
+    turn, within, told = Turn(), list[int](), list[int]()
+    scopes, leave = [anyio.CancelScope() for _ in range(4)], [anyio.Event() for _ in range(4)]
+
+    async def take(number: int) -> None:
+        with scopes[number]:
+            async with turn:
+                within.append(number)
+                try:
+                    await leave[number].wait()
+                finally:
+                    within.remove(number)
+                    told.append(number)
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            for number in range(4):
+                tasks.start_soon(take, number)
+                await quiet()
+            scopes[2].cancel()  # while it waits
+            await quiet()
+            assert (within, told) == ([0], [])
+            for _ in range(3):
+                [number] = within
+                scopes[number].cancel() if is_cancelled else leave[number].set()
+                await quiet()
+    assert (told[0], sorted(told)) == (0, [0, 1, 3])

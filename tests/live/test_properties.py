@@ -30,7 +30,11 @@ from tests.support.run_streams import (
     writing,
 )
 
-checked = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+checked = settings(
+    max_examples=max(15, settings().max_examples // 4),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 
 WORDS = st.text('ab\n"é{}', min_size=1, max_size=5)
 

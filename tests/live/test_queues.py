@@ -198,7 +198,7 @@ class Comparison(RuleBasedStateMachine):
 
 
 TestSchedule = Comparison.TestCase
-TestSchedule.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestSchedule.settings = settings(stateful_step_count=40)
 
 
 def entries(*changes: Change) -> list[Entry]:

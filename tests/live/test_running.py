@@ -363,6 +363,7 @@ REFUSED = APIError("refused", status_code=429)
     [
         (OSError(5, "Input/output error"), TransportError, "the source failed: Input/output error"),
         (ValueError("s3cret"), TransportError, "the source failed: ValueError"),
+        (ImportError("it needs coredis"), TransportError, "the source failed: it needs coredis"),
         (REFUSED, APIError, "refused"),
     ],
 )

@@ -483,7 +483,6 @@ async def restarted(parts: list[Part], dies: float | None) -> None:
 lives = st.lists(some, min_size=1, max_size=3), st.sampled_from([0.07, 0.47, 1.02, 1.43, 1.97, 2.52, None])
 
 
-@settings(max_examples=50, deadline=None)
 @given(*lives)
 def test_restart_delivers_exactly_what_was_not_settled(parts: list[Part], dies: float | None):
     virtually(restarted, parts, dies)

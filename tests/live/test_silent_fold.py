@@ -42,7 +42,7 @@ def plainly(blocks: Sequence[bytes]) -> Accumulator:
     accumulator = Accumulator()
     for number, block in enumerate(blocks, 1):
         one = SilentFold(accumulator)
-        [pack] = packs_of(1, number, [(1, [block])])
+        [pack] = packs_of(1, number, [block])
         one.fold(pack)
     return accumulator
 
@@ -52,7 +52,7 @@ def silently(blocks: Sequence[bytes], sizes: Iterator[int]) -> Accumulator:
     silent, at = SilentFold(Accumulator()), 0
     while at < len(blocks):
         size = next(sizes)
-        for pack in packs_of(1, at + 1, [(1, [block]) for block in blocks[at : at + size]]):
+        for pack in packs_of(1, at + 1, blocks[at : at + size]):
             silent.fold(pack)
         at += size
         if size % 5 == 0 and silent.accumulator.runs:
@@ -88,7 +88,7 @@ def test_odd_pieces_among_like_deltas_fold_to_what_each_folds_to(name: str):
 def test_like_deltas_are_folded_together():
     deltas = [written("thread.message.delta", says(f"word {number} ")) for number in range(300)]
     silent = SilentFold(Accumulator())
-    packs = packs_of(1, 1, [(1, [block]) for block in [*START, *deltas]])
+    packs = packs_of(1, 1, [*START, *deltas])
     for pack in packs[:2]:
         silent.fold(pack)
     [builder] = silent.accumulator.state.messages.values()

@@ -61,4 +61,6 @@ def translate_source_error(exc: BaseException) -> StepStreamError:
     if refusal is not None:
         return refusal
     reason = one.strerror if isinstance(one, OSError) and one.strerror else type(one).__name__
+    if isinstance(one, ImportError):  # it names what is to be installed
+        reason = str(one)
     return TransportError(f"the source failed: {reason}")

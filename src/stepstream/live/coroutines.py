@@ -85,6 +85,16 @@ def first_step(coroutine: Coroutine[Any, Any, object]) -> "StartedCoroutine":
     return StartedCoroutine(coroutine, coroutine.send(None))
 
 
+def rest_of(coroutine: Coroutine[Any, Any, object]) -> "StartedCoroutine | None":
+    """Run a coroutine until it waits for the first time, and return the rest of it, to be awaited at once.
+
+    None where it has ended: its result is not kept, so that no exception has to carry it here.
+    """
+    for waited_for in coroutine.__await__():
+        return StartedCoroutine(coroutine, waited_for)
+    return None
+
+
 def cancelled_elsewhere(exc: BaseException) -> Exception:
     """Return the failure of a callback that awaited something which was cancelled, though the callback was not."""
     return RuntimeError(f"the callback was cancelled by what it awaited ({type(exc).__name__})")

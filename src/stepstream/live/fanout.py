@@ -57,6 +57,11 @@ class StreamFanout:
         before, self._woken_at = self._woken_at, now
         return now - before > SLOW_STREAM_GAP
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether something was not delivered yet."""
+        return any(pending.count for pending in self.pending.values())
+
     def until_now(self) -> list[tuple[Mailbox, PendingCount]]:
         """Return the counts of what has come so far, as far as it was not delivered: what comes now is counted anew."""
         late = [(mailbox, pending) for mailbox, pending in self.pending.items() if pending.count]

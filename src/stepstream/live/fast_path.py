@@ -8,18 +8,18 @@ provided that
    `templates` proves both;
 2. what lies between is the inside of one JSON string: `_decode_text` decodes it with its quotes, and refuses all else;
 3. nothing but appending has happened to the step or message since: every other change of what a `SnapshotBuilder` has
-   built raises its `version`. A terminal object, an evicted run and a replaced buffer are all seen this way.
+   built raises its `version`: a terminal object, an evicted run and a replaced buffer, too.
 
 So a template may be reused exactly as long as its version is the builder's. What would break this: code that changes a
 builder's tree without raising `version`; a second place in the block whose value depends on the piece; an event that is
 decoded from other bytes than its block.
 
-Texts that grow take turns in an order: each template keeps which one came after it last, so that the next is mostly
-found by one comparison. A block that matches no template takes the plain route. Only this module, `templates` and
-`shapes` rely on how both `wire` and `fold` work inside.
+Texts take turns: each template keeps which one came after it last, so that the next is mostly found at once. Of a chunk
+that a journal keeps, all pieces are decoded at once where nobody is told (`take`). A block that matches none takes the
+plain route. Only this module, `templates` and `shapes` rely on how both `wire` and `fold` work inside.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -102,8 +102,9 @@ class FastPath:
             if run is None:
                 return False
             run.blocks.append(chunk if not (at or scanner.has_crlf) else chunk[at:].replace(CRLF, b"\n"))
-        builder.append(template.text, piece)
+        builder.cached = None  # `builder.append`, without the call
         builder.deltas += 1
+        template.text.append(piece)
         stream.sequence += 1
         self._last = template
         if at:
@@ -112,23 +113,25 @@ class FastPath:
             self._batch.tell(template, scanner.last_event_id, chunk, at + data_at)
         return True
 
-    @property
-    def take(self) -> Callable[[bytes], bool] | None:
-        """What can fold the blocks of a chunk together, where anything can."""
-        return self.translated.fold_all if self.translated.patterns else None
-
-    def fold_silently(self, data: bytes) -> bool:
-        """Fold blocks that are not cut apart, where all add to the text that is expected next. Return whether they do.
-
-        It is for streams that are told to nobody, and written nowhere.
-        """
-        template = self._last.next
-        pieces = template.pieces_of(data) if template.version == template.builder.version else None
-        if pieces is None:
+    def take(self, blocks: bytes) -> bool:
+        """Fold blocks that are not cut apart, where all add to one text and nobody is told. Return whether they do."""
+        if self.translated.patterns:
+            return self.translated.fold_all(blocks)
+        template, tap = self._last.next, self._plain.tap
+        if template.next is not template or template.version != template.builder.version:
+            return False  # texts take turns, or it has changed otherwise
+        if self._batch.mailboxes_of(template) or not blocks.startswith(template.prefix):
             return False
-        template.builder.append(template.text, "".join(pieces))
-        template.builder.deltas += len(pieces)
-        self._stream.sequence += len(pieces)
+        run = None if tap is None else template.run if template.run is tap.marked else template.run_in(tap)
+        text, count = template.text_of(blocks) if run is not None or tap is None else ("", 0)
+        if not count:
+            return False
+        if run is not None:
+            run.add_together(blocks, count)
+        template.builder.append(template.text, text)
+        template.builder.deltas += count
+        self._stream.sequence += count
+        self._last = template
         return True
 
     def fold(self, blocks: Sequence[bytes]) -> int:
@@ -161,6 +164,7 @@ class FastPath:
         place, before, batch, tap = start, stream.sequence - start, self._batch, self._plain.tap
         is_full, event_id = False, None  # which is read where it is needed
         run, begun = None if tap is None else tap.sole, stream.sequence
+        last = NO_TEMPLATE if tap is not None and last.next.is_left else last  # it is looked up, to open its run
         try:
             for block in blocks[start : None if run is not None or tap is None else start + 1]:
                 at = block.find(b"\n") + 1 if sets_ids and block.startswith(ID) else 0
@@ -231,7 +235,9 @@ class FastPath:
 
     def _fold_plainly(self, block: bytes) -> bool:
         """Fold a block that matches no template. Return whether a queue is full now."""
-        frame = self._scanner.usual_frame(block)
+        frame, tap = self._scanner.usual_frame(block), self._plain.tap
+        if frame is not None and tap is not None and self._translation.is_plain:
+            tap.block = block if block.endswith(frame.data) else b""  # not so where bytes were no UTF-8
         if frame is None:
             if not block or (block.startswith(b":") and _LF not in block):
                 return False  # a comment, which servers may send between any two events

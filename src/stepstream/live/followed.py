@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from stepstream.fold.state import run_key
-from stepstream.fold.stream_state import StreamState
 from stepstream.live.journal import Checkpoint, RunPiece
 from stepstream.live.plain_route import PlainRoute
 from stepstream.live.silent_fold import SilentFold
@@ -27,7 +26,7 @@ class FollowedRun:
         if not known and (isinstance(held, Checkpoint) or held.first == 1):
             stream.state.forget(key)  # its journal says all that is known of it
         if known >= held.last:
-            _touch(stream, piece.run_id)
+            stream.touch_whole(piece.run_id)
             return
         held = held if isinstance(held, Checkpoint) else held.after(known)
         if piece.is_silent or isinstance(held, Checkpoint):
@@ -40,12 +39,3 @@ class FollowedRun:
                 yield  # and maybe never again: another stream may go on from here before this is let go of
         stream.sequence = held.last  # whatever its bytes hold
         stream.state.entry(key).note_folded(piece.journal, stream.sequence)
-
-
-def _touch(stream: StreamState, run_id: str) -> None:
-    """Record that a stream is about a run that was folded before: its outcome has all of it."""
-    stream.touch_run(run_id)
-    entry = stream.state.find(run_key(run_id, ""))
-    if entry is not None:
-        stream.steps.touched.update(entry.steps)
-        stream.messages.touched.update(entry.messages)

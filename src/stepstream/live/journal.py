@@ -11,8 +11,8 @@ Who writes a run opens it before. That gives a fence, higher than every one befo
 one is refused, so that two writers never mix. The readers' half of a journal is in the room of that name.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -43,13 +43,13 @@ class Pack:
 
     __slots__ = ("_parts", "count", "fence", "first", "size")
 
-    def __init__(self, fence: int, first: int, count: int, data: bytes, *more: bytes) -> None:
+    def __init__(self, fence: int, first: int, count: int, *data: bytes) -> None:
         self.fence = fence
         self.first = first
         """The position of the first event."""
         self.count = count
-        self._parts = (data, *more)
-        self.size = sum(map(len, self._parts))
+        self._parts = data
+        self.size = sum(map(len, data))
         """The number of bytes."""
 
     def __repr__(self) -> str:
@@ -152,15 +152,23 @@ class WritableJournal(Protocol):
         """
 
 
-@contextmanager
-def translated_errors() -> Iterator[None]:
+class _TranslatedErrors:
+    """A class, for a generator would cost each write of a journal ten times as much."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, StepStreamError):
+            raise JournalError(f"the journal failed: {type(error).__name__}") from error
+
+
+_TRANSLATED: Final = _TranslatedErrors()
+
+
+def translated_errors() -> AbstractContextManager[None]:
     """Raise what a journal raises that is not of stepstream as a `JournalError`; its own text stays in the cause."""
-    try:
-        yield
-    except StepStreamError:
-        raise
-    except Exception as exc:
-        raise JournalError(f"the journal failed: {type(exc).__name__}") from exc
+    return _TRANSLATED
 
 
 class RunPiece(msgspec.Struct, frozen=True):
@@ -173,21 +181,43 @@ class RunPiece(msgspec.Struct, frozen=True):
     """Whether its changes were had before: it is folded, and nothing is told."""
 
 
-def packs_of(fence: int, first: int, pieces: Sequence[tuple[int, Sequence[bytes]]]) -> list[Pack]:
-    """Return pieces of an event stream as packs. The first event has the position `first`.
+class Packing:
+    """Puts the events of a run into packs as they come. The first event has the position `first`."""
 
-    Each piece has its number of events, at most as many as a pack may have, and its bytes, whole events together.
-    """
-    packs: list[Pack] = []
-    parts: list[bytes] = []
-    count = 0
-    for more, piece in pieces:
-        if count + more > MAX_FRAMES:
-            packs += _in_size(Pack(fence, first, count, *parts))
-            first, parts, count = first + count, [], 0
-        parts += piece
-        count += more
-    return packs + _in_size(Pack(fence, first, count, *parts)) if parts else packs
+    __slots__ = ("_count", "_fence", "_next", "_parts", "packs")
+
+    def __init__(self, fence: int, first: int) -> None:
+        self._fence = fence
+        self._next = first
+        self.packs: list[Pack] = []
+        """Those that get nothing more."""
+        self._parts: list[bytes] = []  # of the pack that is not full yet
+        self._count = 0  # its events
+
+    def add(self, count: int, parts: Sequence[bytes]) -> None:
+        """Add events, at most as many as a pack may have, with the empty line that ends each."""
+        if self._count + count > MAX_FRAMES:
+            self.close()
+        self._parts += parts
+        self._count += count
+
+    def close(self) -> None:
+        """Let what comes next begin another pack."""
+        if self._count:
+            pack = Pack(self._fence, self._next, self._count, *self._parts)
+            self.packs += (pack,) if pack.size <= MAX_PACK_BYTES else _in_size(pack)
+            self._next += self._count
+            self._parts.clear()
+            self._count = 0
+
+
+def packs_of(fence: int, first: int, blocks: Sequence[bytes]) -> list[Pack]:
+    """Return events as packs, each event with the empty line that ends it."""
+    packing = Packing(fence, first)
+    for block in blocks:
+        packing.add(1, (block,))
+    packing.close()
+    return packing.packs
 
 
 def _in_size(pack: Pack) -> list[Pack]:

@@ -44,5 +44,5 @@ class Pattern(LikeDeltas):
 
     def write(self, deltas: Sequence[Any]) -> None:
         """Let deltas be written to a journal, in the words of the fold. Their run must be open."""
-        opening, after, encode = self.opening, self.after + BLANK, msgspec.json.encode
-        cast(RunTap, self.run).blocks += [opening + encode(one.piece) + after for one in deltas]
+        opening, after, encode = self.opening, self.after, msgspec.json.encode
+        cast(RunTap, self.run).add([opening + encode(one.piece) + after for one in deltas])

@@ -43,6 +43,11 @@ class LikeDeltas:
         self.run: RunTap | None = None
         """What takes the deltas for a journal, once it was looked up."""
 
+    @property
+    def is_left(self) -> bool:
+        """Whether their run was left: it has to be opened again before they are folded."""
+        return self.run is not None and self.run.is_closed
+
     def run_in(self, tap: StreamTap) -> RunTap | None:
         """Return what takes the next deltas for a journal; None where their run has to be opened first."""
         if self.run is None or not tap.mark(self.run):

@@ -1,10 +1,12 @@
-"""Publishing: the streams of a processor that write to journals, and the one task that writes what none of them does.
+"""Publishing: the streams of a processor that write to journals, and the tasks that write what none of them does.
 
-A stream writes what it has itself where that is much, or something new, for then it runs anyway. What is left when its
-source falls silent is written by the `Publisher` of its journal, `WRITE_AFTER` seconds after it came. The publisher
-also gives the sign of life, one for all runs of the processor every `HEARTBEAT` seconds.
+A stream writes what it has itself where that is much. What it has when its source is waited for is written by the
+`Publisher` of its journal: what is new or enough for a pack at once, by one task; what is left `WRITE_AFTER` seconds
+after it came, by another. That one also says of a run that it has ended, once nothing followed for so long, and gives
+the sign of life, one for all runs of the processor every `HEARTBEAT` seconds.
 """
 
+import math
 import os
 from collections.abc import Callable
 from contextvars import Context, copy_context
@@ -21,8 +23,8 @@ from stepstream.live.pending import Signal
 from stepstream.live.run_opening import HeldFold
 from stepstream.live.stream_tap import StreamTap
 
-WRITE_AFTER: Final = 0.01
-"""Seconds after which an event is written, where nothing follows it."""
+WRITE_AFTER: Final = 0.008
+"""Seconds after which an event is written, where nothing follows it: timers fire late, and 10 ms is the promise."""
 
 
 class Publisher:
@@ -32,9 +34,11 @@ class Publisher:
         self._journal = journal
         self._name = os.urandom(8).hex()
         self._taps: WeakSet[StreamTap] = WeakSet()  # those that are written, or were until a moment ago
-        self._noted: dict[StreamTap, None] = {}
-        self._is_hurried = False
-        self._changed, self._hurried = Signal(), Signal()
+        self._hurried: dict[StreamTap, None] = {}
+        self._hurry = Signal()
+        self._noted: dict[StreamTap, float] = {}  # those that may wait, and since when, the oldest first
+        self._changed = Signal()
+        self._signed_at = 0.0
         self._scope = anyio.CancelScope()
 
     def tap(self, accumulator: Accumulator, again: Callable[[], HeldFold]) -> StreamTap:
@@ -45,59 +49,73 @@ class Publisher:
 
     def write_soon(self, tap: StreamTap, at_once: bool) -> None:
         """Write what a stream has, when its source is waited for."""
-        self._noted[tap] = None
-        self._changed.notify()
-        if at_once and not self._is_hurried:
-            self._is_hurried = True
-            self._hurried.notify()
-
-    async def _keep_writing(self) -> None:
-        signed_at = anyio.current_time()
-        while True:
-            if not self._noted:
-                with anyio.move_on_after(HEARTBEAT if self._taps else None):
-                    await self._changed.wait()
-            if self._noted and not self._is_hurried:
-                with anyio.move_on_after(WRITE_AFTER):
-                    await self._hurried.wait()
-            if self._noted:
-                await self._write()
-            if self._taps and anyio.current_time() - signed_at >= HEARTBEAT:
-                signed_at = anyio.current_time()
-                await self._sign()
+        if at_once:
+            self._hurried[tap] = None
+            self._hurry.notify()
+        elif tap not in self._noted:
+            self._noted[tap] = anyio.current_time()
+            self._changed.notify()
 
     async def run(self) -> None:
         """Keep writing until `end`."""
         with self._scope:
-            await self._keep_writing()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._keep_writing_rest)
+                while True:
+                    if not self._hurried:
+                        await self._hurry.wait()
+                    hurried, self._hurried = self._hurried, {}
+                    for tap in hurried:
+                        await self._write(tap)
+
+    async def _keep_writing_rest(self) -> None:
+        self._signed_at = anyio.current_time()
+        while True:
+            if not self._noted:
+                with anyio.move_on_after(HEARTBEAT):
+                    await self._changed.wait()
+            await anyio.sleep_until(next(iter(self._noted.values()), -math.inf) + WRITE_AFTER)
+            now = anyio.current_time()
+            for tap, since in [*self._noted.items()]:
+                if since + WRITE_AFTER <= now and self._noted.get(tap) == since:
+                    await self._write(tap, ends_runs=True)
+            if now - self._signed_at >= HEARTBEAT:
+                self._signed_at = now
+                await self._sign()
 
     def end(self) -> None:
         """Write nothing any more."""
         self._scope.cancel()
 
-    async def _write(self) -> None:
-        noted, self._noted = self._noted, {}
-        ends_runs, self._is_hurried = not self._is_hurried, False
-        for tap in noted:
-            try:
-                is_settled = await tap.flush(ends_runs=ends_runs)
-            except JournalError:
-                if tap.stop is not None:
-                    tap.stop()  # then the stream raises what it keeps
-            else:
-                if is_settled:  # where nothing follows it, that is all
-                    self._noted[tap] = None
+    async def _write(self, tap: StreamTap, *, ends_runs: bool = False) -> None:
+        self._noted.pop(tap, None)
+        try:
+            is_settled = await tap.flush(ends_runs=ends_runs)
+        except JournalError:
+            if tap.stop is not None:
+                tap.stop()  # then the stream raises what it keeps
+        else:
+            if is_settled:  # where nothing follows it, that is all
+                self._noted.pop(tap, None)
+                self._noted[tap] = anyio.current_time()
+                self._changed.notify()
 
     async def _sign(self) -> None:
-        """Give a sign of life with one of the open runs; that which others have opened since is none."""
-        for run in [run for tap in self._taps for run in tap.runs.values()]:
-            try:
-                with translated_errors():
-                    return await self._journal.append(run.opened, status=run.status)
-            except JournalConflict:
-                continue
-            except JournalError:
-                return None
+        """Give a sign of life with one of the open runs; that which others have opened since is none.
+
+        A sign says again what the run is. So it is given of a stream that writes nothing now: what that says may be
+        another thing. Where all write, they live.
+        """
+        for tap in [one for one in self._taps if not one.turn.is_taken]:
+            async with tap.turn:
+                for run in list(tap.runs.values()):
+                    try:
+                        with translated_errors():
+                            return await self._journal.append(run.opened, status=run.status)
+                    except JournalConflict:
+                        continue
+                    except JournalError:
+                        return None
         return None
 
 

@@ -35,7 +35,7 @@ from stepstream.wire.sse import Frame
 MAX_PIECE: Final = 2**16
 """Longer chunks are read in pieces of so many bytes, so that one chunk does not overfill queues."""
 
-EVENTS_BETWEEN_CHECKPOINTS: Final = 512
+EVENTS_BETWEEN_CHECKPOINTS: Final = 1024
 """A source that never waits lets other tasks run, and can be cancelled, after so many events, or items without one."""
 
 
@@ -84,7 +84,7 @@ class Reader:
         if self._clock is not None:
             self._stream.received_at = self._clock()
         if type(item) is not bytes or (size := len(item)) > self._piece_size:
-            return self._other(item)
+            return self._follow(item) if type(item) is RunPiece else self._other(item)
         sizes = self._sizes
         if sizes.unchecked + size > sizes.half:
             self._stream.check_sizes(size + MAX_KEPT)  # a block of which the beginning came before ends in it
@@ -93,7 +93,9 @@ class Reader:
         if scanner.is_between_blocks and self._fast_path.fold_chunk(item):
             return ()
         try:
-            frames, blocks = scanner.feed(item, self._fast_path.take)
+            # What a journal keeps, and a dialect, is folded uncut; else a delta costs as much where texts take turns.
+            is_uncut = self.plain.tap is not None or self._fast_path.translated.patterns
+            frames, blocks = scanner.feed(item, self._fast_path.take if is_uncut else None)
         except FrameTooLarge as excess:
             return self._rest(excess.frames, [], excess)
         if not blocks and not frames:
@@ -141,12 +143,10 @@ class Reader:
         """Take what a source says beside what came over the wire."""
         match item:
             case Reconnected():  # what was kept of an unfinished block is gone with the old connection
-                self._scanner = Scanner(max_event_bytes=self._max_event_bytes, last_event_id=item.last_event_id)
-                self._fast_path.connect(self._scanner)
+                self._connect(Scanner(max_event_bytes=self._max_event_bytes, last_event_id=item.last_event_id))
                 self.accumulator.translation.reconnect()
             case RunPiece():
-                self._followed = self._followed or FollowedRun(self.plain, self.read)
-                yield from self._followed.fold(item)
+                yield from self._follow(item)
             case ContinuedRun():
                 if self.plain.tap is not None:
                     self.plain.tap.want(item.run_id)
@@ -154,14 +154,36 @@ class Reader:
                 self.accumulator.translation.continue_run(item.run_id)
             case ServerAnswer() | ServerEvents():
                 self._stream.is_reconciled = True
+                if isinstance(item, ServerAnswer) and self._is_behind_journal(item.run_id):
+                    yield  # what others have written of it is not missed
                 frames = item.frames if isinstance(item, ServerEvents) else missed_events(self.accumulator.state, item)
                 for frame in frames:
                     self._fold_frame(frame)
                     yield
                 if isinstance(item, ServerAnswer):
-                    self._stream.touch_run(item.run_id)
+                    self._stream.touch_whole(item.run_id)
             case _:
                 assert_never(item)
+
+    def _is_behind_journal(self, run_id: str) -> bool:
+        """Return whether a run has to be opened in the journal first, as there may be more of it than is known here."""
+        tap, known = self.plain.tap, self.accumulator.state.runs.get(run_id)
+        if tap is None or (known is not None and known.is_terminal):
+            return False
+        tap.want(run_id)
+        return bool(tap.wanted)
+
+    def _connect(self, scanner: Scanner) -> None:
+        """Go on with the bytes of another connection."""
+        self._scanner = scanner
+        self._fast_path.connect(scanner)
+
+    def _follow(self, piece: RunPiece) -> Iterator[None]:
+        """Fold a piece of what is followed, which is whole events."""
+        if self._followed is None:
+            self._connect(Scanner(max_event_bytes=self._max_event_bytes, may_have_mark=False))
+            self._followed = FollowedRun(self.plain, self.read)
+        return self._followed.fold(piece)
 
     def fold_end(self) -> None:
         """Fold what the end of the bytes is, unless that was done.
@@ -179,6 +201,7 @@ class Reader:
             self._fold_frame(pending)
         for event in self.accumulator.translation.finish():
             self.plain.fold(event)
+        self.plain.end()
 
     def finish(self) -> Outcome:
         """Return how the stream ended, now that its bytes have.
@@ -188,9 +211,13 @@ class Reader:
             StreamTruncated: no `done` came, and its run neither ended nor waits for action; or no event is known.
         """
         self.fold_end()
-        foreign = foreign_text(self._opening) if self._opening else ""
-        last = self.accumulator.translation.last_event
-        return outcome_of(self._stream, self.plain.ending.reason(f": {foreign}" if foreign else "", last))
+        foreign, translation = foreign_text(self._opening) if self._opening else "", self.accumulator.translation
+        if not self._stream.runs:
+            self._stream.touch_whole(translation.run)  # all of it was known: what is told again is no event
+        if translation.is_earlier:
+            return outcome_of(self._stream, "ended")  # its run has gone on since
+        reason = self.plain.ending.reason(f": {foreign}" if foreign else "", translation.last_event)
+        return outcome_of(self._stream, reason)
 
     def note_opening(self, item: Any) -> bool:
         """Keep the beginning of bytes in which no event came yet: it says what they are, if none comes.

@@ -5,7 +5,7 @@ from stepstream.fold.changes import Change
 from stepstream.fold.checkpoint import load_run
 from stepstream.live.fanout import StreamFanout
 from stepstream.live.fast_path import FastPath
-from stepstream.live.journal import Checkpoint, Held, Pack
+from stepstream.live.journal import BLANK, MAX_PACK_BYTES, Checkpoint, Held, Pack
 from stepstream.live.plain_route import PlainRoute
 from stepstream.live.routing import Routes
 from stepstream.wire.events import Event
@@ -19,7 +19,7 @@ class SilentFold:
         self.accumulator = accumulator
         accumulator.translation.be_plain()
         routes = Routes()
-        self._scanner = Scanner()
+        self._scanner = Scanner(may_have_mark=False)
         plain = _SilentRoute(accumulator, routes, _tell_nobody)
         self._fast_path = FastPath(self._scanner, plain, routes, StreamFanout(routes))
 
@@ -46,7 +46,13 @@ class SilentFold:
         if sizes.unchecked + pack.size > sizes.half:
             self.accumulator.stream.check_sizes(pack.size)
         sizes.unchecked += pack.size
-        frames, blocks = self._scanner.feed(pack.data, self._fast_path.fold_silently)
+        if (
+            self._scanner.is_between_blocks
+            and pack.size <= MAX_PACK_BYTES
+            and self._fast_path.take(pack.data.removesuffix(BLANK))
+        ):
+            return
+        frames, blocks = self._scanner.feed(pack.data)
         for frame in frames:
             self._fast_path.fold_frame(frame)
         self._fast_path.fold(blocks)  # all of them, as no queue is full and no event is the last

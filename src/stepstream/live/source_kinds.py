@@ -7,6 +7,7 @@ one. What only wraps a response, as openai's streams do, is looked through to th
 
 import inspect
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import AsyncGeneratorType
 from typing import Any, Final, NamedTuple
 
@@ -52,7 +53,13 @@ def attribute(given: Any, name: str) -> Any:
 
 
 def _having(*names: str) -> Callable[[Any], bool]:
-    return lambda given: all(attribute(given, name) is not None for name in names)
+    def has_all(given: Any) -> bool:
+        for name in names:  # noqa: SIM110 - `all` costs as much as all the rest
+            if attribute(given, name) is None:
+                return False
+        return True
+
+    return has_all
 
 
 def _is_a(*kinds: type) -> Callable[[Any], bool]:
@@ -96,6 +103,7 @@ RESPONSES: Final = (
 """Responses over HTTP, the last of aiohttp. What they have in common is a status, which decides before all else."""
 
 _GENERATOR: Final = Kind(_having("__aiter__"), aiter)
+_ENTERED: Final = Kind(_having("__aenter__", "__aexit__"), is_entered=True)
 
 KINDS: Final = (
     Kind(_is_a(type), instead="an object of that class"),
@@ -113,7 +121,7 @@ KINDS: Final = (
     Kind(_having("stdout", "pid"), instead="its stdout"),
     Kind(_having("build_request"), instead="the response to a request of it"),  # a client of httpx
     Kind(_having("ws_connect"), instead="the response to a request of it"),  # a session of aiohttp
-    Kind(_having("__aenter__", "__aexit__"), is_entered=True),
+    _ENTERED,
     # What comes near: what was meant by it.
     Kind(lambda one: isinstance(one, str) and "://" in one, instead="connect(url)"),
     Kind(lambda one: isinstance(one, str) or hasattr(one, "__fspath__"), instead="replay(path), where it names a file"),
@@ -129,13 +137,24 @@ KINDS: Final = (
 """All kinds. A row without `items` is refused."""
 
 
+@asynccontextmanager
+async def _managed() -> AsyncIterator[None]:
+    yield
+
+
+_MANAGER: Final = type(_managed())
+"""What `asynccontextmanager` makes, and nothing else is."""
+
+
 def recognised(given: Any) -> tuple[Kind, Any]:
     """Return the kind of an object, and what is read of it: itself, or the response that it wraps."""
     if type(given) is AsyncGeneratorType and not _is_of_lines(given):  # what most are, and none of the others
         return _GENERATOR, given
+    if type(given) is _MANAGER:  # likewise
+        return _ENTERED, given
     for name in ("http_response", "response"):  # of openai and azure; of openai and httpx-sse
         wrapped = attribute(given, name)
-        for kind in RESPONSES:
+        for kind in RESPONSES if wrapped is not None else ():
             if kind.fits(wrapped):
                 return kind, wrapped
     return next(kind for kind in KINDS if kind.fits(given)), given

@@ -51,14 +51,14 @@ async def _read_items(reader: Reader, items: AsyncIterator[Any], fanout: StreamF
             raise
         except Exception as exc:
             raise translate_source_error(exc) from exc
-        _check_open(lifetime)
+        if lifetime.is_closed:
+            _check_open(lifetime)
         steps = reader.read(item)
         if steps:
             rest_at = await _in_steps(steps, plain, fanout, lifetime, rest_at)
         if plain.tap is not None and stream.sequence >= plain.tap.due_at:
-            await plain.tap.attend(plain.fold)
-        if not is_begun:
-            is_begun = reader.note_opening(item)
+            await plain.tap.attend(plain.go_on)
+        is_begun = is_begun or reader.note_opening(item)
         items_left -= 1  # an item may be a comment, and no event
         if fanout.full or stream.sequence >= rest_at or not items_left:
             await _rest(fanout, lifetime)
@@ -73,7 +73,7 @@ async def _in_steps(
     """Fold an item in steps, and wait between them where that is needed. Return when the next rest is due."""
     for _ in steps:
         if plain.tap is not None and plain.tap.wanted:
-            await plain.tap.settle(plain.fold)
+            await plain.tap.settle(plain.go_on)
         if fanout.full or plain.accumulator.stream.sequence >= rest_at:
             await _rest(fanout, lifetime)
             rest_at = plain.accumulator.stream.sequence + EVENTS_BETWEEN_CHECKPOINTS

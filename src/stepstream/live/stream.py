@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import anyio
+import anyio.lowlevel
 
 from stepstream.errors import JournalError, StepStreamError, StreamStopped
 from stepstream.fold.accumulator import Accumulator
@@ -112,7 +113,7 @@ class LiveStream:
                     await read_source(self._reader, source, self._fanout, self.lifetime)
                     self._reader.fold_end()
                     if self._tap is not None:
-                        await self._tap.settle(self._reader.plain.fold)
+                        await self._tap.settle(self._reader.plain.go_on)
                     is_whole = True
         except StepStreamError as exc:
             if self._is_stopped:
@@ -141,6 +142,10 @@ class LiveStream:
             except anyio.get_cancelled_exc_class():
                 self._tap = tap  # it is not closed yet
                 raise
+            finally:
+                if self._tap is None and tap.early.unwritten:
+                    what = "%d events are in no journal: they came before any run that has an id"
+                    _log.warning(what, tap.early.unwritten, extra=ids_of_stream(self.stream))
 
     async def _give_up_journal(self, failure: Exception) -> None:
         """Do that after a failure, unless it was done, in limited time. What fails then is logged."""
@@ -157,6 +162,8 @@ class LiveStream:
 
     async def _delivered(self) -> None:
         """Return when the callbacks have had every change."""
+        if self._fanout.is_pending:
+            await anyio.lowlevel.checkpoint()  # mostly they have had it then
         for mailbox, pending in self._fanout.until_now():
             if mailbox.has_callback:
                 await self.lifetime.deadlines.wait(mailbox, pending.wait)

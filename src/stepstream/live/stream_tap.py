@@ -1,7 +1,7 @@
 """What a stream puts into its journal: every event as it is folded, in the vocabulary of the fold.
 
 An event belongs to the run that it names, else to that of its step or message, else to the newest of the stream. What
-comes before any run is known waits for the first (`MAX_EARLY`). What says how the stream ends is of no run.
+comes before any run is known waits for the first (`early`). What says how the stream ends is of no run.
 
 The first event of a run is not folded at once. It is held, and all after it, until the run is open (`settle`): what
 others have written of it is folded first, silently, so that this event finds what it continues. All else is noted as it
@@ -13,13 +13,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-import anyio
-
 from stepstream.errors import JournalError
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.builder import SnapshotBuilder
-from stepstream.fold.state import run_key
-from stepstream.live.journal import BLANK, MAX_FRAMES, RunStatus, WritableJournal, translated_errors
+from stepstream.live.early_events import EarlyEvents
+from stepstream.live.journal import MAX_FRAMES, RunStatus, WritableJournal, translated_errors
+from stepstream.live.pending import Turn
 from stepstream.live.run_opening import HeldFold, open_run
 from stepstream.live.run_tap import RunTap, block_of, block_of_frame, run_named
 from stepstream.wire.deltas import MessageDelta, RunStepDelta
@@ -27,9 +26,6 @@ from stepstream.wire.ending import ends_stream
 from stepstream.wire.events import Event
 from stepstream.wire.scan import ID
 from stepstream.wire.sse import Frame
-
-MAX_EARLY: Final = 2**20
-"""How many bytes of events wait until a run is known. The rest is in no journal."""
 
 MAX_KEPT: Final = 1024
 """How many events a stream whose source never waits keeps before it writes them itself."""
@@ -62,31 +58,39 @@ class StreamTap:
         self.failure: JournalError | None = None
         self.stop: Callable[[], object] | None = None
         """Ends the stream, where the journal takes nothing any more: `failure` is why."""
+        self.early = EarlyEvents()
         self.marked: RunTap | None = None
         """The run that got something new last, since all was written."""
+        self.sole: RunTap | None = None
+        """The run that is open, if no other is, nor was left while it waits: that may have deltas yet."""
+        self.block = b""
+        """The bytes of the frame that is decoded next, without its empty line, where they are as a journal has them."""
+        self.turn = Turn()
+        """Whoever has it may write: of one run one thing at a time is told to a journal."""
         self._writer = writer
         self._stream = accumulator.stream
         self._again = again
         self._write_soon = write_soon
         self._held: list[Event] = []
-        self._early, self._early_size = list[bytes](), 0
         self._dirty: dict[RunTap, None] = {}
         self._settled: dict[RunTap, None] = {}  # those that have ended or wait, and may be written to yet
+        self._newest: RunTap | None = None
+        self._left = set[str]()  # runs that wait, and are not open here any more
         self._has_news = False  # whether something else came than deltas
         self._written_at: float = 0  # the number of the newest event when all was written
-        self._lock = anyio.Lock(fast_acquire=True)
 
     def take(self, event: Event) -> bool:
         """Note an event that is folded next. Return whether it may be: else it is kept for `settle`."""
-        run_id = self._run_of(event)
-        if self.wanted or (run_id and run_id not in self.runs):
+        block, self.block = self.block, b""
+        run_id = run_named(event, self._stream.state)
+        run = self.runs.get(run_id) if run_id else self._newest
+        if self.wanted or (run is None and run_id):
             self.wanted = self.wanted or run_id
             self._held.append(event)
-            self._stream.append = None  # it did not append anything
-            self.due_at = 0
+            self._stream.append, self.due_at = None, 0  # it did not append anything
             return False
-        if not ends_stream(event):
-            self._put(self.runs.get(run_id), block_of(event))
+        if run_id or not ends_stream(event):
+            self._put(run, block or block_of(event))
             if not self._has_news and type(event.data) not in (RunStepDelta, MessageDelta):
                 self._has_news, self.due_at = True, 0
         return True
@@ -98,6 +102,7 @@ class StreamTap:
 
     def take_frame(self, frame: Frame) -> None:
         """Note a frame that cannot be decoded."""
+        self.block = b""
         self._put(self._newest, block_of_frame(frame))
 
     def run_tap(self, builder: SnapshotBuilder[Any]) -> RunTap | None:
@@ -123,41 +128,29 @@ class StreamTap:
             run.add(blocks)
         else:
             for block in blocks:
-                self._put(self._newest, block + BLANK)
+                self._put(self._newest, block)
 
-    @property
-    def sole(self) -> RunTap | None:
-        """The run that is open, if no other is."""
-        return self._newest if len(self.runs) == 1 else None
-
-    @property
-    def _newest(self) -> RunTap | None:
-        return next(reversed(self.runs.values()), None)
+    def _list(self) -> None:
+        self._newest = next(reversed(self.runs.values()), None)
+        self.sole = self._newest if len(self.runs) == 1 and not self._left else None
 
     def _put(self, run: RunTap | None, block: bytes) -> None:
         if not block:
             return
-        if run is not None:
-            run.blocks.append(block)
-            if run is not self.marked:
-                self.mark(run)
-        elif self._early_size + len(block) <= MAX_EARLY:
-            self._early.append(block)
-            self._early_size += len(block)
+        if run is None:
+            self.early.add(block)
+        elif run is self.marked or self.mark(run):
+            run.put(block)
         if len(block) > LARGE:
             self._written_at, self.due_at = -math.inf, 0  # what is kept is bounded by number only: write it
 
-    def _run_of(self, event: Event) -> str:
-        """Return the run that an event belongs to; "" where none is known yet."""
-        return run_named(event, self._stream.state) or next(reversed(self.runs), "")
-
-    async def attend(self, fold: Callable[[Event], object]) -> None:
+    async def attend(self, go_on: Callable[[Sequence[Event], bool], object]) -> None:
         """Open the run that is wanted, and see to it that what is new is written.
 
         Raises:
             JournalError: it is not taken.
         """
-        await self.settle(fold)
+        await self.settle(go_on)
         count = self._stream.sequence - self._written_at
         if count >= MAX_KEPT or self.failure is not None:
             await self.flush()
@@ -166,27 +159,27 @@ class StreamTap:
             self._write_soon(self, is_hurried)
             self.due_at = self._written_at + (MAX_KEPT if is_hurried else MAX_FRAMES)
 
-    async def settle(self, fold: Callable[[Event], object]) -> None:
-        """Open the run that is wanted, and fold the events that were kept.
+    async def settle(self, go_on: Callable[[Sequence[Event], bool], object]) -> None:
+        """Open the run that is wanted, and go on with the events that were kept, and whether its dialect was loaded.
 
         Raises:
             JournalError: it cannot be opened.
         """
         while self.wanted:
-            await self._open(self.wanted)
+            is_loaded = await self._open(self.wanted)
             self.wanted = ""
             held, self._held = self._held, []
-            for event in held:
-                fold(event)
+            go_on(held, is_loaded)
 
-    async def _open(self, run_id: str) -> None:
+    async def _open(self, run_id: str) -> bool:
         """Open a run. Those that have ended by now, or wait, are not written to any more."""
-        if self._settled or any(one.status_in(self._stream) != "open" for one in self._dirty):
-            await self.flush(ends_runs=True)
-        run = self.runs[run_id] = await open_run(self.journal, run_id, self._writer, self._again, self._stream)
-        run.blocks += self._early
-        self._early, self._early_size = [], 0
+        await self.flush(ends_runs=True)
+        opening = open_run(self.journal, run_id, self._writer, self._again, self._stream, self._held[:1], self.early)
+        run = self.runs[run_id] = await opening
+        self._left.discard(run_id)
+        self._list()
         self.mark(run)
+        return run.is_loaded
 
     async def flush(self, *, ends_runs: bool = False) -> bool:
         """Write what is new, and return whether runs have ended. With `ends_runs`, these are not written to any more.
@@ -194,7 +187,7 @@ class StreamTap:
         Raises:
             JournalError: it is not taken.
         """
-        async with self._lock:
+        async with self.turn:
             if self.failure is not None:
                 raise self.failure
             self._has_news, self._written_at = False, self._stream.sequence
@@ -204,7 +197,7 @@ class StreamTap:
                 status = run.status_in(self._stream)
                 await self._write(run, "open" if status == "ended" and not ends_runs else status)
                 self._settled.pop(run, None)
-                if status != "open" and ends_runs:
+                if status != "open" and ends_runs and run not in self._dirty:  # nothing came while it was written
                     self._end(run)
                 elif status != "open":
                     self._settled[run] = None
@@ -212,8 +205,8 @@ class StreamTap:
 
     async def _write(self, run: RunTap, status: RunStatus, error: str = "") -> None:
         stream, opened = self._stream, run.opened
-        held, count = run.new(stream, waits=status == "waiting"), run.begin_writing()
-        entry = stream.state.find(run_key(opened.run_id, ""))
+        held = run.new(stream, is_left=status in ("waiting", "interrupted"))
+        entry = stream.state.find(run.key)
         if entry is not None:
             entry.note_folded(self.journal, held[-1].last if held else run.position)
         try:
@@ -223,14 +216,17 @@ class StreamTap:
             self._end(run)
             self.failure = self.failure or exc
             raise
-        run.written(count)
+        run.written(held)
         run.status = status
 
     def _end(self, run: RunTap) -> None:
         run.is_closed = True
+        if run.status == "waiting":
+            self._left = {run.opened.run_id, *(self._left & self._stream.runs.keys())}  # no more than the stream knows
         self.runs.pop(run.opened.run_id, None)
         self._dirty.pop(run, None)
         self._settled.pop(run, None)
+        self._list()
         if self.marked is run:
             self.marked = None
 
@@ -240,7 +236,7 @@ class StreamTap:
         Raises:
             JournalError: it is not taken.
         """
-        async with self._lock:
+        async with self.turn:
             for run in list(self.runs.values()):
                 status = run.status_at_end(self._stream)
                 with suppress(JournalError):  # it is kept: the others are to be closed first

@@ -89,27 +89,29 @@ class Template(LikeDeltas):
         self.next = self  # that of the delta which came after the last one with this template
         self.chunk: tuple[bytes, int, bytes, int, int] | None = None
 
-    def pieces_of(self, data: bytes) -> list[str] | None:
-        """Return the pieces of blocks with blank lines between them; None unless all are of this template.
+    def text_of(self, blocks: bytes) -> tuple[str, int]:
+        """Return the pieces of blocks with blank lines between them as one text, and their number: 0 unless all are of
+        this template.
 
-        What lies between the bytes that all have in common is decoded as one list of strings. A quote in one of these
-        would make the list longer than they are many, or end it, unless another one ends with a backslash.
+        Where no piece needs decoding, they are joined. Else they are decoded as one list of strings: a quote in one of
+        them would make that longer than they are many, or end it, unless another one ends with a backslash.
         """
         prefix, suffix = self.prefix, self.suffix
-        if not (data.startswith(prefix) and data.endswith(suffix)):
-            return None
+        if not (blocks.startswith(prefix) and blocks.endswith(suffix)):
+            return "", 0
         begins, ends = len(prefix), -len(suffix)
-        raw = [block[begins:ends] for block in data.split(_BLANK)]
-        if b"".join([prefix, (suffix + _BLANK + prefix).join(raw), suffix]) != data:
-            return None
-        between = b'","'.join(raw)
-        if b'\\","' in between:
-            return None
+        raw = [block[begins:ends] for block in blocks.rsplit(_BLANK)]
+        if b"".join([prefix, (suffix + _BLANK + prefix).join(raw), suffix]) != blocks:
+            return "", 0
+        text = b"".join(raw)
         try:
-            pieces = _decode_texts(b'["%b"]' % between)
+            if b"\\" not in text and text.isascii():
+                return _decode_text(b'"%b"' % text), len(raw)
+            between = b'","'.join(raw)
+            pieces = [] if b'\\","' in between else _decode_texts(b'["%b"]' % between)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
-        return pieces if len(pieces) == len(raw) else None
+            return "", 0
+        return ("".join(pieces), len(raw)) if len(pieces) == len(raw) else ("", 0)
 
     def as_chunk(self, line_end: bytes) -> tuple[bytes, int, bytes, int, int]:
         """Return how a chunk begins and ends that is one block, where the quotes of the piece are, and its data."""
