@@ -1,6 +1,7 @@
 """What a journal in memory keeps at most, and what it costs to be followed by many."""
 
 import tracemalloc
+from typing import Any
 
 import anyio
 import pytest
@@ -49,6 +50,28 @@ async def test_ended_runs_go_before_events_of_open_ones_and_those_before_what_no
         await everything(journal, "plain")
 
 
+@pytest.mark.parametrize("status", ["open", "ended"])
+async def test_events_behind_the_checkpoint_of_a_run_stay_however_many_they_are(status: Any):
+    journal = MemoryJournal(max_run_bytes=4 * KIB)
+    opened = await journal.open("run_1", writer="a")
+    await journal.append(opened, [events(opened, first) for first in range(1, 5)])
+    await journal.append(opened, [events(opened, 5), events(opened, 6), Checkpoint(opened.fence, 6, b"{}")])
+    assert [held.last for held in await everything(journal, after=2)] == [3, 4, 5, 6]
+    await journal.append(opened, [events(opened, first, size=2 * KIB) for first in range(7, 12)], status=status)
+    held = await everything(journal)
+    assert [type(one) for one in held] == [Checkpoint, *[Pack] * 5]
+    assert [one.last for one in held] == [*range(6, 12)]
+    assert repr(journal) == "<MemoryJournal 1 runs, 10,242 bytes>"
+
+
+async def test_run_is_trimmed_as_soon_as_a_checkpoint_stands_for_its_beginning():
+    journal = MemoryJournal(max_run_bytes=4 * KIB)
+    opened = await journal.open("run_1", writer="a")
+    await journal.append(opened, [events(opened, 1), Checkpoint(opened.fence, 1, b"{}"), *[events(opened, 2, 9)]])
+    await journal.append(opened, [Checkpoint(opened.fence, 10, b"{}"), events(opened, 11)])
+    assert [(type(one), one.last) for one in await everything(journal)] == [(Checkpoint, 10), (Pack, 11)]
+
+
 async def test_newest_ended_runs_are_kept():
     journal = MemoryJournal(max_runs=3)
     for number in range(9):
@@ -79,8 +102,7 @@ def test_bound_below_nothing_is_refused(name: str):
 def test_packs_hold_64_events_and_256_kib_or_one_event():
     sizes = [1, 1, 300 * KIB, 5, *[5 * KIB] * 130]
     blocks = [b"data: " + b"x" * size + b"\n\n" for size in sizes]
-    pieces = [(1, (block,)) for block in blocks]
-    packs = packs_of(7, 11, pieces)
+    packs = packs_of(7, 11, blocks)
     assert b"".join(pack.data for pack in packs) == b"".join(blocks)
     assert [pack.first for pack in packs[1:]] == [pack.last + 1 for pack in packs[:-1]]
     assert all(pack.count <= 64 and (pack.size <= 256 * KIB or pack.count == 1) for pack in packs)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+import anyio
 import pytest
 
 from stepstream import JournalGap, MemoryJournal, RunInterrupted
@@ -13,7 +14,7 @@ from stepstream.simulator import SCENARIOS, app
 from tests.support import response_streams
 from tests.support.byte_chunks import pieces
 from tests.support.delta_streams import Server, chunked
-from tests.support.journal_contract import pack
+from tests.support.journal_contract import SOON, pack
 from tests.support.journals import alike, folded_by_event, packs, published, run_ids, told_of
 from tests.support.places import ROOT
 from tests.support.simulator_responses import BODY, RESPONSES
@@ -75,6 +76,37 @@ async def test_follower_of_a_translated_stream_folds_what_the_publisher_folded(n
         events = response_streams.numbered(TRANSLATED[name]) if is_numbered else TRANSLATED[name]
         for size in (10_000, 300):
             await compare(pieces(response_streams.encoded(events), size), random.Random(name))
+
+
+async def test_small_packs_are_followed_together_and_what_a_cancelled_look_had_read_is_not_missed():
+    """A run that was published live has an event a pack."""
+    journal = Halting()
+    opened = await journal.open("run_1", writer="a")
+    await journal.append(opened, [pack(opened, number, 1) for number in range(1, 10)], status="ended")
+    async with journal.follow("run_1") as run:
+        assert [(piece.held.last, piece.held.count) async for piece in run] == [(9, 9)]
+    async with journal.follow("run_1") as run:
+        for halted_at in (1, 5, 9):
+            journal.halts_at = halted_at
+            with anyio.move_on_after(0) as scope:
+                await anext(run)
+            assert (scope.cancelled_caught, run.position) == (True, 0)
+        journal.halts_at = 0
+        with anyio.fail_after(SOON):
+            assert [piece.held.last async for piece in run] == [9]
+
+
+class Halting(MemoryJournal):
+    """Reads for ever once it has come to some event."""
+
+    halts_at = 0
+
+    async def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[Held]:
+        async with aclosing(super().read(run_id, after=after)) as found:  # type: ignore[type-var]
+            async for held in found:
+                yield held
+                if held.last == self.halts_at:
+                    await anyio.sleep_forever()
 
 
 LARGE = {"big-logs", "many-deltas"}

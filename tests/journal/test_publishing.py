@@ -21,11 +21,11 @@ from stepstream import (
     publish,
 )
 from stepstream.fold.run_state import run_state
-from stepstream.live import run_tap, stream_tap
-from stepstream.live.journal import Checkpoint, Pack
+from stepstream.live import early_events, run_tap
+from stepstream.live.journal import BLANK, MAX_FRAMES, Checkpoint, Held, Opened, Pack, RunStatus, packs_of
 from stepstream.live.marks import ContinuedRun
 from tests.support import response_streams
-from tests.support.delta_streams import STEP_DELTA, grows, run, sail, step, written
+from tests.support.delta_streams import STEP_DELTA, grows, opening, run, sail, step, written
 from tests.support.journal_contract import BLOCKS, DONE, SOON, everything, pack, stream, told_of
 from tests.support.journals import alike, chunks_of, run_ids
 from tests.support.journals import told_of as told_by
@@ -177,14 +177,29 @@ async def test_run_that_is_known_here_only_is_told_to_its_journal_first():
     assert (await told_of(journal)).position == 2 + 3
 
 
-async def test_what_comes_before_any_run_waits_for_it_up_to_a_bound(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(stream_tap, "MAX_EARLY", 100)
+async def test_what_comes_before_any_run_waits_for_it_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(early_events, "MAX_EARLY", 100)
     journal = MemoryJournal()
     early = [b'event: thread.created\ndata: {"id": "thread_1"}\n\n', b"event: ping\ndata: %b\n\n" % (b"x" * 99)]
     await publish(chunks_of([*early, *BLOCKS, DONE]), journal)
     [first, *_] = [held for held in await everything(journal) if isinstance(held, Pack)]
     assert first.data.startswith(early[0] + BLOCKS[0])
     assert (await told_of(journal)).position == 1 + len(BLOCKS)
+    assert [record.getMessage() for record in caplog.records] == [
+        "1 events are in no journal: they came before any run that has an id"
+    ]
+
+
+async def test_run_whose_id_is_empty_is_in_no_journal_and_that_is_logged(caplog: pytest.LogCaptureFixture):
+    journal = MemoryJournal()
+    nameless = [block.replace(b'"run_1"', b'""') for block in BLOCKS]
+    outcome = await publish(chunks_of([*nameless, DONE]), journal)
+    assert (outcome.events, await run_ids(journal)) == (len(BLOCKS) + 1, [])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{len(BLOCKS)} events are in no journal: they came before any run that has an id"
+    ]
 
 
 async def test_event_without_data_and_the_end_of_the_stream_have_no_position():
@@ -203,6 +218,18 @@ async def test_event_without_data_and_the_end_of_the_stream_have_no_position():
     assert (await told_of(journal)).position == 2
 
 
+@pytest.mark.parametrize("size", [3, 64, 65, 200])
+async def test_like_deltas_of_one_chunk_are_written_as_they_came(size: int):
+    delta = written(STEP_DELTA, grows(sail(arguments="fog")))
+    chunks = [b"".join(FIRST[:3]), delta * 2, delta * 2, delta * size, delta + delta * size]
+    journal = MemoryJournal()
+    await publish(chunks_of([*chunks, *FIRST[3:]]), journal)
+    packs = [one async for one in journal.read("run_1") if isinstance(one, Pack)]
+    assert b"".join(one.data for one in packs) == b"".join([*chunks, FIRST[3]])
+    assert all(one.count == one.data.count(b"\n\n") <= MAX_FRAMES for one in packs)
+    assert [one.first for one in packs[1:]] == [one.last + 1 for one in packs[:-1]]
+
+
 async def test_several_runs_of_one_stream_have_a_journal_each():
     journal = MemoryJournal()
     blocks = [
@@ -216,6 +243,61 @@ async def test_several_runs_of_one_stream_have_a_journal_each():
     await publish(chunks_of([*blocks, DONE]), journal)
     infos = [(info.id, info.status, info.position) async for info in journal.runs()]
     assert infos == [(f"run_{number}", "ended", 2) for number in range(5)]
+
+
+@pytest.mark.parametrize("is_one_chunk", [False, True])
+@pytest.mark.parametrize("others", [[2], [2, 3]])
+async def test_deltas_of_a_run_that_waits_are_in_its_journal_while_others_go_on(others: list[int], is_one_chunk: bool):
+    def delta(number: int) -> bytes:
+        return written(STEP_DELTA, grows(sail(arguments=f"{number} "), f"step_{number}"))
+
+    waits = written("thread.run.requires_action", run("requires_action", required_action=ASKED))
+    blocks = [written("thread.run.created", run("queued")), *opening(), *[delta(1)] * 3, waits]
+    for one in others:
+        blocks += [written("thread.run.created", run("queued", f"run_{one}")), *opening(f"step_{one}", f"run_{one}")]
+    blocks += [delta(1), *[delta(one) for one in (*others, 1)] * 4]
+    blocks += [written("thread.run.completed", run("completed", f"run_{one}")) for one in others]
+    journal, counts = MemoryJournal(), {}
+    await publish(chunks_of([b"".join([*blocks, DONE])] if is_one_chunk else [*blocks, DONE]), journal)
+    for one in (1, *others):
+        data = b"".join([held.data for held in await everything(journal, f"run_{one}")])
+        counts[one] = [data.count(delta(number)) for number in (1, *others)]
+    expected = {1: [8, *[0] * len(others)]} | {one: [4 * (one == number) for number in (1, *others)] for one in others}
+    assert counts == expected
+
+
+async def test_what_comes_while_it_is_written_that_a_run_waits_is_not_lost():
+    class SlowJournal(MemoryJournal):
+        """One that takes its time when it is told again that the run waits, which is when the run would be left."""
+
+        said = 0
+
+        async def append(
+            self, opened: Opened, held: Sequence[Held] = (), *, status: RunStatus = "open", error: str = ""
+        ) -> None:
+            await super().append(opened, held, status=status, error=error)
+            self.said += status == "waiting"
+            if self.said == 2:
+                is_leaving.set()
+                await goes_on.wait()
+
+    async def source() -> AsyncIterator[bytes]:
+        yield b"".join(FIRST[:-1])
+        await is_leaving.wait()
+        yield SECOND[0]
+        await anyio.wait_all_tasks_blocked()
+        goes_on.set()
+        await anyio.wait_all_tasks_blocked()
+        for block in SECOND[1:]:
+            yield block
+
+    is_leaving, goes_on, journal = anyio.Event(), anyio.Event(), SlowJournal()
+    with anyio.fail_after(SOON):
+        await publish(source(), journal)
+    held = await everything(journal)
+    data = b"".join(one.data for one in held if isinstance(one, Pack))
+    assert data == b"".join([*FIRST[:-1], *SECOND[:-1]])
+    assert (await told_of(journal)).status == "ended"
 
 
 @pytest.fixture
@@ -245,6 +327,55 @@ async def test_checkpoint_stands_for_what_was_trimmed():
     assert (follower.outcome.steps, follower.outcome.runs) == (whole.outcome.steps, whole.outcome.runs)  # type: ignore[union-attr]
     told = alike(follower.changes)
     assert told == alike(whole.changes)[len(whole.changes) - len(told) :]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 4, 5, 12, 20, 22])
+async def test_stream_in_a_dialect_that_broke_is_told_again_from_its_beginning_and_nothing_comes_twice(cut: int):
+    events = response_streams.whole(response_streams.writing("Fog over the bay"))
+    journal = MemoryJournal()
+    with pytest.raises(StreamTruncated):
+        await publish(chunks_of([response_streams.encoded(events[:cut])]), journal)
+    outcome = await publish(chunks_of([response_streams.encoded(events)]), journal)
+    follower, whole = await told_by(journal.follow(response_streams.RESPONSE)), MemoryJournal()
+    await publish(chunks_of([response_streams.encoded(events)]), whole)
+    assert (outcome.anomalies, outcome.text) == ([], "Fog over the bay")
+    assert alike(follower.changes) == alike((await told_by(whole.follow(response_streams.RESPONSE))).changes)
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+async def test_responses_of_one_stream_are_told_again_wherever_their_process_was_killed(is_exact: bool):
+    parts = [(response_streams.RESPONSE, "Fog"), ("resp_2", "Rain")]
+    events = [event for number, (one, text) in enumerate(parts, 1) for event in saying(one, text, number)]
+    events = [{"type": "keepalive"}, *events]
+    again = [event for event in events if is_exact or not event["type"].endswith(".delta")]
+    whole = MemoryJournal()
+    await publish(chunks_of([response_streams.encoded([event]) for event in events]), whole)
+    first, second = [await blocks_of(whole, one) for one, _ in parts]
+    places = [(count, 0) for count in range(len(first))] + [(len(first), count) for count in range(len(second) + 1)]
+    for place in places:
+        journal = MemoryJournal()
+        for (one, _), blocks, count in zip(parts, (first, second), place, strict=True):
+            opened = await journal.open(one, writer="killed")
+            await journal.append(opened, packs_of(opened.fence, 1, blocks[:count]))
+        outcome = await publish(chunks_of([response_streams.encoded(again)]), journal)
+        assert (outcome.text, outcome.anomalies) == ("FogRain", [])
+        assert not is_exact or [await blocks_of(journal, one) for one, _ in parts] == [first, second]
+        assert [info.status async for info in journal.runs()] == ["ended", "ended"]
+        followers = [await told_by(journal.follow(one)) for one, _ in parts]
+        assert [one.outcome.text for one in followers if one.outcome is not None] == ["Fog", "Rain"]
+
+
+def saying(response: str, text: str, number: int) -> list[Any]:
+    """Return the events of a response that is one message."""
+    message = response_streams.writing(text, number)
+    end = response_streams.lifecycle("completed", message[-1]["item"], id=response)
+    return response_streams.numbered([response_streams.lifecycle("created", id=response), *message, end])
+
+
+async def blocks_of(journal: MemoryJournal, run_id: str) -> list[bytes]:
+    """Return the events that a journal has of a run."""
+    data = b"".join([held.data async for held in journal.read(run_id) if isinstance(held, Pack)])
+    return [block + BLANK for block in data.split(BLANK)[:-1]]
 
 
 async def test_what_a_follower_knows_is_folded_from_the_newest_checkpoint_and_all_else_is_told():

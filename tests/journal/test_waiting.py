@@ -1,12 +1,13 @@
 """How long a follower waits: in time that jumps."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import anyio
 import pytest
 
 from stepstream import MemoryJournal, Processor, RunInterrupted, StreamTruncated, publish
+from stepstream.live.journal import Held, Opened, RunStatus
 from tests.journal.test_publishing import FIRST, SECOND
 from tests.support.journal_contract import BLOCKS, DONE, pack, told_of
 from tests.support.journals import alike, chunks_of
@@ -71,6 +72,48 @@ async def test_processor_gives_signs_of_life_for_runs_of_which_nothing_comes():
         await handle.outcome()
         send.close()
     assert told[0].outcome.text == "Fog over the bay"
+
+
+class SlowJournal(MemoryJournal):
+    """One that takes some seconds for each thing that it is told, and is told one at a time of each run."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.under_way = set[str]()
+        self.told = list[tuple[str, RunStatus, int]]()
+
+    async def append(
+        self, opened: Opened, held: Sequence[Held] = (), *, status: RunStatus = "open", error: str = ""
+    ) -> None:
+        assert opened.run_id not in self.under_way
+        self.under_way.add(opened.run_id)
+        try:
+            await anyio.sleep(self.seconds)
+            await super().append(opened, held, status=status, error=error)
+        finally:
+            self.under_way.remove(opened.run_id)
+        self.told.append((opened.run_id, status, len(held)))
+
+
+@pytest.mark.parametrize("seconds", [0.1, 4.0, 12.0])
+@pytest.mark.parametrize("pace", [0.5, 7.0, 45.0])
+async def test_sign_of_life_is_given_while_nothing_else_is_told_of_the_run(seconds: float, pace: float):
+    """Told at once, it would say that a run is open which has just been told to have ended."""
+
+    async def paced(number: int) -> AsyncIterator[bytes]:
+        for block in [*BLOCKS, DONE]:
+            await anyio.sleep(pace)
+            yield block.replace(b"_1", b"_%d" % number)
+
+    journal = SlowJournal(seconds)
+    async with Processor(journal=journal) as processor, anyio.create_task_group() as tasks:
+        for number in (1, 2, 3):
+            tasks.start_soon(processor.run, paced(number))
+            await anyio.sleep(pace / 3)
+    assert [(info.id, info.status) async for info in journal.runs()] == [(f"run_{n}", "ended") for n in (1, 2, 3)]
+    signs = [one for one in journal.told if one[1:] == ("open", 0)]
+    assert bool(signs) == (pace > 1)
 
 
 async def test_sign_of_life_goes_on_when_a_run_was_taken_over():

@@ -12,11 +12,16 @@ from typing import Any, Final, Protocol, Self, cast
 import anyio
 
 from stepstream.errors import JournalGap, RunInterrupted
+from stepstream.journal.joining import in_larger, leave
+from stepstream.journal.news import News
 from stepstream.journal.run_info import Cursor, RunInfo
 from stepstream.live.journal import Checkpoint, Held, Pack, RunPiece
 
 INTERRUPTED_AFTER: Final = 30.0
 """Seconds without a sign of life after which the writer of an open run is taken for gone."""
+
+AT_ONCE: Final = 2**13
+"""How many bytes of small packs are given as one."""
 
 
 class ReadableJournal(Protocol):
@@ -33,13 +38,6 @@ class ReadableJournal(Protocol):
 
     def watch(self, run_id: str | None = None) -> AbstractAsyncContextManager[AsyncIterator[RunInfo]]:
         """Give what changes."""
-
-
-async def leave(pieces: AsyncIterator[Held] | None) -> None:
-    """Close an iterator that is not read to its end."""
-    close: Any = getattr(pieces, "aclose", None)
-    if close is not None:
-        await close()
 
 
 @asynccontextmanager
@@ -78,10 +76,11 @@ class Following:
         self._ends = ("ended", "waiting") if until_waiting else ("ended",)
         self._info: RunInfo | None = None
         self._began = anyio.current_time()
-        self._held: AsyncIterator[Held] | None = None
+        # from its first event on a run is read before it is said what it is: in a journal of others one question less
+        self._held: AsyncIterator[Held] | None = None if after.position else in_larger(journal.read(run_id), AT_ONCE)
+        self._read_after = -1 if after.position else 0  # the position after which was read last
         self._next: Pack | None = None
         self._fence = 0  # that of the newest event
-        self._read_after = -1  # the position after which was read last
 
     def __repr__(self) -> str:
         return f"<Following {self.run_id} at {self.position:,}>"
@@ -116,9 +115,10 @@ class Following:
             # what the caller knows is folded only: but for its last event, whose writer is looked at
             known = self._after.position - 1
             if known > self.position:
-                self._held = self._journal.read_shortest(self.run_id, after=self.position, up_to=known)
+                pieces: AsyncIterator[Held] = self._journal.read_shortest(self.run_id, after=self.position, up_to=known)
             else:
-                self._held = self._journal.read(self.run_id, after=self.position)
+                pieces = self._journal.read(self.run_id, after=self.position)
+            self._held = in_larger(pieces, AT_ONCE)
 
     async def leave(self) -> None:
         """Give up what is being read."""
@@ -131,7 +131,11 @@ class Following:
             held, self._next = self._next, None
             return held
         while self._held is not None:
-            found: Any = await anext(self._held, None)
+            try:
+                found: Any = await anext(self._held, None)
+            except BaseException:
+                self._held, self._read_after = None, -1  # what it had read is read again
+                raise
             if found is None:
                 self._held = None
             elif found.last > self.position:
@@ -180,6 +184,8 @@ class Following:
             RunInterrupted: its writer gives no sign any more.
         """
         while True:
+            if isinstance(self._news, News) and (info := self._news.at_hand()) is not None:
+                return info
             with anyio.move_on_after(self._patience()):
                 return await anext(self._news)
             found = [info async for info in self._journal.runs(self.run_id)]

@@ -6,9 +6,8 @@ for them gets a `JournalGap`. No method waits for anything but news, so each is 
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from itertools import islice
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -17,7 +16,7 @@ import anyio
 from stepstream.errors import JournalConflict, JournalFull
 from stepstream.journal.memory_runs import KeptRun, Writer
 from stepstream.journal.news import News
-from stepstream.journal.reading import Journal
+from stepstream.journal.reading import Journal, check_limits
 from stepstream.journal.run_info import RunInfo
 from stepstream.live.journal import Checkpoint, Held, Opened, Pack, RunStatus, given
 
@@ -34,9 +33,9 @@ OVER: Final[frozenset[RunStatus]] = frozenset({"ended", "interrupted"})
 class MemoryJournal(Journal):
     """Runs kept in memory, for all readers of one process.
 
-    `max_run_bytes` bounds what is kept of one run, `max_bytes` all; of ended runs the newest `max_runs` are kept, for
-    `keep` seconds after their end. So many as `max_waiting` may wait for action: where more do, those that have waited
-    longest are interrupted. `clock` returns Unix seconds, for what is told of a run.
+    `max_run_bytes` bounds what is kept of one run, but for what follows its checkpoint, `max_bytes` all; of ended runs
+    the newest `max_runs` are kept, for `keep` seconds after their end. So many as `max_waiting` may wait for action:
+    where more do, those that have waited longest are interrupted. `clock` returns Unix seconds, for what is told.
     """
 
     def __init__(
@@ -49,12 +48,10 @@ class MemoryJournal(Journal):
         keep: float = KEEP,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        names = ("max_run_bytes", "max_bytes", "max_runs", "max_waiting", "keep")
-        limits = (max_run_bytes, max_bytes, max_runs, max_waiting, keep)
-        for name, value in zip(names, limits, strict=True):
-            if not value >= 0:
-                raise ValueError(f"expected {name} of at least 0, got {value!r}")
-        self._max_run_bytes, self._max_bytes, self._max_runs, self._max_waiting, self._keep = limits
+        check_limits(max_run_bytes=max_run_bytes, max_bytes=max_bytes, max_runs=max_runs)
+        check_limits(max_waiting=max_waiting, keep=keep)
+        self._max_run_bytes, self._max_bytes = max_run_bytes, max_bytes
+        self._max_runs, self._max_waiting, self._keep = max_runs, max_waiting, keep
         self._clock = clock
         self._runs: dict[str, KeptRun] = {}
         self._over: dict[str, KeptRun] = {}  # those that may be forgotten, in the order in which they ended
@@ -72,7 +69,8 @@ class MemoryJournal(Journal):
 
     async def open(self, run_id: str, *, writer: str, after: int = 0) -> Opened:
         """Open a run for writing."""
-        self._forget_old()
+        now = anyio.current_time()
+        self._forget_old(now)
         run = self._runs.get(run_id)
         if run is None:
             await self.check_room()
@@ -80,9 +78,9 @@ class MemoryJournal(Journal):
         if run is None:
             run = self._runs[run_id] = KeptRun(run_id, self._clock())
         self._fence = run.fence = max(self._fence + 1, int(self._clock() * 1000))
-        run.writer = self._writers.setdefault(writer, Writer())
-        run.writer.seen = anyio.current_time()
-        self._say(run, "open", "")
+        run.writer = self._writers.get(writer) or self._writers.setdefault(writer, Writer())
+        run.writer.seen = now
+        self._say(run, "open", "", now)
         self._tell(run, to_all=True)
         return Opened(run_id, writer, run.fence, run.position, given(held))
 
@@ -99,7 +97,7 @@ class MemoryJournal(Journal):
         run = self._runs.get(opened.run_id)
         if run is None or run.fence != opened.fence:
             raise JournalConflict(f"run {opened.run_id} was opened by another writer")
-        run.writer.seen = anyio.current_time()
+        now = run.writer.seen = anyio.current_time()
         for one in held:
             if isinstance(one, Checkpoint):
                 self._keep_checkpoint(run, one)
@@ -107,9 +105,9 @@ class MemoryJournal(Journal):
                 self._keep_pack(run, one.after(run.position))
         is_other = status != run.status
         if is_other:
-            self._say(run, status, error)
+            self._say(run, status, error, now)
         if held or is_other:
-            self._make_room(run)
+            self._make_room(run, now)
             self._tell(run, to_all=is_other)
 
     async def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[Held]:
@@ -117,9 +115,9 @@ class MemoryJournal(Journal):
         run = self._runs.get(run_id)
         newest = 0 if run is None else run.position
         while run is not None and after < newest:
-            held = run.next_after(after)
-            after = held.last
-            yield held
+            for held in run.some_after(after):
+                after = held.last
+                yield held
 
     async def checkpoint(self, run_id: str, *, up_to: int | None = None) -> Checkpoint | None:
         """Return the newest checkpoint of a run."""
@@ -128,7 +126,7 @@ class MemoryJournal(Journal):
 
     async def runs(self, run_id: str | None = None) -> AsyncIterator[RunInfo]:
         """Yield the runs there are."""
-        self._forget_old()
+        self._forget_old(anyio.current_time())
         for info in map(self._info, list(self._runs) if run_id is None else [run_id]):
             if info is not None:
                 yield info
@@ -136,8 +134,8 @@ class MemoryJournal(Journal):
     @asynccontextmanager
     async def watch(self, run_id: str | None = None) -> AsyncIterator[AsyncIterator[RunInfo]]:
         """Give an iterator of the runs there are, then of each that changes."""
-        self._forget_old()
-        known = [one for one in self._runs if run_id in (None, one)]
+        self._forget_old(anyio.current_time())
+        known = self._runs if run_id is None else {run_id} & self._runs.keys()
         news = News(known, self._info)
         watchers = self._watchers if run_id is None else self._run_watchers.setdefault(run_id, {})
         watchers[news] = None
@@ -158,7 +156,7 @@ class MemoryJournal(Journal):
         for news in self._watchers if to_all else ():
             news.note(run.id)
 
-    def _say(self, run: KeptRun, status: RunStatus, error: str) -> None:
+    def _say(self, run: KeptRun, status: RunStatus, error: str, now: float) -> None:
         """Record what becomes of a run."""
         was_over, is_over = run.status in OVER, status in OVER
         run.status, run.error = status, error
@@ -170,7 +168,7 @@ class MemoryJournal(Journal):
             return
         size = len(run.checkpoint.data) if run.checkpoint is not None else 0
         if is_over:
-            run.ended, run.over_at = self._clock(), anyio.current_time()
+            run.ended, run.over_at = self._clock(), now
             self._over[run.id] = run
             self._checkpoint_bytes -= size
             self._full.pop(run.id, None)
@@ -196,7 +194,11 @@ class MemoryJournal(Journal):
         run.position = pack.last
         run.size += pack.size
         self._bytes += pack.size
-        while run.size > self._max_run_bytes and len(run.packs) > 1:
+        self._trim(run)
+
+    def _trim(self, run: KeptRun) -> None:
+        """Keep what a run has within its bound. What follows its checkpoint stays: without that, none could join."""
+        while run.size > self._max_run_bytes and len(run.packs) > 1 and (run.checkpoint is None or run.has_covered):
             self._drop_pack(run)
 
     def _keep_checkpoint(self, run: KeptRun, checkpoint: Checkpoint) -> None:
@@ -205,41 +207,39 @@ class MemoryJournal(Journal):
         self._bytes += len(checkpoint.data) - before
         if run.status not in OVER:
             self._checkpoint_bytes += len(checkpoint.data) - before
+        self._trim(run)
 
     def _drop_pack(self, run: KeptRun) -> None:
         size = run.packs.popleft().size
         run.size -= size
         self._bytes -= size
 
-    def _make_room(self, run: KeptRun) -> None:
+    def _make_room(self, run: KeptRun, now: float) -> None:
         """Keep within the bounds, now that a run has more."""
         if run.status not in OVER:
             self._list(run)
-        self._forget_old()
-        for one in self._first(self._over):
-            self._forget(one)
-        for one in self._first(self._covered):
-            self._drop_pack(one)
-            self._list(one)
-        for one in self._first(self._full):
+        self._forget_old(now)
+        while self._bytes > self._max_bytes and self._over:
+            self._forget(_first(self._over))
+        while self._bytes > self._max_bytes and (table := self._covered or self._full):
+            one = _first(table)
             self._drop_pack(one)
             self._list(one)
 
-    def _first(self, table: dict[str, KeptRun]) -> Iterator[KeptRun]:
-        """Yield the first run of a table, again and again, as long as there is one and there is too much."""
-        while self._bytes > self._max_bytes and table:
-            yield next(iter(table.values()))
-
-    def _forget_old(self) -> None:
-        now = anyio.current_time()
+    def _forget_old(self, now: float) -> None:
         while len(self._waiting) > self._max_waiting:
-            oldest = next(iter(self._waiting.values()))
-            self._say(oldest, "interrupted", "too many runs waited that began to later")
+            oldest = _first(self._waiting)
+            self._say(oldest, "interrupted", "too many runs waited that began to later", now)
             self._tell(oldest, to_all=True)
-        for run in list(islice(self._over.values(), 2)):
-            if len(self._over) > self._max_runs or now - run.over_at > self._keep:
-                self._forget(run)
+        for _ in range(2):
+            if not self._over or (len(self._over) <= self._max_runs and now - _first(self._over).over_at <= self._keep):
+                break
+            self._forget(_first(self._over))
 
     def _forget(self, run: KeptRun) -> None:
         del self._runs[run.id], self._over[run.id]
         self._bytes -= run.size + (len(run.checkpoint.data) if run.checkpoint is not None else 0)
+
+
+def _first(table: dict[str, KeptRun]) -> KeptRun:
+    return next(iter(table.values()))

@@ -3,10 +3,14 @@
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
+from typing import Final
 
 from stepstream.errors import JournalGap
 from stepstream.journal.run_info import RunInfo
 from stepstream.live.journal import Checkpoint, Held, Pack, RunStatus
+
+MAX_AT_ONCE: Final = 16
+"""How many packs a reader holds that are dropped meanwhile."""
 
 
 class Writer:
@@ -18,12 +22,15 @@ class Writer:
         self.seen = 0.0  # when it gave the last sign of life
 
 
+_NOBODY: Final = Writer()
+
+
 class KeptRun:
     """What is kept of a run."""
 
     __slots__ = (
         "checkpoint", "ended", "error", "fence", "id", "opened", "over_at", "packs", "position", "size", "status",
-        "watchers", "writer",
+        "writer",
     )  # fmt: skip
 
     def __init__(self, run_id: str, opened: float) -> None:
@@ -36,7 +43,7 @@ class KeptRun:
         self.error = ""
         self.packs: deque[Pack] = deque()
         self.checkpoint: Checkpoint | None = None
-        self.writer = Writer()
+        self.writer = _NOBODY
 
     def info(self, now: float) -> RunInfo:
         """Return what is said of it."""
@@ -63,23 +70,24 @@ class KeptRun:
             yield checkpoint
             position = checkpoint.last
         while position < self.position:
-            held = self.next_after(position)
-            yield held
-            position = held.last
+            for held in self.some_after(position):
+                yield held
+                position = held.last
 
-    def next_after(self, position: int) -> Held:
-        """Return what comes next after a position, which is not the last.
+    def some_after(self, position: int) -> list[Held]:
+        """Return what comes next after a position, which is not the last: a checkpoint, or some packs.
 
         Raises:
             JournalGap: it is gone, and no checkpoint stands for it.
         """
         begins = self.packs[0].first if self.packs else self.position + 1
         if begins <= position + 1:
-            return self.packs[bisect_right(self.packs, position, key=_last)]
+            place = bisect_right(self.packs, position, key=_last)
+            return [self.packs[at] for at in range(place, min(place + MAX_AT_ONCE, len(self.packs)))]
         checkpoint = self.checkpoint
         if checkpoint is None or checkpoint.last + 1 < begins:
             raise JournalGap(f"the events of run {self.id} up to {begins - 1:,} are gone, without a checkpoint")
-        return checkpoint
+        return [checkpoint]
 
 
 def _last(pack: Pack) -> int:

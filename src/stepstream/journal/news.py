@@ -24,11 +24,16 @@ class News:
         return self
 
     async def __anext__(self) -> RunInfo:
-        while True:
-            while not self._changed:
-                await self._signal.wait()
+        while (info := self.at_hand()) is None:
+            await self._signal.wait()
+        return info
+
+    def at_hand(self) -> RunInfo | None:
+        """Return what comes next, None where that is to be waited for."""
+        while self._changed:
             run_id = next(iter(self._changed))
             del self._changed[run_id]
             info = self._infos(run_id)
             if info is not None:
                 return info
+        return None

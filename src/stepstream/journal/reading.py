@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from stepstream.journal.following import INTERRUPTED_AFTER, Following, followed, leave
+from stepstream.journal.following import INTERRUPTED_AFTER, Following, followed
+from stepstream.journal.joining import leave
 from stepstream.journal.run_info import Cursor, RunInfo
 from stepstream.live.journal import Checkpoint, Held, Opened, RunStatus
 
@@ -104,3 +105,14 @@ class Journal(ABC):
         if cursor.position < 0:
             raise ValueError(f"expected after of at least 0, got {after!r}")
         return followed(self, run_id, cursor, interrupted_after)
+
+
+def check_limits(**limits: float) -> None:
+    """Check the bounds of a journal, by their names.
+
+    Raises:
+        ValueError: one is negative, or no number at all.
+    """
+    for name, value in limits.items():
+        if not value >= 0:
+            raise ValueError(f"expected {name} of at least 0, got {value!r}")
