@@ -22,7 +22,8 @@ from stepstream import (
     RunInterrupted,
     RunTransition,
 )
-from stepstream.journal.redis import checkpoints, feed, server
+from stepstream.journal.redis import checkpoints, history, partition_reader, server
+from stepstream.journal.redis.checkpoint_scripts import MAX_DROPPED
 from stepstream.journal.redis.scripts import Layout
 from stepstream.live.journal import Checkpoint, Opened, Pack
 from tests.support.journal_contract import SOON, everything, pack, told_of
@@ -37,7 +38,7 @@ CERTIFICATE = ROOT / "tests" / "support" / "self_signed.pem"
 
 @pytest.fixture(autouse=True)
 def _short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "LOOK_EVERY", LIMIT)
+    monkeypatch.setattr(partition_reader, "LOOK_EVERY", LIMIT)
     monkeypatch.setattr(server, "COMMAND_LIMIT", LIMIT)
 
 
@@ -86,6 +87,61 @@ async def test_what_the_server_lost_is_written_again(own: ValkeyProcess, fault: 
         await journal.append(opened, [pack(opened, 5, 2)], status="waiting")
         assert await positions(journal) == [1, 2, 3, 4, 5, 6]
         assert (await told_of(journal)).status == "waiting"
+
+
+async def test_what_is_lost_while_it_is_read_is_no_gap(own: ValkeyProcess, monkeypatch: pytest.MonkeyPatch):
+    async with open_run(own) as (journal, opened):
+        await journal.append(opened, [pack(opened, 1, 2), pack(opened, 3)])
+        assert await positions(journal) == [1, 2, 3]
+        page_of = history._page
+
+        def page_of_lost(*asked: Any) -> Any:
+            monkeypatch.setattr(history, "_page", page_of)
+            flush(own)
+            return page_of(*asked)
+
+        monkeypatch.setattr(history, "_page", page_of_lost)
+        assert await positions(journal, after=2) == []
+        await journal.append(opened)
+        assert await positions(journal, after=2) == [3]
+
+
+@pytest.mark.parametrize("opened_at", [0, 3], ids=["new", "taken over"])
+@pytest.mark.parametrize("count", [1, 2, 4, 1_100], ids=str)
+@pytest.mark.parametrize("is_kept", [False, True], ids=["", "checkpoint"])
+async def test_what_an_earlier_writer_wrote_once_the_server_had_lost_who_took_over_is_none_of_the_run(
+    own: ValkeyProcess, opened_at: int, count: int, is_kept: bool
+):
+    """The earlier one does not know of the later one, and the server neither, until that writes again."""
+    with anyio.fail_after(SOON):
+        async with journal_on(own) as journal, journal_on(own) as former:
+            by_former = await former.open("run_1", writer="former")
+            await former.append(by_former, [event(by_former, n) for n in range(1, opened_at + 1)])
+            assert await positions(former) == [*range(1, opened_at + 1)]
+            opened = await journal.open("run_1", writer="a")
+            mine = [event(opened, opened_at + 1), event(opened, opened_at + 2)]
+            await journal.append(opened, mine)
+            assert len(await positions(journal)) == opened_at + 2
+            flush(own)
+            theirs: list[Any] = [event(by_former, opened_at + n) for n in range(1, count + 1)]
+            await former.append(by_former, [*theirs, *[Checkpoint(by_former.fence, theirs[-1].last, b"{}")] * is_kept])
+            assert len(await positions(former)) == opened_at + count
+            mine.append(event(opened, opened_at + 3))
+            await journal.append(opened, mine[-1:], status="ended")
+            if opened_at and count > MAX_DROPPED:
+                with pytest.raises(JournalGap, match="the events 1 to 3 of run run_1 are gone"):
+                    await everything(journal)
+                assert await everything(journal, after=opened_at) == mine
+            else:
+                assert await everything(journal) == [*[event(by_former, n) for n in range(1, opened_at + 1)], *mine]
+            assert await journal.checkpoint("run_1") is None
+            with pytest.raises(JournalConflict):
+                await former.append(by_former, [event(by_former, opened_at + count + 1)], status="ended")
+
+
+def event(opened: Opened, position: int) -> Pack:
+    """Return an event that says who wrote it."""
+    return Pack(opened.fence, position, 1, b'data: {"by": "%b", "n": %d}\n\n' % (opened.writer.encode(), position))
 
 
 async def test_sign_of_life_is_enough_to_write_again_what_was_lost(own: ValkeyProcess):
@@ -494,7 +550,17 @@ def test_address_is_checked_and_not_repeated(url: str):
 
 
 @pytest.mark.parametrize(
-    "options", [{"partitions": 0}, {"on_outage": "panic"}, {"namespace": ""}, {"namespace": "{a}"}]
+    "options",
+    [
+        {"partitions": 0},
+        {"on_outage": "panic"},
+        {"namespace": ""},
+        {"namespace": "{a}"},
+        {"keep": -1},
+        {"keep_unworked": float("nan")},
+        {"replicas": -1},
+        {"outage_timeout": -0.1},
+    ],
 )
 def test_options_are_checked(options: dict[str, Any]):
     with pytest.raises(ValueError, match="expected"):
@@ -549,7 +615,7 @@ async def test_follower_whose_reader_is_late_reads_what_there_is(
     server: ValkeyProcess, monkeypatch: pytest.MonkeyPatch
 ):
     """As after a pause of the whole process: that the publisher is alive is asked before the news have come."""
-    monkeypatch.setattr(feed.PartitionReader, "_read", lambda _: anyio.sleep_forever())
+    monkeypatch.setattr(partition_reader.PartitionReader, "_read", lambda _: anyio.sleep_forever())
     namespace, got = fresh_namespace(), list[int]()
     async with journal_on(server, namespace=namespace) as journal, journal_on(server, namespace=namespace) as other:
         opened = await journal.open("run_1", writer="a")
@@ -585,7 +651,7 @@ async def test_room_is_asked_for_before_a_run_is_opened(own: ValkeyProcess):
 async def test_follower_whose_reader_is_late_takes_nothing_of_a_run_that_was_begun_again(
     own: ValkeyProcess, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(feed.PartitionReader, "_read", lambda _: anyio.sleep_forever())
+    monkeypatch.setattr(partition_reader.PartitionReader, "_read", lambda _: anyio.sleep_forever())
     got = list[int]()
     async with open_run(own) as (journal, opened), journal_on(own) as other, journal_on(own) as another:
         await journal.append(opened, [pack(opened, 1, 3)])
@@ -602,3 +668,12 @@ async def test_follower_whose_reader_is_late_takes_nothing_of_a_run_that_was_beg
         with pytest.raises(JournalGap, match="does not go on"):
             await follow()
         assert got == [1, 2, 3]
+
+
+async def test_journal_that_was_not_entered_says_so(server: ValkeyProcess):
+    journal = journal_on(server)
+    for ask in (anext(journal.runs()), anext(journal.read("run_1")), journal.open("run_1", writer="a")):
+        with pytest.raises(RuntimeError, match=r"inside of `async with RedisJournal"):
+            await ask
+    with pytest.raises(RuntimeError, match="expected an open journal"):
+        journal.watch("run_1")

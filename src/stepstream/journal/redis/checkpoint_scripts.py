@@ -10,6 +10,9 @@ from typing import Final
 
 from stepstream.journal.redis.scripts import COMMON
 
+MAX_DROPPED: Final = 500
+"""How many entries of one run are dropped at once."""
+
 PIECE: Final = (
     COMMON
     + """
@@ -71,10 +74,19 @@ return {redis.call('XLEN', KEYS[1]), gone}
 REFILL: Final = (
     COMMON
     + _FLIP
+    + f"local MAX_DROPPED = {MAX_DROPPED}"
     + """
-local id, fence, drop, ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local found = top()
+local id, fence, drop, ms, base = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local found, position = top()
 if found > tonumber(fence) then return look() end
+if drop ~= '1' and number(found) ~= fence and position > base then
+  if tonumber(redis.call('HGET', KEYS[3], 'last') or 0) > base then redis.call('UNLINK', KEYS[3]) end
+  local first = number(found) .. '-' .. number(base + 1)
+  local theirs = redis.call('XREVRANGE', KEYS[1], '+', first, 'COUNT', MAX_DROPPED)
+  for _, entry in ipairs(theirs) do redis.call('XDEL', KEYS[1], entry[1]) end
+  found, position = top()
+  if position ~= base then drop = '1' end
+end
 if ARGV[8] ~= '' and not flip(ARGV[8], ARGV[9], ARGV[10]) then return 0 end
 if drop == '1' then redis.call('UNLINK', KEYS[1]); found = 0 end
 if number(found) ~= fence then redis.call('XADD', KEYS[1], fence .. '-0', 'f', number(found), 'p', ARGV[5]) end
@@ -89,6 +101,7 @@ return look()
 """
 )
 """Write again what a server has lost of a run: its mark, and its checkpoint, all pieces of which are there. What `LOOK`
-returns; 0, where a piece is missing."""
+returns; 0, where a piece is missing. Where an earlier writer went on meanwhile, as nothing told it of a later one, that
+is none of the run: its entries go, and where there are too many, or it did not go on from there, all of the run."""
 
 ALL: Final = (PIECE, CHECKPOINT, TRIM, REFILL)

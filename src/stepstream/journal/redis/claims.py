@@ -48,6 +48,10 @@ class RedisClaims:
         """Return the id of a letter of a run, or of a part of it: the same for the same parts."""
         return letter_id(self._layout, run_id, *parts)
 
+    async def is_known(self) -> bool:
+        """Return whether a worker of the group has been here, and the group was not taken out since."""
+        return any([await part.is_known() for part in self.parts])
+
     async def letters(self) -> list[Letter]:
         """Return all dead letters."""
         return [letter for part in self.parts for letter in await part.letters()]
@@ -106,8 +110,9 @@ class ClaimsPart:
             suspicious += [one for one, (left_out, _) in zip(asked, answers, strict=True) if left_out]
         if suspects and suspicious and len(found) < count:
             told = worker, int(lease * 1000), 1, max_takeovers, 1
-            [(_, given)] = await self._ask([self._script(suspicious[0], claim_scripts.CLAIM, *told)])
-            found += map(_claim, given)
+            [answer] = await self._ask([self._script(suspicious[0], claim_scripts.CLAIM, *told)])
+            if answer != b"join":  # a server that has lost all since has none: the next claim joins
+                found += map(_claim, answer[1])
         return found
 
     async def beat(self, worker: str, lease: float, beats: Sequence[Beat]) -> list[int]:
@@ -130,6 +135,11 @@ class ClaimsPart:
         whole = letter_id(self._layout, claim.run_id)
         told = (_member(claim), claim.token, beat.verb, beat.position, whole, len(letters))
         return [*told, *(part for letter in letters for part in (letter.id, letter.text))]
+
+    async def is_known(self) -> bool:
+        """Return whether the group is one of those that have the runs of these partitions."""
+        asked = [Command(b"HEXISTS", (self._keys(one)[0], self._group)) for one in self._partitions]
+        return any(await self._link.ask(asked))
 
     async def letters(self) -> list[Letter]:
         """Return the dead letters of these partitions."""

@@ -1,7 +1,7 @@
 """The journal of many processes: runs on Valkey or Redis, a single server or a cluster.
 
 A process has three kinds of connections: lanes that write (`lane`), readers of partitions in which something is
-followed (`feed`), and one a lane for all else. All live in the block of the journal.
+followed (`partition_reader`), and one a lane for all else. All live in the block of the journal.
 """
 
 import os
@@ -15,12 +15,13 @@ from typing import Any, Final, Literal, Self
 import anyio
 
 from stepstream.errors import JournalConflict, JournalFailed
-from stepstream.journal.reading import Journal
+from stepstream.journal.memory import KEEP, MAX_RUN_BYTES, OVER
+from stepstream.journal.reading import Journal, check_limits
 from stepstream.journal.redis import scripts
 from stepstream.journal.redis.claims import RedisClaims
 from stepstream.journal.redis.commands import Bounds
-from stepstream.journal.redis.lane import MAX_WAITING, Lane
-from stepstream.journal.redis.queries import Queries
+from stepstream.journal.redis.lane import MAX_WAITING, SENDERS, Lane
+from stepstream.journal.redis.queries import NOT_OPEN, Queries
 from stepstream.journal.redis.run_writer import RunWriter
 from stepstream.journal.redis.scripts import Layout, check_id
 from stepstream.journal.redis.server import COMMAND_LIMIT, Address, Command, Link, Servers, script
@@ -31,11 +32,8 @@ from stepstream.live.journal import Checkpoint, Held, Opened, RunStatus, given
 PASSWORD_VARIABLE: Final = "STEPSTREAM_JOURNAL_PASSWORD"
 NAMESPACE: Final = "stepstream"
 PARTITIONS: Final = 16
-KEEP: Final = 3_600.0
 KEEP_UNWORKED: Final = 7 * 86_400.0
-MAX_RUN_BYTES: Final = 64 * 2**20
 OUTAGE_TIMEOUT: Final = 60.0
-OVER: Final = frozenset({"ended", "interrupted"})
 
 
 class RedisJournal(Journal):
@@ -69,22 +67,24 @@ class RedisJournal(Journal):
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         if (partitions is not None and partitions < 1) or on_outage not in ("raise", "go on"):
-            expected = "partitions of at least 1 and on_outage 'raise' or 'go on'"
-            raise ValueError(f"expected {expected}, got {partitions!r}, {on_outage!r}")
+            got = f"got {partitions!r}, {on_outage!r}"
+            raise ValueError(f"expected partitions of at least 1 and on_outage 'raise' or 'go on', {got}")
+        check_limits(keep=keep, keep_unworked=keep_unworked, replicas=replicas or 0, outage_timeout=outage_timeout)
         if not namespace or set("{}") & set(namespace):
             raise ValueError(f"expected a namespace without braces, got {namespace!r}")
         self.missing = 0
-        """How many events are not in the journal, since it could not be written and `on_outage` is "go on"."""
+        """How many events are in no journal, since it could not be written and `on_outage` is "go on"."""
         self._address = Address(url, password or os.environ.get(PASSWORD_VARIABLE), ssl_context)
-        self._layout = Layout(namespace, partitions or 0)  # 0: it is not known yet
+        self._layout = Layout(namespace, partitions or PARTITIONS)
         self._bounds = Bounds(max_run_bytes, int(keep * 1000), int(keep_unworked * 1000))
         self.outage_timeout = outage_timeout
         """Seconds for which an outage is waited for."""
-        self._replicas, self._on_outage = replicas, on_outage
-        self._runs: dict[str, RunWriter] = {}
-        self._lanes: list[Lane] = []
+        self._replicas, self._on_outage, self._wanted = replicas, on_outage, partitions
+        self._runs, self._lanes = dict[str, RunWriter](), list[Lane]()
         self._stack = AsyncExitStack()
         self._group: Any = None
+        self._queries: Queries = NOT_OPEN
+        self._watching: Watching = NOT_OPEN
 
     def __repr__(self) -> str:
         return f"<RedisJournal {self._layout.namespace} at {self._address}: {len(self._runs):,} runs written>"
@@ -118,9 +118,10 @@ class RedisJournal(Journal):
         restored = partial(settings.ask, [Command(b"SET", (layout.settings, layout.partitions, "NX"))])
         wakes = [layout.wake(partition) for partition in range(layout.partitions if servers.is_cluster else 1)]
         self._lanes = [Lane(Link(servers, wake), replicas, self.outage_timeout, restored) for wake in wakes]
-        for lane in self._lanes:
+        for lane in self._lanes * SENDERS:
             self._group.start_soon(lane.run)
-        self._queries = Queries(layout, [Link(servers, wake) for wake in wakes], self.outage_timeout)
+        links = [Link(servers, wake) for wake in wakes]
+        self._queries = Queries(layout, links, self.outage_timeout, self._group)
         self._watching = Watching(layout, servers, self._queries, self._group)
         self._servers, self._replicated = servers, replicas
 
@@ -131,9 +132,9 @@ class RedisJournal(Journal):
             ValueError: it is another than was asked for.
         """
         key, wanted = self._layout.settings, self._layout.partitions
-        asked = [Command(b"SET", (key, wanted or PARTITIONS, "NX")), Command(b"GET", (key,))]
+        asked = [Command(b"SET", (key, wanted, "NX")), Command(b"GET", (key,))]
         _, found = await settings.ask(asked)
-        if wanted not in (0, int(found)):
+        if self._wanted not in (None, int(found)):
             raise ValueError(f"expected the {int(found)} partitions that the journal has, got {wanted}")
         return Layout(self._layout.namespace, int(found))
 
@@ -208,7 +209,8 @@ class RedisJournal(Journal):
                 yield pack
             return
         await self._settle_own(run_id)
-        async with aclosing(self._queries.read(run_id, after, self._watching.fence_at(run_id, after))) as found:
+        known = self._watching.fence_at(run_id, after), partial(self._watching.note, run_id)
+        async with aclosing(self._queries.read(run_id, after, *known)) as found:
             async for held in found:
                 yield held
 
@@ -226,8 +228,9 @@ class RedisJournal(Journal):
 
     async def _settle_own(self, run_id: str | None) -> None:
         """Return when what was written here before can be read."""
-        for run in [run for one, run in self._runs.items() if run_id in (None, one) and run.failure is None]:
-            await run.settled()
+        for run in list(self._runs.values()) if run_id is None else filter(None, [self._runs.get(run_id)]):
+            if run.failure is None:
+                await run.settled()
 
     async def check_room(self) -> None:
         """Check that another run may be opened."""

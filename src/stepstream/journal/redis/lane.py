@@ -1,23 +1,30 @@
 """What sends the runs of a process to one server, in order, over one connection.
 
-One batch is in flight at a time, and what comes meanwhile is the next: the more there is to send, the larger it is.
-After a failure nothing is known of what the batch did, so each run is looked at before it goes on.
+Two batches are under way at a time, so that the server has something to do while the next is made, and no run is in
+both. What comes meanwhile is sent next: the more there is, the larger a batch is, up to `MAX_SENT`, for bytes that are
+copied from one large buffer to another cost more than the rest of sending. After a failure nothing is known of what a
+batch did, so each run is looked at before it goes on.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import islice
 from typing import Final
 
 import anyio
 
 from stepstream.errors import JournalFailed
-from stepstream.journal.redis.commands import Step
+from stepstream.journal.redis.commands import MAX_BATCH, Step
 from stepstream.journal.redis.run_writer import RunWriter
 from stepstream.journal.redis.server import Command, Link, delay_after
 from stepstream.live.pending import Signal
 
 MAX_WAITING: Final = 64 * 2**20
 """How many bytes wait for a server before the streams wait for it, too."""
+
+SENDERS: Final = 2
+"""How many tasks are to `run` a lane: each has one batch under way."""
+
+MAX_SENT: Final = 2**20
+"""About how many bytes are sent at once: with more, a socket takes only a part, and the rest is copied."""
 
 MAX_RUNS: Final = 1_000
 """Of how many runs something is sent at once."""
@@ -47,37 +54,56 @@ class Lane:
         self._restore = restore
         self._outage_timeout = outage_timeout
         self._noted: dict[RunWriter, None] = {}
+        self._under_way: dict[RunWriter, bool] = {}  # and whether it was noted again since
         self._news = Signal()
         self._failures = 0
         self._failing_since = 0.0
 
     def note(self, run: RunWriter) -> None:
         """Send what a run has to be sent."""
-        self._noted[run] = None
-        self._news.notify()
+        if run in self._under_way:
+            self._under_way[run] = True
+        else:
+            self._noted[run] = None
+            self._news.notify()
 
     async def run(self) -> None:
         """Send, until it is cancelled."""
         while True:
             while not self._noted:
                 await self._news.wait()
-            noted = dict.fromkeys(islice(self._noted, MAX_RUNS))
-            for run in noted:
-                del self._noted[run]
+            noted, failure = self._next(), None
             try:
                 await self._send(noted)
-            except JournalFailed as exc:
-                for run in noted:
-                    run.forget()
-                self._noted = {**noted, **self._noted}
-                await self._wait_after(exc)
-            else:
                 self._failures = 0
+            except JournalFailed as exc:
+                failure = exc
+            for run in noted:
+                is_noted = self._under_way.pop(run)
+                if failure is not None:
+                    run.forget()
+                if failure is not None or is_noted or run.plan():
+                    self.note(run)
+            if failure is not None:
+                await self._wait_after(failure)
             for run in noted:
                 run.wake()
             self.changed.notify()
 
-    async def _send(self, noted: dict[RunWriter, None]) -> None:
+    def _next(self) -> list[RunWriter]:
+        """Return the runs of which something is sent next."""
+        chosen, size = list[RunWriter](), 0
+        for run in self._noted:
+            if size >= MAX_SENT or len(chosen) >= MAX_RUNS:
+                break
+            chosen.append(run)
+            size += min(run.waiting, MAX_BATCH)
+        for run in chosen:
+            del self._noted[run]
+            self._under_way[run] = False
+        return chosen
+
+    async def _send(self, noted: Sequence[RunWriter]) -> None:
         """Send what runs have, and note what was acknowledged.
 
         Raises:
@@ -98,9 +124,6 @@ class Lane:
             before = run.waiting
             step.done(answer)
             self.waiting -= before - run.waiting
-        for run in noted:
-            if run.plan():
-                self.note(run)
 
     async def _wait_after(self, failure: JournalFailed) -> None:
         """Wait before the next attempt. What has waited for too long is given up."""
@@ -110,7 +133,7 @@ class Lane:
         if anyio.current_time() - self._failing_since < self._outage_timeout:
             return await anyio.sleep(delay_after(self._failures))
         text = f"nothing could be written to the journal for {self._outage_timeout:g} seconds: {failure}"
-        for run in self._noted:
+        for run in (*self._noted, *self._under_way):
             self.waiting -= run.waiting
             run.fail(JournalFailed(text))
             run.wake()

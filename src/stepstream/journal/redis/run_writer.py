@@ -5,13 +5,15 @@ from `base` on, the position before the first of them. What comes next follows f
 
     base ─── sent, acknowledged ─── acked ─── queue, not acknowledged ─── position
 
-Where the server has less than `acked`, packs go back into the queue; where it has less than `base`, or our mark is
-gone, it gets a mark and all that is kept, and a reader from before that a gap or the checkpoint.
+Where the server has less than `acked`, packs go back into the queue. Where our mark is gone, it gets that again behind
+what was there when the run was opened: what came after that is by somebody who had to stop then, and goes. Where it has
+less than that, or we do not keep all that followed, it gets a mark and all that is kept, and a reader from before that
+a gap or the checkpoint.
 """
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import anyio
 
@@ -23,9 +25,6 @@ from stepstream.journal.redis.scripts import RunKeys
 from stepstream.journal.redis.server import script
 from stepstream.live.journal import Checkpoint, Held, Opened, Pack, RunStatus
 
-MAX_DROPPED: Final = 500
-"""How many entries of one run are dropped at once."""
-
 
 class RunWriter:
     """A run that was opened here. `length` is the number of its entries on the server, -1 where that is not known."""
@@ -33,7 +32,7 @@ class RunWriter:
     def __init__(self, opened: Opened, keys: RunKeys, bounds: Bounds, length: int = -1, begun: str = "") -> None:
         self.id, self.fence, self.writer = opened.run_id, opened.fence, opened.writer
         self.keys = keys
-        self.acked = self.position = opened.position
+        self.acked = self.position = self._begins = opened.position
         self.status: RunStatus = "open"
         self.failure: JournalError | None = None
         """Why nothing more is taken."""
@@ -50,7 +49,7 @@ class RunWriter:
         self._said: tuple[RunStatus, str] = ("open", "")  # what the server was told
         self._sent: deque[Pack] = deque()
         self._queue: deque[Pack] = deque()
-        self._lost: tuple[int, int] | None = None  # the newest fence and position, where ours is gone
+        self._lost: bool | None = None  # where our mark is gone: whether what is kept does not follow what is there
         self._size = self._since = 0  # bytes on the server, as far as we know; of `_sent`
         self._checkpoints = Checkpoints(keys, self.fence, bounds.keep_open, self._look, self._note_kept)
         self._trim = ""  # below which id entries are to go
@@ -127,7 +126,7 @@ class RunWriter:
         if self.is_settled:
             return []
         if self._lost is not None:
-            return [self._refill(*self._lost)]
+            return [self._refill(is_whole=self._lost)]
         if self._length < 0 or self.is_signed:
             return [Step(script(scripts.LOOK, self.keys, self._bounds.keep_open), self._look)]
         packs = batch(self._queue)
@@ -151,8 +150,8 @@ class RunWriter:
         if fence > self.fence:
             self.fail(JournalConflict(f"run {self.id} was opened by another writer"))
         elif fence < self.fence or position < self.base:
-            self._lost, self._trim = (fence, position), ""
-            if not fence or position < self.base:
+            self._lost, self._trim = not fence or position < self.base or self.base != self._begins, ""
+            if self._lost:
                 self._checkpoints.lose()
         else:
             self._go_back(position)
@@ -189,7 +188,7 @@ class RunWriter:
             self._length += len(packs)
             return self._go_on(packs[-1].last)
 
-        return Step(script(scripts.APPEND, self.keys, self._length, *entries(self.fence, packs)), done, "e")
+        return Step(script(scripts.APPEND, self.keys, self._length, self.fence, *entries(self.fence, packs)), done, "e")
 
     def _say(self, last: int, status: RunStatus, error: str) -> Step:
         is_over = status in ("ended", "interrupted")
@@ -220,15 +219,14 @@ class RunWriter:
             self._trim = below if int(answer[1]) else ""
             return None
 
-        return Step(script(checkpoint_scripts.TRIM, self.keys, self.fence, below, MAX_DROPPED), done)
+        return Step(script(checkpoint_scripts.TRIM, self.keys, self.fence, below, checkpoint_scripts.MAX_DROPPED), done)
 
-    def _refill(self, fence: int, position: int) -> Step:
+    def _refill(self, *, is_whole: bool) -> Step:
         """Return what writes again what is lost: our mark only, or, where more is gone than we keep, the checkpoint.
 
         What comes after that is sent as if it had never been.
         """
-        is_whole = not fence or position < self.base
-        base, head = self.base if is_whole else position, tuple[Any, ...](("", "", ""))
+        base, head = self.base, tuple[Any, ...](("", "", ""))
         checkpoint = self._checkpoints.lost if is_whole else None
         if checkpoint is not None:
             piece = self._checkpoints.piece(checkpoint)

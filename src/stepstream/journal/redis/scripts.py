@@ -11,7 +11,8 @@ names the fence and the position before it:
 
 A server adds no entry whose id is not above the newest. So from a mark on it refuses by itself whatever an older writer
 sends, and adds nothing twice. That alone would let a stream go on after a hole, where a server has lost its end or all
-of it. So who adds says how many entries he knows: as many as there are, or none is added, and he looks what is there.
+of it. So who adds says how many entries he knows, and that he opened the run last: else none is added, and he looks
+what is there.
 
 What a run is besides is a hash (`info`), its checkpoint another. All runs of a partition are in a sorted set by the
 time at which they were opened, and its wake stream, of about 1,000 entries, names each that changed. The keys of a
@@ -164,13 +165,15 @@ APPEND: Final = (
     COMMON
     + """
 if redis.call('XLEN', KEYS[1]) ~= tonumber(ARGV[1]) then return look() end
-for i = 2, #ARGV, 3 do redis.call('XADD', KEYS[1], ARGV[i], 'n', ARGV[i + 1], 'd', ARGV[i + 2]) end
+if redis.call('HGET', KEYS[2], 'fence') ~= ARGV[2] and number((top())) ~= ARGV[2] then return look() end
+for i = 3, #ARGV, 3 do redis.call('XADD', KEYS[1], ARGV[i], 'n', ARGV[i + 1], 'd', ARGV[i + 2]) end
 redis.call('HSET', KEYS[2], 'seen', number(now()))
 stir()
 return 1
 """
 )
-"""Add packs, where there are as many entries as the writer knows: 1, else what `LOOK` returns."""
+"""Add packs, where there are as many entries as the writer knows, and it opened the run, which a server may have lost:
+1, else what `LOOK` returns."""
 
 SAY: Final = (
     COMMON

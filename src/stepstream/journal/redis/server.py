@@ -17,14 +17,12 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from stepstream.errors import JournalFailed
 from stepstream.journal.redis import checkpoint_scripts, claim_scripts, scripts
+from stepstream.journal.redis.replies import accepted, useful
 
 COMMAND_LIMIT: Final = 5.0
 """Seconds within which a server answers, or is given up."""
 
 CONNECT_LIMIT: Final = 3.0
-
-NOT_NOW: Final = ("OOM ", "NOREPLICAS", "MASTERDOWN", "MISCONF", "BUSY ", "UNBLOCKED")
-"""What is in answers of a server that may serve later, beside those that coredis has a class for."""
 
 
 class Command(NamedTuple):
@@ -143,8 +141,8 @@ class Servers:
         from stepstream.journal.redis.connection import RedisError
 
         try:
-            answers = _answers(await connection.create_request_batch(commands), self.address)
-            return _accepted(answers, self.address)
+            answers = useful(await connection.create_request_batch(commands), self.address)
+            return accepted(answers, self.address)
         except (RedisError, JournalFailed) as exc:
             connection.invalidate()
             if isinstance(exc, JournalFailed):
@@ -167,21 +165,45 @@ class Link:
         Raises:
             JournalFailed: there are none within `COMMAND_LIMIT` and `more` seconds, or it cannot serve any now.
         """
+        return self.useful(await self.replies(commands, more))
+
+    async def replies(self, commands: Sequence[Command], more: float = 0) -> list[Any]:
+        """Return whatever the server replies to commands.
+
+        Raises:
+            JournalFailed: nothing within `COMMAND_LIMIT` and `more` seconds.
+        """
         from stepstream.journal.redis.connection import RedisError
 
-        async with self._lock:
-            if self._connection is None or not self._connection.usable:
-                self._connection = await self._servers.connect(self._slot_key)
-            connection = self._connection
+        connection = self._connection
+        if connection is None or not connection.usable:
+            connection = await self._connected()
         try:
             batch = connection.create_request_batch(commands, timeout=COMMAND_LIMIT + more)
             batch.disconnect_on_cancellation = False  # others ask over it too: the answer comes, and nobody takes it
-            return _answers(await batch, self._servers.address)
-        except (RedisError, JournalFailed) as exc:
+            found: list[Any] = await batch
+            return found
+        except RedisError as exc:
             connection.invalidate()
-            if isinstance(exc, JournalFailed):
-                raise
             raise JournalFailed(f"the connection to {self._servers.address} broke") from exc
+
+    def useful(self, replies: list[Any]) -> list[Any]:
+        """Return replies. Where one says that the server cannot serve now, the next question is asked anew.
+
+        Raises:
+            JournalFailed: one does.
+        """
+        try:
+            return useful(replies, self._servers.address)
+        except JournalFailed:
+            self._connection.invalidate()
+            raise
+
+    async def _connected(self) -> Any:
+        async with self._lock:
+            if self._connection is None or not self._connection.usable:
+                self._connection = await self._servers.connect(self._slot_key)
+            return self._connection
 
     async def ask(self, commands: Sequence[Command], more: float = 0) -> list[Any]:
         """Return the answers to commands.
@@ -189,7 +211,15 @@ class Link:
         Raises:
             JournalFailed: as `call` does, or it refuses one.
         """
-        return _accepted(await self.call(commands, more), self._servers.address)
+        return self.accepted(await self.replies(commands, more))
+
+    def accepted(self, replies: list[Any]) -> list[Any]:
+        """Return replies, all of which are answers.
+
+        Raises:
+            JournalFailed: one is none.
+        """
+        return accepted(self.useful(replies), self._servers.address)
 
 
 def script(text: str, keys: Sequence[str], *arguments: Any) -> Command:
@@ -201,38 +231,6 @@ def delay_after(failures: int, chance: float | None = None) -> float:
     """Return how many seconds to wait after so many failures in a row: doubled each time, up to 2."""
     whole = min(0.05 * float(1 << min(failures - 1, 6)), 2.0)
     return whole * (0.5 + (random() if chance is None else chance) / 2)
-
-
-def _answers(replies: list[Any], address: Address) -> list[Any]:
-    """Return replies, none of which says that the connection, or the server, is of no use now."""
-    from stepstream.journal.redis.connection import USELESS
-
-    for reply in replies:
-        if isinstance(reply, Exception) and (isinstance(reply, USELESS) or any(one in str(reply) for one in NOT_NOW)):
-            what = "has no memory left" if is_full(reply) else "cannot serve anything now"
-            raise JournalFailed(f"the server at {address} {what}") from reply
-    return replies
-
-
-def _accepted(answers: list[Any], address: Address) -> list[Any]:
-    """Return answers, none of which is a refusal."""
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise JournalFailed(f"the server at {address} refuses what it is asked") from answer
-    return answers
-
-
-def is_full(reply: BaseException | None) -> bool:
-    """Return whether a server refused something because its memory is full."""
-    return "OOM " in str(reply)
-
-
-def has_no_room(told: Any) -> bool:
-    """Return whether a server that tells this of its memory will refuse what is to be written."""
-    lines = (told.decode("ascii", "replace") if isinstance(told, bytes) else str(told)).splitlines()
-    found = {name: value for name, _, value in (line.partition(":") for line in lines)}
-    limit = int(found.get("maxmemory", 0))
-    return 0 < limit <= int(found.get("used_memory", 0)) and found.get("maxmemory_policy") == "noeviction"
 
 
 _ALL: Final = (

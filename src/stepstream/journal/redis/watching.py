@@ -1,17 +1,32 @@
 """What is watched in this process: the feeds of runs, and those who want to know of all."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 from anyio.abc import TaskGroup
 
 from stepstream.journal.news import News
-from stepstream.journal.redis.feed import Feed, PartitionReader
+from stepstream.journal.redis.feed import Feed
+from stepstream.journal.redis.partition_reader import PartitionReader
 from stepstream.journal.redis.queries import Queries
 from stepstream.journal.redis.scripts import Layout
 from stepstream.journal.redis.server import Link, Servers
 from stepstream.journal.run_info import RunInfo
 from stepstream.live.journal import Pack
+
+
+class RunNews(News):
+    """News of one run: what it is, for which a server is asked first unless that is known, and each change."""
+
+    def __init__(self, feed: Feed, ask: Callable[[], Awaitable[RunInfo | None]]) -> None:
+        super().__init__((feed.run_id,), feed.info)
+        self._feed, self._ask = feed, ask
+
+    async def __anext__(self) -> RunInfo:
+        if self._feed.fence < 0:
+            self._feed.begin(await self._ask())
+        return await super().__anext__()
 
 
 class Watching:
@@ -36,6 +51,13 @@ class Watching:
         """Return the fence of the writer of an event, 0 where it is not the newest that was read here."""
         feed = self._feed(run_id)
         return feed.fence if position and feed is not None and feed.position == position else 0
+
+    def note(self, run_id: str, info: RunInfo | None) -> None:
+        """Note what a run is, as it was asked for: who begins to follow it need not ask."""
+        reader = self._readers.get(self._layout.partition(run_id))
+        feed = None if reader is None or not reader.is_ready else reader.feeds.get(run_id)
+        if feed is not None:
+            feed.begin(info)
 
     def _feed(self, run_id: str) -> Feed | None:
         reader = self._readers.get(self._layout.partition(run_id))
@@ -62,13 +84,10 @@ class Watching:
         """Give what a run is, and then what it is whenever it changed."""
         reader = self._reader(self._layout.partition(run_id))
         feed = reader.feeds.setdefault(run_id, Feed(run_id))
-        news = News((), feed.info)
+        news = RunNews(feed, partial(self._queries.run, run_id))
         feed.watchers[news] = None
         try:
             await reader.ready()
-            if feed.fence < 0:
-                feed.begin(await self._queries.run(run_id))
-            news.note(run_id)
             yield news
         finally:
             del feed.watchers[news]
