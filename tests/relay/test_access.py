@@ -1,6 +1,7 @@
 """Who may see what, from where, and how many: what a relay refuses, and in which words."""
 
 import logging
+from collections.abc import AsyncIterator
 from itertools import count
 from typing import Any
 
@@ -8,7 +9,8 @@ import anyio
 import msgspec
 import pytest
 
-from stepstream import Frame, MemoryJournal, Relay, decode_event
+from stepstream import Frame, JournalFailed, MemoryJournal, Relay, decode_event
+from stepstream.journal import RunInfo
 from tests.support.published_runs import PublishedRun, events_of
 from tests.support.relay_requests import asked, watching
 from tests.support.tables import each_row
@@ -238,6 +240,34 @@ async def test_process_has_no_more_viewers_than_it_may(journal: MemoryJournal):
         assert (await asked(relay, "/run_tides/events")).body.startswith(b"retry: ")
         assert (await asked(relay, "/", accept="text/event-stream")).body.startswith(b"retry: ")
     assert (await asked(relay, "/run_tides/events")).frames
+
+
+class LostJournal(MemoryJournal):
+    """A journal that does not answer."""
+
+    async def runs(self, run_id: str | None = None) -> AsyncIterator[RunInfo]:
+        raise JournalFailed("the server of the journal cannot be reached")
+        yield
+
+    def watch(self, run_id: str | None = None) -> Any:
+        raise JournalFailed("the server of the journal cannot be reached")
+
+
+@each_row(
+    ("path", "accept", "status", "body"),
+    [
+        ("/", "*/*", 503, b"The runs cannot be read now."),
+        ("/", "text/event-stream", 200, b"retry: 1500\n\n"),
+        ("/run_sums", "*/*", 503, b"The run cannot be read now."),
+        (EVENTS, "*/*", 200, b"retry: 7500\n\n"),
+        (f"{EVENTS}?as=view", "text/event-stream", 200, b"retry: 7500\n\n"),
+        (f"{EVENTS}?as=ag-ui", "*/*", 503, b"The run cannot be watched now."),
+        (f"{EVENTS}?as=ai-sdk", "*/*", 503, b"The run cannot be watched now."),
+    ],
+)
+async def test_browser_comes_back_where_the_journal_does_not_answer(path: str, accept: str, status: int, body: bytes):
+    answer = await asked(Relay(LostJournal(), random=lambda: 0.5), path, accept=accept)
+    assert (answer.status, answer.body, answer.is_whole) == (status, body, True)
 
 
 async def test_headers_keep_caches_and_buffers_out(journal: MemoryJournal):

@@ -5,16 +5,15 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from stepstream.live.pending import Signal
-from stepstream.relay.lead import Lead
+from stepstream.relay.lead import SHARED, Lead, Turn, Turns
 
 
 class Waiter:
     """Leads whenever nobody else does, until it is let go."""
 
-    def __init__(self, lead: Lead) -> None:
+    def __init__(self, lead: Lead, turn: Turn | None = None) -> None:
         self.lead = lead
-        self.turn = Signal()
+        self.turn = turn or Turn()
         self.scope = anyio.CancelScope()
         self.has_something = False
         self.leads = False
@@ -79,3 +78,46 @@ async def test_leader_that_is_cancelled_leaves_it_to_another():
         await anyio.wait_all_tasks_blocked()
         assert waiters[1].leads
         tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("cancelled", [(), (0,), (0, 1), (1, 2), (0, 1, 2)])
+async def test_of_those_who_share_a_turn_one_leads_or_of_another_turn(cancelled: tuple[int, ...]):
+    lead, shared = Lead(), Turn()
+    first, *others = [Waiter(lead), *[Waiter(lead, shared) for _ in range(3)], Waiter(lead)]
+    first.has_left = lambda: [others[at].scope.cancel() for at in cancelled] and None
+    async with anyio.create_task_group() as tasks:
+        for waiter in (first, *others):
+            tasks.start_soon(waiter.run)
+            await anyio.wait_all_tasks_blocked()
+        first.may_leave.set()
+        await anyio.wait_all_tasks_blocked()
+        [leader] = [one for one in others if one.leads]
+        assert leader not in [others[at] for at in cancelled]
+        assert repr(lead) == f"<Lead taken, {3 - len(cancelled)} asleep>"
+        tasks.cancel_scope.cancel()
+    assert repr(lead) == "<Lead free, 0 asleep>"
+
+
+async def test_those_who_share_a_turn_and_are_cancelled_asleep_leave_the_others_asleep():
+    lead, shared = Lead(), Turn()
+    waiters = [Waiter(lead), *[Waiter(lead, shared) for _ in range(3)]]
+    async with anyio.create_task_group() as tasks:
+        for waiter in waiters:
+            tasks.start_soon(waiter.run)
+            await anyio.wait_all_tasks_blocked()
+        for left, waiter in zip((2, 1, 0), waiters[1:], strict=True):
+            waiter.scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            assert repr(lead) == f"<Lead taken, {left} asleep>"
+        tasks.cancel_scope.cancel()
+
+
+def test_turn_is_shared_by_so_many_and_places_that_are_left_are_taken_again():
+    turns = Turns()
+    taken = [turns.take() for _ in range(2 * SHARED)]
+    assert [taken.count(turn) for turn in turns.all] == [SHARED, SHARED]
+    turns.leave(taken[0])
+    assert turns.take() is taken[0]
+    for turn in taken:
+        turns.leave(turn)
+    assert turns.all == {}

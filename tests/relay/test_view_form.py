@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepstream import DecodeError, Frame, FrameDecoder, decode_event
+from stepstream.dialects.canonical import frame_of_event
 from stepstream.relay.forms.registry import FORMS
 from stepstream.relay.forms.view import ViewForm
 from stepstream.views.parts import BLOCK, MAX_TEXT, skipped_of
@@ -24,6 +25,7 @@ from tests.support.tables import each_row
 
 VIEW = FORMS["view"]
 JSON = dict[str, Any]
+CALL: JSON = {"id": "call_0", "type": "function", "function": {"name": "sail", "arguments": "{}"}}
 
 
 def view_of(frames: list[Frame]) -> JSON:
@@ -65,6 +67,13 @@ def test_patches_of_any_run_lead_to_the_view_of_its_state(seed: int):
 def test_patches_of_a_broken_stream_lead_to_the_view_of_its_state(seed: int):
     stream = b"".join(Server(seed).stream(60)).replace(b"run_2", b"run_1")
     check(fed_of(filter(is_decodable, FrameDecoder().feed(stream))), 8)
+
+
+def test_what_was_said_and_taken_back_comes_again_for_nobody():
+    said, late = grown(0, function={"output": "7"}), grown(0, function={"output": "8"})
+    ended = event_of("run.step.failed", step(0, "failed", tool_calls=[CALL]))
+    events = [*opened("function", **CALL["function"]), said, ended, late, late]
+    check(fed_of(map(frame_of_event, events)), len(events))
 
 
 def is_decodable(frame: Frame) -> bool:

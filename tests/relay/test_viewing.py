@@ -12,6 +12,7 @@ import pytest
 from stepstream import MemoryJournal, Processor, Relay, RunInterrupted, decode_change, encoded
 from stepstream.live.journal import Checkpoint, Held
 from stepstream.relay import viewer as viewer_module
+from stepstream.relay.channel import MAX_RECENT
 from stepstream.relay.forms.changes import CHANGES
 from stepstream.relay.forms.events import EVENTS
 from stepstream.relay.owed import MAX_BEHIND
@@ -122,7 +123,10 @@ async def test_header_wins_over_the_query(stage: Stage):
     assert len((await asked(stage.relay, f"{stage.path}?last_event_id={at}.15")).frames) == 3
 
 
-@each_row("cursor", ["garbage", "1.2.3", "{at}.99", "{before}.3", "{after}.3", "0.3", "{at}.-1", "9" * 40 + ".1"])
+UNKNOWN = ("garbage", "1.2.3", "{at}.99", "{before}.3", "{after}.3", "0.3", "{at}.-1", "9" * 40 + ".1", "{at}.0", "0.0")
+
+
+@each_row("cursor", UNKNOWN)
 async def test_id_that_means_nothing_here_gives_a_gap_and_the_state(cursor: str):
     stage = Stage()
     await stage.publish(9)
@@ -396,6 +400,17 @@ async def test_shutdown_ends_every_stream_and_lets_nobody_in(stage: Stage):
     assert (late.status, late.body, late.is_whole) == (200, b"retry: 7500\n\n", True)
 
 
+async def test_shutdown_ends_the_list_and_lets_nobody_in(stage: Stage):
+    await stage.publish(4)
+    async with watching(stage.relay, "/", accept="text/event-stream") as answer:
+        assert (len(answer.frames), stage.relay.viewers) == (1, 1)
+        await stage.relay.drain()
+        await anyio.wait_all_tasks_blocked()
+        assert (len(answer.frames), answer.is_whole, stage.relay.viewers) == (1, True, 0)
+    late = await asked(stage.relay, "/", accept="text/event-stream")
+    assert (late.status, late.body) == (200, b"retry: 7500\n\n")
+
+
 async def test_drain_waits_no_longer_than_told(stage: Stage):
     await stage.publish(4)
     async with stage.watching() as answer:
@@ -514,6 +529,17 @@ async def test_slow_viewer_of_a_form_without_a_cursor_is_interrupted_in_its_word
         assert slow.frames[-1].data == b'{"reason":"slow"}'
         assert slow.is_whole
         assert len(slow.frames) < MAX_BEHIND + 30
+
+
+async def test_viewer_without_a_cursor_for_whom_nothing_is_kept_any_more_is_cut():
+    stage = Stage(forms={"plain": UNCURSORED}, coalesce=0)
+    stage.run = long_run(stage, MAX_RECENT + 50)
+    await stage.publish(10)
+    async with stage.relay.frames(stage.run.run_id, form="plain") as slow, stage.watching("plain"):
+        await anext(slow)
+        await stage.publish(MAX_RECENT + 20)
+        with pytest.raises(RunInterrupted, match="too far behind"):
+            await anext(slow)
 
 
 async def test_viewer_that_is_not_level_is_cut_where_its_form_has_no_words():

@@ -12,6 +12,10 @@ COMMENT: Final = b":\n\n"
 """What says nothing, so that proxies keep a connection."""
 
 
+GAP: Final = "stepstream.gap"
+"""The event that says that some of what happened is left out: what follows is the state, as for one who joins."""
+
+
 class Mark(NamedTuple):
     """Where in a batch all that belongs to the events up to a position ends."""
 
@@ -48,3 +52,9 @@ def encoded_frames(frames: Sequence[Frame], cursor: Cursor | None = None) -> byt
         return b"".join([encode_frame(encodable(frame)) for frame in frames])
     *before, last = frames
     return encoded_frames(before) + encode_frame(encodable(Frame(last.event, last.data, str(cursor))))
+
+
+def gap(reason: str) -> bytes:
+    """Return what says that events are left out. It takes the id back, until that of the state comes: whoever is cut
+    off between the two has nothing any more, and joins."""
+    return b"id:\n" + encoded_frames([Frame(GAP, msgspec.json.encode({"reason": reason}))])

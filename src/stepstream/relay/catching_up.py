@@ -1,5 +1,7 @@
 """What a viewer missed who comes back, read from the journal at its own pace, until it is level with all others."""
 
+from typing import Final
+
 from stepstream.errors import JournalGap
 from stepstream.journal.reading import Journal
 from stepstream.journal.run_info import Cursor
@@ -9,6 +11,18 @@ from stepstream.relay.feed import RunFeed
 from stepstream.relay.forms.form import FormKind
 from stepstream.relay.run_reader import START, Pieces, RunReader, next_held
 from stepstream.relay.telling import Telling
+
+NOWHERE: Final = Cursor(0, 2**63)
+"""A place that no run comes to."""
+
+
+def place_of(last_event_id: str) -> Cursor:
+    """Return the place that an id names. What no frame has as its id is nowhere: the first event has position 1."""
+    try:
+        cursor = Cursor.parse(last_event_id)
+    except ValueError:
+        return NOWHERE
+    return cursor if cursor.position else NOWHERE
 
 
 class CatchUp:
@@ -53,6 +67,7 @@ class CatchUp:
         if not await is_place(feed.journal, feed.run_id, cursor):
             raise JournalGap(f"run {feed.run_id} has no event {cursor}")
         pieces = Pieces(feed.journal, feed.run_id)
+        pieces.may_join = True
         try:
             while self._reader.position < cursor.position:
                 held = await pieces.next(self._reader.position, cursor.position)
@@ -76,13 +91,11 @@ class CatchUp:
 
 
 async def is_place(journal: Journal, run_id: str, cursor: Cursor) -> bool:
-    """Return whether there is an event at a place, by the writer that the cursor names; before the first there is none.
+    """Return whether there is an event at a place, by the writer that the cursor names.
 
     Of an event that is gone, only what stands for it or follows it tells.
     """
     fence, position = cursor
-    if not position:
-        return True
     try:
         held = await next_held(journal, run_id, position - 1)
     except JournalGap:

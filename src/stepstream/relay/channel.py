@@ -1,9 +1,15 @@
-"""One form of one run, told once to all viewers who are level with it."""
+"""One form of one run, told once to all viewers who are level with it.
+
+What was told lies in one row for all of them, as long as it is kept. A viewer knows up to where it has had that
+(`Channel.told`), and takes the rest when it is ready to write: so to tell a thousand viewers of a delta is to wake them
+(`lead`), and one that is slow or stuck holds nothing of its own.
+"""
 
 import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection
+from itertools import islice
 from typing import Final, Protocol
 
 import anyio
@@ -12,6 +18,7 @@ from stepstream.fold.run_state import RunState
 from stepstream.journal.run_info import Cursor
 from stepstream.relay.batch import Batch, encoded_frames
 from stepstream.relay.forms.form import FormKind
+from stepstream.relay.lead import Lead, Turn, Turns
 from stepstream.relay.merging import Told
 from stepstream.relay.run_reader import RunReader
 from stepstream.relay.telling import Telling
@@ -28,13 +35,10 @@ MAX_RECENT_BYTES: Final = 2**20
 
 
 class Level(Protocol):
-    """A viewer who has had, or is owed, all that was told."""
+    """A viewer who has had all that was told, or can take it."""
 
     quiet_since: float
     """When it joined, or was sent a comment last."""
-
-    def put(self, batch: Batch) -> bool:
-        """Owe it what comes next. Return whether it is still level: it may be too far behind."""
 
     def comment(self) -> None:
         """Owe it a comment, unless it is owed something."""
@@ -49,9 +53,16 @@ class Level(Protocol):
 class Channel:
     """What viewers of one form get from a place in the run on. `state` is the run there."""
 
-    def __init__(self, kind: FormKind, state: RunState | None, cursor: Cursor, coalesce: float) -> None:
+    def __init__(self, kind: FormKind, state: RunState | None, cursor: Cursor, coalesce: float, lead: Lead) -> None:
         self.kind = kind
-        self.viewers: dict[Level, None] = {}
+        self._lead = lead
+        self._turns = Turns()
+        self.viewers: dict[Level, Turn] = {}
+        """Each with the turn that it waits for."""
+        self.told = 0
+        """How many batches there were."""
+        self.newest = Batch(b"", 0)
+        """The last of them."""
         self.left_at = 0.0
         """When the last viewer left."""
         self.beats_at = math.inf
@@ -72,11 +83,17 @@ class Channel:
         """When `flush` should be called; None where there is nothing to let go of."""
         return self._telling.due_at
 
-    def enter(self, viewer: Level, now: float) -> None:
-        """Tell a viewer what comes next."""
+    def enter(self, viewer: Level, now: float) -> Turn:
+        """Tell a viewer what comes next, and return the turn that it is to wait for."""
         viewer.quiet_since = now
-        self.viewers[viewer] = None
+        turn = self.viewers[viewer] = self._turns.take()
         self.beats_at = min(self.beats_at, now + HEARTBEAT)
+        return turn
+
+    def leave(self, viewer: Level, now: float) -> None:
+        """Tell a viewer nothing more."""
+        self._turns.leave(self.viewers.pop(viewer))
+        self.left_at = now
 
     def beat(self, now: float) -> None:
         """Let viewers have a comment who got nothing for long. One look at the clock serves all of them."""
@@ -99,7 +116,7 @@ class Channel:
         self.hand_over(now)
 
     def hand_over(self, now: float) -> None:
-        """Hand what was told to the viewers."""
+        """Let the viewers take what was told."""
         batch = self._telling.cut()
         if batch is None:
             return
@@ -107,8 +124,8 @@ class Channel:
         self._keep(batch)
         if batch.frames:
             self._told_at = now
-            for viewer in [one for one in self.viewers if not one.put(batch)]:
-                del self.viewers[viewer]
+            for turn in self._turns.all:
+                self._lead.wake(turn)
 
     def beginning(self, reader: RunReader) -> bytes:
         """Return what a viewer gets first who joins now, where `reader` is and nothing is held back. It is made once
@@ -118,6 +135,11 @@ class Channel:
             frames = self.kind.make().begin(state)
             self._beginning = encoded_frames(frames, reader.cursor if self.kind.has_cursor else None)
         return self._beginning
+
+    def after(self, told: int) -> list[Batch] | None:
+        """Return what was told after so many batches; None where that is not kept."""
+        gone = self.told - len(self._recent)
+        return None if told < gone else list(islice(self._recent, told - gone, None))
 
     def since(self, cursor: Cursor) -> list[Batch] | None:
         """Return what was told after a place; None where that is not kept."""
@@ -137,21 +159,21 @@ class Channel:
 
     def lose(self, reason: str) -> None:
         """Let go of all viewers: what comes next does not follow what they had."""
-        viewers, self.viewers = self.viewers, {}
-        for viewer in viewers:
+        for viewer in list(self.viewers):
             viewer.lose(reason)
 
     def end(self, data: bytes) -> None:
         """End the streams of all viewers."""
-        viewers, self.viewers = self.viewers, {}
-        for viewer in viewers:
+        for viewer in list(self.viewers):
             viewer.end(data)
 
     def _keep(self, batch: Batch) -> None:
+        self.told += 1
+        self.newest = batch
         self._recent.append(batch)
         self._recent_frames += batch.frames
         self._recent_bytes += len(batch.data)
-        while self._recent_frames > MAX_RECENT or self._recent_bytes > MAX_RECENT_BYTES:
+        while len(self._recent) > 1 and (self._recent_frames > MAX_RECENT or self._recent_bytes > MAX_RECENT_BYTES):
             gone = self._recent.popleft()
             self._recent_frames -= gone.frames
             self._recent_bytes -= len(gone.data)

@@ -31,7 +31,7 @@ from stepstream.relay.forms.waiting import WaitingForm
 from stepstream.relay.frames import STREAM_HEADERS, Frames, OpenFrames
 from stepstream.relay.posted import Posted
 from stepstream.relay.requests import Refused, Request, send_nothing
-from stepstream.relay.serving import WRITE_TIMEOUT, only, permitted
+from stepstream.relay.serving import WRITE_TIMEOUT, Permitted, only
 from stepstream.relay.turns import Answer, Cancel, Turn, Turns
 
 MAX_CHATS: Final = 10_000
@@ -216,7 +216,7 @@ class Chats(ABC):
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(turn.end_at_wait, frames, is_told)
-                pieces = permitted(frames, permission, b"")
+                pieces = Permitted(frames, permission)
                 # cut off, it has no end of the body, so that the server breaks the connection off
                 with suppress(RunInterrupted):
                     sent = {**frames.headers, **headers}

@@ -1,10 +1,10 @@
 """One run, read once for all who view it here, by whichever of them waits for more.
 
 No task reads. A viewer that has had everything asks for more (`until`). The first that does so leads: it reads the
-journal, folds, and hands what that gives to all viewers, itself among them; then it goes off to write to its client,
-and the next that asks leads. The others sleep until they are handed something, or nobody leads. So there is no task
-that could outlive its viewers or fail unseen, a viewer costs no task, and who is slow, cancelled or stuck in a write
-holds up nobody: he does not lead then.
+journal, folds, and tells all viewers, itself among them, what that gives; then it goes off to write to its client, and
+the next that asks leads. The others sleep until they are told something, or nobody leads. So there is no task that
+could outlive its viewers or fail unseen, a viewer costs no task, and who is slow, cancelled or stuck in a write holds
+up nobody: he does not lead then.
 
 The invariant: all that happens between two awaits of the leader is one step to everybody else. Whatever is folded is in
 the hands of the channels when another task runs, so a viewer joins by reading the state and entering a channel, without
@@ -23,10 +23,9 @@ from stepstream.errors import JournalGap
 from stepstream.journal.reading import Journal
 from stepstream.journal.run_info import RunInfo
 from stepstream.live.journal import Checkpoint, Held, Pack
-from stepstream.live.pending import Signal
 from stepstream.relay.channel import Channel, due_times, flush_due
 from stepstream.relay.forms.form import FormKind
-from stepstream.relay.lead import Lead
+from stepstream.relay.lead import Lead, Turn
 from stepstream.relay.run_reader import Pieces, RunReader
 
 COALESCE: Final = 0.04
@@ -64,7 +63,7 @@ class RunFeed:
         """Who reads, of those who wait for more."""
         self._waiting: anyio.CancelScope | None = None  # of the leader, while it waits for news
         self._is_nudged = False
-        self._by_piece: dict[Signal, int] = {}  # who wants to know of each piece that is read, up to which position
+        self._by_piece: dict[Turn, int] = {}  # who wants to know of each piece that is read, up to which position
         self._pieces = Pieces(journal, run_id)  # which the leader reads
 
     def __repr__(self) -> str:
@@ -72,14 +71,14 @@ class RunFeed:
 
     async def catch_up(self, position: int | None = None) -> None:
         """Return when all is folded up to a position, or all that there was at the last news; or when it is over."""
-        turn = Signal()
+        turn = Turn()
         self._by_piece[turn] = position or 0
         try:
             await self.until(lambda: self.is_over != "" or self._is_level(position), turn)
         finally:
             del self._by_piece[turn]
 
-    async def until(self, is_due: Callable[[], bool], turn: Signal) -> None:
+    async def until(self, is_due: Callable[[], bool], turn: Turn) -> None:
         """Return when `is_due`. Whoever makes that so notifies `turn`."""
         while not is_due():
             if self.lead.is_taken:
@@ -97,7 +96,7 @@ class RunFeed:
         found = self.channels.get(kind.name)
         if found is None or found.kind is not kind:
             state = self.reader.state() if self.reader.position else None
-            found = self.channels[kind.name] = Channel(kind, state, self.reader.cursor, self.coalesce)
+            found = self.channels[kind.name] = Channel(kind, state, self.reader.cursor, self.coalesce, self.lead)
         now = found.left_at = anyio.current_time()
         found.flush(now)
         self.nudge()
@@ -128,6 +127,7 @@ class RunFeed:
         reader = self.reader
         if self._info is None or self._info.position > reader.position:
             try:
+                self._pieces.may_join = not self.channels
                 held = await self._pieces.next(reader.position, self._skippable())
                 if held is not None and reader is self.reader:
                     self._take(held)
@@ -237,4 +237,4 @@ class RunFeed:
 
     def _notify(self) -> None:
         for turn in self._by_piece:
-            turn.notify()
+            self.lead.wake(turn)

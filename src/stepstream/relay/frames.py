@@ -1,14 +1,13 @@
 """A run in one form, as pieces of an event stream: for the relay's routes, and for endpoints of an application."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from contextlib import ExitStack
-from typing import Final, Self
+from typing import Any, Final, Protocol, Self
 
-from stepstream.errors import RunInterrupted
 from stepstream.journal.reading import Journal
 from stepstream.live.pending import Signal
 from stepstream.relay.feeds import Feeds
-from stepstream.relay.forms.form import REASONS, FormKind
+from stepstream.relay.forms.form import FormKind
 from stepstream.relay.run_reader import info_of
 from stepstream.relay.viewer import Viewer
 
@@ -20,25 +19,36 @@ STREAM_HEADERS: Final[Mapping[str, str]] = {
 """Those of every event stream: no cache, proxy or compression holds it up."""
 
 
+class Sent(Protocol):
+    """What is being sent to a viewer."""
+
+    def interrupt(self, reason: str) -> None:
+        """End it."""
+
+
 class OpenFrames:
     """What is being sent to viewers, so that all of it can be ended."""
 
     def __init__(self) -> None:
-        self.all: dict[Frames, None] = {}
+        self.all: dict[Sent, None] = {}
         self.is_draining = False
         self._left = Signal()
 
     async def drain(self) -> None:
         """End everything, and return when the viewers have left."""
         self.is_draining = True
-        for frames in list(self.all):
-            frames.interrupt("shutdown")
+        for sent in list(self.all):
+            sent.interrupt("shutdown")
         while self.all:
             await self._left.wait()
 
-    def leave(self, frames: "Frames") -> None:
+    def enter(self, sent: Sent) -> None:
+        """Know it, until it leaves."""
+        self.all[sent] = None
+
+    def leave(self, sent: Sent) -> None:
         """Know it no longer."""
-        del self.all[frames]
+        del self.all[sent]
         self._left.notify()
 
 
@@ -77,7 +87,7 @@ class Frames:  # it has slots, as viewers have: there may be ten thousand
             feed = stack.enter_context(self._feeds.using(self._run_id))
             viewer = self._viewer = Viewer(feed, self.kind, self._last_event_id)
             stack.callback(viewer.leave)
-            self._opened.all[self] = None
+            self._opened.enter(self)
             stack.callback(self._opened.leave, self)
             self.has_more = await viewer.enter(info)
             if self._opened.is_draining:
@@ -91,30 +101,15 @@ class Frames:  # it has slots, as viewers have: there may be ten thousand
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._entered() if self._viewer is None else self
 
-    async def __anext__(self) -> bytes:
-        viewer = self._viewer
-        if viewer is None:
-            raise RuntimeError("expected to be iterated over by `async for`, or in an `async with` block")
-        piece = await viewer.next() if self.has_more else b""
-        if piece:
-            return piece
-        self.check_end()
-        raise StopAsyncIteration
-
-    def next(self) -> Awaitable[bytes]:
-        """Wait for the next piece, as its iterator does, while it is entered and has more; nothing at the end."""
-        assert self._viewer is not None
-        return self._viewer.next()
-
-    def check_end(self) -> None:
-        """Check how it has ended.
+    def __anext__(self) -> Coroutine[Any, Any, bytes]:
+        """Return what is sent next.
 
         Raises:
             RunInterrupted: it was cut, in the middle of things.
         """
-        viewer = self._viewer
-        if viewer is not None and viewer.is_cut:
-            raise RunInterrupted(f"the stream of a viewer of run {self._run_id} was cut: {REASONS[viewer.reason]}")
+        if self._viewer is None:
+            raise RuntimeError("expected to be iterated over by `async for`, or in an `async with` block")
+        return self._viewer.next()
 
     def interrupt(self, reason: str, *, is_silent: bool = False) -> None:
         """End it before the run has ended. With `is_silent`, nothing is sent any more of what was waiting."""

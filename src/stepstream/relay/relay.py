@@ -1,7 +1,7 @@
 """The relay: an ASGI application through which any number of browsers watch the runs of a journal."""
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -21,9 +21,9 @@ from stepstream.relay.forms.state_json import state_json
 from stepstream.relay.frames import STREAM_HEADERS, Frames, OpenFrames
 from stepstream.relay.limits import ViewerLimits
 from stepstream.relay.requests import NO_STEP, NOT_FOUND, Refused, Request, send_json, send_nothing
-from stepstream.relay.run_list import listed, news_of_runs
+from stepstream.relay.run_list import RunNews, listed
 from stepstream.relay.run_reader import RunReader, info_of
-from stepstream.relay.serving import RETRY, RETRY_REFUSED, WRITE_TIMEOUT, only, permitted, retry_block
+from stepstream.relay.serving import RETRY, RETRY_REFUSED, WRITE_TIMEOUT, Permitted, only, retry_block
 from stepstream.relay.stopping import Stop, Stopping
 
 Found = TypeVar("Found")
@@ -168,33 +168,61 @@ class Relay:
     async def _send_runs(self, request: Request, receive: Receive, send: Send, headers: Headers) -> None:
         may_see = partial(self._admission.may_see, request)
         if not request.wants_stream:
-            await send_json(send, await listed(self._journal, may_see), headers)
+            try:
+                runs = await listed(self._journal, may_see)
+            except JournalError:
+                raise Refused(503, "The runs cannot be read now.", retry_after="5") from None
+            await send_json(send, runs, headers)
             return
         with self._limits.one_more("", self._client(request.scope)) as has_room:
-            news = news_of_runs(self._journal, may_see) if has_room else only(self._later())
-            sent = {**STREAM_HEADERS, **headers}
-            await send_stream(receive, send, news, sent, write_timeout=WRITE_TIMEOUT)
+            if has_room and not self._opened.is_draining:
+                news = RunNews(self._journal, may_see, retry_block(RETRY, self._random()))
+                self._opened.enter(news)
+                try:
+                    await self._send_pieces(news.pieces(), receive, send, headers)
+                finally:
+                    self._opened.leave(news)
+            else:
+                await self._send_pieces(only(self._later()), receive, send, headers)
 
     async def _send_events(self, request: Request, run_id: str, receive: Receive, send: Send, headers: Headers) -> None:
         kind = self._forms.get(request.query.get("as", "events"))
         if kind is None:
             raise Refused(400, f"Expected `as` as one of {', '.join(self._forms)}.")
         permission = await self._admission.permission(request, run_id)
+        try:
+            is_sent = await self._is_sent(request, run_id, kind, permission, receive, send, headers)
+        except JournalError:  # before anything was sent
+            is_sent = False
+        if is_sent:
+            return
+        if not kind.has_cursor:
+            raise Refused(503, "The run cannot be watched now.", retry_after="5")
+        await self._send_pieces(only(self._later()), receive, send, headers)  # on an error, a browser would give up
+
+    async def _is_sent(
+        self,
+        request: Request,
+        run_id: str,
+        kind: FormKind,
+        permission: Permission | None,
+        receive: Receive,
+        send: Send,
+        headers: Headers,
+    ) -> bool:
+        """Return whether a run was sent, to the end of the stream; else there was no room for its viewer."""
         info = await info_of(self._journal, run_id)
         if kind.only_open and (info is None or info.status in ("ended", "interrupted")):
             await send_nothing(send, headers)
-            return
+            return True
         if info is None:
             raise Refused(404, NOT_FOUND)
         with self._limits.one_more(run_id, self._client(request.scope)) as has_room:
-            if has_room and not self._opened.is_draining:
-                frames = self.frames(run_id, form=kind, last_event_id=request.last_event_id)
-                await self._send_frames(frames, permission, receive, send, headers)
-            elif kind.has_cursor:
-                sent = {**STREAM_HEADERS, **headers}
-                await send_stream(receive, send, only(self._later()), sent, write_timeout=WRITE_TIMEOUT)
-            else:
-                raise Refused(503, "There is no room for another viewer now.", retry_after="5")
+            if not has_room or self._opened.is_draining:
+                return False
+            frames = self.frames(run_id, form=kind, last_event_id=request.last_event_id)
+            await self._send_frames(frames, permission, receive, send, headers)
+        return True
 
     async def _send_frames(
         self, frames: Frames, permission: Permission | None, receive: Receive, send: Send, headers: Headers
@@ -206,10 +234,14 @@ class Relay:
             first = retry_block(RETRY, self._random()) if frames.kind.has_cursor else b""
             sent = {**frames.headers, **headers}
             try:
-                pieces = permitted(frames, permission, first)
+                pieces = Permitted(frames, permission, first)
                 await send_stream(receive, send, pieces, sent, write_timeout=WRITE_TIMEOUT)
             except RunInterrupted:
                 return  # without the end of the body, so that the server breaks the connection off
+
+    async def _send_pieces(self, pieces: AsyncIterator[bytes], receive: Receive, send: Send, headers: Headers) -> None:
+        sent = {**STREAM_HEADERS, **headers}
+        await send_stream(receive, send, pieces, sent, write_timeout=WRITE_TIMEOUT)
 
     def _later(self) -> bytes:
         return retry_block(RETRY_REFUSED, self._random())

@@ -1,11 +1,13 @@
 """The runs that there are, for one who may see some of them: at one moment, or live."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 import anyio
 import msgspec
 
+from stepstream.errors import JournalError
 from stepstream.journal.reading import Journal
 from stepstream.journal.run_info import RunInfo
 from stepstream.relay.batch import COMMENT
@@ -28,14 +30,41 @@ async def listed(journal: Journal, may_see: MaySee) -> list[dict[str, Any]]:
     return [shown(info) for info in infos if await may_see(info.id)]
 
 
-async def news_of_runs(journal: Journal, may_see: MaySee) -> AsyncGenerator[bytes]:
-    """Yield the runs there are, then each that begins, waits, ends or is interrupted, a message each."""
-    async with journal.watch() as news:
-        while True:
-            info = None
-            with anyio.move_on_after(HEARTBEAT):
-                info = await anext(news)
-            if info is None:
-                yield COMMENT
-            elif await may_see(info.id):
-                yield encode_frame(Frame(data=msgspec.json.encode(shown(info))))
+class RunNews:
+    """The runs there are, then each that begins, waits, ends or is interrupted, a message each: iterate over it, once.
+
+    It ends where the journal cannot be read, too: a browser comes back by itself.
+    """
+
+    def __init__(self, journal: Journal, may_see: MaySee, first: bytes) -> None:
+        self._journal = journal
+        self._may_see = may_see
+        self._first = first
+        self._is_over = False
+        self._waiting: anyio.CancelScope | None = None
+
+    def interrupt(self, reason: str) -> None:
+        """End it. It has no words for the reason."""
+        self._is_over = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        """Yield what is sent."""
+        yield self._first
+        with suppress(JournalError):
+            async with self._journal.watch() as news:
+                while not self._is_over:
+                    piece = await self._next(news)
+                    if piece:
+                        yield piece
+
+    async def _next(self, news: AsyncIterator[RunInfo]) -> bytes:
+        info = None
+        with anyio.move_on_after(HEARTBEAT) as self._waiting:
+            info = await anext(news)
+        self._waiting = None
+        if info is None:
+            return b"" if self._is_over else COMMENT
+        is_seen = await self._may_see(info.id)
+        return encode_frame(Frame(data=msgspec.json.encode(shown(info)))) if is_seen else b""

@@ -7,7 +7,7 @@ from stepstream.errors import DecodeError, JournalGap
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.run_state import RunState, run_state
 from stepstream.fold.state import run_key
-from stepstream.journal.following import leave
+from stepstream.journal.joining import in_larger, leave
 from stepstream.journal.reading import Journal
 from stepstream.journal.run_info import Cursor, RunInfo
 from stepstream.live.journal import Held, Pack
@@ -16,6 +16,9 @@ from stepstream.live.source import ItemDecoder
 from stepstream.relay.merging import Told
 from stepstream.wire.events import Event, UnknownData
 from stepstream.wire.objects import StepDetails
+
+AT_ONCE: Final = 2**16
+"""How many bytes of packs are folded at once where nobody is told: the packs of a live run have an event or two."""
 
 START: Final = Cursor(0, 0)
 """Before the first event."""
@@ -112,6 +115,9 @@ class Pieces:
         self._journal = journal
         self._run_id = run_id
         self._reading: AsyncIterator[Held] | None = None
+        self.may_join = False
+        """Whether packs may be joined, as nobody is told of them."""
+        self._joins = False  # whether those of this reading are
 
     async def next(self, after: int, up_to: int = 0) -> Held | None:
         """Return what comes next after a position, where the piece before ended; None where there is nothing now.
@@ -121,12 +127,16 @@ class Pieces:
         Raises:
             JournalGap: it is gone.
         """
+        if self._joins and not self.may_join:
+            await self.close()
         if self._reading is not None:
             found = await self._read(after)
             if found is not None:
                 return found
         shortest, read = self._journal.read_shortest, self._journal.read
-        self._reading = shortest(self._run_id, after=after, up_to=up_to) if up_to else read(self._run_id, after=after)
+        reading = shortest(self._run_id, after=after, up_to=up_to) if up_to else read(self._run_id, after=after)
+        self._joins = self.may_join
+        self._reading = in_larger(reading, AT_ONCE) if self._joins else reading
         return await self._read(after)
 
     async def close(self) -> None:

@@ -1,7 +1,7 @@
 """Sending a stream to one client, as long as it takes it, and may have it."""
 
-from collections.abc import AsyncGenerator
-from typing import Final
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, Final, Self
 
 import anyio
 
@@ -10,9 +10,6 @@ from stepstream.relay.frames import Frames
 
 WRITE_TIMEOUT: Final = 10.0
 """Seconds within which a client has to take what it is sent."""
-
-MAX_WRITE: Final = 256 * 2**10
-"""How many bytes are given to the server at a time, each within `WRITE_TIMEOUT`."""
 
 RECHECK: Final = 60.0
 """Seconds after which it is asked again who may see what."""
@@ -29,26 +26,35 @@ def retry_block(after: float, chance: float) -> bytes:
     return b"retry: %d\n\n" % round(1000 * after * (1 + chance))
 
 
-async def permitted(frames: Frames, permission: Permission | None, first: bytes) -> AsyncGenerator[bytes]:
-    """Yield `first`, then what a viewer is sent, as long as it may see that, in pieces for one write each.
+class Permitted:
+    """What a viewer is sent, as long as it may see that: `first`, then what `frames` give, which are entered."""
 
-    `frames` are entered, and have more.
-    """
-    if first:
-        yield first
-    due = anyio.current_time() + RECHECK
-    while piece := await frames.next():
-        if permission is not None and anyio.current_time() >= due:
-            due = anyio.current_time() + RECHECK
-            if not await permission.still():
-                frames.interrupt("revoked", is_silent=True)
-                continue
-        if len(piece) <= MAX_WRITE:
-            yield piece
-            continue
-        for start in range(0, len(piece), MAX_WRITE):
-            yield piece[start : start + MAX_WRITE]
-    frames.check_end()
+    __slots__ = ("_due", "_first", "_frames", "_permission")
+
+    def __init__(self, frames: Frames, permission: Permission | None, first: bytes = b"") -> None:
+        self._frames = frames
+        self._permission = permission
+        self._first = first
+        self._due = anyio.current_time() + RECHECK
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Coroutine[Any, Any, bytes]:
+        is_bare = self._permission is None and not self._first
+        return self._frames.__anext__() if is_bare else self._checked()
+
+    async def _checked(self) -> bytes:
+        first, self._first = self._first, b""
+        while not first:
+            piece = await anext(self._frames)
+            if self._permission is None or anyio.current_time() < self._due:
+                return piece
+            self._due = anyio.current_time() + RECHECK
+            if await self._permission.still():
+                return piece
+            self._frames.interrupt("revoked", is_silent=True)
+        return first
 
 
 async def only(piece: bytes) -> AsyncGenerator[bytes]:

@@ -3,25 +3,17 @@
 from typing import Final
 
 import anyio
-import msgspec
 
-from stepstream.errors import JournalError, JournalGap
+from stepstream.errors import JournalError, JournalGap, RunInterrupted
 from stepstream.journal.run_info import Cursor, RunInfo
-from stepstream.live.pending import Signal
-from stepstream.relay.batch import COMMENT, Batch, encoded_frames
-from stepstream.relay.catching_up import CatchUp
+from stepstream.relay.batch import COMMENT, Batch, encoded_frames, gap
+from stepstream.relay.catching_up import CatchUp, place_of
 from stepstream.relay.channel import MAX_RECENT, Channel
 from stepstream.relay.feed import RunFeed
-from stepstream.relay.forms.form import FormKind
+from stepstream.relay.forms.form import REASONS, FormKind
+from stepstream.relay.lead import Turn
 from stepstream.relay.owed import MAX_BEHIND, Owed
 from stepstream.relay.run_reader import info_of
-from stepstream.wire.sse import Frame
-
-GAP: Final = "stepstream.gap"
-"""The event that says that some of what happened is left out: what follows is the state, as for one who joins."""
-
-NOWHERE: Final = 2**63
-"""A position that no run comes to."""
 
 AWAY: Final = 0.05
 """Seconds without anybody who reads after which viewers may have missed a lot."""
@@ -30,28 +22,20 @@ SLACK: Final = 256
 """How many positions before that of the first viewer that comes back is told again: others may have had less."""
 
 
-def gap(reason: str) -> bytes:
-    """Return what says that events are left out. It takes the id back, until that of the state comes: whoever is cut
-    off between the two has nothing any more, and joins."""
-    return b"id:\n" + encoded_frames([Frame(GAP, msgspec.json.encode({"reason": reason}))])
-
-
 class Viewer:
     """A viewer, from where it joins or goes on. `last_event_id` is the id of the last frame that it has had."""
 
     __slots__ = (
         "_catch_up", "_feed", "_last_event_id", "_lost", "_owed", "_target", "_turn",
-        "is_cut", "is_over", "kind", "quiet_since", "reason",
+        "cut_for", "is_over", "kind", "quiet_since",
     )  # fmt: skip
 
     def __init__(self, feed: RunFeed, kind: FormKind, last_event_id: str = "") -> None:
         self.kind = kind
         self.is_over = False
         """Whether its stream ends with what is owed."""
-        self.is_cut = False
-        """Whether it ends without words, in the middle of things."""
-        self.reason = ""
-        """Why it was lost or interrupted last."""
+        self.cut_for = ""
+        """Why it ends without words, in the middle of things, where it does."""
         self.quiet_since = 0.0
         """When it joined, or was sent a comment last."""
         self._feed = feed
@@ -61,7 +45,7 @@ class Viewer:
         """Why it does not follow any more, and has to join again."""
         self._target: int | None = None  # the position from which it joins then
         self._catch_up: CatchUp | None = None
-        self._turn = Signal()
+        self._turn = Turn()
 
     def __repr__(self) -> str:
         return f"<Viewer of {self._feed.run_id} as {self.kind.name}: {self._owed.frames:,} frames to send>"
@@ -73,16 +57,14 @@ class Viewer:
             await self._feed.catch_up(position)
             self._join()
             return True
-        try:
-            cursor = Cursor.parse(self._last_event_id)
-        except ValueError:
-            cursor = Cursor(0, NOWHERE)
+        cursor = place_of(self._last_event_id)
         begins = cursor.position - SLACK
         if position - begins <= MAX_RECENT:  # else what it missed is not kept for it, and it reads that itself
             await self._feed.catch_up(min(begins, position))
             self._feed.channel(self.kind)
         await self._feed.catch_up(position)
         if info is not None and info.status == "ended" and cursor == self._feed.reader.cursor:
+            self.is_over = True
             return False
         if cursor.position > self._feed.reader.position:
             self._lost = "unknown"
@@ -92,11 +74,22 @@ class Viewer:
         return True
 
     async def next(self) -> bytes:
-        """Return what is to be sent next; nothing at the end of the stream."""
+        """Return what is to be sent next, as `__anext__` does. `RunInterrupted` is raised where it was cut."""
         owed, lead = self._owed, self._feed.lead
-        while not owed.batches:
+        while True:
+            channel = owed.channel
+            if channel is not None and owed.had != channel.told:
+                if owed.had + 1 == channel.told and channel.newest.data and not owed.batches:  # as mostly
+                    owed.had += 1
+                    return channel.newest.data
+                self._fetch()
+            if owed.batches:
+                return owed.take()
+            if self.cut_for:
+                why = REASONS[self.cut_for]
+                raise RunInterrupted(f"the stream of a viewer of run {self._feed.run_id} was cut: {why}")
             if self.is_over:
-                return b""
+                raise StopAsyncIteration
             if lead.is_taken and self._catch_up is None and not self._lost:
                 await lead.sleep(self._turn)  # as mostly: one of all viewers reads
                 continue
@@ -104,59 +97,66 @@ class Viewer:
                 await self._progress()
             except JournalError:
                 self.interrupt("interrupted")
-        return owed.take()
-
-    def put(self, batch: Batch) -> bool:
-        """Owe it what comes next. Return whether it is still level."""
-        if self._owed.offer(batch):
-            self._feed.lead.wake(self._turn)
-            return True
-        if self.kind.has_cursor:
-            self.lose("slow")
-        else:
-            self._owe(batch)
-            self.end(self._feed.channel(self.kind).ending("slow", self._feed.reader.cursor))
-        return False
 
     def comment(self) -> None:
         """Owe it a comment, unless it is owed something."""
-        if not self._owed.batches:
+        if not self._is_due():
             self._owe(Batch(COMMENT, 0))
 
     def lose(self, reason: str) -> None:
         """Let it join again; where its form knows no gap, end its stream."""
+        self.leave()
         self._owed.clear()
-        self._lost = self.reason = reason
-        self.is_over = self.is_cut = not self.kind.has_cursor
+        self._lost = reason
+        if not self.kind.has_cursor:
+            self.is_over, self.cut_for = True, reason
         self._wake()
 
     def end(self, data: bytes) -> None:
-        """End its stream, with `data` at the end."""
-        self.is_over = True
-        self._owe(Batch(data, 0))
+        """End its stream, with `data` after all that was told; unless that is too much for it."""
+        self._fetch()
+        if self._owed.channel is not None:
+            self.leave()
+            self._finish(data)
 
     def interrupt(self, reason: str, *, is_silent: bool = False) -> None:
         """End its stream before the run has ended. With `is_silent`, nothing that it is owed is sent any more."""
+        has_all = not (is_silent and self._is_due())
+        if not is_silent:
+            self._fetch()
         if self.is_over:
             return
-        channel = self._feed.channels.get(self.kind.name)
-        is_level = channel is not None and self in channel.viewers and not (is_silent and self._owed.batches)
+        channel = self._owed.channel
         self.leave()
         if is_silent:
             self._owed.clear()
         if self.kind.has_cursor:
-            self.end(encoded_frames(self.kind.make().interrupt(reason)))
-        elif channel is not None and is_level:
-            self.end(channel.ending(reason, self._feed.reader.cursor))
+            self._finish(encoded_frames(self.kind.make().interrupt(reason)))
+        elif channel is not None and has_all:
+            self._finish(channel.ending(reason, self._feed.reader.cursor))
         else:
             self.lose(reason)
 
     def leave(self) -> None:
         """Get nothing more from the run."""
-        channel = self._feed.channels.get(self.kind.name)
-        if channel is not None and self in channel.viewers:
-            del channel.viewers[self]
-            channel.left_at = anyio.current_time()
+        channel, self._owed.channel = self._owed.channel, None
+        if channel is not None:
+            channel.leave(self, anyio.current_time())
+
+    def _fetch(self) -> None:
+        """Be owed what was told and it has not had. It follows no more where that is too much."""
+        channel = self._owed.channel
+        if channel is None or self._owed.fetch(channel):
+            return
+        if self.kind.has_cursor or not self._owed.batches:
+            self.lose("slow")
+        else:
+            self.leave()
+            self._finish(channel.ending("slow", self._feed.reader.cursor))
+
+    def _finish(self, data: bytes) -> None:
+        self.is_over = True
+        self._owe(Batch(data, 0))
 
     async def _progress(self) -> None:
         """Wait until it is owed something, or is over."""
@@ -183,7 +183,7 @@ class Viewer:
             self.interrupt("slow")
 
     def _is_due(self) -> bool:
-        return bool(self._owed.batches) or self.is_over or self._lost != ""
+        return self._owed.has_more or self.is_over or self._lost != ""
 
     def _join(self) -> None:
         """Be owed the state, and what comes after it; unless it was interrupted meanwhile."""
@@ -211,9 +211,10 @@ class Viewer:
 
     def _be_level(self, channel: Channel) -> None:
         if self._feed.is_over:
-            self.end(channel.ending(self._feed.is_over, self._feed.reader.cursor))
+            self._finish(channel.ending(self._feed.is_over, self._feed.reader.cursor))
         else:
-            channel.enter(self, anyio.current_time())
+            self._owed.channel, self._owed.had = channel, channel.told
+            self._turn = channel.enter(self, anyio.current_time())
 
     async def _read_missed(self, catch_up: CatchUp) -> None:
         batch = None

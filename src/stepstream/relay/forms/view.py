@@ -20,7 +20,7 @@ import msgspec
 
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.builder import SnapshotBuilder
-from stepstream.fold.changes import Change
+from stepstream.fold.changes import Change, MessageProgress, StepProgress
 from stepstream.fold.run_state import RunState, retold_events
 from stepstream.relay.forms.events import interruption
 from stepstream.relay.forms.form import FormKind
@@ -80,7 +80,7 @@ class ViewForm:
 
     def feed(self, event: Event, changes: Sequence[Change]) -> list[Frame]:
         """Return what changes of the view, as a patch; the first one of all replaces nothing."""
-        operations = self._fed(event)
+        operations = self._fed(event, changes)
         if not self._has_begun:
             self._has_begun = True
             whole: JSON = {"run": None, "steps": [], "messages": []}
@@ -91,7 +91,7 @@ class ViewForm:
         """Return `stepstream.interrupted`."""
         return interruption(reason)
 
-    def _fed(self, event: Event) -> list[JSON]:
+    def _fed(self, event: Event, changes: Sequence[Change]) -> list[JSON]:
         data: Any = event.data
         if isinstance(data, Run):
             self._accumulator.apply(event)
@@ -104,6 +104,8 @@ class ViewForm:
             return []
         place, shown = self._places[where].get(data.id), self._open[where].get(data.id)
         if shown is None and place is not None:  # it has ended: nothing but what comes late changes it
+            if not any(isinstance(one, StepProgress | MessageProgress) and one.late for one in changes):
+                return []  # who joined since does not know what was said and taken back: that may not come again
             shown = self._shown(where, place, data.id)
         self._accumulator.apply(event)
         if shown is None:
