@@ -1,7 +1,7 @@
 """Workers as processes, and the publishers whose runs they share. What a worker does is in its log, with the time of
 the clock that all processes of a machine have in common."""
 
-import resource
+import selectors
 import signal
 import sqlite3
 import time
@@ -11,6 +11,8 @@ from random import Random
 from typing import Any
 
 import anyio
+import sniffio
+import trio  # noqa: TID251 - only trio can tell when its loop waits
 
 from stepstream import Processor, RunTransition, StepTransition, Workers
 from stepstream.journal.claiming import Beat, Claim
@@ -45,7 +47,7 @@ async def work(
             async def hook(change: Any) -> None:
                 own = next(run for run in workers._working.runs if run.claim is change.context)
                 told = {"run": change.run_id, "key": change.key, "token": change.context.token}
-                left, has_waited = own.lease.until - workers._terms.clock(), waits() != _HELD_AT.get(id(own.lease))
+                left, has_waited = own.lease.until - workers._terms.clock(), _waits != _HELD_AT.get(id(own.lease))
                 log.note("began", **told, position=change.sequence, left=left, has_waited=has_waited)
                 with connection:
                     connection.execute("BEGIN IMMEDIATE")
@@ -61,23 +63,35 @@ async def work(
     log.note("ended")
 
 
-def waits() -> int:
-    """Return how often this thread gave up the processor by itself: not because it was paused, or others were next."""
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
-
+_waits = 0
+"""How often this process had nothing to do: not because it was paused, or others were next."""
 
 _HELD_AT: dict[int, int] = {}
-"""What `waits` was when a lease was looked at last, and held."""
+"""What `_waits` was when a lease was looked at last, and held."""
+
+
+def _note_wait(timeout: float | None) -> None:
+    global _waits
+    _waits += timeout is None or timeout > 0
+
+
+class _TrioWaits(trio.abc.Instrument):
+    def before_io_wait(self, timeout: float) -> None:
+        _note_wait(timeout)
 
 
 def _watch(log: Log) -> None:
     """Note what is claimed and said, and what the server answers; and when leases are looked at."""
-    claim, beat, is_over = ClaimsPart.claim, ClaimsPart.beat, Lease.is_over
+    claim, beat, is_over, select = ClaimsPart.claim, ClaimsPart.beat, Lease.is_over, selectors.DefaultSelector.select
+
+    def noted_select(self: selectors.BaseSelector, timeout: float | None = None) -> Any:
+        _note_wait(timeout)
+        return select(self, timeout)
 
     def noted_is_over(self: Lease) -> bool:
         found = is_over.__get__(self)
         if not found and self._clock() < self.until:
-            _HELD_AT[id(self)] = waits()
+            _HELD_AT[id(self)] = _waits
         return found
 
     async def noted_claim(self: ClaimsPart, worker: str, lease: float, *more: Any) -> list[Claim]:
@@ -95,6 +109,9 @@ def _watch(log: Log) -> None:
         return answers
 
     ClaimsPart.claim, ClaimsPart.beat = noted_claim, noted_beat  # type: ignore[method-assign]
+    selectors.DefaultSelector.select = noted_select  # type: ignore[method-assign]
+    if sniffio.current_async_library() == "trio":
+        trio.lowlevel.add_instrument(_TrioWaits())
     Lease.is_over = property(noted_is_over)  # type: ignore[assignment, method-assign]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import anyio
@@ -178,13 +179,8 @@ async def test_what_may_have_ended_its_workers_is_claimed_one_at_a_time(server: 
     """Else one that kills would take all along that its worker had beside it."""
     names = [f"run_{number}" for number in range(5)]
     async with journal_on(server, partitions=3) as journal:
-        layout, [part] = journal._layout, journal.claims("bots").parts
-
-        def lapse(claims: list[Claim]) -> None:
-            for one in claims:
-                due = f"{layout.prefix(layout.partition(one.run_id))}due:bots"
-                server.ask(b"ZADD", due.encode(), b"1", b"r" + one.run_id.encode())
-
+        [part] = journal.claims("bots").parts
+        lapse = partial(let_lapse, server, journal)
         await part.join()
         await published(journal, *names)
         counts = []
@@ -202,6 +198,38 @@ async def test_what_may_have_ended_its_workers_is_claimed_one_at_a_time(server: 
     assert counts == [(5, []), (5, []), (1, [2]), (0, [])]
     assert beside == [("run_new", False)]
     assert sorted(cleared) == [(name, True) for name in names]
+
+
+@pytest.mark.parametrize("asked", [1, 2], ids=["before", "between"])
+async def test_claims_of_a_server_that_loses_all_go_on(server: ValkeyProcess, monkeypatch, asked: int):
+    """What may have ended its workers is asked for by itself, and all may be lost between the two."""
+    async with journal_on(server, partitions=1) as journal:
+        [part] = journal.claims("bots").parts
+        await part.join()
+        await published(journal, "run_1", "run_2")
+        for _ in range(2):
+            let_lapse(server, journal, await part.claim("one", LONG, 10, 5))
+        ask, count = part._ask, 0
+
+        async def losing(commands: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == asked:
+                server.ask(b"FLUSHALL")
+            return await ask(commands)
+
+        monkeypatch.setattr(part, "_ask", losing)
+        assert (await part.claim("two", LONG, 10, 5), count >= asked) == ([], True)
+        await published(journal, "run_3")
+        assert [one.run_id for one in await part.claim("two", LONG, 10, 5)] == ["run_3"]
+
+
+def let_lapse(server: ValkeyProcess, journal: RedisJournal, claims: list[Claim]) -> None:
+    """Let the leases of runs end now."""
+    layout = journal._layout
+    for one in claims:
+        due = f"{layout.prefix(layout.partition(one.run_id))}due:bots"
+        server.ask(b"ZADD", due.encode(), b"1", b"r" + one.run_id.encode())
 
 
 async def test_run_that_is_gone_is_forgotten(server: ValkeyProcess):

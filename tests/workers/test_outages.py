@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from stepstream import JournalFailed, Processor
-from stepstream.journal.redis import feed, server
+from stepstream.journal.redis import partition_reader, server
 from stepstream.live.journal import Pack
 from tests.support.valkey import ValkeyCluster, ValkeyProcess, valkey_cluster
 from tests.support.worked_runs import (
@@ -27,7 +27,7 @@ LIMIT = 0.3
 
 @pytest.fixture(autouse=True)
 def _short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "LOOK_EVERY", LIMIT)
+    monkeypatch.setattr(partition_reader, "LOOK_EVERY", LIMIT)
     monkeypatch.setattr(server, "COMMAND_LIMIT", LIMIT)
     monkeypatch.setattr(server, "CONNECT_LIMIT", LIMIT)
 

@@ -81,7 +81,7 @@ async def large_event(journal: RedisJournal, server: ValkeyProcess, run_id: str 
 
 SPOILT: dict[Spoil, str] = {
     foreign_entry: "JournalGap: an entry of run {} is none that a writer wrote",
-    foreign_entry_with_an_id_of_the_server: "JournalGap: no event of the run is there",
+    foreign_entry_with_an_id_of_the_server: "JournalGap: an entry of run {} is none that a writer wrote",
     lost_stream: "JournalGap: no event of the run is there",
     hole: "JournalGap: the events 1 to ",
     interrupted: "RunInterrupted: the stream of run {} broke: ",

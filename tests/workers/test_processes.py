@@ -63,7 +63,7 @@ def go(processes: Host, folder: Path, seed: int, *, moments: int, lease: float, 
     lost = {run_of(letter) for letter in letters}
     assert {run_id for run_id, run in expected.items() if not run} == lost
     effects = Counter(fleet.effects())
-    assert set(effects.values()) == {1}
+    assert set(effects.values()) <= {1}  # none where the server was emptied under all runs
     assert {one.key for run in expected.values() for one in run} <= set(effects)
     assert around.was_emptied or len(effects) == sum(map(len, expected.values()))
     for run_id in set(RUNS) - lost:
