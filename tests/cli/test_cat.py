@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from stepstream.fold import stream_state
 from tests.support.response_streams import encoded, lifecycle, writing
 
 JSON = dict[str, Any]
@@ -246,6 +247,13 @@ def many(tmp_path: Path) -> Path:
 
 
 def test_every_run_of_a_stream_is_written(run: Callable[..., Any], many: Path):
+    assert [line["id"] for line in run("cat", "--as", "runs", many).lines] == [f"run_{n}" for n in range(300)]
+
+
+def test_every_run_of_a_stream_is_written_though_an_outcome_has_the_newest_only(
+    run: Callable[..., Any], many: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(stream_state, "MAX_TOUCHED", 10)
     assert [line["id"] for line in run("cat", "--as", "runs", many).lines] == [f"run_{n}" for n in range(300)]
 
 

@@ -220,6 +220,7 @@ def test_debug_shows_the_traceback_before_the_line(run: Callable[..., Any], tmp_
     assert lines[0] == "Traceback (most recent call last):"
     assert any(line.startswith("FileNotFoundError: ") for line in lines)
     assert lines[-1] == run(*command, path).error
+    assert run("--debug", *command, path).err.decode().splitlines()[0] == lines[0]
 
 
 SECRETS = ("/missing", "/html", "/moved", "/cut")

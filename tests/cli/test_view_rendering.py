@@ -51,7 +51,7 @@ themes = st.builds(Theme, st.booleans(), st.booleans(), st.booleans())
 pictures = st.builds(ScreenView, runs, themes, line, st.integers(0, 99), st.none() | line, st.booleans(), line)
 
 
-@settings(deadline=None, max_examples=60, phases=FIND)
+@settings(phases=FIND)
 @given(pictures, st.integers(1, 220), st.integers(1, 60), seconds)
 def test_screen_fits_whatever_is_drawn(picture: ScreenView, width: int, height: int, now: float):
     drawn = render(picture, width, height, now)
@@ -60,7 +60,7 @@ def test_screen_fits_whatever_is_drawn(picture: ScreenView, width: int, height: 
     assert drawn == render(picture, width, height, now)
 
 
-@settings(deadline=None, max_examples=30, phases=FIND)
+@settings(max_examples=max(15, settings().max_examples // 4), phases=FIND)
 @given(pictures, st.integers(8, 220), seconds)
 def test_summary_fits_whatever_it_tells(picture: ScreenView, width: int, now: float):
     drawn = summary(picture, {"bad_index": 3}, "done: 1 event", width, now)

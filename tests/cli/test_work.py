@@ -154,6 +154,14 @@ def test_worker_works_until_it_is_told_to_stop(
         assert (got.status, got.error) == (1, f"stepstream: there is no dead letter {letters[0].id}")
 
 
+@each_row("action", [("list",), ("list", "0-1"), ("resend", "0-1"), ("drop", "0-1")])
+def test_group_that_there_is_not_is_said(run: Callable[..., Any], server: ValkeyProcess, action: tuple[str, ...]):
+    namespace = fresh_namespace()
+    in_journal(server.url, namespace, lambda journal: published(journal, "run_1"))
+    got = run("dead-letters", *action, "--journal", f"{server.url}#{namespace}", "--group", "bost")
+    assert (got.status, got.out, got.error) == (1, b"", "stepstream: there is no group bost in this journal")
+
+
 @pytest.mark.slow
 def test_run_that_ends_its_workers_takes_no_other_into_the_dead_letters(
     process: Callable[..., subprocess.Popen[bytes]], server: ValkeyProcess, hooks: str

@@ -9,6 +9,7 @@ import pytest
 
 from stepstream import (
     APIError,
+    MemoryJournal,
     Outcome,
     Processor,
     RunNotFound,
@@ -87,6 +88,36 @@ async def test_what_was_exported_is_not_told_again():
             assert processor.runs[run.id].status == "completed"
     keys = [change.key for change in (*before, *after)]
     assert (len(set(keys)), illegal([*before, *after]), len(made)) == (len(keys), [], 4)
+
+
+async def test_what_another_process_has_written_to_the_journal_is_not_told_again():
+    made: list[str] = []
+    journal = MemoryJournal()
+    async with breaking("tool-rounds") as server:
+        opening, client, before = await opened(server, Processor(journal=journal))
+        run, processor = opening.run, Processor(journal=journal)
+        assert run is not None
+        async with watched(processor) as after:
+            await client.attach(processor, run.thread_id, run.id, harbour(made))
+    keys = [change.key for change in (*before, *after)]
+    assert (len(set(keys)), illegal([*before, *after]), len(made)) == (len(keys), [], 4)
+    follower = Processor()
+    async with watched(follower) as followed:
+        outcome = await follower.run(journal.follow(run.id))
+    assert (outcome.status, [change.key for change in followed]) == ("completed", keys)
+
+
+async def test_run_that_has_ended_in_the_journal_is_whole_to_who_attaches_to_it():
+    journal = MemoryJournal()
+    async with breaking("code") as server:
+        opening, client, _ = await opened(server, Processor(journal=journal))
+        run, processor = opening.run, Processor(journal=journal)
+        assert run is not None
+        async with watched(processor) as changes:
+            outcome = await client.attach(processor, run.thread_id, run.id)
+        await checked(server, outcome)
+    [info] = [info async for info in journal.runs()]
+    assert (changes, outcome.steps, info.status, info.position) == ([], opening.steps, "ended", opening.events - 1)
 
 
 async def test_run_that_has_ended_is_told_as_far_as_it_is_not_known():

@@ -7,7 +7,16 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from stepstream import Outcome, Processor, ResponsesClient, RunTransition, StepTransition, Toolbox, ToolContext
+from stepstream import (
+    MemoryJournal,
+    Outcome,
+    Processor,
+    ResponsesClient,
+    RunTransition,
+    StepTransition,
+    Toolbox,
+    ToolContext,
+)
 from stepstream.simulator.scenario import Answer, FunctionCall, FunctionCalls, Scenario
 from tests.support.breaking_simulator import WITHIN, Server, Wire, breaking
 from tests.support.json_values import JSON
@@ -35,6 +44,7 @@ class Bot:
         self.keys = list[str]()
         self.calls = list[tuple[str | None, str]]()
         self.dies_in: str | None = None  # the place whose booking is not survived, once
+        self.journal: MemoryJournal | None = None
 
     async def run(self, responses: Sequence[str] = (), *, dies_at: int | None = None, **parameters: Any) -> Outcome:
         """Drive the run. With `dies_at`, the process is killed once so many responses were named."""
@@ -57,7 +67,7 @@ class Bot:
                 await anyio.lowlevel.checkpoint()
 
         with anyio.fail_after(WITHIN), anyio.CancelScope() as killed:
-            async with Processor(strict=True) as processor:
+            async with Processor(strict=True, journal=self.journal) as processor:
 
                 @processor.on(RunTransition, StepTransition)
                 async def see(change: Any) -> None:
@@ -91,6 +101,50 @@ async def test_run_that_was_killed_in_a_round_goes_on_with_its_keys_and_calls_no
         await bot.run(bot.ids, **way)
     assert before <= set(restarted) == set(bot.keys)
     assert len(restarted) == len(set(restarted))
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+@each_row(
+    ("dies_at", "way"),
+    [(at, way) for at in (1, 2, 3) for way in ({}, {"background": False}, {"conversation": "conv_own"})],
+)
+async def test_run_that_was_killed_goes_on_in_its_journal_and_tells_what_that_has_not(dies_at: int, way: JSON):
+    async with breaking(TWO_ROUNDS) as server:
+        bot = Bot(server)
+        journal = bot.journal = MemoryJournal()
+        with pytest.raises(InterruptedError):
+            await bot.run(dies_at=dies_at, **way)
+        outcome = await bot.run(list(bot.ids), **way)
+    assert (outcome.status, outcome.text, bot.booked) == ("completed", "All berths are booked.", ["N0", "N1"])
+    assert len(outcome.steps) == 3
+    told = list[str]()
+    async with Processor() as processor:
+
+        @processor.on(RunTransition, StepTransition)
+        async def see(change: Any) -> None:
+            told.append(change.key)
+
+        followed = await processor.run(journal.follow(bot.ids[0]))
+    assert (told, followed.steps) == (bot.keys, outcome.steps)
+    assert len(told) == len(set(told))
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("background", [False, True])
+async def test_response_that_is_known_to_wait_is_attached_to_and_tells_nothing_again(background: bool):
+    async with breaking(TWO_ROUNDS) as server:
+        client = Bot(server).client
+        async with Processor() as processor:
+            waiting = await processor.run(client.stream(input="Book two berths.", background=background))
+            told = list[str]()
+
+            @processor.on(RunTransition, StepTransition)
+            async def see(change: Any) -> None:
+                told.append(change.key)
+
+            again = await processor.run(client.attach(next(iter(waiting.runs))))
+    assert (again.status, again.required_action) == ("requires_action", waiting.required_action)
+    assert (again.steps, told) == (waiting.steps, [])
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])

@@ -1,14 +1,18 @@
 import json
+from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stepstream.conformance import folded
 from stepstream.conformance.checker import Checker
 from stepstream.conformance.deviation import MAX_SHOWN, Deviation, described
 from stepstream.conformance.shapes import KINDS
 from stepstream.conformance.tracks import MAX_KEPT, Tracks
 from stepstream.errors import FrameTooLarge
+from stepstream.fold.accumulator import Accumulator
 from stepstream.wire.deltas import MAX_INDEX
 from stepstream.wire.sse import Frame
 from tests.support.conforming_streams import (
@@ -59,6 +63,11 @@ def test_wrong_type_is_described_and_not_quoted():
 def test_anomalies_say_what_was_expected_and_what_came(sent: Sent, words: tuple[str, str]):
     found = check([sent, DONE])
     assert [(one.expected, one.got) for one in found] == [words]
+
+
+def test_other_faults_of_an_event_whose_id_is_no_text_are_of_no_id():
+    found = check([Sent("thread.run.step.delta", {"id": True, "object": "x", "delta": {}}), DONE])
+    assert [(one.code, one.id) for one in found] == [("wrong_object", None), ("malformed_delta", None)]
 
 
 def test_place_in_a_list_is_named():
@@ -148,8 +157,9 @@ def test_deltas_that_wait_for_ever_overflow():
     assert [(one.code, one.sequence) for one in found] == [("delta_before_created", 1), ("orphan_overflow", 10_001)]
 
 
-def test_limit_of_the_fold_is_no_deviation_of_the_server():
-    runs = [run("queued", event="created", id=f"run_{number}") for number in range(10_001)]
+def test_limit_of_the_fold_is_no_deviation_of_the_server(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(folded, "Accumulator", partial(Accumulator, max_open_runs=3))
+    runs = [run("queued", event="created", id=f"run_{number}") for number in range(4)]
     found = check([*runs, Sent("error", {"message": "The wheel broke."})])
     assert found == []
 

@@ -1,5 +1,7 @@
 """Who is let in: this machine, or who has the token; no page of another site in either case."""
 
+import hashlib
+from functools import cache
 from typing import Any
 
 import anyio
@@ -18,6 +20,15 @@ from tests.support.uploads import sent
 TOKEN = "correct-horse-battery"
 READ = ("/list", "/runs/", "/runs/run_1", "/runs/run_1/events")
 OPEN = ("/", "/page.js", "/page.css", "/healthz")
+
+
+slowly_made = cache(hashlib.scrypt)
+
+
+@pytest.fixture(autouse=True)
+def _key_of_a_token_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made slowly, so that nobody finds the token out."""
+    monkeypatch.setattr(hashlib, "scrypt", slowly_made)
 
 
 class Clock:

@@ -157,7 +157,7 @@ async def _read_on(runs: RunList) -> None:
             pass
 
 
-async def test_leader_that_leaves_is_followed_by_another():
+async def test_leader_that_leaves_is_followed_by_another(patient: None):
     journal = MemoryJournal()
     runs, told = RunList(journal, look_every=0.01), list[bytes]()
     run = PublishedRun(journal, *events_of("tides"))

@@ -1,15 +1,15 @@
 """Servers that mean no good, each against a process of its own: it ends in its declared error, and stays small."""
 
-import json
-import sys
 import zlib
+from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-import anyio
+import anyio.to_thread
 import pytest
 
-from tests.support.places import ROOT
+from tests.support.process_host import Host, host, lines_of
 from tests.support.scripted_server import Exchange, answering, serving
 from tests.support.stream_reads import WITHIN
 
@@ -79,7 +79,7 @@ HOSTILE: dict[str, tuple[Any, str, str]] = {
         " answered 400 Bad",
     ),
     "endless line": (one_line, "FrameTooLarge", "expected an event of at most 16,777,216 bytes"),
-    "endless event of short lines": (without_end(STREAM, b"data: x\n" * 8_192), "FrameTooLarge", "16,777,216 bytes"),
+    "endless event of short lines": (without_end(STREAM, b"data: xy\n" * 7_000), "FrameTooLarge", "16,777,216 bytes"),
     "endless refusal": (without_end(b"500 Oh No", X), "APIError", " answered 500 Oh No: xxx"),
     "endless head": (endless_head, "TransportError", ": the connection failed (RemoteProtocolError)"),
     "endless page": (without_end(b"200 OK\r\ncontent-type: text/html", X), "APIError", "got text/html"),
@@ -96,46 +96,51 @@ HOSTILE: dict[str, tuple[Any, str, str]] = {
 }
 
 
-async def is_ended_well(backend: str, script: Any, error: str, text: str, most: int = MOST) -> None:
-    async with serving(script) as url:
-        program = [sys.executable, "-m", "tests.support.memory_probe", backend, url]
-        with anyio.fail_after(WITHIN):
-            ended = await anyio.run_process(program, cwd=ROOT, stderr=None)
-    got = json.loads(ended.stdout)
-    assert (got["error"], text in got["text"], "s3cret" in got["text"]) == (error, True, False), got
-    print(f"{backend} {error}: {got['before']} MiB before, {got['peak']} MiB at most")  # noqa: T201
-    assert got["peak"] - got["before"] < most, got
+each_hostile = pytest.mark.parametrize(("script", "error", "text"), HOSTILE.values(), ids=HOSTILE)
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Host]:
+    with host("tests.support.memory_probe") as one:
+        yield one
+
+
+@pytest.fixture
+def is_ended_well(processes: Host, tmp_path: Path) -> Callable[..., Awaitable[None]]:
+    """What checks how a process ends that connects to a server, and what memory it takes."""
+
+    async def is_ended_well(backend: str, script: Any, error: str, text: str, fast: bool = False) -> None:
+        async with serving(script) as url:
+            one = processes.start("probe", log=tmp_path / "log", backend=backend, url=url, fast=fast)
+            await anyio.to_thread.run_sync(one.wait, WITHIN)
+        [got] = lines_of(one.log)
+        assert (got["error"], text in got["text"], "s3cret" in got["text"]) == (error, True, False), got
+        assert got["peak"] - got["before"] < (MOST_FAST if fast else MOST), got
+
+    return is_ended_well
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize(("script", "error", "text"), HOSTILE.values(), ids=HOSTILE)
+@each_hostile
 async def test_hostile_server_ends_in_its_error_and_takes_little_memory(
-    anyio_backend: Any, script: Any, error: str, text: str
+    anyio_backend: Any, is_ended_well: Any, script: Any, error: str, text: str
 ):
     await is_ended_well("asyncio", script, error, text)
 
 
-ALWAYS = {"endless line"}
-"""What is tried on trio and over the fast transport too whenever the tests run. The others are in the slow form."""
-
-also = pytest.mark.parametrize(
-    ("script", "error", "text"),
-    [
-        pytest.param(*case, id=name, marks=[] if name in ALWAYS else [pytest.mark.slow])
-        for name, case in HOSTILE.items()
-    ],
-)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("anyio_backend", ["trio"])
-@also
-async def test_hostile_server_ends_alike_on_trio(anyio_backend: Any, script: Any, error: str, text: str):
+@each_hostile
+async def test_hostile_server_ends_alike_on_trio(
+    anyio_backend: Any, is_ended_well: Any, script: Any, error: str, text: str
+):
     await is_ended_well("trio", script, error, text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@also
+@each_hostile
 async def test_hostile_server_ends_alike_over_the_fast_transport(
-    anyio_backend: Any, script: Any, error: str, text: str
+    anyio_backend: Any, is_ended_well: Any, script: Any, error: str, text: str
 ):
-    await is_ended_well("fast", script, error, text, MOST_FAST)
+    await is_ended_well("asyncio", script, error, text, fast=True)

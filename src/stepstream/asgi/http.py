@@ -1,15 +1,25 @@
 """Read a request with a bound, answer with a body, send a stream until it ends or its client leaves."""
 
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, MutableMapping
-from contextlib import aclosing
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+)
+from contextlib import aclosing, nullcontext
 from types import CoroutineType
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl
 
 import anyio
 
-from stepstream.live.coroutines import first_step
+from stepstream.live.coroutines import rest_of
 
 Message: TypeAlias = MutableMapping[str, Any]
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -20,6 +30,10 @@ Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 MAX_DISCARDED: Final = 16
 """Times the limit that a body which is too long is read and thrown away."""
 
+MAX_WRITE: Final = 256 * 2**10
+"""How many bytes of a stream are given to the server at a time."""
+
+_OF_STREAM: Final[Mapping[str, str]] = {"content-type": "text/event-stream", "cache-control": "no-store"}
 _DISCONNECT: Final = "http.disconnect"
 
 
@@ -83,7 +97,7 @@ async def send_body(
 async def send_stream(
     receive: Receive,
     send: Send,
-    chunks: AsyncGenerator[bytes],
+    chunks: AsyncIterator[bytes],
     headers: Mapping[str, str] | None = None,
     *,
     write_timeout: float | None = None,
@@ -95,54 +109,60 @@ async def send_stream(
     Servers report that a client has left by a message, by an `OSError` in `send`, or by both: either ends the stream
     without an error. What `chunks` raise is raised as it is, with no group around it.
     """
-    failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_cancel_on_disconnect, receive, tasks.cancel_scope)
-        try:
-            async with aclosing(chunks):
-                await _send_chunks(_TimedSend(send, tasks.cancel_scope, write_timeout), chunks, headers or {})
-        except Exception as exc:  # noqa: BLE001 - raised below, outside of the group
-            failure = exc
+        sender = _Sender(send, tasks.cancel_scope, write_timeout)
+        tasks.start_soon(sender.send_all, chunks, headers or {})
+        while (await receive())["type"] != _DISCONNECT:
+            pass
         tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+    if sender.failure is not None:
+        raise sender.failure
 
 
-async def _send_chunks(send: "_TimedSend", chunks: AsyncGenerator[bytes], headers: Mapping[str, str]) -> None:
-    of_stream = {"content-type": "text/event-stream", "cache-control": "no-store"}
-    if not await send.is_sent(_start(200, {**of_stream, **headers})):
-        return
-    async for chunk in chunks:
-        rest = send.begin({"type": "http.response.body", "body": chunk, "more_body": True})
-        if rest is not None and not await send.finish(rest):
-            return
-    await send.is_sent({"type": "http.response.body", "body": b""})
+class _Sender:
+    """Sends a stream, and cancels `scope`, which it is called in, at its end, or where `limit` seconds do not suffice.
 
-
-class _TimedSend:
-    """Sends messages, and cancels `scope`, which it is called in, where one is not taken within `limit` seconds.
-
-    A server mostly takes a message without waiting: then no deadline is set, and nothing is awaited.
+    It does so in a task of its own: each time that it goes on, the loop goes through all that awaits it. A server
+    mostly takes a message without waiting: then no deadline is set, and nothing is awaited.
     """
+
+    __slots__ = ("_limit", "_scope", "_send", "failure")
 
     def __init__(self, send: Send, scope: anyio.CancelScope, limit: float | None) -> None:
         self._send = send
         self._scope = scope
         self._limit = math.inf if limit is None else limit
+        self.failure: Exception | None = None
+        """What `chunks` raised."""
 
-    def begin(self, message: Message) -> Awaitable[Any] | None:
+    async def send_all(self, chunks: AsyncIterator[bytes], headers: Mapping[str, str]) -> None:
+        """Send what there is."""
+        try:
+            async with aclosing(chunks) if isinstance(chunks, AsyncGenerator) else nullcontext():
+                if not await self._is_sent(_start(200, {**_OF_STREAM, **headers})):
+                    return
+                async for chunk in chunks:
+                    for piece in (chunk,) if len(chunk) <= MAX_WRITE else _cut(chunk):
+                        rest = self._begin({"type": "http.response.body", "body": piece, "more_body": True})
+                        if rest is not None and not await self._finish(rest):
+                            return
+                await self._is_sent({"type": "http.response.body", "body": b""})
+        except Exception as exc:  # noqa: BLE001 - raised outside of the group
+            self.failure = exc
+        finally:
+            self._scope.cancel()
+
+    def _begin(self, message: Message) -> Awaitable[Any] | None:
         """Begin to send a message, and return what is left of it, to be finished at once; None where nothing is."""
         sending = self._send(message)
         if type(sending) is not CoroutineType:
             return sending
         try:
-            return first_step(sending)
-        except StopIteration:
-            return None
+            return rest_of(sending)
         except OSError as exc:
             return _Failed(exc)
 
-    async def finish(self, sending: Awaitable[Any]) -> bool:
+    async def _finish(self, sending: Awaitable[Any]) -> bool:
         """Wait for the rest, and return whether the client is still there to take it."""
         self._scope.deadline = anyio.current_time() + self._limit
         try:
@@ -153,10 +173,14 @@ class _TimedSend:
             self._scope.deadline = math.inf
         return True
 
-    async def is_sent(self, message: Message) -> bool:
+    async def _is_sent(self, message: Message) -> bool:
         """Send a message, and return whether the client is still there to take it."""
-        rest = self.begin(message)
-        return rest is None or await self.finish(rest)
+        rest = self._begin(message)
+        return rest is None or await self._finish(rest)
+
+
+def _cut(chunk: bytes) -> Iterator[bytes]:
+    return (chunk[start : start + MAX_WRITE] for start in range(0, len(chunk), MAX_WRITE))
 
 
 class _Failed:
@@ -168,12 +192,6 @@ class _Failed:
     def __await__(self) -> Generator[Any, None, None]:
         raise self._failure
         yield
-
-
-async def _cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != _DISCONNECT:
-        pass
-    scope.cancel()
 
 
 def _start(status: int, headers: Mapping[str, str]) -> Message:

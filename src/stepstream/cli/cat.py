@@ -23,12 +23,12 @@ from stepstream.wire.sse import Frame
 RETAINED: Final = 10**9
 """A stream in a file is finite: everything in it is kept."""
 
-OBJECTS: Final[Mapping[str, Callable[[Outcome], Iterable[object]]]] = {
-    "steps": lambda outcome: outcome.steps.values(),
-    "runs": lambda outcome: outcome.runs.values(),
-    "messages": lambda outcome: outcome.messages.values(),
+OBJECTS: Final[Mapping[str, Callable[[Processor], Iterable[object]]]] = {
+    "steps": lambda processor: processor.steps.values(),
+    "runs": lambda processor: processor.runs.values(),
+    "messages": lambda processor: processor.messages.values(),
 }
-"""What is written once the stream has ended."""
+"""What is written once the stream has ended: all that is known, for an outcome has no more than the newest 100,000."""
 
 
 async def cat(source: str, *, what: str, chunk_size: int, speed: float, request: RequestOptions) -> None:
@@ -45,15 +45,15 @@ async def cat(source: str, *, what: str, chunk_size: int, speed: float, request:
         try:
             outcome = await processor.run(_tee(stream, what) if what in FRAMES else stream)
         except StepStreamError as error:
-            _write_outcome(error.outcome, what)
+            _write_end(processor, error.outcome, what)
             raise
-        _write_outcome(outcome, what)
+        _write_end(processor, outcome, what)
 
 
-def _write_outcome(outcome: Outcome | None, what: str) -> None:
+def _write_end(processor: Processor, outcome: Outcome | None, what: str) -> None:
     if outcome is None:
         return
-    for one in OBJECTS[what](outcome) if what in OBJECTS else ():
+    for one in OBJECTS[what](processor) if what in OBJECTS else ():
         write_object(one)
     if what != "changes":
         write_anomalies(outcome)

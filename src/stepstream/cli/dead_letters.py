@@ -15,7 +15,8 @@ WIDEST = 40
 
 
 async def dead_letters(action: str, ids: Sequence[str], *, journal: str, group: str) -> int:
-    """List the dead letters of a group, or send again or drop those of `ids`. Return 1 where one was not there.
+    """List the dead letters of a group, or send again or drop those of `ids`. Return 1 where one was not there, or the
+    group itself.
 
     Raises:
         JournalFailed: the server does not answer.
@@ -23,6 +24,9 @@ async def dead_letters(action: str, ids: Sequence[str], *, journal: str, group: 
     async with journal_at(journal) as opened:
         claims = opened.claims(group)
         letters = sorted(map(read, await claims.letters()), key=lambda one: (one.time, one.id))
+        if not letters and not await claims.is_known():
+            write_error(f"there is no group {group} in this journal")
+            return 1
         known = {one.id: one for one in letters}
         if action == "list":
             _list([one for one in letters if not ids or one.id in ids])

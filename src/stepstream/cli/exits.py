@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from typing import Final
 
-from stepstream.errors import APIError, StreamFailed, StreamTruncated, TransportError
+from stepstream.errors import (
+    APIError,
+    JournalFailed,
+    RunInterrupted,
+    StreamFailed,
+    StreamTruncated,
+    TransportError,
+)
 
 USAGE: Final = 2
 
@@ -15,9 +22,11 @@ class UsageError(Exception):
 STATUSES: Final[Sequence[tuple[type[Exception], int]]] = (
     (UsageError, USAGE),
     (StreamTruncated, 3),
+    (RunInterrupted, 3),
     (StreamFailed, 4),
     (APIError, 5),
     (TransportError, 6),
+    (JournalFailed, 6),
 )
 """The first class that an error is of counts. All else is 1."""
 

@@ -12,6 +12,7 @@ from stepstream.sources.files import CHUNK_SIZE
 
 FORMS: Final = ("frames", "events", "changes", "steps", "runs", "messages")
 PLAIN: Final = "a line for each transition, on a terminal too"
+DEBUG: Final = "show the traceback of an error"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -23,7 +24,7 @@ class _Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """Return what reads the command line."""
     common = _Parser(add_help=False)
-    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=DEBUG)
     found = _Parser(
         prog="stepstream",
         description="Run-step streams of agents: live snapshots and transitions.",
@@ -31,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
         "7 deviations found by check, 1 anything else.",
     )
     found.add_argument("--version", action="version", version=f"stepstream {__version__}")
+    found.add_argument("--debug", action="store_true", help=DEBUG)
     commands = found.add_subparsers(dest="command", metavar="COMMAND")
     demo = commands.add_parser("demo", parents=[common], help="show a run in an embedded simulator, over real HTTP")
     demo.add_argument("--fast", action="store_true", help="without the pauses of a real run")

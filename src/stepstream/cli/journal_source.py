@@ -6,10 +6,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stepstream.cli.exits import UsageError
+from stepstream.cli.output import write_error
 from stepstream.fold.accumulator import Accumulator
 from stepstream.fold.checkpoint import load_run
 from stepstream.fold.run_state import retold_events, run_state
-from stepstream.live.journal import Checkpoint, Held
+from stepstream.live.journal import BLANK, Checkpoint, Held
 from stepstream.live.run_tap import block_of
 
 
@@ -44,10 +45,13 @@ def journal_at(url: str) -> Any:
 
 
 @asynccontextmanager
-async def followed_run(url: str, run_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Give the events of a run from its first to its end, as bytes."""
-    async with journal_at(url) as journal, journal.follow(run_id) as pieces:
-        yield _bytes_of(pieces, run_id)
+async def followed_run(url: str, run_id: str, *, tells: bool = True) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Give the events of a run from its first to its end, as bytes. With `tells`, it is said that it has not begun."""
+    async with journal_at(url) as journal:
+        if tells and not [info async for info in journal.runs(run_id)]:
+            write_error(f"run {run_id} is not in the journal yet: waiting for it")
+        async with journal.follow(run_id) as pieces:
+            yield _bytes_of(pieces, run_id)
 
 
 async def _bytes_of(pieces: Any, run_id: str) -> AsyncIterator[bytes]:
@@ -61,4 +65,4 @@ def _retold(held: Held, run_id: str) -> bytes:
         return held.data
     stream = Accumulator().stream
     load_run(stream, held.data)
-    return b"".join(map(block_of, retold_events(run_state(stream.state, run_id))))
+    return b"".join([block_of(event) + BLANK for event in retold_events(run_state(stream.state, run_id))])

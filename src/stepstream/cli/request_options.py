@@ -43,7 +43,7 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
             check_url(source)
             return {"run_id": self.run}
         if self.run is not None:
-            raise UsageError("--run is for a journal: expected --journal URL")
+            raise UsageError("--run is for a journal: expected --journal redis://… or rediss://…")
         if self == RequestOptions():
             return {}
         if not is_url(source):

@@ -36,16 +36,21 @@ def _check_url(url: str) -> None:
 
 @asynccontextmanager
 async def named(
-    source: str, *, chunk_size: int, speed: float, request: Mapping[str, Any] | None = None
+    source: str,
+    *,
+    chunk_size: int,
+    speed: float,
+    request: Mapping[str, Any] | None = None,
+    is_drawn: bool = False,
 ) -> AsyncIterator[AsyncIterable[bytes]]:
     """Open the source that `source` names, and give its bytes in chunks of at most `chunk_size`.
 
     A recording comes at `speed` times its own pace. A URL is asked with the `request` options of `connect`, a journal
-    for its `run_id`.
+    for its `run_id`. Where the stream is drawn, nothing is written beside the drawing.
     """
     options = request or {}
     if is_journal(source):
-        async with followed_run(source, options["run_id"]) as chunks:
+        async with followed_run(source, options["run_id"], tells=not is_drawn) as chunks:
             yield _in_pieces(chunks, chunk_size)
     elif is_url(source):
         _check_url(source)

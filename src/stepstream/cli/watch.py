@@ -26,8 +26,10 @@ async def watch(
         ImportError: a terminal is to be drawn on, and what draws is not installed.
         UsageError: `request` cannot be sent.
     """
-    stream = named(source, chunk_size=chunk_size, speed=speed, request=request.options(source))
-    if plain or not is_drawable() or (source == "-" and is_typed()):
+    is_drawn = not (plain or not is_drawable() or (source == "-" and is_typed()))
+    options = request.options(source)
+    stream = named(source, chunk_size=chunk_size, speed=speed, request=options, is_drawn=is_drawn)
+    if not is_drawn:
         await _written(stream)
         return None
     check_rich()

@@ -144,6 +144,7 @@ class Checker:
             frame = Frame(frame.event, msgspec.json.encode(raw), frame.id)
         identifier = raw.get("id")
         if not isinstance(identifier, str):
+            identifier = None
             self._tracks.doubt(kind.name)
             findings, anomalies = unique(findings, self._folded.apply(frame))
         elif kind.is_delta:

@@ -74,6 +74,7 @@ class ListedRun:
         if self._reader is None:
             self._reader, self.size, self._is_joining = RunReader(self._journal, self.info.id), 0, True
         reader, pieces = self._reader, Pieces(self._journal, self.info.id)
+        pieces.may_join = self._is_joining
         try:
             while (held := await pieces.next(reader.position, self.info.position * self._is_joining)) is not None:
                 self._fold(reader, held)
