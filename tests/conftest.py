@@ -15,7 +15,7 @@ from tests.support import virtual_time
 
 # How long examples take says nothing of them where the machine is busy.
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("usual", UNTIMED, max_examples=40)
+settings.register_profile("usual", UNTIMED, max_examples=25)
 settings.register_profile("thorough", UNTIMED, max_examples=400)  # asked for by .ci/run
 settings.load_profile("usual")
 
@@ -33,8 +33,8 @@ BACKENDS = [
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than there are processors: at any time some test waits for a socket or a process."""
-    return (os.cpu_count() or 1) + 1
+    """Two workers more than there are processors: at any time some tests wait for a socket, a process or a second."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -51,10 +51,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What importing and collecting made stays to the end: no collection of garbage walks it again."""
+    """What importing and collecting made stays to the end: no collection of garbage walks it again, and few walk the
+    rest."""
     gc.enable()
-    gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000)
 
 
 @pytest.fixture(params=BACKENDS)

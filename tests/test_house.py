@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import stepstream
+import stepstream.journal
 from tests.support.places import ROOT
 
 PACKAGE = ROOT / "src" / "stepstream"
@@ -85,10 +86,10 @@ def trespasses(name: str, tree: ast.AST) -> list[str]:
     """Return the imports of a module that do not go left.
 
     `errors` names types of later rooms for checkers: an exception carries an outcome and frames. At run time it
-    imports nothing, and only that is asked of it.
+    imports nothing, and only that is asked of it. So it is of the door of `journal`, which has `Workers` beside it.
     """
     here = room(name)
-    names = imports(tree, also_for_checkers=here != "errors")
+    names = imports(tree, also_for_checkers=name not in ("errors.py", "journal/__init__.py"))
     own = [one for one in names if one.partition(".")[0] == "stepstream"]
     return [one for one in own if room(one) != here and room(one) not in LEFT_OF[here]]
 
@@ -115,13 +116,14 @@ def test_imports_go_left():
 
 
 def test_checkers_see_no_more_imports_than_the_interpreter():
-    """Of all modules only `errors` names types that it cannot import, and the front door those that it loads late."""
+    """Of all modules only `errors` names types that it cannot import, and two doors those that they load late."""
     hidden = {
         name: {one for one in set(imports(tree)) - set(imports(tree, also_for_checkers=False)) if "stepstream" in one}
         for name, tree in TREES.items()
     }
-    assert {name for name, found in hidden.items() if found} == {"__init__.py", "errors.py"}
+    assert {name for name, found in hidden.items() if found} == {"__init__.py", "errors.py", "journal/__init__.py"}
     assert hidden["errors.py"] == {"stepstream.fold.outcome", "stepstream.wire.sse"}
+    assert hidden["journal/__init__.py"] == {"stepstream.journal.redis.journal", "stepstream.workers.workers"}
 
 
 DIALECT_NAMES = re.compile(r"responses|response\.\w.*")
@@ -308,6 +310,29 @@ def behind_the_front_door() -> dict[str, Public]:
                     {alias.asname or alias.name: Public(module, is_for_checkers(node)) for alias in statement.names}
                 )
     return found
+
+
+@pytest.mark.parametrize(
+    ("door", "name"),
+    [("journal", "RedisJournal"), ("journal", "Workers"), ("relay", "Relay"), ("relay", "encoded")],
+)
+def test_doors_of_rooms_give_what_the_front_door_gives(door: str, name: str):
+    program = (
+        f"import json, stepstream; from stepstream.{door} import {name} as found;"
+        f"print(json.dumps(found is stepstream.{name}))"
+    )
+    assert in_a_fresh_process(program) is True
+
+
+def test_journal_in_memory_loads_no_server():
+    program = "import sys, json; from stepstream.journal import MemoryJournal; print(json.dumps(sorted(sys.modules)))"
+    loaded = set(in_a_fresh_process(program))
+    assert loaded.isdisjoint({"ssl", "coredis", "stepstream.journal.redis.journal", "stepstream.workers.workers"})
+
+
+def test_unknown_name_of_a_journal_is_an_attribute_error():
+    with pytest.raises(AttributeError, match=r"module 'stepstream\.journal' has no attribute 'Worker'"):
+        stepstream.journal.Worker  # noqa: B018
 
 
 def test_all_is_sorted():

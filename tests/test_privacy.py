@@ -182,7 +182,6 @@ ANSWERS = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
 @given(answers=st.lists(st.sampled_from(range(len(ANSWERS))), min_size=1, max_size=4), posts=st.booleans())
 def test_query_header_body_and_password_are_in_no_log_repr_or_exception(answers: list[int], posts: bool):
     left = list(answers)

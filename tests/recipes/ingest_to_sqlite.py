@@ -6,6 +6,7 @@ time. What is written again, by a second attempt or a second run of this program
 
 import os
 import sqlite3
+from contextlib import closing
 
 import anyio
 import anyio.to_thread
@@ -25,12 +26,12 @@ Row = tuple[str, str, bytes]
 
 
 def write(rows: list[Row]) -> None:
-    with sqlite3.connect(os.environ["DATABASE"]) as database:
+    with closing(sqlite3.connect(os.environ["DATABASE"])) as database, database:
         database.executemany("insert or ignore into change values (?, ?, ?)", rows)
 
 
 async def main() -> None:
-    with sqlite3.connect(os.environ["DATABASE"]) as database:
+    with closing(sqlite3.connect(os.environ["DATABASE"])) as database, database:
         database.execute(TABLE)
     async with RunsClient(f"{os.environ['STEPSTREAM_URL']}/v1") as runs, Processor(max_streams=100) as processor:
 

@@ -14,7 +14,7 @@ Three things are written down, in SQLite, before anything depends on them:
 import os
 import sqlite3
 import uuid
-from contextlib import suppress
+from contextlib import closing, suppress
 from hashlib import blake2b
 from typing import Any
 
@@ -115,18 +115,18 @@ class Bot:
 
 
 async def main() -> None:
-    database = sqlite3.connect(os.environ["DATABASE"])
-    database.row_factory = sqlite3.Row
-    database.executescript(TABLES)
     async with (
         httpx.AsyncClient(base_url=os.environ["CHAT_URL"]) as chat,
         RunsClient(f"{os.environ['STEPSTREAM_URL']}/v1") as runs,
     ):
-        bot = Bot(database, chat, runs)
-        async with bot.processor, anyio.create_task_group() as tasks:
-            for (token,) in database.execute("select token from job where not ended").fetchall():
-                tasks.start_soon(bot.work, token)
-            await bot.listen(tasks)
+        with closing(sqlite3.connect(os.environ["DATABASE"])) as database:
+            database.row_factory = sqlite3.Row
+            database.executescript(TABLES)
+            bot = Bot(database, chat, runs)
+            async with bot.processor, anyio.create_task_group() as tasks:
+                for (token,) in database.execute("select token from job where not ended").fetchall():
+                    tasks.start_soon(bot.work, token)
+                await bot.listen(tasks)
 
 
 anyio.run(main)

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tests.support.programs import printed_by, served
 def stored(database: Path) -> dict[str, list[dict[str, Any]]]:
     """Return what was written, by channel."""
     found: dict[str, list[dict[str, Any]]] = {}
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection:
         for channel, line in connection.execute("select channel, line from change order by rowid"):
             found.setdefault(channel, []).append(json.loads(line))
     return found
@@ -51,7 +52,7 @@ def test_ingestion_of_streams_that_break_loses_and_doubles_nothing(tmp_path: Pat
     assert told == ""
 
 
-SLOW = "write = lambda rows, write=write: (__import__('time').sleep(3), write(rows))"
+SLOW = "write = lambda rows, write=write: (__import__('time').sleep(0.8), write(rows))"
 SINGLE = "batch=500, max_wait=0.5, "
 
 

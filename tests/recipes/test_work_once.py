@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ def worker(url: str, database: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def booked(database: Path) -> dict[str, int]:
     try:
-        with sqlite3.connect(database, timeout=30) as connection:
+        with closing(sqlite3.connect(database, timeout=30)) as connection:
             return dict(connection.execute("select run, steps from ledger").fetchall())
     except sqlite3.OperationalError:  # it is not made yet
         return {}

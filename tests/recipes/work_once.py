@@ -9,6 +9,7 @@ column of the row that is the effect. An effect elsewhere takes the key along, a
 
 import os
 import sqlite3
+from contextlib import closing
 
 import anyio.to_thread
 
@@ -22,7 +23,7 @@ create table if not exists ledger (run text primary key, steps int);
 
 
 def book(change: StepTransition | RunTransition) -> None:
-    with sqlite3.connect(os.environ["DATABASE"], timeout=30) as database:
+    with closing(sqlite3.connect(os.environ["DATABASE"], timeout=30)) as database, database:
         database.execute("begin immediate")
         is_new = database.execute("insert or ignore into done values (?)", [change.key]).rowcount
         if is_new:
@@ -31,7 +32,7 @@ def book(change: StepTransition | RunTransition) -> None:
 
 
 def setup(processor: Processor) -> None:
-    with sqlite3.connect(os.environ["DATABASE"], timeout=30) as database:
+    with closing(sqlite3.connect(os.environ["DATABASE"], timeout=30)) as database, database:
         database.executescript(TABLES)
 
     @processor.on(StepTransition, RunTransition, terminal=True, attempts=10, concurrency=4)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from stepstream import Accumulator, Anomaly, Event, FrameDecoder, RunState
+from stepstream import Accumulator, Anomaly, Event, FrameDecoder, Run, RunState
 from stepstream.fold.changes import Change
 from stepstream.fold.run_state import run_state
 from stepstream.relay.forms.form import FormKind
@@ -31,7 +31,8 @@ def fed_of(frames: Iterable[Frame]) -> list[Fed]:
         for event in accumulator.translation.feed(frame):
             changes = accumulator.apply(event)
             run_id = run_id or next((change.run_id or "" for change in changes if not isinstance(change, Anomaly)), "")
-            if run_id and event.name not in ("done", "error"):
+            is_other = isinstance(event.data, Run) and event.data.id != run_id
+            if run_id and event.name not in ("done", "error") and not is_other:
                 fed.append(Fed(event, changes, run_state(accumulator.state, run_id, _waiting(accumulator))))
     return fed
 

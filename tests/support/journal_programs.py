@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 
 from stepstream import JournalConflict, JournalFailed, JournalGap, RedisJournal, RunInterrupted
-from stepstream.journal.redis import feed, server
+from stepstream.journal.redis import partition_reader, server
 from stepstream.live.journal import Opened, Pack
 from tests.support.delta_streams import run, step, written
 from tests.support.process_host import Log, lines_of
@@ -52,7 +52,7 @@ def numbers_in(data: bytes) -> list[int]:
 @asynccontextmanager
 async def entered(url: str, namespace: str) -> AsyncIterator[RedisJournal]:
     """Give the journal, as soon as its server lets somebody in."""
-    feed.LOOK_EVERY = server.COMMAND_LIMIT = SHORT  # type: ignore[misc]
+    partition_reader.LOOK_EVERY = server.COMMAND_LIMIT = SHORT  # type: ignore[misc]
     async with AsyncExitStack() as stack:
         while True:
             try:

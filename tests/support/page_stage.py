@@ -37,7 +37,7 @@ class WrittenRun:
         """Append events."""
         if self._opened is None:
             self._opened = await self.journal.open(self.id, writer="test", after=self.position)
-        blocks = [(1, [encode_frame(Frame(f"thread.{name}", json.dumps(data).encode()))]) for name, data in events]
+        blocks = [encode_frame(Frame(f"thread.{name}", json.dumps(data).encode())) for name, data in events]
         held = packs_of(self._opened.fence, self.position + 1, blocks)
         self.position += len(events)
         await self.journal.append(self._opened, held, status=status, error=error)

@@ -25,7 +25,7 @@ def served(application: Any) -> Iterator[str]:
 
 
 @contextmanager
-def _limited() -> Iterator[None]:
+def limited() -> Iterator[None]:
     """Interrupt a program that hangs: it runs event loops of its own, so no other limit reaches it."""
 
     def interrupt(*_: object) -> None:
@@ -56,7 +56,7 @@ def printed_by(program: str, name: str, cwd: Path, environment: Mapping[str, str
     """Run a program, which must end well and log no warnings of others and no errors, and return what it prints."""
     heard, root, printed = _Warnings(), logging.getLogger(), io.StringIO()
     root.addHandler(heard)
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), _limited():
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), limited():
         patch.chdir(cwd)
         patch.setenv("NO_PROXY", "*")
         for variable, value in (environment or {}).items():

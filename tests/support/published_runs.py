@@ -62,11 +62,11 @@ class PublishedRun:
         for event in events:
             told = frame_of_event(event)
             block = encode_frame(Frame(told.event, told.data))
-            blocks.append((1, [block]))
+            blocks.append(block)
             for frame in FrameDecoder().feed(block):
                 done = self.server.apply_frame(frame)
                 self.changes += [(self.position + len(blocks), change) for change in done]
-        self.unsaved += sum(len(block) for _, some in blocks for block in some)
+        self.unsaved += sum(map(len, blocks))
         held = packs_of(self._opened.fence, self.position + 1, blocks)
         self.position += len(events)
         await self.journal.append(
