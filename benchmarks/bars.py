@@ -91,6 +91,9 @@ BARS: Final = (
     Bar("a run followed ÷ its stream read", "journals", "followed ÷ read", AT_MOST, 1.3),
     Bar("50 runs published ÷ coredis alone", "shared_publish", "stepstream ÷ coredis alone", AT_LEAST, 0.5),
     Bar("1,000 runs followed ÷ coredis alone", "shared_follow", "stepstream ÷ coredis alone", AT_LEAST, 0.35),
+    Bar(
+        "1,000 runs of live entries ÷ coredis alone", "shared_follow_live", "stepstream ÷ coredis alone", AT_LEAST, 0.35
+    ),
     Bar("ms of p99 to a follower, over 1.5 of coredis alone", "shared_latency", _LATE, AT_MOST, 10),
     Bar("subscribed to another class ÷ to nothing", "delivery", "other class ÷ no subscriber", AT_MOST, 1.02),
     Bar("subscribed to another run ÷ to nothing", "delivery", "other run ÷ no subscriber", AT_MOST, 1.02),

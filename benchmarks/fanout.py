@@ -66,7 +66,7 @@ class RelayServer:
     async def publish(self, frames: list[Frame], *, is_last: bool = False) -> None:
         if self.opened is None:
             self.opened = await self.journal.open(RUN, writer="bench")
-        blocks = [(1, [encode_frame(one)]) for one in frames]
+        blocks = [encode_frame(one) for one in frames]
         held = packs_of(self.opened.fence, self.position + 1, blocks)
         self.position += len(frames)
         await self.journal.append(self.opened, held, status="ended" if is_last else "open")

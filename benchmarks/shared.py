@@ -29,6 +29,10 @@ from stepstream import MemoryJournal, Processor, RedisJournal, StepProgress, Ste
 from stepstream.journal.redis.embedded import EmbeddedServer, started
 from stepstream.live.journal import Pack
 
+LIVE: Final = "follow live"
+"""Following runs that were published as models stream them, so that most entries have a single event."""
+PACE: Final = 0.02
+"""Seconds between two events of such a run, at least: 50 a second, and more than a delta waits for the next."""
 RUN: Final = "run_bench"
 AT_ONCE: Final = 64
 """Of how many runs coredis alone reads in one pipeline: as many as the journal does."""
@@ -50,11 +54,13 @@ def serving() -> Iterator[int]:
             server.kill()
 
 
-async def published(journal: Any, streams: Sequence[tuple[bytes, ...]]) -> None:
-    """Run all streams at once through one processor, and keep them in a journal, where there is one."""
+async def published(journal: Any, streams: Sequence[tuple[bytes, ...]], pace: float | None = None) -> None:
+    """Run all streams at once through one processor, and keep them in a journal, where there is one.
+
+    So many seconds are between two chunks of a stream, at least."""
     async with Processor(journal=journal) as processor, anyio.create_task_group() as tasks:
         for chunks in streams:
-            tasks.start_soon(processor.run, _source(chunks))
+            tasks.start_soon(processor.run, _source(chunks, pace))
 
 
 async def packed(streams: Sequence[tuple[bytes, ...]]) -> Packs:
@@ -104,7 +110,8 @@ async def followed(journal: Any, run_ids: Sequence[str]) -> int:
 
 async def timed(way: str, question: str, runs: int, tokens: int, port: int) -> dict[str, float]:
     """Do it once, off the clock what was there before, and return the seconds, of the processor too."""
-    load = Load("function_call_by_token", tokens).make()
+    pace, chunk_size = (PACE, None) if question == LIVE else (None, 4096)
+    load = Load("function_call_by_token", tokens, chunk_size).make()
     streams = [tuple(chunk.replace(b"_bench", b"_bench%d" % n) for chunk in load.chunks) for n in range(runs)]
     packs = await packed(streams)
     memory = MemoryJournal(max_bytes=2**32, max_runs=runs)
@@ -112,7 +119,14 @@ async def timed(way: str, question: str, runs: int, tokens: int, port: int) -> d
         if question == "follow":
             await published({"stepstream": journal, "in memory": memory}.get(way), streams if way != "raw" else ())
             await added(client, packs if way == "raw" else {})
-        ids, entries = list(packs), sum(map(len, packs.values()))
+        elif question == LIVE:
+            await published(memory if way == "in memory" else journal, streams, pace)
+        ids, keys = list(packs), [journal._layout.keys(one).stream if question == LIVE else one for one in packs]
+        entries = sum(map(len, packs.values()))
+        if question == LIVE and way == "in memory":
+            entries = sum([1 for one in ids async for _ in memory.read(one)])
+        elif question == LIVE:
+            entries = sum([await client.xlen(key) for key in keys])
         work: dict[tuple[str, str], Callable[[], Awaitable[Any]]] = {
             ("stepstream", "publish"): lambda: published(journal, streams),
             ("in memory", "publish"): lambda: published(memory, streams),
@@ -121,19 +135,23 @@ async def timed(way: str, question: str, runs: int, tokens: int, port: int) -> d
             ("stepstream", "follow"): lambda: followed(journal, ids),
             ("in memory", "follow"): lambda: followed(memory, ids),
             ("raw", "follow"): lambda: read(client, ids),
+            ("stepstream", LIVE): lambda: followed(journal, ids),
+            ("in memory", LIVE): lambda: followed(memory, ids),
+            ("raw", LIVE): lambda: read(client, keys),
         }
         begun, used = time.perf_counter(), time.process_time()
         result = await work[way, question]()
         seconds, processor = time.perf_counter() - begun, time.process_time() - used
         if way == "raw":
             assert result in (None, entries)
-            assert sum([await client.xlen(run_id) for run_id in ids]) == entries
-        elif question == "follow":
+            assert sum([await client.xlen(key) for key in keys]) == entries
+        elif question != "publish":
             assert result == 2 * runs
         elif way == "stepstream":
             assert {info.position async for info in journal.runs()} == {len(load.events) - 1}
     events = runs * len(load.events)
-    return {"events": events, "seconds": seconds, "events/s": events / seconds, "µs/event": 1e6 * processor / events}
+    found = {"events": events, "seconds": seconds, "events/s": events / seconds, "µs/event": 1e6 * processor / events}
+    return found | {"events/entry": events / entries}
 
 
 def measured(way: str, question: str, runs: int, tokens: int) -> dict[str, float]:
@@ -225,9 +243,11 @@ async def _publish_stamps(way: str, port: int, deltas: int, rate: int) -> None:
             await client.xadd(RUN, {"d": head + b"@" + stamp.encode() + tail})
 
 
-async def _source(chunks: tuple[bytes, ...]) -> AsyncIterator[bytes]:
+async def _source(chunks: tuple[bytes, ...], pace: float | None = None) -> AsyncIterator[bytes]:
     for chunk in chunks:
         yield chunk
+        if pace is not None:
+            await anyio.sleep(pace)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ CASES: Final[dict[str, Case]] = {
         journals.CASE,
         shared.PUBLISH,
         shared.FOLLOW,
+        shared.FOLLOW_LIVE,
         shared.LATENCY,
         viewers.FANOUT,
         viewers.PACE,

@@ -60,21 +60,40 @@ PUBLISH: Final = Case(
     ),
 )
 
-FOLLOW: Final = Case(
-    name="shared_follow",
-    question="What does it cost to follow and fold 1,000 runs that are there, beside reads of the same entries?",
-    about="function_call_by_token 200, 1,000 times; µs/event of this process' processor, all else by the clock",
-    rows=(
-        Row(OURS, Shared("stepstream", "follow", 1_000, 200)),
-        Row(MEMORY, Shared("in memory", "follow", 1_000, 200)),
-        Row(RAW, Shared("raw", "follow", 1_000, 200)),
-    ),
-    figures=(
-        ratio(f"{OURS} ÷ {RAW}", OURS, RAW, of="events/s"),
-        ratio(f"{RAW} ÷ {OURS}, processor", RAW, OURS),
-        ratio(f"{RAW} ÷ {MEMORY}, processor", RAW, MEMORY),
-    ),
-    repeats=3,
+
+def _following(name: str, asked: str, question: str, about: str) -> Case:
+    """Return a case of 1,000 runs that are there, published as `asked` says."""
+    return Case(
+        name=name,
+        question=question,
+        about=f"function_call_by_token 200, 1,000 times{about}; µs/event of this processor, all else by the clock",
+        rows=(
+            Row(OURS, Shared("stepstream", asked, 1_000, 200)),
+            Row(MEMORY, Shared("in memory", asked, 1_000, 200)),
+            Row(RAW, Shared("raw", asked, 1_000, 200)),
+        ),
+        columns=("events", "events/entry", "events/s", "µs/event"),
+        figures=(
+            ratio(f"{OURS} ÷ {RAW}", OURS, RAW, of="events/s"),
+            ratio(f"{RAW} ÷ {OURS}, processor", RAW, OURS),
+            ratio(f"{RAW} ÷ {MEMORY}, processor", RAW, MEMORY),
+        ),
+        repeats=3,
+    )
+
+
+FOLLOW: Final = _following(
+    "shared_follow",
+    "follow",
+    "What does it cost to follow and fold 1,000 runs that are there, beside reads of the same entries?",
+    "",
+)
+
+FOLLOW_LIVE: Final = _following(
+    "shared_follow_live",
+    "follow live",
+    "And where the runs were published as models stream them, beside reads of the same entries?",
+    ", at most 50 events a second each",
 )
 
 LATENCY: Final = Case(

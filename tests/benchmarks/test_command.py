@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from benchmarks.__main__ import main
 from benchmarks.harness.passes import Passes
 from benchmarks.harness.profile import profile
 from benchmarks.workloads import Load
@@ -31,10 +32,14 @@ def test_command_explains_itself() -> None:
         (["in_memory", "--profile", "nobody"], "--profile takes one case and a row of it"),
     ],
 )
-def test_mistake_is_a_usage_error(arguments: list[str], message: str) -> None:
-    done = command(*arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
+def test_mistake_is_a_usage_error(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_profile_shows_places_of_the_timed_passes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,12 +2,14 @@
 
 import pytest
 
-from benchmarks.cases.shared import FOLLOW, LATENCY, PUBLISH
+from benchmarks.cases.shared import FOLLOW, FOLLOW_LIVE, LATENCY, PUBLISH
 from benchmarks.harness.case import Row
 from benchmarks.shared import latency, measured
 
 
-@pytest.mark.parametrize("row", [*PUBLISH.rows, *FOLLOW.rows], ids=lambda row: f"{row.measure.question}-{row.label}")
+@pytest.mark.parametrize(
+    "row", [*PUBLISH.rows, *FOLLOW.rows, *FOLLOW_LIVE.rows], ids=lambda row: f"{row.measure.question}-{row.label}"
+)
 def test_way_gives_what_its_checks_expect(row: Row) -> None:
     sample = measured(row.measure.way, row.measure.question, 3, 70)
     assert sample["events"] == 3 * 79
