@@ -27,6 +27,9 @@ SCENARIOS = ("message", "code", "parallel-functions", "mcp", "reasoning", "tool-
 WAYS: Mapping[str, JSON] = {"told again": {"background": True}, "asked for": {}}
 """How a server says again what it said of a response: by its stream, or by what became of it."""
 
+COUNTS = (3, pytest.param(24, marks=pytest.mark.slow))
+"""At how many places a process is killed that had come to the last response."""
+
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,14 +180,15 @@ async def test_response_of_a_process_that_was_killed_is_gone_on_with(scenario: s
     assert {place: text for place, text in wrong.items() if text} == {}
 
 
+@pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("way", WAYS)
-async def test_last_response_alone_is_gone_on_with_after_what_the_run_waited_for(way: str):
+async def test_last_response_alone_is_gone_on_with_after_what_the_run_waited_for(way: str, count: int):
     async with breaking("tool-rounds") as server:
         was = await written(server, WAYS[way])
         waited = waited_at(was)[-1]
         chosen = [(at, one) for at, one in places(was) if one is not None and waited <= one]
         chosen += [(at, waited) for at in range(waited, len(was.blocks) + 1)]
-        chosen = Random(way).sample(chosen, 8)
+        chosen = Random(way).sample(chosen, count)
         wrong = {place: await wrong_with(server, was, *place, way, to_the_last) for place in chosen}
     assert {place: text for place, text in wrong.items() if text} == {}
 
@@ -194,13 +198,14 @@ def waited_at(was: Written) -> list[int]:
     return [at for at, block in enumerate(was.blocks, 1) if block.startswith(b"event: thread.run.requires_action")]
 
 
+@pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("attach", [to_all, to_the_last])
-async def test_process_that_knew_how_the_run_waited_goes_on_with_what_another_left(attach: Attach):
+async def test_process_that_knew_how_the_run_waited_goes_on_with_what_another_left(attach: Attach, count: int):
     way = "told again"
     async with breaking("tool-rounds") as server:
         was = await written(server, WAYS[way])
         waited, wrong = waited_at(was)[-1], dict[int, str]()
-        for position in Random(way).sample(range(waited + 1, len(was.blocks) + 1), 8):
+        for position in Random(way).sample(range(waited + 1, len(was.blocks) + 1), count):
             journal = await was.cut(waited, waited)
             async with Processor(strict=True, journal=journal) as processor:
                 before = was._replace(ids=was.ids[:-1])

@@ -41,8 +41,9 @@ class PendingCount:
         self.count = 0
         self.variables = copy_context() if variables is None else variables
         self.stream = stream
-        self.lease = None if stream is None else stream.lease
         """Gets `has_woken` set when a change wakes the subscriber."""
+        self.lease = None if stream is None else stream.lease
+        """How long they may be delivered."""
         self._caught_up: anyio.Event | None = None
 
     def wake(self) -> None:
