@@ -359,8 +359,8 @@ async def test_first_of_many_failures_is_raised():
 # Approvals
 
 
-@each_row("given", [True, False, 1, 0, None])
-async def test_approval_is_what_the_function_says(given: Any):
+@each_row("given", [True, False, "no", "yes", 1, 0, None, {"approve": True}])
+async def test_only_true_approves(given: Any):
     tools, seen = Toolbox(), list[ToolCall]()
 
     @tools.approve
@@ -369,7 +369,7 @@ async def test_approval_is_what_the_function_says(given: Any):
         await anyio.lowlevel.checkpoint()
         return given
 
-    assert await tools.approvals([mcp(), mcp("call_2")]) == {"call_1": bool(given), "call_2": bool(given)}
+    assert await tools.approvals([mcp(), mcp("call_2")]) == {"call_1": given is True, "call_2": given is True}
     assert sorted(seen, key=lambda call: call.id or "") == [mcp(), mcp("call_2")]
 
 

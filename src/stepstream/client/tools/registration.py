@@ -109,7 +109,8 @@ class RegistrationMethods:
     def approve(self, function: A) -> A:
         """Register the function that approves MCP calls, as `@tools.approve`: it gets a call and returns a bool.
 
-        A call is refused without such a function, and where it raises or exceeds the timeout.
+        Only True approves. A call is refused without such a function, and where it returns anything else, raises or
+        exceeds the timeout.
 
         Raises:
             TypeError: it cannot be called.

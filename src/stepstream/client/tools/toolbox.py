@@ -158,7 +158,11 @@ class Toolbox(RegistrationMethods):
             return False
         try:
             asked = partial(self._approve, call)
-            return bool(await call_in_time(asked, self._timeout, is_async=is_async(self._approve)))
+            answer = await call_in_time(asked, self._timeout, is_async=is_async(self._approve))
+            if not isinstance(answer, bool):
+                kind = type(answer).__name__
+                _log.warning("the approval of an MCP call gave %s, expected a bool: it is refused", kind)
+            return answer is True
         except Exception as exc:  # noqa: BLE001 - a call is made only if it was approved
             await anyio.lowlevel.checkpoint_if_cancelled()
             _log.warning("the approval of an MCP call failed with %s: it is refused", type(exc).__name__)
