@@ -137,9 +137,20 @@ def test_status_is_6_for_a_directory(run: Callable[..., Any], tmp_path: Path, co
     assert (got.status, got.error) == (6, f"stepstream: {tmp_path}: Is a directory")
 
 
-def test_status_is_6_for_a_scheme_that_is_not_http(run: Callable[..., Any]):
-    got = run("cat", "ftp://example.invalid/runs?api-key=hidden")
-    assert (got.status, got.error.startswith("stepstream: ftp://example.invalid/runs: ")) == (6, True)
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("ftp://example.invalid/runs?api-key=s3cret", "ftp://example.invalid/runs: expected an http or https URL with"),
+        ("http:///runs?api-key=s3cret", "http:///runs: expected an http or https URL with a host"),
+        ("http://127.0.0.1:9x/runs", "http://127.0.0.1:9x/runs: expected a port from 1 to 65535"),
+        ("http://127.0.0.1:0/runs", "http://127.0.0.1:0/runs: expected a port from 1 to 65535"),
+        ("http://user:s3cret/word@127.0.0.1:1/runs", "127.0.0.1:1/runs: expected a port from 1 to 65535"),
+        ("http://user:s3cret#word@127.0.0.1:1/runs", "…: expected a port from 1 to 65535"),
+    ],
+)
+def test_status_is_6_for_a_url_that_nothing_can_be_sent_to(run: Callable[..., Any], url: str, told: str):
+    got = run("cat", url)
+    assert (got.status, got.error.partition(told)[0], "s3cret" in got.error) == (6, "stepstream: ", False)
 
 
 @each_command

@@ -126,6 +126,14 @@ def test_url_shows_its_secrets_to_whom_it_is_given_and_to_no_log(family: Any):
         ("/runs?sig=x", "/runs"),
         ("http://u:p@[::1/x?sig=x", "[::1/x"),
         ("HTTP://a:b@c:d@host:80", "http://host:80"),
+        ("http://host:1/users/@me?x=a@b", "http://host:1/users/@me"),
+        ("/users/@me?x=a@b", "/users/@me"),
+        ("http://u:s3cret/pass@host:1/x?sig=x", "host:1/x"),
+        ("http://u:s3cret#pass@host:1/x", "…"),
+        ("http://u:s3cret?pass@host:1/x", "…"),
+        ("http://host:9abc/x?sig=x", "http://host:9abc/x"),
+        ("host:1/x?sig=x", "host:1/x"),
+        ("u:p@host/x", "host/x"),
     ],
 )
 def test_url_is_shown_without_query_fragment_and_user(url: str, shown: str):

@@ -19,29 +19,21 @@ def is_journal(source: str) -> bool:
     return source.startswith(("redis://", "rediss://"))
 
 
-def check_url(url: str) -> None:
-    """Check that the URL of a journal has no password: others on the machine can read a command line.
-
-    Raises:
-        UsageError: it has one.
-    """
-    if urlsplit(url).password is not None:
-        raise UsageError("no password on the command line: expected it in STEPSTREAM_JOURNAL_PASSWORD")
-
-
 def journal_at(url: str) -> Any:
     """Return the journal at a URL, which may have a namespace after "#"; to be entered.
 
     Raises:
-        UsageError: it is no such URL, or has a password.
+        UsageError: it is no such URL, or has a password: others on the machine can read a command line.
     """
     from stepstream.journal.redis.journal import NAMESPACE, RedisJournal
 
     try:
-        check_url(url)
-        return RedisJournal(url, namespace=urlsplit(url).fragment or NAMESPACE)
+        journal = RedisJournal(url, namespace=url.partition("#")[2] or NAMESPACE)
     except ValueError as exc:
-        raise UsageError(f"--journal: {exc}") from exc
+        raise UsageError(f"--journal: {exc}") from None
+    if urlsplit(url).password is not None:
+        raise UsageError("no password on the command line: expected it in STEPSTREAM_JOURNAL_PASSWORD")
+    return journal
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -9,12 +10,14 @@ from typing import Any, Final
 from msgspec import Struct
 
 from stepstream.cli.exits import UsageError
-from stepstream.cli.journal_source import check_url, is_journal
+from stepstream.cli.journal_source import is_journal, journal_at
 from stepstream.cli.source import is_url
 from stepstream.sources.options import check_json, validated_headers
 
-SECRET: Final = frozenset({"api-key", "authorization", "cookie", "proxy-authorization", "x-api-key"})
-"""Headers that hold a key: others on the machine can read a command line."""
+_SECRET: Final = re.compile(r"auth|cookie|key|password|secret|token", re.IGNORECASE)
+"""What is in the names of headers that hold a key: others on the machine can read a command line."""
+
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class RequestOptions(Struct, frozen=True, kw_only=True):
@@ -40,7 +43,7 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
         if is_journal(source):
             if self.run is None or self != RequestOptions(run=self.run):
                 raise UsageError("a journal is asked for a run: expected --run ID, and no other option of a request")
-            check_url(source)
+            journal_at(source)  # it is checked here, and opened when it is read
             return {"run_id": self.run}
         if self.run is not None:
             raise UsageError("--run is for a journal: expected --journal redis://… or rediss://…")
@@ -60,6 +63,8 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
         if self.api_key_env is not None:
             header, colon, name = self.api_key_env.rpartition(":")
             key = environment.get(name)
+            if not key and not _VARIABLE.fullmatch(name):
+                raise UsageError("expected the name of an environment variable after --api-key-env, got another text")
             if not key:
                 raise UsageError(f"expected a key in the environment variable {name}, which is not set")
             headers.update({header: key} if colon else {"Authorization": f"Bearer {key}"})
@@ -73,7 +78,7 @@ def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
         raise UsageError("expected a header as 'Name: value'")
-    if name.strip().lower() in SECRET:
+    if _SECRET.search(name):
         raise UsageError(f"no key on the command line: expected --api-key-env {name.strip()}:VARIABLE instead")
     return name.strip(), value.strip()
 

@@ -1,7 +1,7 @@
 """SOURCE on the command line: a URL, a file, a recording, a run in a journal, or `-` for standard input."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,15 +23,14 @@ def _check_url(url: str) -> None:
     Raises:
         TransportError: it cannot.
     """
-    where = url.partition("?")[0].rpartition("@")[2][:80]
-    try:
+    is_fit, expected = False, "an http or https URL with a host"
+    with suppress(ValueError):
         parts = urlsplit(url)
-        where = redact_url(url) or where
-        is_fit = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_fit = False
+        if parts.scheme.lower() in ("http", "https") and parts.hostname:
+            expected = "a port from 1 to 65535 after the host, or none"
+            is_fit = parts.port != 0
     if not is_fit:
-        raise TransportError(f"{where}: expected an http or https URL with a host")
+        raise TransportError(f"{redact_url(url)[:80]}: expected {expected}")
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from stepstream.sources.backoff import Backoff
 from stepstream.sources.http_errors import (
     is_transient,
     is_unprocessed,
+    shown_cause,
     translate_http_error,
     unexpected_response,
 )
@@ -101,8 +102,8 @@ async def _exchange(call: ApiCall) -> bytearray:
         raise IdleTimeout(f"{where} did not answer within {call.timeout:g} s", call.timeout) from exc
     except StepStreamError:
         raise
-    except Exception as exc:
-        raise translate_http_error(exc, where, call.connect_timeout, sender.proxy) from exc
+    except Exception as exc:  # noqa: BLE001 - what the client raised is translated, whatever it is
+        raise translate_http_error(exc, where, call.connect_timeout, sender.proxy) from shown_cause(exc)
     status = response.status_code
     raise refusal(f"{where} answered {status}", status, response.reason_phrase, response.headers, data)
 

@@ -78,6 +78,12 @@ def translate_http_error(exc: Exception, where: str, seconds: float, proxy: str 
     return TransportError(f"{where}: {what} ({kind})")
 
 
+def shown_cause(exc: Exception) -> Exception | None:
+    """Return the cause of a translated error: none of one whose text quotes a URL, which may have a password in it."""
+    names = {base.__name__ for base in type(exc).__mro__}
+    return None if UNSENDABLE & {*names, type(exc.__context__).__name__} else exc
+
+
 def unexpected_response(response: Any, text: str, body: bytes = b"") -> APIError:
     """Return the error for a response that is none of the expected kind, whatever its status. `text` says why.
 

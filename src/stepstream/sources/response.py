@@ -28,7 +28,7 @@ import msgspec
 
 from stepstream.errors import IdleTimeout, words_of
 from stepstream.live.refusals import refusal
-from stepstream.sources.http_errors import translate_http_error, unexpected_response
+from stepstream.sources.http_errors import shown_cause, translate_http_error, unexpected_response
 from stepstream.sources.options import ApiKey, bearer, check_seconds, fresh_key
 from stepstream.sources.response_body import IDENTITY, content_encoding, read_error_body
 from stepstream.sources.sending import RequestSender
@@ -114,8 +114,8 @@ async def _send(request: StreamRequest, url: str, last_event_id: str) -> AsyncIt
     except TimeoutError as exc:
         text = f"{where} did not answer within {request.first_byte_timeout:g} s"
         raise IdleTimeout(text, request.first_byte_timeout) from exc
-    except Exception as exc:
-        raise translate_http_error(exc, where, request.connect_timeout, sender.proxy) from exc
+    except Exception as exc:  # noqa: BLE001 - what the client raised is translated, whatever it is
+        raise translate_http_error(exc, where, request.connect_timeout, sender.proxy) from shown_cause(exc)
     try:
         yield response
     finally:

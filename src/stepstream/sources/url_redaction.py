@@ -13,21 +13,30 @@ response begins, the request has a URL without them.
 What would break it: a handler that makes its text of `record.args` by itself, by `str`. By `repr` it gets none either.
 """
 
+import re
 import sys
+from contextlib import suppress
 from functools import cache
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
+
+_END: Final = re.compile("[?#]")
+"""What ends the part of a URL that may be shown."""
 
 
 def redact_url(url: str) -> str:
-    """Return `url` without its query, fragment and user: the part that exceptions and logs may show."""
-    try:
+    """Return `url` without its query, fragment and user: the part that exceptions and logs may show.
+
+    Of what is no URL nothing is shown where a password with "?" or "#" in it may have been taken for its end.
+    """
+    with suppress(ValueError):
         parts = urlsplit(url)
-    except ValueError:  # it is no URL: what may be shown is what stands where its host and path would
-        return url.partition("?")[0].rpartition("@")[2]
-    # A URL without a host is valid where the client has a base URL.
-    origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
-    return f"{origin}{parts.path}"
+        if parts.netloc and parts.port != 0:  # it raises for a port that is none, maybe part of a password
+            return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        if not parts.scheme and not parts.netloc:  # valid where the client has a base URL
+            return parts.path
+    shown = _END.split(url, maxsplit=1)[0]
+    return "…" if "@" in url[len(shown) :] else shown.rpartition("@")[2]
 
 
 def unlogged(url: Any) -> Any:

@@ -37,10 +37,14 @@ class Address:
     """Where the servers are, and who we are there. Its repr has no secret."""
 
     def __init__(self, url: str, password: str | None, ssl_context: ssl.SSLContext | None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port or 6379
+        except ValueError:  # its text quotes what may be a part of a password
+            host = None
+        if host is None or parts.scheme not in ("redis", "rediss"):
             raise ValueError("expected redis://[user[:password]@]host[:port][/db] or rediss://…, got another text")
-        self.nodes = [(parts.hostname, parts.port or 6379)]
+        self.nodes = [(host, port)]
         """Hosts and ports; in a cluster all that are known."""
         try:
             self.database = int(parts.path.strip("/") or 0)
