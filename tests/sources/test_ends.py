@@ -174,7 +174,7 @@ async def test_what_the_server_said_is_raised_where_the_source_fails_after_it():
         (b'{"error": {"message": "no\\nquota"}}', "the stream ended without a single event: got JSON: no\\u000aquota"),
         (b'{"id": "run_1", "object": "thread.run"}', "the stream ended without a single event: got JSON"),
         (b"<html><title>502 Bad Gateway</title>", "the stream ended without a single event: got HTML: 502 Bad Gatew"),
-        (b"upstream is down", "the stream ended without a single event: got plain text: upstream is down"),
+        (b"upstream is down", "the stream ended without a single event: got plain text"),
         (b"event: thread.run.created\ndata: {", "the stream ended without a single event"),
         (b"", "the stream ended without a single event"),
     ],

@@ -56,7 +56,8 @@ def error_fields(body: bytes) -> dict[str, str | None]:
 
 
 def foreign_fields(body: bytes) -> dict[str, str | None]:
-    """Return what `error_fields` does, of a body that need not be about an error: of HTML no more than its title.
+    """Return what `error_fields` does, of a body that need not be about an error: of HTML no more than its title, of
+    JSON only where it names an error.
 
     Of what may be an event stream, and of JSON that is cut, nothing: it is not known what that quotes.
     """
@@ -64,19 +65,27 @@ def foreign_fields(body: bytes) -> dict[str, str | None]:
         case "HTML":
             is_quotable = _TITLE.search(_text_of(body)[:ENOUGH]) is not None
         case "JSON":
-            is_quotable = _json(body) is not UNSET
+            is_quotable = _names_error(_json(body))
         case kind:
             is_quotable = kind == "plain text"
     return error_fields(body) if is_quotable else dict.fromkeys(("code", "type", "param", "message"))
 
 
 def foreign_text(opening: bytes) -> str:
-    """Return what bytes are that begin no event stream, and what they say; empty where they may be one.
+    """Return what bytes are that begin no event stream, and what they say of an error; empty where they may be one.
 
-    `opening` is the whole body, or the beginning of it.
+    `opening` is the whole body, or the beginning of it. Plain text may be what a model says: it is not quoted.
     """
     kind, message = _kind(opening), foreign_fields(opening)["message"]
-    return f"got {kind}: {words_of(message, _SHORT)}" if message else kind and f"got {kind}"
+    return f"got {kind}: {words_of(message, _SHORT)}" if message and kind != "plain text" else kind and f"got {kind}"
+
+
+def _names_error(decoded: object) -> bool:
+    if isinstance(decoded, list):
+        decoded = decoded[0] if decoded else None
+    if not isinstance(decoded, dict):
+        return False
+    return decoded.get("type") == "error" or any(decoded.get(key) for key in ("error", "errors", "detail"))
 
 
 def _kind(body: bytes) -> str:
