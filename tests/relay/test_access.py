@@ -348,23 +348,6 @@ async def test_step_of_a_run_is_for_those_who_may_see_the_run(journal: MemoryJou
     assert (await asked(relay, f"/run_sums/steps/{step_id}", x_user="ada")).status == 404
 
 
-async def test_list_has_the_runs_in_the_order_in_which_they_began(journal: MemoryJournal):
-    answer = await asked(Relay(journal), "/")
-    first, second = msgspec.json.decode(answer.body)
-    assert (first["id"], first["status"], first["position"], first["ended"]) == ("run_sums", "open", 5, None)
-    assert (second["id"], second["status"]) == ("run_tides", "ended")
-
-
-async def test_list_is_live_where_an_event_stream_is_accepted(journal: MemoryJournal):
-    async with watching(Relay(journal), "/", accept="text/event-stream") as answer:
-        assert [msgspec.json.decode(frame.data)["id"] for frame in answer.frames] == ["run_sums", "run_tides"]
-        await PublishedRun(journal, *events_of("archive")).append(1000)
-        await anyio.wait_all_tasks_blocked()
-        assert msgspec.json.decode(answer.frames[-1].data)["id"] == "run_archive"
-        await anyio.sleep(16)
-        assert answer.body.endswith(b":\n\n")
-
-
 async def test_state_says_where_to_go_on(journal: MemoryJournal):
     relay = Relay(journal)
     state = msgspec.json.decode((await asked(relay, "/run_sums")).body)

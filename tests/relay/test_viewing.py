@@ -266,6 +266,26 @@ async def test_run_whose_writer_is_silent_is_interrupted(stage: Stage):
         assert answer.events[-1] == "stepstream.interrupted"
 
 
+@pytest.mark.parametrize("form", ["events", "changes", "view"])
+async def test_viewer_of_a_run_that_its_journal_has_lost_comes_back_without_its_id(stage: Stage, form: str):
+    stage.relay = Relay(MemoryJournal(), random=lambda: 0.5)
+    answer = await stage.asked(form, last_event_id="1.3")
+    assert (answer.status, answer.is_whole, answer.body.startswith(b"retry: 7500\n\nid:\n")) == (200, True, True)
+    assert [(frame.event, frame.data) for frame in answer.frames] == [("stepstream.gap", b'{"reason":"gone"}')]
+    for nowhere in ("", "F.3", "1.0"):
+        assert (await stage.asked(form, last_event_id=nowhere)).status == 404
+
+
+async def test_viewer_of_a_run_whose_writer_is_dead_comes_back_later(stage: Stage):
+    await stage.publish(5)
+    async with stage.watching() as answer:
+        assert answer.body.startswith(b"retry: 1500\n\n")
+    await anyio.sleep(31)
+    async with stage.watching() as answer:
+        assert answer.body.startswith(b"retry: 7500\n\n")
+        assert answer.events[-1] == "stepstream.interrupted"
+
+
 async def test_run_that_waits_is_waited_for():
     stage = Stage("ferry", "ferry-answer")
     await stage.run.append(5, status="waiting")

@@ -10,8 +10,7 @@ from typing import Final
 
 from stepstream.asgi.http import Scope, headers_of
 from stepstream.dashboard.sessions import LASTS, Failures, Sessions
-from stepstream.relay.access import Origins, is_local
-from stepstream.relay.relay import peer_of
+from stepstream.relay.access import Origins, is_local, peer_of
 from stepstream.relay.requests import Refused, Request
 
 MAX_LOGINS: Final = 10

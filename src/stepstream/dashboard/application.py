@@ -38,9 +38,10 @@ from stepstream.dashboard.login import given_token
 from stepstream.dashboard.run_list import RunList
 from stepstream.errors import JournalError
 from stepstream.journal.reading import Journal
+from stepstream.relay.access import peer_of
 from stepstream.relay.frames import STREAM_HEADERS
 from stepstream.relay.limits import ViewerLimits
-from stepstream.relay.relay import MAX_VIEWERS, Relay, peer_of
+from stepstream.relay.relay import MAX_VIEWERS, Relay
 from stepstream.relay.requests import Refused, Request, read_request, send_json, send_nothing, send_refusal
 from stepstream.relay.run_reader import info_of
 from stepstream.relay.serving import RETRY_REFUSED, WRITE_TIMEOUT, only, retry_block

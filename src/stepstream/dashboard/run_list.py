@@ -8,14 +8,17 @@ Nobody is owed anything: each summary has the number of the version in which it 
 what is newer. A slow reader costs no memory, and gets the newest of each run.
 """
 
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
 import msgspec
+from msgspec.structs import replace
 
 from stepstream.dashboard.listed_run import ListedRun
+from stepstream.journal.following import INTERRUPTED_AFTER
 from stepstream.journal.reading import Journal
 from stepstream.journal.run_info import RunInfo
 from stepstream.live.pending import Signal
@@ -141,7 +144,7 @@ class RunList:
     async def _look(self) -> None:
         """Ask the journal which runs there are, and note which of them have more."""
         began = anyio.current_time()
-        infos = {info.id: info async for info in self._journal.runs()}
+        infos = {info.id: self._seen(info) async for info in self._journal.runs()}
         took = anyio.current_time() - began
         pause = max(self._look_every, min(10 * took, LOOK_WITHIN)) if self._look_every else 0
         self._looks_at = anyio.current_time() + pause
@@ -152,6 +155,16 @@ class RunList:
         self._runs = {run_id: known.get(run_id) or ListedRun(self._journal, info) for run_id, info in newest.items()}
         for run_id in reversed(newest):
             self._note(self._runs[run_id], newest[run_id], is_new=run_id not in known)
+
+    def _seen(self, info: RunInfo) -> RunInfo:
+        """Return what the journal says of a run, interrupted where its writer is silent: since about when, is said
+        once."""
+        seen = info.within(INTERRUPTED_AFTER)
+        if seen is info:
+            return info
+        run = self._runs.get(info.id)
+        is_known = run is not None and run.info.error == seen.error and run.info.position == info.position
+        return run.info if run is not None and is_known else replace(seen, ended=time.time() - info.silence)
 
     def _note(self, run: ListedRun, info: RunInfo, *, is_new: bool) -> None:
         if not run.take(info) and not is_new:

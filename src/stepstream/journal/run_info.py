@@ -28,6 +28,13 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     silence: float
     """Seconds since its writer gave the last sign of life, by the journal's clock."""
 
+    def within(self, seconds: float) -> "RunInfo":
+        """Return what to say of the run to those who look at it: an open one whose writer gave no sign for so long is
+        interrupted, until it gives one again. When that was, its journal does not say: `ended` is None."""
+        if self.status != "open" or self.silence < seconds:
+            return self
+        return msgspec.structs.replace(self, status="interrupted", error=f"its writer gave no sign for {seconds:g} s")
+
     def __repr__(self) -> str:
         return f"<RunInfo {self.id} {self.status} at {self.fence}.{self.position}>"
 

@@ -89,6 +89,12 @@ def _is_same(origin: str, host: str) -> bool:
     return bool(theirs.hostname) and theirs.hostname == ours.hostname and same_port
 
 
+def peer_of(scope: Scope) -> str:
+    """Return the address that a request comes from."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
 def is_local(scope: Scope, headers: Mapping[str, str]) -> bool:
     """Return whether a request comes from this machine, and asks for it."""
     client = scope.get("client")

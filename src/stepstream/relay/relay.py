@@ -11,8 +11,10 @@ from stepstream.asgi.http import Receive, Scope, Send, is_http, send_stream
 from stepstream.errors import JournalError, RunInterrupted
 from stepstream.journal.following import INTERRUPTED_AFTER
 from stepstream.journal.reading import Journal
-from stepstream.relay.access import Authorize, Permission
+from stepstream.relay.access import Authorize, Permission, peer_of
 from stepstream.relay.admission import Admission, Headers
+from stepstream.relay.batch import gap
+from stepstream.relay.catching_up import NOWHERE, place_of
 from stepstream.relay.feed import COALESCE, RunFeed
 from stepstream.relay.feeds import Feeds
 from stepstream.relay.forms.form import FormKind
@@ -30,12 +32,6 @@ Found = TypeVar("Found")
 
 MAX_VIEWERS: Final = 10_000
 MAX_PER_CLIENT: Final = 100
-
-
-def peer_of(scope: Scope) -> str:
-    """Return the address that a request comes from."""
-    client = scope.get("client")
-    return client[0] if client else ""
 
 
 class Relay:
@@ -80,6 +76,7 @@ class Relay:
         self._stopping = None if stop is None else Stopping(journal, stop)
         self._client = client
         self._forms = forms
+        self._interrupted_after = interrupted_after
         self._random = random
         self._limits = ViewerLimits(max_viewers, max_per_client)
         self._feeds = Feeds(partial(RunFeed, journal, coalesce=coalesce, interrupted_after=interrupted_after))
@@ -169,14 +166,15 @@ class Relay:
         may_see = partial(self._admission.may_see, request)
         if not request.wants_stream:
             try:
-                runs = await listed(self._journal, may_see)
+                runs = await listed(self._journal, may_see, self._interrupted_after)
             except JournalError:
                 raise Refused(503, "The runs cannot be read now.", retry_after="5") from None
             await send_json(send, runs, headers)
             return
         with self._limits.one_more("", self._client(request.scope)) as has_room:
             if has_room and not self._opened.is_draining:
-                news = RunNews(self._journal, may_see, retry_block(RETRY, self._random()))
+                first = retry_block(RETRY, self._random())
+                news = RunNews(self._journal, may_see, first, self._interrupted_after)
                 self._opened.enter(news)
                 try:
                     await self._send_pieces(news.pieces(), receive, send, headers)
@@ -215,26 +213,30 @@ class Relay:
         if kind.only_open and (info is None or info.status in ("ended", "interrupted")):
             await send_nothing(send, headers)
             return True
-        if info is None:
+        if info is None and (place_of(request.last_event_id) == NOWHERE or not kind.has_cursor):
             raise Refused(404, NOT_FOUND)
+        if info is None:  # it was there: its writer may be about to write again what its journal has lost
+            await self._send_pieces(only(self._later() + gap("gone")), receive, send, headers)
+            return True
         with self._limits.one_more(run_id, self._client(request.scope)) as has_room:
             if not has_room or self._opened.is_draining:
                 return False
             frames = self.frames(run_id, form=kind, last_event_id=request.last_event_id)
-            await self._send_frames(frames, permission, receive, send, headers)
+            is_dead = info.within(self._interrupted_after).status == "interrupted"
+            first = self._later() if is_dead else retry_block(RETRY, self._random())
+            pieces = Permitted(frames, permission, first if kind.has_cursor else b"")
+            await self._send_frames(frames, pieces, receive, send, headers)
         return True
 
     async def _send_frames(
-        self, frames: Frames, permission: Permission | None, receive: Receive, send: Send, headers: Headers
+        self, frames: Frames, pieces: Permitted, receive: Receive, send: Send, headers: Headers
     ) -> None:
         async with frames:
             if not frames.has_more:
                 await send_nothing(send, headers)
                 return
-            first = retry_block(RETRY, self._random()) if frames.kind.has_cursor else b""
             sent = {**frames.headers, **headers}
             try:
-                pieces = Permitted(frames, permission, first)
                 await send_stream(receive, send, pieces, sent, write_timeout=WRITE_TIMEOUT)
             except RunInterrupted:
                 return  # without the end of the body, so that the server breaks the connection off
