@@ -11,6 +11,7 @@ from stepstream import (
     APIError,
     Outcome,
     Processor,
+    RunsClient,
     RunTransition,
     StepTransition,
     Toolbox,
@@ -383,6 +384,14 @@ async def test_drive_in_a_callback_is_refused():
 
         await server.wired(Wire()).drive(processor, None, assistant_id="asst_own")
     assert refused == ["run() in a callback would wait for that callback: use start(), which returns at once"]
+
+
+async def test_toolbox_in_place_of_a_thread_is_told_where_it_goes():
+    async with Processor() as processor:
+        with pytest.raises(
+            TypeError, match=r"^expected thread_id as a string, or None .*, got Toolbox: a toolbox is th"
+        ):
+            await RunsClient("http://peer").drive(processor, Toolbox(), assistant_id="asst_own")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("thread_id", ["thread_own", None])

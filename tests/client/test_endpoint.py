@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stepstream import RunsClient
+from stepstream import Processor, RunsClient, TransportError, connect
 from stepstream.client.endpoint import Endpoint
 from tests.support.tables import each_row
 
@@ -105,6 +105,27 @@ async def test_callable_gives_a_fresh_key_for_each_request():
         for key in (lambda sync=sync: next(sync), fetch):
             known = endpoint(api_key=key, auth=auth)
             assert [(await known.headers())[name] for _ in range(2)] == [f"{prefix}token_1", f"{prefix}token_2"]
+
+
+def failing() -> str:
+    raise RuntimeError("s3cret")
+
+
+@each_row(
+    ("given", "told"),
+    [
+        (failing, "the function given as api_key failed with RuntimeError"),
+        (lambda: 5, "expected a string of the function given as api_key, got int"),
+        (lambda: "s3cret\n", "expected a key in printable ASCII of the function given as api_key, no space around it"),
+        (lambda: "", "expected a key in printable ASCII of the function given as api_key, no space around it"),
+    ],
+)
+async def test_callable_that_gives_no_key_is_told_by_its_option(given: Any, told: str):
+    with pytest.raises(TransportError, match=f"^{told}$"):
+        await endpoint(api_key=given).headers()
+    async with Processor() as processor:
+        with pytest.raises(TransportError, match=f"^{told}$"):
+            await processor.run(connect("http://127.0.0.1:1", api_key=given))
 
 
 @each_row(

@@ -427,6 +427,9 @@ async def test_many_streams_run_at_once_in_one_processor(many: str):
             "^expected text in JSON that UTF-8 can hold, got half of a surrogat",
         ),
         ({"api_key": "SECRET\n"}, ValueError, "as the value of the header 'Authorization', no space around it$"),
+        ({"headers": [("a", "b")]}, TypeError, "expected headers as a mapping of names to values, got list"),
+        ({"attempts": "3"}, TypeError, "expected attempts as a number, got str"),
+        ({"url": httpx.URL("http://peer")}, TypeError, "expected a URL as a string, got URL"),
         ({"headers": {"a": 5}}, TypeError, "expected a string as the value of the header 'a', got int"),
         ({"headers": {"a\n": "b"}}, ValueError, "as the name of a header"),
         ({"idle_timeout": "x"}, TypeError, "expected idle_timeout in seconds, got str"),
@@ -437,4 +440,4 @@ async def test_many_streams_run_at_once_in_one_processor(many: str):
 )
 def test_wrong_option_is_told_when_it_is_given(options: dict[str, Any], error: type[Exception], told: str):
     with pytest.raises(error, match=told):
-        connect("http://x", **options)
+        connect(**{"url": "http://x", **options})

@@ -94,8 +94,11 @@ class RunsClient(LookupMethods):
         Raises:
             ToolFailed: a tool failed, and the toolbox cancels the run then.
             StepStreamError: as `Processor.run` and `stream_run` do. Its outcome is that of all streams so far.
-            TypeError: a parameter is not known.
+            TypeError: a parameter is not known, or `thread_id` is no string.
         """
+        if not isinstance(thread_id, str | None):
+            got = type(thread_id).__name__
+            raise TypeError(f"expected thread_id as a string, or None for a new thread, got {got}: a toolbox is third")
         known: Any = {"idempotency_key": idempotency_key, "token": token, **parameters}
         source = self.stream_thread_and_run(**known) if thread_id is None else self.stream_run(thread_id, **known)
         return await self._drive(processor, source, toolbox, thread_id, context, max_rounds)

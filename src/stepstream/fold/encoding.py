@@ -73,8 +73,13 @@ def encode_change(change: Change, *, snapshot: bool = False) -> bytes:
 
     With `snapshot`, the object of a transition or call is in it too, under `step`, `run`, `message` or `call`. What a
     step or message was at a progress is in no line: the lines of its deltas say it.
+
+    Raises:
+        TypeError: it is no change.
     """
     kind = type(change)
+    if kind not in KEYS:
+        raise TypeError(f"expected a change, got {kind.__name__}")
     line: dict[str, Any] = {"change": KEYS[kind], "sequence": change.sequence}
     for column in COLUMNS[kind]:
         line[column] = getattr(change, column) if column != "delta" else _delta(change)
@@ -153,8 +158,10 @@ def decode_change(line: bytes | str) -> Change:
         if all(isinstance(getattr(read, name), str) for name in _TEXTS[read.change]):
             return _READERS[read.change](read, line)
         refused = "one that lacks an id, a status or a code"
-    except (msgspec.DecodeError, UnicodeError, RecursionError, Misfit) as exc:
-        refused = type(exc).__name__
+    except (msgspec.ValidationError, Misfit):
+        refused = "JSON that lacks a column, or has another type in it"
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        refused = "what is not JSON, or more than one line"
     except KeyError:
         refused = "a change of another kind"
     raise ValueError(f"expected a line of encode_change, got {refused}")  # not from the cause: that may quote content

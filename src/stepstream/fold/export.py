@@ -138,7 +138,7 @@ def load_into(stream: StreamState, translation: Translation, data: bytes) -> Non
         _load(stream, saved)
         translation.load(saved.translation)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DecodeError, Misfit, TypeError) as exc:
-        raise ValueError(f"expected the bytes of Accumulator.export(), got something else: {exc}") from exc
+        raise ValueError(f"expected the bytes that `export` gave, got something else: {exc}") from exc
 
 
 def _load(stream: StreamState, saved: _Saved) -> None:

@@ -152,6 +152,17 @@ class WritableJournal(Protocol):
         """
 
 
+def checked_journal(journal: WritableJournal | None) -> WritableJournal | None:
+    """Return a journal, if it is one. None is none.
+
+    Raises:
+        TypeError: it cannot be written to.
+    """
+    if journal is not None and not (hasattr(journal, "open") and hasattr(journal, "append")):
+        raise TypeError(f"expected a journal, such as MemoryJournal(), got {type(journal).__name__}")
+    return journal
+
+
 class _TranslatedErrors:
     """A class, for a generator would cost each write of a journal ten times as much."""
 

@@ -16,7 +16,7 @@ from stepstream.fold.state import DEFAULT_FORGET_AFTER, DEFAULT_MAX_OPEN_RUNS, D
 from stepstream.fold.stream_state import StreamState
 from stepstream.live.admission import AdmissionMethods
 from stepstream.live.handle import StreamHandle
-from stepstream.live.journal import WritableJournal
+from stepstream.live.journal import WritableJournal, checked_journal
 from stepstream.live.leases import Lease
 from stepstream.live.lifetime import Lifetime
 from stepstream.live.opening import OpeningMethods
@@ -86,7 +86,7 @@ class Processor(OpeningMethods, AdmissionMethods, ReadingMethods):
         self._reading: Any = {"max_event_bytes": max_event_bytes, "clock": clock}
         bounds: Any = {"retain": retain, "max_open_runs": max_open_runs, "max_run_bytes": max_run_bytes}
         ReadingMethods.__init__(self, partial(State, **bounds, forget_after=forget_after))
-        self._journal = journal
+        self._journal = checked_journal(journal)
         self._events = self._anomalies = 0  # of the streams that have ended
         OpeningMethods.__init__(self, Lifetime(Routes(), Routes(), drain_timeout, max_streams), self._begin_again)
 

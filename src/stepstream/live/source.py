@@ -96,15 +96,26 @@ async def _entered(stack: AsyncExitStack, source: Any) -> Any:
 
 
 def _iterated(items: Callable[[Any], AsyncIterator[Any]], found: Any) -> AsyncIterator[Any]:
-    """Return what is read of a source, which it may refuse at once. A generator that has ended would give nothing."""
-    if attribute(found, "ag_code") is not None and attribute(found, "ag_frame") is None:
-        raise ReadBefore
+    """Return what is read of a source, which it may refuse at once."""
+    _check_unread(found)
     try:
-        return items(found)
+        read = items(found)
     except (StepStreamError, TypeError):
         raise
     except Exception as exc:
         raise translate_source_error(exc) from exc
+    _check_unread(read)
+    return read
+
+
+def _check_unread(items: Any) -> None:
+    """Check that it is no generator that has ended: that would give nothing.
+
+    Raises:
+        ReadBefore: it is one.
+    """
+    if attribute(items, "ag_code") is not None and attribute(items, "ag_frame") is None:
+        raise ReadBefore
 
 
 async def _leave(items: Any) -> None:

@@ -63,10 +63,13 @@ def connect(
         APIError: the response is not 200, no event stream, or encoded.
         IdleTimeout: nothing came within a timeout.
         TransportError: the connection failed, or `total_timeout` has passed.
-        TypeError: `json` has no JSON form, `client` is no async client, or `fast` is given beside it.
+        TypeError: `url` is no string, `json` has no JSON form, `client` is no async client, or `fast` is given beside
+            it.
         ValueError: `json` has no JSON form, a header or the key cannot be sent, or a number is too small.
         RuntimeError: `fast` without its extra, or on trio. It is a `TransportError` too.
     """
+    if not isinstance(url, str):
+        raise TypeError(f"expected a URL as a string, got {type(url).__name__}")
     check_attempts(attempts)
     check_client(client, fast=fast)
     check_json(json)  # raises here rather than when the request is sent

@@ -6,6 +6,8 @@ from inspect import isawaitable
 from json import dumps
 from typing import Any, Final, TypeAlias
 
+from stepstream.sources.http_errors import Unsendable
+
 ApiKey: TypeAlias = str | Callable[[], str | Awaitable[str]]
 """A key, or a callable that returns a fresh token for each request, or an awaitable of one."""
 
@@ -20,8 +22,11 @@ def check_attempts(attempts: int) -> None:
     """Check a number of attempts.
 
     Raises:
+        TypeError: it is no number.
         ValueError: it is below 1.
     """
+    if not isinstance(attempts, int):
+        raise TypeError(f"expected attempts as a number, got {type(attempts).__name__}")
     if attempts < 1:
         raise ValueError(f"expected at least 1 attempt, got {attempts}")
 
@@ -65,11 +70,27 @@ def bearer(key: str | None) -> dict[str, str]:
 
 
 async def fresh_key(key: ApiKey | None) -> str | None:
-    """Return a key for the next request: that which was given, or a new one of the callable."""
+    """Return a key for the next request: that which was given, or a new one of the callable.
+
+    Raises:
+        Unsendable: the callable failed, or gave what cannot be sent as a key. That is not quoted.
+    """
     if not callable(key):
         return key
-    fetched = key()
-    return await fetched if isawaitable(fetched) else fetched
+    try:
+        fetched = key()
+        fresh = await fetched if isawaitable(fetched) else fetched
+    except Exception as exc:
+        raise Unsendable(f"the function given as api_key failed with {type(exc).__name__}") from exc
+    if fresh is not None and not isinstance(fresh, str):
+        raise Unsendable(f"expected a string of the function given as api_key, got {type(fresh).__name__}")
+    try:
+        bearer(fresh)
+    except ValueError:
+        raise Unsendable(
+            "expected a key in printable ASCII of the function given as api_key, no space around it"
+        ) from None
+    return fresh
 
 
 def check_client(client: Any, *, fast: bool) -> None:
@@ -88,10 +109,12 @@ def validated_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return a copy of the caller's headers, without those that are reserved.
 
     Raises:
-        TypeError: a value is no string.
+        TypeError: they are no mapping, or a value is no string.
         ValueError: a name or a value cannot be sent, such as a key read together with its line end, or with a space
             at its end. The value is not quoted: it may be a key.
     """
+    if not hasattr(headers, "items"):
+        raise TypeError(f"expected headers as a mapping of names to values, got {type(headers).__name__}")
     kept = {name: value for name, value in headers.items() if name.lower() not in RESERVED_HEADERS}
     for name, value in kept.items():
         if not isinstance(value, str):

@@ -14,6 +14,7 @@ from coredis.exceptions import ConnectionError as ConnectionBroke
 
 from stepstream import (
     JournalConflict,
+    JournalError,
     JournalFailed,
     JournalFull,
     JournalGap,
@@ -26,7 +27,7 @@ from stepstream.journal.redis import checkpoints, history, partition_reader, ser
 from stepstream.journal.redis.checkpoint_scripts import MAX_DROPPED
 from stepstream.journal.redis.scripts import Layout
 from stepstream.live.journal import Checkpoint, Opened, Pack
-from tests.support.journal_contract import SOON, everything, pack, told_of
+from tests.support.journal_contract import SOON, everything, pack, stream, told_of
 from tests.support.journals import told_of as told_by
 from tests.support.places import ROOT
 from tests.support.proxy import proxied
@@ -675,5 +676,8 @@ async def test_journal_that_was_not_entered_says_so(server: ValkeyProcess):
     for ask in (anext(journal.runs()), anext(journal.read("run_1")), journal.open("run_1", writer="a")):
         with pytest.raises(RuntimeError, match=r"inside of `async with RedisJournal"):
             await ask
+    async with Processor(journal=journal) as processor:
+        with pytest.raises(JournalError, match=r"inside of `async with RedisJournal"):
+            await processor.run(stream())
     with pytest.raises(RuntimeError, match="expected an open journal"):
         journal.watch("run_1")

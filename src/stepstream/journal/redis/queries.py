@@ -7,7 +7,7 @@ from typing import Any, Final
 import anyio
 from anyio.abc import TaskGroup
 
-from stepstream.errors import JournalFailed, JournalFull
+from stepstream.errors import JournalError, JournalFailed, JournalFull
 from stepstream.journal.redis import scripts
 from stepstream.journal.redis.asking import Asking
 from stepstream.journal.redis.entries import info_of
@@ -20,11 +20,15 @@ from stepstream.journal.run_info import RunInfo
 from stepstream.live.journal import Checkpoint, Held
 
 
+class NotEntered(JournalError, RuntimeError):
+    """A journal is used outside of its `async with`."""
+
+
 class _NotOpen:
     """Stands for what a journal has once it is entered."""
 
     def __getattr__(self, name: str) -> Any:
-        raise RuntimeError("expected an open journal: use it inside of `async with RedisJournal(...)`")
+        raise NotEntered("expected an open journal: use it inside of `async with RedisJournal(...)`")
 
 
 NOT_OPEN: Final[Any] = _NotOpen()
