@@ -14,7 +14,7 @@ from stepstream.sources.environment import has_proxies, proxied_client, ssl_cont
 from stepstream.sources.event_stream import EventStream
 from stepstream.sources.http_errors import Unsendable, is_transient, is_unprocessed
 from stepstream.sources.limits import Limits
-from stepstream.sources.options import ApiKey, check_attempts, check_client, check_json, validated_headers
+from stepstream.sources.options import ApiKey, check_attempts, check_client, check_json, check_url, validated_headers
 from stepstream.sources.response import StreamRequest
 
 CONNECT_TIMEOUT: Final = 10.0
@@ -68,8 +68,7 @@ def connect(
         ValueError: `json` has no JSON form, a header or the key cannot be sent, or a number is too small.
         RuntimeError: `fast` without its extra, or on trio. It is a `TransportError` too.
     """
-    if not isinstance(url, str):
-        raise TypeError(f"expected a URL as a string, got {type(url).__name__}")
+    check_url(url)
     check_attempts(attempts)
     check_client(client, fast=fast)
     check_json(json)  # raises here rather than when the request is sent

@@ -18,6 +18,16 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """The name of a header (RFC 9110, section 5.6.2)."""
 
 
+def check_url(url: str) -> None:
+    """Check that a URL is a text.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"expected a URL as a string, got {type(url).__name__}")
+
+
 def check_attempts(attempts: int) -> None:
     """Check a number of attempts.
 
