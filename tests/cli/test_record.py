@@ -150,6 +150,18 @@ def test_recording_to_standard_output_can_be_piped(process: Callable[..., Any], 
     assert FrameDecoder().feed(out) == FrameDecoder().feed((streams / "tides.sse").read_bytes())
 
 
+def test_dash_is_no_name_of_an_output(
+    run: Callable[..., Any], streams: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    got = run("record", streams / "tides.sse", "-o", "-")
+    assert (got.status, "expected the name of a file after -o, got -" in got.error, [*tmp_path.iterdir()]) == (
+        2,
+        True,
+        [],
+    )
+
+
 def test_output_must_be_named(run: Callable[..., Any], streams: Path):
     got = run("record", streams / "tides.sse")
     assert (got.status, got.error.startswith("stepstream: the following arguments are required: -o")) == (2, True)

@@ -253,6 +253,7 @@ async def test_progress_is_as_without_a_bound_as_long_as_it_is_not_reached():
         ({"forget_after": "1 h"}, TypeError),
         ({"max_run_bytes": 0}, ValueError),
         ({"max_run_bytes": 1.5}, TypeError),
+        ({"journal": "redis://127.0.0.1"}, TypeError),
     ],
 )
 def test_bounds_are_checked(options: dict[str, Any], error: type[Exception]):

@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Union, cast
 
@@ -293,6 +294,40 @@ class Silent:
 @each_row("callback", [lambda change: None, print, Silent(), partial(print, 1), None, "note", Silent])
 def test_callback_that_is_not_async_is_a_type_error(callback: Any):
     with pytest.raises(TypeError, match="declare it with async def"):
+        Processor().add(StepTransition, callback)
+
+
+class Room:
+    async def nothing(self) -> None: ...
+
+    async def one(self, change: Any) -> None: ...
+
+    async def more(self, *changes: Any) -> None: ...
+
+
+async def nothing() -> None: ...
+
+
+async def two(change: Any, channel: Any) -> None: ...
+
+
+async def spare(change: Any, channel: Any = None) -> None: ...
+
+
+@each_row(
+    ("callback", "is_fit"),
+    [
+        (nothing, False),
+        (two, False),
+        (spare, True),
+        (partial(two, channel=1), True),
+        (Room().nothing, False),
+        (Room().one, True),
+        (Room().more, True),
+    ],
+)
+def test_callback_takes_one_change(callback: Any, is_fit: bool):
+    with nullcontext() if is_fit else pytest.raises(TypeError, match="expected a callback that takes one argument"):
         Processor().add(StepTransition, callback)
 
 

@@ -486,6 +486,16 @@ async def test_recording_that_was_cut_anywhere_reads_up_to_the_cut(tmp_path: Pat
         assert len(got) == whole[:place].count(b"\n\n")
 
 
+async def test_replay_that_is_read_again_is_refused(tmp_path: Path):
+    path = tmp_path / "x.sse"
+    path.write_bytes(taped(*TIMED))
+    given = replay(path, speed=math.inf)
+    async with Processor() as processor:
+        assert (await processor.run(given)).events == 4
+        with pytest.raises(RuntimeError, match="a source is read once: open another one"):
+            await processor.run(given)
+
+
 async def test_replay_that_is_recorded_again_is_the_same_recording(tmp_path: Path):
     clock, one, two = Clock(), tmp_path / "1.sse", tmp_path / "2.sse"
     data = STREAMS["crossing"]

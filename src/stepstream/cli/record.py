@@ -19,6 +19,9 @@ async def record(source: str, output: str, *, chunk_size: int, speed: float, req
         UsageError: `request` cannot be sent.
         StepStreamError: as `Processor.run` and `recording.record` do; what was saved before stays.
     """
+    if output == "-":
+        write_error("expected the name of a file after -o, got -: /dev/stdout is the name of standard output")
+        return USAGE
     if _is_same_file(source, output):
         write_error(f"{output} would be written while it is read: record to another file")
         return USAGE

@@ -8,7 +8,7 @@ Callback: TypeAlias = Callable[[Any], Awaitable[object]]
 
 
 def checked_callback(callback: Callback) -> Callback:
-    """Return `callback`, which must be an async function, or an object whose call is one.
+    """Return `callback`, which must be an async function of one argument, or an object whose call is one.
 
     Raises:
         TypeError: it is not.
@@ -17,7 +17,19 @@ def checked_callback(callback: Callback) -> Callback:
     is_async = inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(call)
     if not is_async or isinstance(callback, type):
         raise TypeError(f"expected an async function as callback, got {name_of(callback)}: declare it with async def")
+    if not _takes_one(callback):
+        raise TypeError(f"expected a callback that takes one argument, got {name_of(callback)} with other parameters")
     return callback
+
+
+def _takes_one(callback: Any) -> bool:
+    """Return whether a function takes one argument; of what is none, it is not looked at. It costs a microsecond."""
+    code = getattr(callback, "__code__", None)
+    if code is None:
+        return True
+    own = code.co_argcount - hasattr(callback, "__self__")
+    has_room = own > 0 or bool(code.co_flags & inspect.CO_VARARGS)
+    return has_room and own - len(callback.__defaults__ or ()) <= 1
 
 
 def name_of(callback: object) -> str:
