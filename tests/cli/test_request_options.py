@@ -83,6 +83,7 @@ def test_url_is_asked_with_what_is_told(
         (["http://127.0.0.1:1", "--api-key-env", "api-key:sk-1"], "expected the name of an environment variable"),
         (["http://127.0.0.1:1", "--header", "é: b"], "expected letters, digits and hyphens as the name of a header"),
         (["http://127.0.0.1:1", "--api-key-env", "KEY_WITH_LINE_END"], "printable ASCII as the value of the header"),
+        (["http://127.0.0.1:1", "--method", "GE T"], "expected method as a word, such as POST, got 'GE T'"),
         (["http://127.0.0.1:1", "--json", "[NaN]"], "expected JSON after --json"),
         (["x.sse", "--method", "POST"], "are for a URL"),
         (["-", "--header", "A: b"], "are for a URL"),

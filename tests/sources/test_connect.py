@@ -427,6 +427,8 @@ async def test_many_streams_run_at_once_in_one_processor(many: str):
             "^expected text in JSON that UTF-8 can hold, got half of a surrogat",
         ),
         ({"api_key": "SECRET\n"}, ValueError, "as the value of the header 'Authorization', no space around it$"),
+        ({"method": 3}, TypeError, "expected method as a string, got int"),
+        ({"method": "GE T"}, ValueError, "expected method as a word, such as POST, got 'GE T'"),
         ({"headers": [("a", "b")]}, TypeError, "expected headers as a mapping of names to values, got list"),
         ({"attempts": "3"}, TypeError, "expected attempts as a number, got str"),
         ({"url": httpx.URL("http://peer")}, TypeError, "expected a URL as a string, got URL"),

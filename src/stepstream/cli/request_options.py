@@ -3,16 +3,19 @@
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from msgspec import Struct
 
 from stepstream.cli.exits import UsageError
 from stepstream.cli.journal_source import is_journal, journal_at
 from stepstream.cli.source import is_url
-from stepstream.sources.options import check_json, validated_headers
+from stepstream.sources.options import check_json, validated_headers, verb_of
+
+T = TypeVar("T")
 
 _SECRET: Final = re.compile(r"auth|cookie|key|password|secret|token", re.IGNORECASE)
 """What is in the names of headers that hold a key: others on the machine can read a command line."""
@@ -53,7 +56,7 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
             raise UsageError("--method, --json, --header and --api-key-env are for a URL")
         options: dict[str, Any] = {"headers": self._headers(os.environ)}
         if self.method is not None:
-            options["method"] = self.method.upper()
+            options["method"] = _checked(partial(verb_of, self.method, None))
         if self.json is not None:
             options["json"] = _body(self.json)
         return options
@@ -68,10 +71,19 @@ class RequestOptions(Struct, frozen=True, kw_only=True):
             if not key:
                 raise UsageError(f"expected a key in the environment variable {name}, which is not set")
             headers.update({header: key} if colon else {"Authorization": f"Bearer {key}"})
-        try:
-            return validated_headers(headers)
-        except ValueError as exc:
-            raise UsageError(str(exc)) from exc
+        return _checked(partial(validated_headers, headers))
+
+
+def _checked(check: Callable[[], T]) -> T:
+    """Return what a check of an option gives.
+
+    Raises:
+        UsageError: it refuses that.
+    """
+    try:
+        return check()
+    except ValueError as exc:
+        raise UsageError(str(exc)) from exc
 
 
 def _header(text: str) -> tuple[str, str]:

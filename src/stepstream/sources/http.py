@@ -14,7 +14,15 @@ from stepstream.sources.environment import has_proxies, proxied_client, ssl_cont
 from stepstream.sources.event_stream import EventStream
 from stepstream.sources.http_errors import Unsendable, is_transient, is_unprocessed
 from stepstream.sources.limits import Limits
-from stepstream.sources.options import ApiKey, check_attempts, check_client, check_json, check_url, validated_headers
+from stepstream.sources.options import (
+    ApiKey,
+    check_attempts,
+    check_client,
+    check_json,
+    check_url,
+    validated_headers,
+    verb_of,
+)
 from stepstream.sources.response import StreamRequest
 
 CONNECT_TIMEOUT: Final = 10.0
@@ -65,14 +73,14 @@ def connect(
         TransportError: the connection failed, or `total_timeout` has passed.
         TypeError: `url` is no string, `json` has no JSON form, `client` is no async client, or `fast` is given beside
             it.
-        ValueError: `json` has no JSON form, a header or the key cannot be sent, or a number is too small.
+        ValueError: `json` has no JSON form, the method, a header or the key cannot be sent, or a number is too small.
         RuntimeError: `fast` without its extra, or on trio. It is a `TransportError` too.
     """
     check_url(url)
     check_attempts(attempts)
     check_client(client, fast=fast)
     check_json(json)  # raises here rather than when the request is sent
-    verb = (method or ("GET" if json is None else "POST")).upper()
+    verb = verb_of(method, json)
     limits = Limits(
         idle_timeout=idle_timeout,
         event_timeout=event_timeout,

@@ -28,6 +28,22 @@ def check_url(url: str) -> None:
         raise TypeError(f"expected a URL as a string, got {type(url).__name__}")
 
 
+def verb_of(method: str | None, json: Any) -> str:
+    """Return the method of a request, in capitals.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it cannot be sent.
+    """
+    if method is None:
+        return "GET" if json is None else "POST"
+    if not isinstance(method, str):
+        raise TypeError(f"expected method as a string, got {type(method).__name__}")
+    if not _TOKEN.fullmatch(method):
+        raise ValueError(f"expected method as a word, such as POST, got {method!r:.80}")
+    return method.upper()
+
+
 def check_attempts(attempts: int) -> None:
     """Check a number of attempts.
 
