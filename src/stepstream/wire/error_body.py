@@ -24,6 +24,9 @@ MESSAGE_KEYS: Final = ("message", "detail", "error_description", "error_message"
 ENOUGH: Final = 4_096
 """So many bytes at the beginning of a body say what it is."""
 
+_PROBLEM: Final = frozenset({"detail", "instance", "status", "title", "type"})
+"""The members of a problem (RFC 9457, section 3.1)."""
+
 _SHORT: Final = 200
 _TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 _NO_TEXT: Final = re.compile(r"<(script|style)\b.*?</\1[^>]*>|<!--.*?-->|<[^>]*>", re.IGNORECASE | re.DOTALL)
@@ -85,7 +88,10 @@ def _names_error(decoded: object) -> bool:
         decoded = decoded[0] if decoded else None
     if not isinstance(decoded, dict):
         return False
-    return decoded.get("type") == "error" or any(decoded.get(key) for key in ("error", "errors", "detail"))
+    is_problem = "title" in decoded and decoded.keys() <= _PROBLEM
+    return (
+        is_problem or decoded.get("type") == "error" or any(decoded.get(key) for key in ("error", "errors", "detail"))
+    )
 
 
 def _kind(body: bytes) -> str:
