@@ -168,6 +168,7 @@ def test_status_is_1_for_an_event_over_the_limit(run: Callable[..., Any], tmp_pa
 USAGE = {
     "unknown command": ("dog", "x.sse"),
     "no source": ("cat",),
+    "a source without a name": ("cat", ""),
     "two sources": ("cat", "x.sse", "y.sse"),
     "unknown form": ("cat", "--as", "poems", "x.sse"),
     "unknown option": ("watch", "--loud", "x.sse"),

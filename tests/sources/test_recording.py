@@ -548,6 +548,11 @@ def test_speed_that_is_not_above_0_is_a_value_error(tmp_path: Path, speed: float
         replay(tmp_path, speed=speed)
 
 
+def test_speed_in_words_is_a_type_error(tmp_path: Path):
+    with pytest.raises(TypeError, match=r"expected speed as a number, math\.inf for at once, got str"):
+        replay(tmp_path / "x.sse", speed="max")  # type: ignore[arg-type]
+
+
 @each_stream
 async def test_file_that_is_no_recording_is_read_as_it_is(tmp_path: Path, data: bytes):
     clock, path = Clock(), tmp_path / "x.sse"

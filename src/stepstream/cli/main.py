@@ -59,7 +59,7 @@ def _name_source(parser: argparse.ArgumentParser, options: argparse.Namespace) -
     if "source" not in options:
         return
     journal = getattr(options, "journal", None)
-    if (options.source is None) == (journal is None):
+    if (not options.source) == (journal is None):
         parser.error("expected a SOURCE, or --journal URL --run ID, and not both")
     if journal is not None:
         options.source = journal

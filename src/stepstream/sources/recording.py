@@ -136,9 +136,12 @@ def replay(
     as it is, without waiting. The file is opened when it is read, `chunk_size` bytes at a time.
 
     Raises:
+        TypeError: `speed` is no number.
         ValueError: `speed` is not above 0.
         TransportError: while it is read, where the file cannot be. The text names it.
     """
+    if not isinstance(speed, int | float):
+        raise TypeError(f"expected speed as a number, math.inf for at once, got {type(speed).__name__}")
     if not speed > 0:
         raise ValueError(f"expected speed above 0, got {speed!r}")
     chunks = read_file(path, chunk_size=chunk_size)
