@@ -57,7 +57,21 @@ def test_url_is_asked_with_what_is_told(
     monkeypatch.setenv("OUR_KEY", "sk-1")
     (tmp_path / "body.json").write_text('{"stream": true}')
     assert run(*command, url).status == whole
-    assert run(*command, url, "--json", '{"a": 1}', "--header", "X-Own: 1", "--header", "X-Two:2").status == whole
+    assert (
+        run(
+            *command,
+            url,
+            "--json",
+            '{"a": 1}',
+            "--header",
+            "X-Own: 1",
+            "--header",
+            "X-Two:2",
+            "--header",
+            "Idempotency-Key: 7",
+        ).status
+        == whole
+    )
     assert run(*command, url, "--method", "put", "--json", f"@{tmp_path / 'body.json'}").status == whole
     assert run(*command, url, "--api-key-env", "OUR_KEY").status == whole
     assert run(*command, url, "--api-key-env", "api-key:OUR_KEY").status == whole

@@ -11,7 +11,7 @@ import pytest
 
 from stepstream import Frame, JournalFailed, MemoryJournal, Relay, decode_event
 from stepstream.journal import RunInfo
-from tests.support.published_runs import PublishedRun, events_of
+from tests.support.published_runs import PublishedRun, events_of, sums_and_tides
 from tests.support.relay_requests import asked, watching
 from tests.support.tables import each_row
 from tests.support.virtual_time import anyio_backend
@@ -25,10 +25,7 @@ PATHS = ["/", "/run_sums", EVENTS]
 
 @pytest.fixture
 async def journal():
-    journal = MemoryJournal()
-    await PublishedRun(journal, *events_of("sums")).append(5)
-    await PublishedRun(journal, *events_of("tides")).append(1000)
-    return journal
+    return await sums_and_tides()
 
 
 def everyone(scope: Any, run_id: str) -> bool:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from stepstream import MemoryJournal, Relay
-from tests.support.published_runs import PublishedRun, events_of
+from tests.support.published_runs import PublishedRun, events_of, sums_and_tides
 from tests.support.relay_requests import Answer, asked, watching
 from tests.support.virtual_time import anyio_backend
 
@@ -18,10 +18,7 @@ LIVE = "text/event-stream"
 
 @pytest.fixture
 async def journal():
-    journal = MemoryJournal()
-    await PublishedRun(journal, *events_of("sums")).append(5)
-    await PublishedRun(journal, *events_of("tides")).append(1000)
-    return journal
+    return await sums_and_tides()
 
 
 def told(answer: Answer) -> list[tuple[str, str]]:

@@ -26,6 +26,14 @@ def events_of(*names: str) -> tuple[str, tuple[Event, ...]]:
     return next(iter(accumulator.runs)), tuple(events)
 
 
+async def sums_and_tides() -> MemoryJournal:
+    """Return a journal with a run that goes on, and one that has ended."""
+    journal = MemoryJournal()
+    await PublishedRun(journal, *events_of("sums")).append(5)
+    await PublishedRun(journal, *events_of("tides")).append(1000)
+    return journal
+
+
 class PublishedRun:
     """A run of a journal, and what one knows who has had all of it."""
 

@@ -17,7 +17,9 @@ from stepstream.sources.options import check_json, validated_headers, verb_of
 
 T = TypeVar("T")
 
-_SECRET: Final = re.compile(r"auth|cookie|key|password|secret|token", re.IGNORECASE)
+_SECRET: Final = re.compile(
+    r"\bauth(orization)?\b|apikey|(?<!idempotency-)\bkey\b|cookie|password|secret|token", re.IGNORECASE
+)
 """What is in the names of headers that hold a key: others on the machine can read a command line."""
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
