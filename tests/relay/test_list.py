@@ -1,5 +1,6 @@
 """The list of runs: at one moment and live, for those who may see some, however long that is thought about."""
 
+from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
@@ -70,6 +71,30 @@ async def test_run_whose_writer_is_silent_is_listed_as_interrupted_until_it_is_h
         await run.append(1000)
         await anyio.sleep(100)
         assert told(answer)[3:] == [("run_sums", "ended")]
+
+
+class AskedJournal(MemoryJournal):
+    """Counts how often it is asked for all of its runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def runs(self, run_id: str | None = None) -> Any:
+        self.asked += run_id is None
+        return super().runs(run_id)
+
+
+async def test_journal_is_asked_for_silent_runs_once_for_all_who_look():
+    journal = AskedJournal()
+    await PublishedRun(journal, *events_of("sums")).append(5)
+    relay = Relay(journal, interrupted_after=30)
+    async with AsyncExitStack() as stack:
+        answers = [await stack.enter_async_context(watching(relay, "/", accept=LIVE)) for _ in range(20)]
+        journal.asked = 0
+        await anyio.sleep(62)
+        assert [told(answer) for answer in answers] == [[("run_sums", "open"), ("run_sums", "interrupted")]] * 20
+        assert journal.asked == 2
 
 
 async def test_runs_are_asked_for_together_and_no_longer_than_one_may_take(journal: MemoryJournal):

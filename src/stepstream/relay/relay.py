@@ -23,7 +23,7 @@ from stepstream.relay.forms.state_json import state_json
 from stepstream.relay.frames import STREAM_HEADERS, Frames, OpenFrames
 from stepstream.relay.limits import ViewerLimits
 from stepstream.relay.requests import NO_STEP, NOT_FOUND, Refused, Request, send_json, send_nothing
-from stepstream.relay.run_list import RunNews, listed
+from stepstream.relay.run_list import OpenRuns, RunNews, listed
 from stepstream.relay.run_reader import RunReader, info_of
 from stepstream.relay.serving import RETRY, RETRY_REFUSED, WRITE_TIMEOUT, Permitted, only, retry_block
 from stepstream.relay.stopping import Stop, Stopping
@@ -76,7 +76,7 @@ class Relay:
         self._stopping = None if stop is None else Stopping(journal, stop)
         self._client = client
         self._forms = forms
-        self._interrupted_after = interrupted_after
+        self._interrupted_after, self._open_runs = interrupted_after, OpenRuns(journal)
         self._random = random
         self._limits = ViewerLimits(max_viewers, max_per_client)
         self._feeds = Feeds(partial(RunFeed, journal, coalesce=coalesce, interrupted_after=interrupted_after))
@@ -174,7 +174,7 @@ class Relay:
         with self._limits.one_more("", self._client(request.scope)) as has_room:
             if has_room and not self._opened.is_draining:
                 first = retry_block(RETRY, self._random())
-                news = RunNews(self._journal, may_see, first, self._interrupted_after)
+                news = RunNews(self._journal, self._open_runs, may_see, first, self._interrupted_after)
                 self._opened.enter(news)
                 try:
                     await self._send_pieces(news.pieces(), receive, send, headers)

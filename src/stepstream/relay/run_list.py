@@ -11,6 +11,7 @@ import msgspec
 from stepstream.errors import JournalError
 from stepstream.journal.reading import Journal
 from stepstream.journal.run_info import RunInfo
+from stepstream.live.pending import Turn
 from stepstream.relay.access import AUTHORIZE_WITHIN
 from stepstream.relay.batch import COMMENT
 from stepstream.relay.channel import HEARTBEAT
@@ -20,6 +21,9 @@ MaySee: TypeAlias = Callable[[str], Awaitable[bool]]
 
 ASKED_AT_ONCE: Final = 32
 """For how many runs it is asked at a time who may see them."""
+
+ASK_AGAIN: Final = 5.0
+"""Seconds after which it is asked again which runs are open."""
 
 _SHOWN: Final = ("id", "status", "position", "opened", "ended")
 
@@ -48,6 +52,28 @@ async def listed(journal: Journal, may_see: MaySee, interrupted_after: float) ->
     return [shown(info) for info in infos if info.id in seen]
 
 
+class OpenRuns:
+    """The runs of a journal that are open, as of a few seconds ago: asked for once for all who look at a list."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._turn = Turn()
+        self._infos: list[RunInfo] = []
+        self._asked_at = -math.inf
+
+    async def infos(self) -> list[RunInfo]:
+        """Return what the journal says of them.
+
+        Raises:
+            JournalError: it cannot be read.
+        """
+        async with self._turn:
+            if anyio.current_time() - self._asked_at >= ASK_AGAIN:
+                self._infos = [info async for info in self._journal.runs() if info.status == "open"]
+                self._asked_at = anyio.current_time()
+        return self._infos
+
+
 class RunNews:
     """The runs there are, then each that begins, waits, ends, is interrupted or goes on after that, a message each:
     iterate over it, once.
@@ -55,8 +81,11 @@ class RunNews:
     It ends where the journal cannot be read, too: a browser comes back by itself.
     """
 
-    def __init__(self, journal: Journal, may_see: MaySee, first: bytes, interrupted_after: float) -> None:
+    def __init__(
+        self, journal: Journal, open_runs: OpenRuns, may_see: MaySee, first: bytes, interrupted_after: float
+    ) -> None:
         self._journal = journal
+        self._open_runs = open_runs
         self._may_see = may_see
         self._first = first
         self._interrupted_after = interrupted_after
@@ -90,7 +119,7 @@ class RunNews:
         now = anyio.current_time()
         if now >= self._looks_at:
             self._looks_at = now + self._interrupted_after
-            return [info async for info in self._journal.runs() if self._has_changed(info)] if self._open else []
+            return [info for info in await self._open_runs.infos() if self._has_changed(info)] if self._open else []
         info = None
         with anyio.move_on_after(min(HEARTBEAT, self._looks_at - now)) as self._waiting:
             info = await anext(news)
@@ -99,7 +128,7 @@ class RunNews:
 
     def _has_changed(self, info: RunInfo) -> bool:
         """Return whether an open run has fallen silent since it was told, or is heard of again."""
-        return info.status == "open" and self._open.get(info.id, "") not in ("", self._seen(info).status)
+        return self._open.get(info.id, "") not in ("", self._seen(info).status)
 
     def _seen(self, info: RunInfo) -> RunInfo:
         return info.within(self._interrupted_after)
