@@ -47,6 +47,23 @@ async def test_list_says_what_became_of_a_run():
     }
 
 
+async def test_run_whose_writer_is_silent_is_interrupted_until_it_is_heard_of_again(monkeypatch: pytest.MonkeyPatch):
+    journal = MemoryJournal()
+    run, runs = PublishedRun(journal, *events_of("sums")), RunList(journal, look_every=0)
+    await run.append(5)
+    monkeypatch.setattr("stepstream.dashboard.run_list.INTERRUPTED_AFTER", 0)
+    first = (await settled(runs))["run_sums"]
+    version = runs.version
+    again = (await settled(runs))["run_sums"]
+    assert (first["state"], first["reason"]) == ("interrupted", "its writer gave no sign for 0 s")
+    assert (again, runs.version) == (first, version)
+    assert first["ended"] >= first["opened"]
+    monkeypatch.setattr("stepstream.dashboard.run_list.INTERRUPTED_AFTER", 1_000)
+    await run.append(1)
+    alive = (await settled(runs))["run_sums"]
+    assert (alive["state"], alive["position"], alive["ended"], alive["reason"]) == ("open", 6, None, "")
+
+
 async def test_viewer_of_the_list_gets_all_runs_and_then_what_changed():
     journal = MemoryJournal()
     first, second = PublishedRun(journal, *events_of("sums")), PublishedRun(journal, *events_of("tides"))
