@@ -397,6 +397,11 @@ def test_line_that_is_none_is_a_value_error_without_content(line: bytes | str) -
     assert raised.value.__cause__ is raised.value.__context__ is None
 
 
+def test_what_is_no_change_is_not_encoded() -> None:
+    with pytest.raises(TypeError, match=r"^expected a change, got int$"):
+        encode_change(3)  # type: ignore[arg-type]
+
+
 # Equality and the anomaly's run
 
 
