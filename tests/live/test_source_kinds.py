@@ -221,6 +221,41 @@ async def test_stream_of_every_client_is_a_source(given: Given, url: str, anyio_
     assert (outcome.reason, outcome.anomalies) == ("ended" if "handler" in given.make.__name__ else "done", [])
 
 
+class LikeAzure:
+    """A stream as azure-ai-agents gives it: its connection is given back at the end of its iterator, and not before."""
+
+    def __init__(self, *, ends: bool) -> None:
+        self.response_iterator = self._items(ends=ends)
+        self.told: list[str] = []
+
+    async def _items(self, *, ends: bool) -> AsyncIterator[bytes]:
+        try:
+            yield sse(play())
+            yield b": and more"
+            if not ends:
+                await anyio.sleep_forever()
+            self.told.append("given back")
+        finally:
+            self.told.append("closed")
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_stream_of_azure_is_read_to_its_end_if_that_comes_soon(ends: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("stepstream.live.source_kinds.REST_WITHIN", 0.01)
+    stream = LikeAzure(ends=ends)
+    assert (await outcome_of(stream)).reason == "done"
+    assert stream.told == ["given back", "closed"][not ends :]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_stream_of_azure_gives_back_its_connection(url: str):
+    async with azure_reader.agents_client(url, "k") as client:
+        stream = await client.runs.stream("thread_1", agent_id="a", params={"scenario": "code"})
+        assert (await outcome_of(stream)).reason == "done"
+        connector = client._client._pipeline._transport.session.connector
+        assert not connector._acquired
+
+
 @pytest.mark.parametrize(
     ("kind", "is_for_trio"), [(asyncio_stdout, False), (anyio_stdout, True)], ids=["asyncio", "anyio"]
 )

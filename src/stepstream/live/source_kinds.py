@@ -7,7 +7,7 @@ one. What only wraps a response, as openai's streams do, is looked through to th
 
 import inspect
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import AsyncGeneratorType
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +15,9 @@ import anyio
 
 READ_SIZE: Final = 64 * 2**10
 """Bytes that are read of an asyncio reader at most at once."""
+
+REST_WITHIN: Final = 1.0
+"""Seconds for which the rest of a stream is read that is closed by its end only."""
 
 EXPECTED: Final = "expected an async iterable of bytes or SSE messages, or an async context manager that gives one"
 
@@ -82,6 +85,22 @@ async def _read(reader: Any) -> AsyncIterator[bytes]:
         yield chunk
 
 
+async def _to_its_end(items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Yield the items of an iterator that gives back its connection at its end, and not when it is left: what comes
+    after the last one that is wanted is read, too, if it comes soon."""
+    try:
+        async for item in items:
+            yield item
+    except GeneratorExit:
+        with anyio.move_on_after(REST_WITHIN), suppress(Exception):
+            async for _ in items:
+                pass
+        raise
+    finally:
+        if hasattr(items, "aclose"):
+            await items.aclose()
+
+
 async def _received(stream: Any) -> AsyncIterator[Any]:
     while True:
         try:
@@ -110,7 +129,9 @@ KINDS: Final = (
     *RESPONSES,
     Kind(_having("iter_content"), instead=_CLIENT),  # requests
     # Read in another way than by its own iteration, which is by lines, or by objects of its own.
-    Kind(_having("response_iterator"), lambda one: aiter(one.response_iterator)),  # streams of azure-ai-agents
+    Kind(
+        _having("response_iterator"), lambda one: _to_its_end(aiter(one.response_iterator))
+    ),  # streams of azure-ai-agents
     Kind(_having("aiter_sse"), lambda one: aiter(one.aiter_sse())),
     Kind(_having("iter_any"), lambda one: aiter(one.iter_any())),  # the body of a response of aiohttp
     Kind(_having("readuntil", "at_eof"), _read),  # asyncio
