@@ -62,8 +62,7 @@ def translate_http_error(exc: Exception, where: str, seconds: float, proxy: str 
     names = {base.__name__ for base in type(exc).__mro__}
     kind = type(exc).__name__
     is_late = isinstance(exc, TimeoutError) or "TimeoutException" in names
-    # httpx parses the target even of a redirect that it does not follow, and raises another error for an invalid one
-    if UNSENDABLE & {*names, type(exc.__context__).__name__}:
+    if _is_about_url(exc):
         return Unsendable(f"{where}: expected an http or https URL ({kind})")
     if UNSENT & names and is_late:
         to = f" to the proxy {proxy}" if proxy else ""
@@ -80,8 +79,14 @@ def translate_http_error(exc: Exception, where: str, seconds: float, proxy: str 
 
 def shown_cause(exc: Exception) -> Exception | None:
     """Return the cause of a translated error: none of one whose text quotes a URL, which may have a password in it."""
+    return None if _is_about_url(exc) else exc
+
+
+def _is_about_url(exc: Exception) -> bool:
+    """Return whether nothing can be sent to the URL. httpx parses the target even of a redirect that it does not
+    follow, and raises another error for an invalid one."""
     names = {base.__name__ for base in type(exc).__mro__}
-    return None if UNSENDABLE & {*names, type(exc.__context__).__name__} else exc
+    return bool(UNSENDABLE & {*names, type(exc.__context__).__name__})
 
 
 def unexpected_response(response: Any, text: str, body: bytes = b"") -> APIError:
